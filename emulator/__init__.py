@@ -1,0 +1,12 @@
+"""Kurucz-a1: labels to atmosphere structure.
+
+Every room that computes stands on this one, so double precision is switched on here, once.
+"""
+
+import jax
+
+jax.config.update("jax_enable_x64", True)
+
+from emulator.structure import LABELS, Structure  # noqa: E402
+
+__all__ = ["LABELS", "Structure"]

@@ -1,0 +1,26 @@
+"""The one type in which every survey speaks: many spectra on one wavelength grid."""
+
+from typing import NamedTuple
+
+import numpy as np
+from astropy.table import Table
+from jaxtyping import Float
+
+
+class SpectrumBatch(NamedTuple):
+    """Spectra of many stars on one log-uniform vacuum grid.
+
+    Units: wavelength in vacuum Angstrom, log10 step constant; flux on any scale of the star's own, ivar in
+    1/flux^2. A pixel with ivar 0 is unusable and its flux is 0 (never NaN), whatever made it so.
+    `table` has one row a star, in the same order: path (relative to the directory given), sha256, survey,
+    release, object, ra, dec (deg), snr, rv_header (km/s, heliocentric, NaN if absent), class, subclass.
+    """
+
+    wavelength: Float[np.ndarray, " pixel"]
+    flux: Float[np.ndarray, "star pixel"]
+    ivar: Float[np.ndarray, "star pixel"]
+    table: Table
+
+    def select(self, keep: np.ndarray) -> "SpectrumBatch":
+        """The stars where `keep` (boolean or indices) says so."""
+        return SpectrumBatch(self.wavelength, self.flux[keep], self.ivar[keep], self.table[keep])

@@ -1,0 +1,17 @@
+"""Shared fixtures. Real and reference data lie beside the project and are never part of it."""
+
+from pathlib import Path
+
+import pytest
+
+import emulator  # noqa: F401  (switches double precision on)
+
+SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real and reference data, or a skip that says where it was looked for."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no reference data at {SHARED}")
+    return SHARED

@@ -68,5 +68,7 @@ def load_lines(start: float, stop: float) -> LineList:
     """
     lines = _shipped()
     if start < 4200.0 or stop > 9202.0:
-        raise ValueError(f"window {start:.0f}-{stop:.0f} A: the shipped line list covers 4200-9200 A; narrow the window")
+        raise ValueError(
+            f"window {start:.0f}-{stop:.0f} A: the shipped line list covers 4200-9200 A; narrow the window"
+        )
     return lines.take((lines.wavelength >= start) & (lines.wavelength <= stop))

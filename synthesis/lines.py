@@ -140,7 +140,9 @@ def line_constants(
     thermal = 2.0 * BOLTZMANN * state.t / (b.mass[:, None] * ATOMIC_MASS_UNIT) * 1e-10
     doppler = jnp.sqrt(thermal + state.vmic**2)
     frequency_width = doppler * 1e13 / b.wavelength[:, None]  # Doppler width in Hz
-    boltzmann = jnp.exp(LN10 * (b.loggf + delta[b.free])[:, None] - (b.elow / BOLTZMANN_EV)[:, None] * state.inverse_t)
+    boltzmann = jnp.exp(
+        LN10 * (b.loggf + delta[b.free])[:, None] - (b.elow / BOLTZMANN_EV)[:, None] * state.inverse_t
+    )
     stimulated = -jnp.expm1(-(HC_OVER_K_ANGSTROM / b.wavelength)[:, None] * state.inverse_t)
     population = state.n_over_u[b.species] / state.rho
     scale = STRENGTH / np.sqrt(np.pi) * population * boltzmann * stimulated / frequency_width
@@ -176,14 +178,19 @@ def line_opacity(
 
         def add(kappa, chunk):
             slab = _profiles(chunk, state, padded)
-            return lax.scatter_add(kappa, chunk.start[:, None], slab, _WINDOWS, mode="promise_in_bounds"), None
+            return lax.scatter_add(
+                kappa, chunk.start[:, None], slab, _WINDOWS, mode="promise_in_bounds"
+            ), None
 
         kappa, _ = lax.scan(add, kappa, bucket)
     return kappa
 
 
 def line_response(
-    buckets: Sequence[Bucket], state: Profile, delta: Float[Array, " free"], response: Float[Array, "wave depth"]
+    buckets: Sequence[Bucket],
+    state: Profile,
+    delta: Float[Array, " free"],
+    response: Float[Array, "wave depth"],
 ) -> list[Float[Array, "chunk line window"]]:
     """dF(lambda) / d loggf of every line within its window: ln10 * sum over depth of R * kappa_line.
 

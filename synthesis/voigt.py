@@ -1,6 +1,5 @@
 """The Voigt function, smooth in both arguments, with exact derivatives for the price of the value."""
 
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +22,9 @@ def _weideman(n: int) -> tuple[float, np.ndarray]:
 _SCALE, _COEFFICIENTS = _weideman(24)
 
 
-def faddeeva(u: Float[Array, "..."], a: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+def faddeeva(
+    u: Float[Array, "..."], a: Float[Array, "..."]
+) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """Real and imaginary part of w(u + i a) for a >= 0, in real arithmetic so that it vectorises.
 
     Absolute error below 1e-10 in float64; it is analytic in both arguments, with no regions to join.

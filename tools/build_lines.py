@@ -44,7 +44,9 @@ def damping(fdamp: float, mass: float) -> tuple[float, float]:
         sigma, alpha = int(fdamp) * A0_SQUARED, fdamp - int(fdamp)
         mass_reduced = 1.0 / (1.0 / HYDROGEN + 1.0 / (mass * 1.66053907e-24))
         v = np.sqrt(8 * BOLTZMANN * 1e4 / (np.pi * mass_reduced))
-        rate = 2 * (4 / np.pi) ** (alpha / 2) * gamma_function(2 - alpha / 2) * v * sigma * (v / 1e6) ** -alpha
+        rate = (
+            2 * (4 / np.pi) ** (alpha / 2) * gamma_function(2 - alpha / 2) * v * sigma * (v / 1e6) ** -alpha
+        )
         return float(np.log10(rate)), (1 - alpha) / 2
     if fdamp < 0.0:
         return fdamp, 0.3
@@ -62,7 +64,19 @@ def unsoeld(factor, elow, wavelength, chi, ion):
 
 def parse(path: Path, mass, fraction) -> dict[str, list]:
     """Every line of the list, as columns."""
-    names = ("z", "ion", "isotope", "wavelength_air", "elow", "loggf", "fdamp", "g_up", "gamma_rad", "label", "fraction")
+    names = (
+        "z",
+        "ion",
+        "isotope",
+        "wavelength_air",
+        "elow",
+        "loggf",
+        "fdamp",
+        "g_up",
+        "gamma_rad",
+        "label",
+        "fraction",
+    )
     columns: dict[str, list] = {name: [] for name in names}
     expect_name = False
     for row in path.read_text().splitlines():
@@ -75,7 +89,14 @@ def parse(path: Path, mass, fraction) -> dict[str, list]:
         else:
             token = TOKEN.findall(row)
             label = next(t for t in token[6:] if t.startswith("'") and len(t) > 4)
-            values = [z, ion, isotope, *map(float, token[:6]), label.strip("'"), fraction.get((z, isotope), 1.0)]
+            values = [
+                z,
+                ion,
+                isotope,
+                *map(float, token[:6]),
+                label.strip("'"),
+                fraction.get((z, isotope), 1.0),
+            ]
             for name, value in zip(names, values, strict=True):
                 columns[name].append(value)
     return columns
@@ -116,9 +137,9 @@ def main() -> None:
         [damping(f, ATOMIC_MASS[z - 1]) for f, z in zip(c["fdamp"], c["z"], strict=True)]
     ).T
     approximate = np.isnan(log_g6)
-    log_g6[approximate] = unsoeld(
-        c["fdamp"], c["elow"], wavelength, chi[c["z"] - 1, c["ion"] - 1], c["ion"]
-    )[approximate]
+    log_g6[approximate] = unsoeld(c["fdamp"], c["elow"], wavelength, chi[c["z"] - 1, c["ion"] - 1], c["ion"])[
+        approximate
+    ]
     # classical radiative damping where the list has none
     natural = 6.669e15 * 10 ** c["loggf"] / (c["g_up"] * wavelength**2)
     gamma_rad = np.where(c["gamma_rad"] > 1.0, c["gamma_rad"], natural)

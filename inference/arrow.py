@@ -60,9 +60,7 @@ def substitute(star: Eliminated, shared_step: Float[Array, " shared"]) -> Float[
     return star.constant - star.slope @ shared_step
 
 
-def own_covariance(
-    star: Eliminated, shared_covariance: Float[Array, "shared shared"]
-) -> Float[Array, "own own"]:
+def own_covariance(star: Eliminated, shared_covariance: Float[Array, "shared shared"]) -> Float[Array, "own own"]:
     """Marginal covariance of a star's own parameters, the shared ones' uncertainty included."""
     return star.covariance + star.slope @ shared_covariance @ star.slope.T
 

@@ -1,6 +1,5 @@
 """The joint fit from a batch of spectra: search, stars alone, selection of lines, stars and log gf together."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -8,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 import emulator
 from emulator.layers import Layers
@@ -102,9 +101,7 @@ def out_of_domain(
     for s in range(len(theta)):
         teff = theta[s, 0]
         if not np.isfinite(passed.log_posterior[s]):
-            verdicts.append(
-                ("no_model", "the model is not finite at the best labels; look at the spectrum by eye")
-            )
+            verdicts.append(("no_model", "the model is not finite at the best labels; look at the spectrum by eye"))
         elif not low <= teff <= high:
             verdicts.append(
                 (
@@ -131,9 +128,7 @@ def out_of_domain(
     return verdicts
 
 
-def select_lines(
-    setup: Setup, data: StarData, run: Run, options: FitOptions, progress: Progress
-) -> Selection:
+def select_lines(setup: Setup, data: StarData, run: Run, options: FitOptions, progress: Progress) -> Selection:
     """Free transitions from a linearisation of a few stars spread over Teff, all candidates free."""
     candidates = group_transitions(setup.lines, setup.strength, setup.strength > 0.05)
     order = np.argsort(np.asarray(run.theta[:, 0]))
@@ -186,9 +181,7 @@ def line_table(setup: Setup, chosen: Selection, joint: Joint, groups: hyper.Grou
     return table
 
 
-def star_flags(
-    theta: Float[np.ndarray, "star star_parameter"], margin: Float[np.ndarray, " star"], outliers
-) -> tuple:
+def star_flags(theta: Float[np.ndarray, "star star_parameter"], margin: Float[np.ndarray, " star"], outliers) -> tuple:
     """What a star leans on, in words."""
     flags = []
     for s in range(len(theta)):
@@ -230,9 +223,7 @@ def fit(batch: SpectrumBatch, options: FitOptions, progress: Progress = lambda *
     rows = [(batch.table["path"][s], *v) for s, v in enumerate(verdicts) if v is not None]
     set_aside = Table(rows=rows or None, names=("path", "reason", "detail"), dtype=(str, str, str))
     if not keep.any():
-        raise NoStarsError(
-            "every star was set aside by the engine: see the table of set-aside files for the reasons"
-        )
+        raise NoStarsError("every star was set aside by the engine: see the table of set-aside files for the reasons")
     batch, data, level, n_pixel = (
         batch.select(keep),
         StarData(*(x[keep] for x in data)),
@@ -249,9 +240,7 @@ def fit(batch: SpectrumBatch, options: FitOptions, progress: Progress = lambda *
     species = setup.lines.take(chosen.leader).species()
     groups = hyper.make_groups(species, np.array(QUALITY)[setup.lines.quality[chosen.leader]])
     problem = setup.problem(chosen.free)
-    begin = Run(
-        run.theta, jnp.concatenate([jnp.zeros(len(chosen.leader)), run.shared]), run.inflation, run.trace
-    )
+    begin = Run(run.theta, jnp.concatenate([jnp.zeros(len(chosen.leader)), run.shared]), run.inflation, run.trace)
     joint = fit_joint(problem, data, begin, groups, options, progress)
 
     # the yardstick: labels refitted with the list as it came, under the noise and resolution of the joint fit
@@ -259,22 +248,14 @@ def fit(batch: SpectrumBatch, options: FitOptions, progress: Progress = lambda *
     _, original = fit_stars(
         alone, data, frozen, options, learn=False, iterations=3, stage="original list", progress=progress
     )
-    return Fitted(
-        assemble(batch, data, level, n_pixel, setup, chosen, groups, alone, joint, original), set_aside
-    )
+    return Fitted(assemble(batch, data, level, n_pixel, setup, chosen, groups, alone, joint, original), set_aside)
 
 
-def assemble(
-    batch, data, level, n_pixel, setup, chosen, groups, alone, joint: Joint, original: Pass
-) -> FitResult:
+def assemble(batch, data, level, n_pixel, setup, chosen, groups, alone, joint: Joint, original: Pass) -> FitResult:
     """Put everything on the scale of the spectra as they came."""
-    covariance = np.asarray(own_covariances(joint.passed.star, joint.posterior.covariance))[
-        :, : len(STAR), : len(STAR)
-    ]
+    covariance = np.asarray(own_covariances(joint.passed.star, joint.posterior.covariance))[:, : len(STAR), : len(STAR)]
     theta = np.asarray(joint.run.theta)
-    mean_level = np.asarray(
-        jnp.sum(data.flux * (data.ivar > 0), 1) / jnp.maximum(jnp.sum(data.ivar > 0, 1), 1)
-    )
+    mean_level = np.asarray(jnp.sum(data.flux * (data.ivar > 0), 1) / jnp.maximum(jnp.sum(data.ivar > 0, 1), 1))
     var = np.asarray(noise.variance(data.ivar, mean_level[:, None], joint.run.inflation))
     good = np.asarray(data.ivar > 0)
     residual = np.asarray(data.flux - joint.passed.model)

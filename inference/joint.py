@@ -51,9 +51,7 @@ def fit_joint(
     The inflation is learned in the first three iterations and then held, so that the objective is one function.
     """
     mean = jnp.zeros_like(run.shared).at[-1].set(lsf_sigma(options.resolution))
-    prior = SharedPrior(
-        mean, jnp.asarray(options.resolution_sd / options.resolution), jnp.asarray(groups.index)
-    )
+    prior = SharedPrior(mean, jnp.asarray(options.resolution_sd / options.resolution), jnp.asarray(groups.index))
     tau = jnp.full(len(groups.names), options.prior_sd)
     theta, shared, inflation = run.theta, run.shared, run.inflation
     kept: tuple[Pass, Array, Array, float] | None = None
@@ -84,9 +82,7 @@ def fit_joint(
         )
         tau = posterior.tau
         shared_step = shrink * jnp.clip(posterior.mean - shared, -0.5, 0.5)
-        step = shrink * bounded_step(
-            jax.vmap(substitute, in_axes=(0, None))(passed.star, shared_step / shrink)
-        )
+        step = shrink * bounded_step(jax.vmap(substitute, in_axes=(0, None))(passed.star, shared_step / shrink))
         shared_size = float(jnp.sqrt(jnp.mean(shared_step**2 / jnp.diag(posterior.covariance))))
         star_sd = jnp.sqrt(jnp.diagonal(passed.star.covariance, 0, 1, 2)[:, : step.shape[1]])
         star_size = float(jnp.percentile(jnp.max(jnp.abs(step) / STEP / star_sd, axis=1), 90))

@@ -33,8 +33,6 @@ def weight(residual: Float[Array, " pixel"], var: Float[Array, " pixel"]) -> Flo
     Close to 1 / var for ordinary pixels, so that errors stay calibrated when there are no outliers.
     """
     chi2 = residual**2 / var
-    odds = jnp.log(OUTLIER_SHARE / OUTLIER_WIDTH / (1.0 - OUTLIER_SHARE)) + 0.5 * chi2 * (
-        1.0 - 1.0 / OUTLIER_WIDTH**2
-    )
+    odds = jnp.log(OUTLIER_SHARE / OUTLIER_WIDTH / (1.0 - OUTLIER_SHARE)) + 0.5 * chi2 * (1.0 - 1.0 / OUTLIER_WIDTH**2)
     outlier = 1.0 / (1.0 + jnp.exp(-odds))
     return (1.0 - outlier + outlier / OUTLIER_WIDTH**2) / var

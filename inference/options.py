@@ -45,9 +45,7 @@ class FitOptions:
 
     def prior_mean(self) -> np.ndarray:
         """Means in the order of `inference.parameters.STAR` (vmic and ln_sigma follow the star and the survey)."""
-        return np.array(
-            [self.teff_prior[0], self.logg_prior[0], self.feh_prior[0], self.alpha_prior[0], 0.0, 0.0, 0.0]
-        )
+        return np.array([self.teff_prior[0], self.logg_prior[0], self.feh_prior[0], self.alpha_prior[0], 0.0, 0.0, 0.0])
 
     def prior_sd_star(self) -> np.ndarray:
         """Standard deviations in the order of `inference.parameters.STAR`."""

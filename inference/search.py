@@ -27,9 +27,7 @@ def label_nodes(problem: StarProblem) -> Float[np.ndarray, "node 5"]:
 
     Teff every 350 K, log g every 0.8 dex, [Fe/H] every 0.5; [alpha/Fe] and vmic follow their usual relations.
     """
-    teff, logg, feh = np.meshgrid(
-        np.arange(3900.0, 7650.0, 350.0), np.arange(0.8, 5.0, 0.8), np.arange(-2.0, 0.6, 0.5)
-    )
+    teff, logg, feh = np.meshgrid(np.arange(3900.0, 7650.0, 350.0), np.arange(0.8, 5.0, 0.8), np.arange(-2.0, 0.6, 0.5))
     teff, logg, feh = (x.ravel() for x in (teff, logg, feh))
     # no star is both hotter and brighter than the supergiants, nor cooler and fainter than the main sequence
     physical = (logg > 1.6e-3 * (teff - 5300.0) + 0.5) & (logg < 5.2)
@@ -86,9 +84,7 @@ def coarse_search(
     theta, chi2, chi2_flat = [], [], []
     for flux, ivar in zip(data.flux, data.ivar, strict=True):
         good = ivar > 0
-        softened = jnp.where(
-            good, 1.0 / (1.0 / jnp.where(good, ivar, 1.0) + noise_floor**2 * jnp.mean(flux) ** 2), 0.0
-        )
+        softened = jnp.where(good, 1.0 / (1.0 / jnp.where(good, ivar, 1.0) + noise_floor**2 * jnp.mean(flux) ** 2), 0.0)
         values = np.asarray(_chi2(stacked, flux, softened, problem.basis))
         best = int(np.argmin(values))
         i, j = divmod(best, len(velocity))

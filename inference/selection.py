@@ -22,9 +22,7 @@ class Selection(NamedTuple):
     information: Float[np.ndarray, " free"]
 
 
-def group_transitions(
-    lines: LineList, strength: Float[np.ndarray, " line"], candidate: np.ndarray
-) -> Selection:
+def group_transitions(lines: LineList, strength: Float[np.ndarray, " line"], candidate: np.ndarray) -> Selection:
     """All transitions with at least one candidate line, every component tied to one correction."""
     number = np.unique(lines.transition[candidate])
     lookup = np.full(lines.transition.max() + 1, -1)

@@ -91,9 +91,7 @@ def predict(problem: StarProblem, theta: Float[Array, " star_parameter"], delta)
 
 def _robust_continuum(problem, data, normalised, inflation):
     """Continuum coefficients, model level and pixel weights, with two rounds of outlier weighting."""
-    level = jnp.full_like(
-        data.flux, jnp.sum(data.flux * (data.ivar > 0)) / jnp.maximum(jnp.sum(data.ivar > 0), 1)
-    )
+    level = jnp.full_like(data.flux, jnp.sum(data.flux * (data.ivar > 0)) / jnp.maximum(jnp.sum(data.ivar > 0), 1))
     var = noise.variance(data.ivar, level, inflation)
     good = (data.ivar > 0).astype(data.flux.dtype)
     weights = good / var

@@ -12,9 +12,7 @@ TAPS_PIXELS = 6
 """Half length of the kernel in survey pixels; five standard deviations of the LAMOST line-spread function."""
 
 
-def kernel(
-    rv: Float[Array, ""], sigma: Float[Array, ""], grid: Grid
-) -> tuple[Int[Array, ""], Float[Array, " tap"]]:
+def kernel(rv: Float[Array, ""], sigma: Float[Array, ""], grid: Grid) -> tuple[Int[Array, ""], Float[Array, " tap"]]:
     """Whole-point shift and kernel taps that take the rest-frame grid to one observed pixel.
 
     rv (km/s, positive receding) and sigma (km/s, of the Gaussian line-spread function) are smooth arguments: the
@@ -74,12 +72,7 @@ def observe_windows(
     # grid point j contributes to pixel i with tap (j + whole) - (i + pad) * over + half
     base = start + whole - grid.pad * over
     first = (base - half) // over
-    tap = (
-        base[:, None, None]
-        + np.arange(width)
-        - (first[:, None] + np.arange(n_local))[:, :, None] * over
-        + half
-    )
+    tap = base[:, None, None] + np.arange(width) - (first[:, None] + np.arange(n_local))[:, :, None] * over + half
     valid = (tap >= 0) & (tap < taps.shape[0])
     matrix = jnp.where(valid, taps[jnp.clip(tap, 0, taps.shape[0] - 1)], 0.0)
     return first, jnp.einsum("lpw,lw->lp", matrix, windows)

@@ -140,9 +140,7 @@ def line_constants(
     thermal = 2.0 * BOLTZMANN * state.t / (b.mass[:, None] * ATOMIC_MASS_UNIT) * 1e-10
     doppler = jnp.sqrt(thermal + state.vmic**2)
     frequency_width = doppler * 1e13 / b.wavelength[:, None]  # Doppler width in Hz
-    boltzmann = jnp.exp(
-        LN10 * (b.loggf + delta[b.free])[:, None] - (b.elow / BOLTZMANN_EV)[:, None] * state.inverse_t
-    )
+    boltzmann = jnp.exp(LN10 * (b.loggf + delta[b.free])[:, None] - (b.elow / BOLTZMANN_EV)[:, None] * state.inverse_t)
     stimulated = -jnp.expm1(-(HC_OVER_K_ANGSTROM / b.wavelength)[:, None] * state.inverse_t)
     population = state.n_over_u[b.species] / state.rho
     scale = STRENGTH / np.sqrt(np.pi) * population * boltzmann * stimulated / frequency_width
@@ -167,9 +165,7 @@ _WINDOWS = lax.ScatterDimensionNumbers(
 )
 
 
-def line_opacity(
-    buckets: Sequence[Bucket], state: Profile, delta: Float[Array, " free"]
-) -> Float[Array, "wave depth"]:
+def line_opacity(buckets: Sequence[Bucket], state: Profile, delta: Float[Array, " free"]) -> Float[Array, "wave depth"]:
     """Opacity of all lines, cm^2/g; `delta` are the corrections to log gf of the free transitions, dex."""
     padded = jnp.concatenate([delta, jnp.zeros(1, delta.dtype)])
     kappa = jnp.zeros((buckets[0].size, state.t.shape[0]), state.t.dtype)
@@ -178,9 +174,7 @@ def line_opacity(
 
         def add(kappa, chunk):
             slab = _profiles(chunk, state, padded)
-            return lax.scatter_add(
-                kappa, chunk.start[:, None], slab, _WINDOWS, mode="promise_in_bounds"
-            ), None
+            return lax.scatter_add(kappa, chunk.start[:, None], slab, _WINDOWS, mode="promise_in_bounds"), None
 
         kappa, _ = lax.scan(add, kappa, bucket)
     return kappa

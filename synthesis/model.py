@@ -70,9 +70,7 @@ class SpectrumModel(eqx.Module):
         index = np.where(free < 0, n_free, free)
         mine = free >= 0
         buckets = make_buckets(lines, half_width, grid, ATOMIC_MASS, index, n_free)
-        free_buckets = make_buckets(
-            lines.take(mine), half_width[mine], grid, ATOMIC_MASS, index[mine], n_free
-        )
+        free_buckets = make_buckets(lines.take(mine), half_width[mine], grid, ATOMIC_MASS, index[mine], n_free)
         wavelength = grid.wavelength
         n_node = max(2, int((wavelength[-1] - wavelength[0]) / CONTINUUM_STEP) + 1)
         nodes = np.linspace(wavelength[0], wavelength[-1], n_node)
@@ -104,9 +102,7 @@ class SpectrumModel(eqx.Module):
         level = self.spread(continuum[:, None])[:, 0]
         return structure, profile, kappa, source, level
 
-    def normalised(
-        self, parameters: Float[Array, "5"], delta: Float[Array, " free"]
-    ) -> Float[Array, " wave"]:
+    def normalised(self, parameters: Float[Array, "5"], delta: Float[Array, " free"]) -> Float[Array, " wave"]:
         """Flux over continuum flux on the grid, S = B."""
         structure, _, kappa, source, level = self._spectrum(parameters, delta)
         return emergent_flux(kappa, source, structure.tau, structure.abross, self.order) / level
@@ -119,9 +115,7 @@ class SpectrumModel(eqx.Module):
             flux = emergent_flux(kappa, source, structure.tau, structure.abross, self.order) / level
             return flux, (flux, structure, profile, kappa, source, level)
 
-        by_parameter, (flux, structure, profile, kappa, source, level) = jax.jacfwd(spectrum, has_aux=True)(
-            parameters
-        )
+        by_parameter, (flux, structure, profile, kappa, source, level) = jax.jacfwd(spectrum, has_aux=True)(parameters)
         _, by_opacity = response(kappa, source, structure.tau, structure.abross, self.order)
         by_line = line_response(self.free_buckets, profile, delta, by_opacity / level[:, None])
         return Linearised(flux, by_parameter, by_line)

@@ -22,9 +22,7 @@ def _weideman(n: int) -> tuple[float, np.ndarray]:
 _SCALE, _COEFFICIENTS = _weideman(24)
 
 
-def faddeeva(
-    u: Float[Array, "..."], a: Float[Array, "..."]
-) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
+def faddeeva(u: Float[Array, "..."], a: Float[Array, "..."]) -> tuple[Float[Array, "..."], Float[Array, "..."]]:
     """Real and imaginary part of w(u + i a) for a >= 0, in real arithmetic so that it vectorises.
 
     Absolute error below 1e-10 in float64; it is analytic in both arguments, with no regions to join.

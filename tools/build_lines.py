@@ -44,9 +44,7 @@ def damping(fdamp: float, mass: float) -> tuple[float, float]:
         sigma, alpha = int(fdamp) * A0_SQUARED, fdamp - int(fdamp)
         mass_reduced = 1.0 / (1.0 / HYDROGEN + 1.0 / (mass * 1.66053907e-24))
         v = np.sqrt(8 * BOLTZMANN * 1e4 / (np.pi * mass_reduced))
-        rate = (
-            2 * (4 / np.pi) ** (alpha / 2) * gamma_function(2 - alpha / 2) * v * sigma * (v / 1e6) ** -alpha
-        )
+        rate = 2 * (4 / np.pi) ** (alpha / 2) * gamma_function(2 - alpha / 2) * v * sigma * (v / 1e6) ** -alpha
         return float(np.log10(rate)), (1 - alpha) / 2
     if fdamp < 0.0:
         return fdamp, 0.3
@@ -133,9 +131,7 @@ def main() -> None:
 
     c = {k: np.array(v) for k, v in parse(root / "test" / "nlte_linelist_test.txt", None, fraction).items()}
     wavelength = air_to_vacuum(c["wavelength_air"])
-    log_g6, exponent = np.array(
-        [damping(f, ATOMIC_MASS[z - 1]) for f, z in zip(c["fdamp"], c["z"], strict=True)]
-    ).T
+    log_g6, exponent = np.array([damping(f, ATOMIC_MASS[z - 1]) for f, z in zip(c["fdamp"], c["z"], strict=True)]).T
     approximate = np.isnan(log_g6)
     log_g6[approximate] = unsoeld(c["fdamp"], c["elow"], wavelength, chi[c["z"] - 1, c["ion"] - 1], c["ion"])[
         approximate

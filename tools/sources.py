@@ -61,9 +61,7 @@ def fetch(name: str) -> Path:
         ]
         subprocess.run(command, check=True)
     if sha256(archive) != digest:
-        raise RuntimeError(
-            f"{archive.name}: sha256 is {sha256(archive)}, expected {digest}; delete it and run again"
-        )
+        raise RuntimeError(f"{archive.name}: sha256 is {sha256(archive)}, expected {digest}; delete it and run again")
     if not folder.is_dir():
         if archive.suffix == ".whl":
             with zipfile.ZipFile(archive) as f:

@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-ELEMENTS = ["H", "He", "Li", "Be", "B", "C", "N", "O", "F", "Ne", "Na", "Mg", "Al", "Si", "P", "S", "Cl", "Ar", "K", "Ca", "Sc", "Ti", "V", "Cr", "Mn", "Fe", "Co", "Ni", "Cu", "Zn", "Ga", "Ge", "As", "Se", "Br", "Kr", "Rb", "Sr", "Y", "Zr", "Nb", "Mo", "Tc", "Ru", "Rh", "Pd", "Ag", "Cd", "In", "Sn", "Sb", "Te", "I", "Xe", "Cs", "Ba", "La", "Ce", "Pr", "Nd", "Pm", "Sm", "Eu", "Gd", "Tb", "Dy", "Ho", "Er", "Tm", "Yb", "Lu", "Hf", "Ta", "W", "Re", "Os", "Ir", "Pt", "Au", "Hg", "Tl", "Pb", "Bi", "Po", "At", "Rn", "Fr", "Ra", "Ac", "Th", "Pa", "U"]
+from synthesis.abundances import SYMBOLS
+
 STAGES = ("I", "II", "III")
 QUALITY = ("abo", "listed", "unsoeld")
 """Damping known by an individual ABO calculation, as log gamma6 of the list, or approximated: the only mark of how
@@ -45,7 +46,7 @@ class LineList(NamedTuple):
 
     def species(self) -> np.ndarray:
         """Names such as 'Fe I'."""
-        return np.array([f"{ELEMENTS[z - 1]} {STAGES[i - 1]}" for z, i in zip(self.z, self.ion, strict=True)])
+        return np.array([f"{SYMBOLS[z - 1]} {STAGES[i - 1]}" for z, i in zip(self.z, self.ion, strict=True)])
 
 
 @cache

@@ -9,6 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from synthesis.constants import ATOMIC_MASS, BOLTZMANN, BOLTZMANN_EV, HC_OVER_K_ANGSTROM
 from synthesis.gas import Gas
 from synthesis.grid import C_KMS, Grid
 from synthesis.linelist import LineList
@@ -16,9 +17,6 @@ from synthesis.voigt import voigt
 
 LN10 = np.log(10.0)
 STRENGTH = 0.02654008854  # pi e^2 / (m_e c), cm^2 Hz
-BOLTZMANN_EV = 8.617333262e-5
-ATOMIC_MASS_UNIT, BOLTZMANN = 1.66053906660e-24, 1.380649e-16
-HC_OVER_K_ANGSTROM = 1.438776877e8
 
 
 class Bucket(eqx.Module):
@@ -137,7 +135,7 @@ def line_constants(
 
     One chunk of a bucket. Source: Gray (2005), eqs. 11.10-11.14, 11.44; stimulated emission included.
     """
-    thermal = 2.0 * BOLTZMANN * state.t / (b.mass[:, None] * ATOMIC_MASS_UNIT) * 1e-10
+    thermal = 2.0 * BOLTZMANN * state.t / (b.mass[:, None] * ATOMIC_MASS) * 1e-10
     doppler = jnp.sqrt(thermal + state.vmic**2)
     frequency_width = doppler * 1e13 / b.wavelength[:, None]  # Doppler width in Hz
     boltzmann = jnp.exp(LN10 * (b.loggf + delta[b.free])[:, None] - (b.elow / BOLTZMANN_EV)[:, None] * state.inverse_t)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from emulator.structure import Structure
-from synthesis.abundances import ATOMIC_MASS, number_fractions
+from synthesis.abundances import ATOMIC_WEIGHTS, number_fractions
 from synthesis.continuum import continuum_opacity
 from synthesis.eos import equation_of_state
 from synthesis.gas import Gas
@@ -69,8 +69,8 @@ class SpectrumModel(eqx.Module):
         n_free = int(free.max()) + 1 if len(free) else 0
         index = np.where(free < 0, n_free, free)
         mine = free >= 0
-        buckets = make_buckets(lines, half_width, grid, ATOMIC_MASS, index, n_free)
-        free_buckets = make_buckets(lines.take(mine), half_width[mine], grid, ATOMIC_MASS, index[mine], n_free)
+        buckets = make_buckets(lines, half_width, grid, ATOMIC_WEIGHTS, index, n_free)
+        free_buckets = make_buckets(lines.take(mine), half_width[mine], grid, ATOMIC_WEIGHTS, index[mine], n_free)
         wavelength = grid.wavelength
         n_node = max(2, int((wavelength[-1] - wavelength[0]) / CONTINUUM_STEP) + 1)
         nodes = np.linspace(wavelength[0], wavelength[-1], n_node)

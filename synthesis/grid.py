@@ -31,7 +31,7 @@ class Grid:
     @property
     def velocity_step(self) -> float:
         """Distance between points, km/s (constant in ln wavelength)."""
-        return self.log_step / self.oversampling * np.log(10.0) * C_KMS
+        return float(self.log_step / self.oversampling * np.log(10.0) * C_KMS)
 
     @property
     def wavelength(self) -> Float[np.ndarray, " wave"]:

@@ -26,7 +26,8 @@ from synthesis.hydrogen_atom import (
 from synthesis.hydrogen_profile import StarkTable, holtsmark_field, line_profile, stark_at, wing_profile
 
 DATA = Path(__file__).parent / "data" / "hydrogen_stark.npz"
-REACH = 0.08  # of the wavelength: a line acts up to here, tapered to zero over the last quarter
+REACH = 0.08  # of the wavelength: no line acts beyond; each is tapered to zero over its last quarter
+NEIGHBOURS = 4.0  # nor beyond this many times the distance to the next line of its series
 CORE = 600e5  # cm/s: lines with no wavelength nearer than this need only their wings
 STEP_CORE = 0.9e5  # cm/s, node spacing within PLATEAU of a line
 PLATEAU = 60e5  # cm/s
@@ -34,7 +35,8 @@ GROWTH = 0.05  # node spacing as a fraction of the distance from the line, farth
 
 
 class LineGroup(NamedTuple):
-    """Lines computed alike, with their own nodes (padded; the padding points behind the last node)."""
+    """Lines computed alike. Each is computed on one side, at `HydrogenPlan.velocity`, and brought to the nodes
+    `target` with the weights `mixing` (padded; the padding points behind the last node)."""
 
     upper: Float[Array, " line"]
     weight: Float[Array, " line"]
@@ -44,14 +46,15 @@ class LineGroup(NamedTuple):
     radiative: Float[Array, " line"]
     collision: Float[Array, "line 4"]
     ln_profile: Float[Array, "line t ne alpha"]
-    index: Int[Array, "line local"]
-    detuning: Float[Array, "line local"]
-    taper: Float[Array, "line local"]
+    target: Int[Array, "line local"]
+    source: Int[Array, "line local 4"]
+    mixing: Float[Array, "line local 4"]
 
 
 class HydrogenPlan(NamedTuple):
     """What the host decides once for a wavelength grid; a pytree of arrays, to be passed into jit."""
 
+    velocity: Float[Array, " velocity"]
     nodes: Float[Array, " node"]
     index: Int[Array, "wave 4"]
     interpolation: Float[Array, "wave 4"]
@@ -99,21 +102,37 @@ def _lagrange(nodes: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return index.astype(np.int32), weight
 
 
-def _group(chosen: list[int], nodes: np.ndarray) -> LineGroup:
-    table = _stark_file()
-    levels = table["levels"][chosen].reshape(-1, 2)
-    centre = np.array([line_wavelength(int(n), int(m)) for n, m in levels])
-    inside = [np.flatnonzero(np.abs(nodes / c - 1.0) < REACH) for c in centre]
-    size = max((i.size for i in inside), default=1)
-    index = np.full((len(chosen), size), nodes.size, dtype=np.int32)
-    detuning, taper = np.ones(index.shape), np.zeros(index.shape)
-    for k, (i, c) in enumerate(zip(inside, centre, strict=True)):
-        index[k, : i.size] = i
-        # Symmetric in frequency: the quasi-static wing is, and it carries the (lambda/lambda0)^(1/2) asymmetry.
-        detuning[k, : i.size] = c * np.abs(nodes[i] - c) / nodes[i]
-        edge = np.clip((np.abs(nodes[i] / c - 1.0) / REACH - 0.75) / 0.25, 0.0, 1.0)
-        taper[k, : i.size] = 1.0 - edge**2 * (3.0 - 2.0 * edge)
+def _velocity_nodes() -> np.ndarray:
+    """Detunings in cm/s at which every line's profile is computed, from 0 to just beyond REACH."""
+    out = [0.0]
+    while out[-1] < REACH * 1.1 * C_LIGHT:
+        out.append(out[-1] + STEP_CORE + GROWTH * max(out[-1] - PLATEAU, 0.0))
+    return np.array(out)
+
+
+def _reach(n: int, m: int) -> float:
+    """Relative distance up to which the line acts. Wings of a high series member mean nothing far beyond its
+    neighbours: fields that strong dissolve the level."""
+    centre = line_wavelength(n, m)
+    return min(REACH, NEIGHBOURS * (1.0 - line_wavelength(n, m + 1) / centre))
+
+
+def _group(levels: np.ndarray, ln_profile: np.ndarray, nodes: np.ndarray, velocity: np.ndarray) -> LineGroup:
     pairs = [(int(n), int(m)) for n, m in levels]
+    centre = np.array([line_wavelength(*p) for p in pairs])
+    reach = np.array([_reach(*p) for p in pairs])
+    inside = [np.flatnonzero(np.abs(nodes / c - 1.0) < r) for c, r in zip(centre, reach, strict=True)]
+    size = max((i.size for i in inside), default=1)
+    target = np.full((len(pairs), size), nodes.size, dtype=np.int32)
+    source = np.zeros((len(pairs), size, 4), dtype=np.int32)
+    mixing = np.zeros(source.shape)
+    for k, (i, c, r) in enumerate(zip(inside, centre, reach, strict=True)):
+        target[k, : i.size] = i
+        # Symmetric in frequency: the quasi-static wing is, and it carries the (lambda/lambda0)^(1/2) asymmetry.
+        detuning = C_LIGHT * np.abs(nodes[i] - c) / nodes[i]
+        edge = np.clip((np.abs(nodes[i] / c - 1.0) / r - 0.75) / 0.25, 0.0, 1.0)
+        source[k, : i.size], weight = _lagrange(velocity, detuning)
+        mixing[k, : i.size] = weight * (1.0 - edge**2 * (3.0 - 2.0 * edge))[:, None]
     return LineGroup(
         upper=jnp.asarray([float(m) for _, m in pairs]),
         weight=jnp.asarray([2.0 * n**2 for n, _ in pairs]),
@@ -122,10 +141,10 @@ def _group(chosen: list[int], nodes: np.ndarray) -> LineGroup:
         strength=jnp.asarray([oscillator_strength(*p) for p in pairs]),
         radiative=jnp.asarray([radiative_width(*p) for p in pairs]),
         collision=jnp.asarray([collision_widths(*p) for p in pairs]).reshape(-1, 4),
-        ln_profile=jnp.asarray(table["ln_profile"][chosen], dtype=float),
-        index=jnp.asarray(index),
-        detuning=jnp.asarray(detuning),
-        taper=jnp.asarray(taper),
+        ln_profile=jnp.asarray(ln_profile, dtype=float),
+        target=jnp.asarray(target),
+        source=jnp.asarray(source),
+        mixing=jnp.asarray(mixing),
     )
 
 
@@ -141,29 +160,38 @@ def hydrogen_plan(wavelength: np.ndarray) -> HydrogenPlan:
             "Angstrom; sort it and remove duplicates"
         )
     table = _stark_file()
-    centres = np.array([line_wavelength(int(n), int(m)) for n, m in table["levels"]])
+    levels = table["levels"]
+    centres = np.array([line_wavelength(int(n), int(m)) for n, m in levels])
+    reach = np.array([_reach(int(n), int(m)) for n, m in levels])
     distance = np.maximum(np.maximum(wave[0] - centres, centres - wave[-1]), 0.0) / centres
-    near = np.flatnonzero(distance < REACH)
+    near = distance < reach
     nodes = _nodes(wave, centres[near])
-    full = [int(i) for i in near if distance[i] < CORE / C_LIGHT]
-    wings = [int(i) for i in near if distance[i] >= CORE / C_LIGHT]
+    full, wings = near & (distance < CORE / C_LIGHT), near & (distance >= CORE / C_LIGHT)
     index, weight = _lagrange(nodes, wave)
+    velocity = _velocity_nodes()
     return HydrogenPlan(
+        velocity=jnp.asarray(velocity),
         nodes=jnp.asarray(nodes),
         index=jnp.asarray(index),
         interpolation=jnp.asarray(weight),
-        full=_group(full, nodes),
-        wings=_group(wings, nodes),
+        full=_group(levels[full], table["ln_profile"][full], nodes, velocity),
+        wings=_group(levels[wings], table["ln_profile"][wings], nodes, velocity),
         log_t=jnp.asarray(table["log_t"]),
         log_ne=jnp.asarray(table["log_ne"]),
         log_alpha=jnp.asarray(table["log_alpha"]),
     )
 
 
+def _mix(
+    values: Float[Array, "source depth"], index: Int[Array, "point 4"], weight: Float[Array, "point 4"]
+) -> Float[Array, "point depth"]:
+    return sum(values[index[:, k]] * weight[:, k : k + 1] for k in range(4))
+
+
 def _line_opacity(
     plan: HydrogenPlan, line: LineGroup, gas: Gas, vmic: Float[Array, ""], core: bool
 ) -> Float[Array, "local depth"]:
-    """One line at its own nodes, cm^2/g, without stimulated emission."""
+    """One line at its target nodes, cm^2/g, without stimulated emission."""
     t, n_hi, n_he = gas.t, gas.n[0, 0], gas.n[1, 0]
     to_angstrom = line.wavelength**2 * 1e-8 / (2 * np.pi * C_LIGHT)  # rad/s -> A
     w_h, p_h, w_he, p_he = line.collision
@@ -172,14 +200,16 @@ def _line_opacity(
     doppler = line.wavelength / C_LIGHT * jnp.sqrt(2 * K_BOLTZMANN * t / M_H + vmic**2)
     f0 = holtsmark_field(gas.xne)
     stark = stark_at(StarkTable(plan.log_t, plan.log_ne, plan.log_alpha, line.ln_profile), t, gas.xne)
+    x = line.wavelength / C_LIGHT * plan.velocity
     if core:
-        profile = line_profile(stark, plan.log_alpha, line.detuning, f0, doppler, lorentz)
+        profile = line_profile(stark, plan.log_alpha, x, f0, doppler, lorentz)
     else:
-        profile = wing_profile(stark, plan.log_alpha, jnp.log(line.detuning), f0, doppler, lorentz)
+        ln_x = jnp.log(jnp.maximum(x, 1e-3))
+        profile = wing_profile(stark, plan.log_alpha, ln_x, f0, doppler, lorentz)
     lower = gas.n_over_u[0, 0] * line.weight * jnp.exp(-PLANCK * C_LIGHT / K_BOLTZMANN * line.energy / t)
     lower = lower * occupation_probability(line.upper, t, gas.xne, n_hi)
     per_gram = np.pi * E2_OVER_MC * line.strength * line.wavelength**2 * 1e-8 / C_LIGHT * lower / gas.rho
-    return (per_gram[:, None] * profile * line.taper).T
+    return _mix((per_gram[:, None] * profile).T, line.source, line.mixing)
 
 
 def hydrogen_opacity(
@@ -203,13 +233,9 @@ def hydrogen_opacity(
 
         @jax.checkpoint
         def add(total, line, core=core):
-            return total.at[line.index].add(_line_opacity(plan, line, gas, vmic, core)), None
+            return total.at[line.target].add(_line_opacity(plan, line, gas, vmic, core)), None
 
         total, _ = jax.lax.scan(add, total, group)
     nu = C_LIGHT * 1e8 / plan.nodes
     emission = -jnp.expm1(-PLANCK / K_BOLTZMANN * nu[:, None] / gas.t[None])
-    total = total[:-1] * emission
-    out = total[plan.index[:, 0]] * plan.interpolation[:, :1]
-    for k in range(1, 4):
-        out = out + total[plan.index[:, k]] * plan.interpolation[:, k : k + 1]
-    return jnp.maximum(out, 0.0)
+    return jnp.maximum(_mix(total[:-1] * emission, plan.index, plan.interpolation), 0.0)

@@ -48,7 +48,9 @@ def read_bytes(path: Path) -> tuple[bytes, str]:
     """The file's bytes as they lie on disk and their sha256. Raises SurveyError."""
     try:
         if path.stat().st_size > LARGEST:
-            raise SurveyError(f"{path} has {path.stat().st_size / 1e6:.0f} MB, too much for a survey spectrum.")
+            raise SurveyError(
+                f"{path} has {path.stat().st_size / 1e6:.0f} MB, too much for a survey spectrum."
+            )
         raw = path.read_bytes()
     except OSError as err:
         raise SurveyError(

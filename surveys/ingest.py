@@ -1,7 +1,7 @@
 """A directory of survey files in, one batch on one grid out, and a table of what was set aside and why."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -68,7 +68,9 @@ def load_directory(
     directory = Path(directory)
     first, n_pixel = window_pixels(window)
     if snr_band not in lamost.BANDS:
-        raise SurveyError(f"snr_band = {snr_band!r} is none of the bands LAMOST gives a S/N for: {lamost.BANDS}.")
+        raise SurveyError(
+            f"snr_band = {snr_band!r} is none of the bands LAMOST gives a S/N for: {lamost.BANDS}."
+        )
     paths = find_files(directory)
 
     seen: dict[str, str] = {}
@@ -90,12 +92,15 @@ def load_directory(
             snr, source = _signal_to_noise(spectrum, snr_band, path)
             if snr < snr_min:
                 raise SurveyError(
-                    f"{path} has S/N({snr_band}) = {snr:.1f} ({source}), below snr_min = {snr_min:g}.", "low_snr"
+                    f"{path} has S/N({snr_band}) = {snr:.1f} ({source}), below snr_min = {snr_min:g}.",
+                    "low_snr",
                 )
         except SurveyError as err:
             aside.append((name, err.reason, str(err)))
         except Exception as err:  # a reader's own fault is this file's misfortune, not the run's
-            aside.append((name, "unreadable", f"{path} broke the reader ({type(err).__name__}: {err}): report it."))
+            aside.append(
+                (name, "unreadable", f"{path} broke the reader ({type(err).__name__}: {err}): report it.")
+            )
         else:
             rows.append(
                 spectrum.meta
@@ -109,8 +114,8 @@ def load_directory(
     set_aside = Table(rows=aside, names=("path", "reason", "detail"), dtype=(str, str, str))
     if not rows and all(reason in ("unreadable", "not_lamost_lrs") for reason in set_aside["reason"]):
         raise SurveyError(
-            f"None of the {len(paths)} FITS files in {directory} is a readable LAMOST LRS spectrum. The first: "
-            f"{aside[0][2]}",
+            f"None of the {len(paths)} FITS files in {directory} is a readable LAMOST LRS spectrum. "
+            f"The first: {aside[0][2]}",
             aside[0][1],
         )
     batch = SpectrumBatch(
@@ -123,7 +128,7 @@ def load_directory(
 
 
 def find_files(directory: Path | str) -> list[Path]:
-    """The FITS files under `directory`, sorted; hidden ones left out. Raises SurveyError where there are none."""
+    """The FITS files under `directory`, sorted, without hidden ones. Raises SurveyError if there are none."""
     directory = Path(directory)
     if not directory.is_dir():
         what = "is a file" if directory.exists() else "does not exist"
@@ -138,8 +143,8 @@ def find_files(directory: Path | str) -> list[Path]:
                 paths.append(path)
     if not paths:
         raise SurveyError(
-            f"{directory} holds no FITS file (looked through it and its subdirectories): give the directory of the "
-            "spectra, *.fits or *.fits.gz."
+            f"{directory} holds no FITS file (looked through it and its subdirectories): "
+            "give the directory of the spectra, *.fits or *.fits.gz."
         )
     return sorted(paths)
 
@@ -151,7 +156,7 @@ def _check_type(spectrum: Spectrum, path: Path, spectral_types: str) -> None:
     known = subclass.upper() not in ("", "NON", "NONE", "UNKNOWN", "NULL", "-9999")
     if known and spectral_types and subclass[0].upper() not in spectral_types.upper():
         raise SurveyError(
-            f"{path} is of spectral type {subclass} by its header; the types {', '.join(spectral_types)} are kept.",
+            f"{path} is of spectral type {subclass} by its header; {', '.join(spectral_types)} are kept.",
             "spectral_type",
         )
 
@@ -165,7 +170,8 @@ def _cut(
     if start >= stop:
         low, high = spectrum.wavelength[[0, -1]]
         raise SurveyError(
-            f"{path} covers {low:.0f}-{high:.0f} A, nothing of the window {window[0]:g}-{window[1]:g} A.", "no_coverage"
+            f"{path} covers {low:.0f}-{high:.0f} A, nothing of the window {window[0]:g}-{window[1]:g} A.",
+            "no_coverage",
         )
     here, there = slice(start - first, stop - first), slice(start - spectrum.first, stop - spectrum.first)
     flux[here], ivar[here] = spectrum.flux[there], spectrum.ivar[there]
@@ -187,13 +193,14 @@ def _check_pixels(
         low, high = grid(first + starts[widest], 1)[0], grid(first + stops[widest], 1)[0]
         if high - low > max_gap:
             raise SurveyError(
-                f"{path} has no usable pixel over {low:.1f}-{high:.1f} A, a gap of {high - low:.0f} A where max_gap = "
-                f"{max_gap:g} A is allowed: narrow the window or raise max_gap.",
+                f"{path} has no usable pixel over {low:.1f}-{high:.1f} A, a gap of {high - low:.0f} A where "
+                f"max_gap = {max_gap:g} A is allowed: narrow the window or raise max_gap.",
                 "gap",
             )
     if good.mean() < min_good_fraction:
         raise SurveyError(
-            f"{path} has {good.mean():.0%} usable pixels in the window; min_good_fraction = {min_good_fraction:g}.",
+            f"{path} has {good.mean():.0%} usable pixels in the window; at least {min_good_fraction:.0%} "
+            "(min_good_fraction) are asked for.",
             "few_good_pixels",
         )
     return float(good.mean())
@@ -207,26 +214,34 @@ def _signal_to_noise(spectrum: Spectrum, band: str, path: Path) -> tuple[float, 
     wavelength = spectrum.wavelength
     use = (wavelength > SNR_FALLBACK[0]) & (wavelength < SNR_FALLBACK[1]) & (spectrum.ivar > 0)
     if not use.any():
-        raise SurveyError(f"{path} has no S/N({band}) in its header and no usable pixel to measure one.", "low_snr")
+        raise SurveyError(
+            f"{path} has no S/N({band}) in its header and no usable pixel to measure one.", "low_snr"
+        )
     return float(np.median(spectrum.flux[use] * np.sqrt(spectrum.ivar[use]))), "measured"
 
 
 def _batch_table(rows: list[dict]) -> Table:
-    table = Table({name: np.array([row.get(name) for row in rows], dtype=kind) for name, kind in _COLUMNS.items()
-                   if name != "star"})  # fmt: skip
-    table.add_column(group_stars(table["ra"], table["dec"], table["path"]), name="star", index=list(_COLUMNS).index("star"))
+    for row, star in zip(rows, _stars_of(rows), strict=True):
+        row["star"] = star
+    table = Table(
+        {name: np.array([row[name] for row in rows], dtype=kind) for name, kind in _COLUMNS.items()}
+    )
     for name, unit in _UNITS.items():
         table[name].unit = unit
     return table
 
 
-def group_stars(ra: np.ndarray, dec: np.ndarray, path: np.ndarray) -> np.ndarray:
+def _stars_of(rows: list[dict]) -> np.ndarray:
+    return group_stars(*([row[name] for row in rows] for name in ("ra", "dec", "path")))
+
+
+def group_stars(ra: Sequence[float], dec: Sequence[float], path: Sequence[str]) -> np.ndarray:
     """One name a star: spectra within SAME_STAR_ARCSEC of each other share it (chains count as one star).
 
     The name is J and the position of the star's first spectrum in degrees; a spectrum without a position is a
     star of its own, named after its path.
     """
-    ra, dec = np.asarray(ra, float), np.asarray(dec, float)
+    ra, dec = (np.asarray(values, dtype=float) for values in (ra, dec))
     names = np.array([f"path:{p}" for p in path], dtype=object)
     placed = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
     if placed.size:

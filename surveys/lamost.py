@@ -41,7 +41,15 @@ def parse(raw: bytes, path: Path, sha256: str) -> Spectrum:
             return _spectrum(hdus[0].header, *layout(hdus, path), path=path, sha256=sha256)
         except SurveyError:
             raise
-        except (fits.VerifyError, KeyError, ValueError, TypeError, IndexError, OSError, ArithmeticError) as err:
+        except (
+            fits.VerifyError,
+            KeyError,
+            ValueError,
+            TypeError,
+            IndexError,
+            OSError,
+            ArithmeticError,
+        ) as err:
             raise SurveyError(
                 f"{path} is a damaged LAMOST file ({type(err).__name__}: {err}): fetch it again."
             ) from err
@@ -62,11 +70,13 @@ def _recognise(hdus: fits.HDUList, path: Path) -> str:
     if lamost:
         blocks = ", ".join(f"{hdu.name or 'PRIMARY'} {hdu.shape}" for hdu in hdus)
         raise SurveyError(
-            f"{path} is a LAMOST file in no layout known here (blocks: {blocks}); an LRS spectrum is an image of "
-            "5 rows or a table COADD with FLUX, IVAR, WAVELENGTH.",
+            f"{path} is a LAMOST file in no layout known here (blocks: {blocks}); an LRS spectrum is an "
+            "image of 5 rows or a table COADD with FLUX, IVAR, WAVELENGTH.",
             "unknown_release",
         )
-    raise SurveyError(f"{path} is {_other_survey(hdus)}, not a LAMOST LRS spectrum; not read yet.", "not_lamost_lrs")
+    raise SurveyError(
+        f"{path} is {_other_survey(hdus)}, not a LAMOST LRS spectrum; not read yet.", "not_lamost_lrs"
+    )
 
 
 def _other_survey(hdus: fits.HDUList) -> str:
@@ -99,7 +109,8 @@ def _image(hdus: fits.HDUList, path: Path) -> tuple[np.ndarray, float]:
         other = _number(header, twin)
         if np.isfinite(other) and not np.isclose(other, value, rtol=0, atol=_ON_GRID * LOG_STEP):
             raise SurveyError(
-                f"{path} says {twin} = {other} and {value} for the same thing: one of them is damaged.", "bad_header"
+                f"{path} says {twin} = {other} and {value} for the same thing: one of them is damaged.",
+                "bad_header",
             )
     rows = np.array(hdus[0].data, dtype=np.float64)
     rows_named = re.split(r"[,\s]+", _text(header, "EXTEN0").lower())
@@ -108,8 +119,8 @@ def _image(hdus: fits.HDUList, path: Path) -> tuple[np.ndarray, float]:
         rows[2] = np.nan
     elif "wavelength" not in rows_named and _text(header, "DATA_V") not in KNOWN_RELEASES:
         raise SurveyError(
-            f"{path} is a LAMOST image of an unknown release: neither DATA_V nor EXTEN0 says what its rows are "
-            f"(DATA_V = {header.get('DATA_V')!r}, EXTEN0 = {header.get('EXTEN0')!r}). Fetch a released file "
+            f"{path} is a LAMOST image of an unknown release: neither DATA_V nor EXTEN0 says what its rows "
+            f"are (DATA_V = {header.get('DATA_V')!r}, EXTEN0 = {header.get('EXTEN0')!r}). Fetch a released file "
             f"({KNOWN_RELEASES[0]} to {KNOWN_RELEASES[-1]}).",
             "unknown_release",
         )
@@ -119,7 +130,9 @@ def _image(hdus: fits.HDUList, path: Path) -> tuple[np.ndarray, float]:
 def _table(hdus: fits.HDUList, path: Path) -> tuple[np.ndarray, float]:
     table = hdus["COADD"].data
     if len(table) != 1:
-        raise SurveyError(f"{path} has {len(table)} rows in COADD; LAMOST DR9 and later have one.", "bad_header")
+        raise SurveyError(
+            f"{path} has {len(table)} rows in COADD; LAMOST DR9 and later have one.", "bad_header"
+        )
     columns = {name.upper(): name for name in table.names}
     flux = np.ravel(table[columns["FLUX"]][0])
     rows = np.zeros((5, flux.size))
@@ -132,7 +145,10 @@ def _table(hdus: fits.HDUList, path: Path) -> tuple[np.ndarray, float]:
     return rows, coeff0
 
 
-_LAYOUTS: dict[str, Callable[[fits.HDUList, Path], tuple[np.ndarray, float]]] = {"image": _image, "table": _table}
+_LAYOUTS: dict[str, Callable[[fits.HDUList, Path], tuple[np.ndarray, float]]] = {
+    "image": _image,
+    "table": _table,
+}
 
 
 def _spectrum(header: fits.Header, rows: np.ndarray, coeff0: float, *, path: Path, sha256: str) -> Spectrum:
@@ -156,12 +172,13 @@ def _good(flux: np.ndarray, ivar: np.ndarray, andmask: np.ndarray) -> np.ndarray
     """Which pixels may be used.
 
     Out go: NaN or infinity, ivar <= 0, the and-mask (bad in every exposure), and flux exactly 0, which is
-    padding: in real files it stands past 9000 A with a positive ivar. The or-mask (bad in some exposure) stays
-    in: the good exposures remain, and in 349 real files no or-masked pixel of 4900-5400 A had a positive ivar
-    that the pipeline had not lowered itself. ivar so large that its inverse underflows is damage.
+    padding: in real files it stands past 9000 A with a positive ivar. The or-mask (bad in some exposure) is
+    no reason: the ivar is that of the good exposures which remain. ivar so large that its inverse underflows is damage.
     """
     with np.errstate(invalid="ignore"):
-        return np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0) & (ivar < 1e30) & (flux != 0) & (andmask == 0)
+        return (
+            np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0) & (ivar < 1e30) & (flux != 0) & (andmask == 0)
+        )
 
 
 def _check_frame(header: fits.Header, path: Path) -> None:
@@ -178,8 +195,8 @@ def _release(header: fits.Header, path: Path) -> str:
         return _text(header, "VERSPIPE") or "before DATA_V"
     if release not in KNOWN_RELEASES:
         raise SurveyError(
-            f"{path} is of release {release!r}, unknown here ({KNOWN_RELEASES[0]} to {KNOWN_RELEASES[-1]} are "
-            "known). If its layout is one of theirs, add it to surveys.lamost.KNOWN_RELEASES.",
+            f"{path} is of release {release!r}, unknown here ({KNOWN_RELEASES[0]} to {KNOWN_RELEASES[-1]} "
+            "are known). If its layout is one of theirs, add it to surveys.lamost.KNOWN_RELEASES.",
             "unknown_release",
         )
     return release
@@ -189,28 +206,29 @@ def _first_pixel(coeff0: float, rows: np.ndarray, path: Path) -> int:
     """Index of pixel 0 on the shared grid, the header held against the file's own wavelengths."""
     if not np.isfinite(coeff0) or not 3.0 < coeff0 < 5.0:
         raise SurveyError(
-            f"{path} has COEFF0 = {coeff0}, not a log10 wavelength of the optical: the header is damaged.", "bad_header"
+            f"{path} has COEFF0 = {coeff0}, not a log10 wavelength of the optical: the header is damaged.",
+            "bad_header",
         )
     first = round(coeff0 / LOG_STEP)
     if abs(coeff0 / LOG_STEP - first) > _ON_GRID:
         raise SurveyError(
-            f"{path} has COEFF0 = {coeff0:.8f}, off the grid of whole multiples of {LOG_STEP:g} dex on which all "
-            "LAMOST LRS spectra lie; spectra are not resampled here.",
+            f"{path} has COEFF0 = {coeff0:.8f}, off the grid of whole multiples of {LOG_STEP:g} dex on which "
+            "all LAMOST LRS spectra lie; spectra are not resampled here.",
             "bad_header",
         )
     wavelength = grid(first, rows.shape[1])
     if wavelength.size < 10 or wavelength[0] < LRS_RANGE[0] or wavelength[-1] > LRS_RANGE[1]:
         raise SurveyError(
-            f"{path} would run over {wavelength[0]:.0f}-{wavelength[-1]:.0f} A in {wavelength.size} pixels; LAMOST "
-            "LRS lies in 3700-9100 A. The header is damaged.",
+            f"{path} would run over {wavelength[0]:.0f}-{wavelength[-1]:.0f} A in {wavelength.size} pixels; "
+            "LAMOST LRS lies in 3700-9100 A. The header is damaged.",
             "bad_header",
         )
     with np.errstate(invalid="ignore"):
         off = np.nanmedian(np.abs(rows[2] / wavelength - 1)) if np.isfinite(rows[2]).any() else 0.0
     if off > _ON_GRID * LOG_STEP * np.log(10):
         raise SurveyError(
-            f"{path}: COEFF0 and the file's own wavelength row disagree by {off * SPEED_OF_LIGHT:.1f} km/s at the "
-            "median; one of them is damaged.",
+            f"{path}: COEFF0 and the file's own wavelength row disagree by {off * SPEED_OF_LIGHT:.1f} km/s "
+            "at the median; one of them is damaged.",
             "bad_header",
         )
     return first
@@ -225,7 +243,7 @@ def _meta(header: fits.Header, release: str) -> dict:
         "survey": "LAMOST LRS",
         "release": release,
         "object": _text(header, "DESIG") or _text(header, "OBJNAME") or _text(header, "OBJECT"),
-        "obsid": _text(header, "OBSID"),
+        "obsid": _text(header, "OBSID").removeprefix("-9999"),
         "ra": _within(_number(header, "RA"), 0, 360),
         "dec": _within(_number(header, "DEC"), -90, 90),
         "rv_header": rv,

@@ -28,7 +28,7 @@ REASONS = {
 
 
 class SurveyError(ValueError):
-    """A file, directory or value that cannot be used. The message is a sentence; `reason` a key of REASONS."""
+    """A file, directory or value that cannot be used. Its message is a sentence, `reason` one of REASONS."""
 
     def __init__(self, sentence: str, reason: str = "unreadable"):
         super().__init__(sentence)
@@ -61,7 +61,7 @@ def grid(first: int, n: int) -> Float[np.ndarray, " pixel"]:
 
 
 def window_pixels(window: tuple[float, float]) -> tuple[int, int]:
-    """First index and number of the grid's pixels with window[0] <= wavelength <= window[1] (vacuum Angstrom).
+    """First index and number of the grid's pixels inside the window, ends included (vacuum Angstrom).
 
     Raises SurveyError where the window is not two increasing positive numbers with 10 pixels between them.
     """

@@ -20,6 +20,8 @@ from surveys.spectrum import REASONS, Spectrum, SurveyError, grid, window_pixels
 SAME_STAR_ARCSEC = 3.0
 """Spectra nearer to each other than this are of one star (the LAMOST fibre is 3.3 arcsec wide)."""
 
+_LUMINOSITY = "dgeusx"  # lower-case prefixes: dM0 dwarf, gM0 giant (no G star), sdM1, esdM2, usdM3
+
 SNR_FALLBACK = (4000.0, 5500.0)  # A: about the g band, where the header has no S/N
 
 _TEXT = ("path", "sha256", "survey", "release", "object")
@@ -154,7 +156,8 @@ def _check_type(spectrum: Spectrum, path: Path, spectral_types: str) -> None:
     if survey_class and survey_class.upper() != "STAR":
         raise SurveyError(f"{path} is of class {survey_class} by its header; only STAR is fitted.", "class")
     known = subclass.upper() not in ("", "NON", "NONE", "UNKNOWN", "NULL", "-9999")
-    if known and spectral_types and subclass[0].upper() not in spectral_types.upper():
+    letter = subclass.lstrip(_LUMINOSITY)[:1] or subclass[:1]
+    if known and spectral_types and letter.upper() not in spectral_types.upper():
         raise SurveyError(
             f"{path} is of spectral type {subclass} by its header; {', '.join(spectral_types)} are kept.",
             "spectral_type",
@@ -221,7 +224,8 @@ def _signal_to_noise(spectrum: Spectrum, band: str, path: Path) -> tuple[float, 
 
 
 def _batch_table(rows: list[dict]) -> Table:
-    for row, star in zip(rows, _stars_of(rows), strict=True):
+    stars = group_stars(*([row[name] for row in rows] for name in ("ra", "dec", "path")))
+    for row, star in zip(rows, stars, strict=True):
         row["star"] = star
     table = Table(
         {name: np.array([row[name] for row in rows], dtype=kind) for name, kind in _COLUMNS.items()}
@@ -231,27 +235,23 @@ def _batch_table(rows: list[dict]) -> Table:
     return table
 
 
-def _stars_of(rows: list[dict]) -> np.ndarray:
-    return group_stars(*([row[name] for row in rows] for name in ("ra", "dec", "path")))
-
-
 def group_stars(ra: Sequence[float], dec: Sequence[float], path: Sequence[str]) -> np.ndarray:
     """One name a star: spectra within SAME_STAR_ARCSEC of each other share it (chains count as one star).
 
     The name is J and the position of the star's first spectrum in degrees; a spectrum without a position is a
     star of its own, named after its path.
     """
-    ra, dec = (np.asarray(values, dtype=float) for values in (ra, dec))
+    lon, lat = np.asarray(ra, dtype=float), np.asarray(dec, dtype=float)
     names = np.array([f"path:{p}" for p in path], dtype=object)
-    placed = np.flatnonzero(np.isfinite(ra) & np.isfinite(dec))
+    placed = np.flatnonzero(np.isfinite(lon) & np.isfinite(lat))
     if placed.size:
-        sky = SkyCoord(ra[placed] * u.deg, dec[placed] * u.deg)
+        sky = SkyCoord(lon[placed] * u.deg, lat[placed] * u.deg)
         i, j, _, _ = search_around_sky(sky, sky, SAME_STAR_ARCSEC * u.arcsec)
         pairs = coo_array((np.ones(len(i)), (i, j)), shape=(placed.size, placed.size))
         _, group = connected_components(pairs, directed=False)
         _, leader = np.unique(group, return_index=True)
         for member, at in zip(placed, placed[leader][group], strict=True):
-            names[member] = f"J{ra[at]:08.4f}{dec[at]:+08.4f}"
+            names[member] = f"J{lon[at]:08.4f}{lat[at]:+08.4f}"
     return names.astype(str)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
+from scipy.ndimage import median_filter
 
 from surveys.fitsfile import open_fits, read_bytes
 from surveys.spectrum import LOG_STEP, SPEED_OF_LIGHT, Spectrum, SurveyError, grid
@@ -23,6 +24,7 @@ BANDS = "ugriz"
 
 # 0.02 pixel is 1.4 km/s, well below any error of the LRS wavelength scale (about 5 km/s)
 _ON_GRID = 0.02
+_SURROUNDINGS, _ABSURD = 51, 100.0  # pixels; ratio
 
 
 def read(path: Path | str) -> Spectrum:
@@ -120,8 +122,8 @@ def _image(hdus: fits.HDUList, path: Path) -> tuple[np.ndarray, float]:
     elif "wavelength" not in rows_named and _text(header, "DATA_V") not in KNOWN_RELEASES:
         raise SurveyError(
             f"{path} is a LAMOST image of an unknown release: neither DATA_V nor EXTEN0 says what its rows "
-            f"are (DATA_V = {header.get('DATA_V')!r}, EXTEN0 = {header.get('EXTEN0')!r}). Fetch a released file "
-            f"({KNOWN_RELEASES[0]} to {KNOWN_RELEASES[-1]}).",
+            f"are (DATA_V = {header.get('DATA_V')!r}, EXTEN0 = {header.get('EXTEN0')!r}). "
+            f"Fetch a released file ({KNOWN_RELEASES[0]} to {KNOWN_RELEASES[-1]}).",
             "unknown_release",
         )
     return rows, coeff0
@@ -173,12 +175,20 @@ def _good(flux: np.ndarray, ivar: np.ndarray, andmask: np.ndarray) -> np.ndarray
 
     Out go: NaN or infinity, ivar <= 0, the and-mask (bad in every exposure), and flux exactly 0, which is
     padding: in real files it stands past 9000 A with a positive ivar. The or-mask (bad in some exposure) is
-    no reason: the ivar is that of the good exposures which remain. ivar so large that its inverse underflows is damage.
+    no reason: the ivar is that of the good exposures which remain (23 such pixels with ivar > 0 in 350 real
+    files, out of 4801 or-masked). Out goes also a pixel whose flux or ivar is 100 times that of its
+    surroundings, in 350 real files never above 22 and 47 times: a flipped bit in a float's exponent, which no
+    checksum of these files would tell.
     """
-    with np.errstate(invalid="ignore"):
-        return (
-            np.isfinite(flux) & np.isfinite(ivar) & (ivar > 0) & (ivar < 1e30) & (flux != 0) & (andmask == 0)
-        )
+    good = np.isfinite(flux) & np.isfinite(ivar)
+    size = np.where(good, np.abs(flux), 0.0)
+    weight = np.where(good, np.maximum(ivar, 0.0), 0.0)
+    good &= (weight > 0) & (size > 0) & (andmask == 0)
+    for values in (size, weight):
+        local = median_filter(values, _SURROUNDINGS)
+        floor = 0.05 * np.median(values[good]) if good.any() else 0.0
+        good &= values <= _ABSURD * np.maximum(local, floor)
+    return good
 
 
 def _check_frame(header: fits.Header, path: Path) -> None:

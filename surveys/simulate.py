@@ -48,9 +48,9 @@ def observe(
     is Gaussian and independent from pixel to pixel, its square the sum of equal shares of photon noise (flux)
     and of a floor (sky, read-out), its S/N rising by the fraction snr_slope from blue to red. bad_fraction:
     pixels with ivar 0 and a wild flux, in runs of 1 to 5, as cosmic rays leave them. outlier_fraction: single
-    pixels pushed up by 5-30 sigma with nothing in the ivar to tell. ivar_scale: the ivar written over the true one
-    (LAMOST's own is too small by nearly a factor two). Raises SurveyError for snr <= 0 or a flux that is not
-    finite with a positive median.
+    pixels pushed up by 5-30 sigma with nothing in the ivar to tell. ivar_scale: the ivar written over the
+    true one (LAMOST's own is too small by nearly a factor two). Raises SurveyError for snr <= 0 or a flux
+    that is not finite with a positive median.
     """
     flux = np.asarray(flux, dtype=np.float64)
     if not (np.isfinite(flux).all() and np.median(flux) > 0):
@@ -103,8 +103,8 @@ def write_lamost_lrs(
     pixels from 3700 to 9099 A, and what the given pixels do not cover is dead as in a real file: flux 0,
     ivar 0, both masks 1. The same holds for given pixels with ivar <= 0 or a flux that is not finite, except
     that a finite flux is kept. ra, dec: degrees. rv: heliocentric, km/s. snr: for every band's header key;
-    None measures the median of flux*sqrt(ivar). A path that ends in .gz is compressed. The same arguments give
-    the same bytes. Raises SurveyError where pixels lie outside LAMOST's range or shapes differ.
+    None measures the median of flux*sqrt(ivar). A path that ends in .gz is compressed. The same arguments
+    give the same bytes. Raises SurveyError where pixels lie outside LAMOST's range or shapes differ.
     """
     path = Path(path)
     flux, ivar = np.asarray(flux, dtype=np.float64), np.asarray(ivar, dtype=np.float64)

@@ -93,6 +93,10 @@ def _unpack(raw: bytes, path: Path) -> bytes:
             raw = unpacker.decompress(raw, LARGEST)
         except zlib.error as err:
             raise SurveyError(f"{path} is a damaged gzip file ({err}): fetch it again.") from err
+        if len(raw) >= LARGEST:
+            raise SurveyError(
+                f"{path} unpacks to over {LARGEST / 1e6:.0f} MB, too much for a survey spectrum."
+            )
         if not unpacker.eof:
             raise SurveyError(f"{path} is a gzip file that is cut short: fetch it again.")
     if not raw.startswith(FITS_MAGIC):

@@ -136,8 +136,15 @@ def find_files(directory: Path | str) -> list[Path]:
         what = "is a file" if directory.exists() else "does not exist"
         raise SurveyError(f"{directory} {what}: give the directory in which the spectra lie.")
     paths = []
-    for folder, subfolders, names in os.walk(directory):
-        subfolders[:] = sorted(s for s in subfolders if not s.startswith("."))
+    visited = set()
+    # linked folders are followed, each real folder once: a link to a parent would go round for ever
+    for folder, subfolders, names in os.walk(directory, followlinks=True):
+        visited.add(os.path.realpath(folder))
+        subfolders[:] = sorted(
+            s
+            for s in subfolders
+            if not s.startswith(".") and os.path.realpath(os.path.join(folder, s)) not in visited
+        )
         for name in sorted(names):
             path = Path(folder, name)
             # a dangling link is listed, to be reported; a pipe or a device would hang the run

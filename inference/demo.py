@@ -11,6 +11,7 @@ from astropy.table import Table
 from jaxtyping import Float
 
 from inference.fit import prepare, select_lines
+from inference.noise import NoiseModel
 from inference.options import FitOptions
 from inference.parameters import STAR, lsf_sigma, vmic_relation
 from inference.star import StarData, StarProblem, predict
@@ -45,7 +46,9 @@ class Truth(NamedTuple):
     lines: Table
 
 
-def draw_labels(options: DemoOptions, problem: StarProblem, fit: FitOptions) -> Float[np.ndarray, "star star_parameter"]:
+def draw_labels(
+    options: DemoOptions, problem: StarProblem, fit: FitOptions
+) -> Float[np.ndarray, "star star_parameter"]:
     """FGK dwarfs and red giants inside the emulator's domain, in the order of `STAR`; two thirds are dwarfs."""
     rng = np.random.default_rng(options.seed)
     theta: list[list[float]] = []
@@ -66,9 +69,7 @@ def draw_labels(options: DemoOptions, problem: StarProblem, fit: FitOptions) -> 
     return np.array(theta)
 
 
-def simulate_survey(
-    options: DemoOptions, fit: FitOptions, out: Path, progress: Progress = lambda *_: None
-) -> Truth:
+def simulate_survey(options: DemoOptions, fit: FitOptions, out: Path, progress: Progress = lambda *_: None) -> Truth:
     """Write the files of a simulated LAMOST LRS survey into `out` and return what is true of them."""
     rng = np.random.default_rng(options.seed + 1)
     first, n_pixel = window_pixels(options.window)
@@ -83,7 +84,9 @@ def simulate_survey(
     see = jax.jit(lambda problem, t, delta: predict(problem, t, delta))
     clean = np.array([see(alone, jnp.asarray(t), jnp.zeros(0)) for t in theta])
     data = StarData(jnp.asarray(clean), jnp.asarray((snr[:, None] / clean) ** 2))
-    run = Run(jnp.asarray(theta), jnp.array([float(lsf_sigma(fit.resolution))]), 0.0)
+    n = len(theta)
+    quiet = NoiseModel(jnp.ones(n), jnp.zeros(n))
+    run = Run(jnp.asarray(theta), jnp.array([float(lsf_sigma(fit.resolution))]), quiet, np.zeros(n, int))
     chosen = select_lines(setup, data, run, replace(fine, max_lines=options.injected), progress)
     error = options.scatter * rng.normal(size=len(chosen.leader))
     problem = setup.problem(chosen.free)

@@ -14,6 +14,7 @@ from emulator.layers import Layers
 from inference import hyper, noise
 from inference.arrow import own_covariances
 from inference.joint import Joint, fit_joint
+from inference.noise import NoiseModel
 from inference.options import FitOptions
 from inference.parameters import STAR, STEP, StarPrior, lsf_sigma, vmic_relation
 from inference.result import FitResult
@@ -137,7 +138,8 @@ def select_lines(setup: Setup, data: StarData, run: Run, options: FitOptions, pr
     problem = setup.problem(candidates.free)
     shared = jnp.concatenate([jnp.zeros(len(candidates.leader)), run.shared[-1:]])
     passed = sweep(
-        problem, StarData(data.flux[pick], data.ivar[pick]), run.theta[pick], shared, run.inflation,
+        problem, StarData(data.flux[pick], data.ivar[pick]), run.theta[pick], shared,
+        NoiseModel(*(x[pick] for x in run.noise)),
         chunk=options.chunk, progress=lambda done, total: progress("selecting lines", done, total),
     )  # fmt: skip
     return choose(
@@ -146,11 +148,17 @@ def select_lines(setup: Setup, data: StarData, run: Run, options: FitOptions, pr
     )  # fmt: skip
 
 
-def shared_table(run: Run, joint: Joint, options: FitOptions) -> dict[str, tuple[float, float]]:
+def shared_table(run: Run, joint: Joint, releases: np.ndarray) -> dict[str, tuple[float, float]]:
     """Shared parameters that are not corrections: value and sd."""
     ln_sigma, sd = float(run.shared[-1]), float(jnp.sqrt(joint.posterior.covariance[-1, -1]))
     resolution = float(np.exp(lsf_sigma(1.0) - ln_sigma))
-    return {"resolution": (resolution, resolution * sd), "inflation": (float(run.inflation), float("nan"))}
+    table = {"resolution": (resolution, resolution * sd)}
+    for r, name in enumerate(releases):
+        first = int(np.flatnonzero(run.release == r)[0]) if np.any(run.release == r) else None
+        if first is not None:
+            table[f"noise scale, {name}"] = (float(run.noise.scale[first]), float("nan"))
+            table[f"inflation, {name}"] = (float(run.noise.inflation[first]), float("nan"))
+    return table
 
 
 def line_table(setup: Setup, chosen: Selection, joint: Joint, groups: hyper.Groups) -> Table:
@@ -213,8 +221,11 @@ def fit(batch: SpectrumBatch, options: FitOptions, progress: Progress = lambda *
     alone = setup.problem()
     start = float(lsf_sigma(options.resolution))
     found: Search = coarse_search(alone, data, start, progress=lambda i, n: progress("coarse search", i, n))
+    n_star = len(data.flux)
     inflation = 0.01 if options.inflation is None else options.inflation
-    run = Run(jnp.asarray(found.theta), jnp.array([start]), inflation)
+    noise_model = NoiseModel(jnp.ones(n_star), jnp.full(n_star, inflation))
+    releases, release = np.unique(np.asarray(batch.table["release"]).astype(str), return_inverse=True)
+    run = Run(jnp.asarray(found.theta), jnp.array([start]), noise_model, release)
     run, passed = fit_stars(alone, data, run, options, progress=progress)
 
     n_pixel = np.asarray((data.ivar > 0).sum(1))
@@ -230,7 +241,7 @@ def fit(batch: SpectrumBatch, options: FitOptions, progress: Progress = lambda *
         level[keep],
         n_pixel[keep],
     )
-    run = Run(run.theta[keep], run.shared, run.inflation, run.trace)
+    run = Run(run.theta[keep], run.shared, NoiseModel(*(x[keep] for x in run.noise)), run.release[keep], run.trace)
 
     chosen = select_lines(setup, data, run, options, progress)
     if len(chosen.leader) == 0:
@@ -240,23 +251,24 @@ def fit(batch: SpectrumBatch, options: FitOptions, progress: Progress = lambda *
     species = setup.lines.take(chosen.leader).species()
     groups = hyper.make_groups(species, np.array(QUALITY)[setup.lines.quality[chosen.leader]])
     problem = setup.problem(chosen.free)
-    begin = Run(run.theta, jnp.concatenate([jnp.zeros(len(chosen.leader)), run.shared]), run.inflation, run.trace)
+    begin = Run(
+        run.theta, jnp.concatenate([jnp.zeros(len(chosen.leader)), run.shared]), run.noise, run.release, run.trace
+    )
     joint = fit_joint(problem, data, begin, groups, options, progress)
 
     # the yardstick: labels refitted with the list as it came, under the noise and resolution of the joint fit
-    frozen = Run(run.theta, joint.run.shared[-1:], joint.run.inflation, joint.run.trace)
+    frozen = Run(run.theta, joint.run.shared[-1:], joint.run.noise, run.release, joint.run.trace)
     _, original = fit_stars(
         alone, data, frozen, options, learn=False, iterations=3, stage="original list", progress=progress
     )
-    return Fitted(assemble(batch, data, level, n_pixel, setup, chosen, groups, alone, joint, original), set_aside)
+    return Fitted(assemble(batch, data, level, n_pixel, setup, chosen, groups, alone, joint, original, releases), set_aside)
 
 
-def assemble(batch, data, level, n_pixel, setup, chosen, groups, alone, joint: Joint, original: Pass) -> FitResult:
+def assemble(batch, data, level, n_pixel, setup, chosen, groups, alone, joint: Joint, original: Pass, releases) -> FitResult:
     """Put everything on the scale of the spectra as they came."""
     covariance = np.asarray(own_covariances(joint.passed.star, joint.posterior.covariance))[:, : len(STAR), : len(STAR)]
     theta = np.asarray(joint.run.theta)
-    mean_level = np.asarray(jnp.sum(data.flux * (data.ivar > 0), 1) / jnp.maximum(jnp.sum(data.ivar > 0, 1), 1))
-    var = np.asarray(noise.variance(data.ivar, mean_level[:, None], joint.run.inflation))
+    var = np.asarray(jax.vmap(noise.variance)(data.flux, data.ivar, joint.run.noise))
     good = np.asarray(data.ivar > 0)
     residual = np.asarray(data.flux - joint.passed.model)
     outliers = ((np.abs(residual) > 5 * np.sqrt(var)) & good).sum(1) / np.maximum(n_pixel, 1)
@@ -279,7 +291,7 @@ def assemble(batch, data, level, n_pixel, setup, chosen, groups, alone, joint: J
         n_pixel=n_pixel,
         lines=line_table(setup, chosen, joint, groups),
         correction_covariance=np.asarray(joint.posterior.covariance)[:n, :n],
-        shared=shared_table(joint.run, joint, setup.options),
+        shared=shared_table(joint.run, joint, releases),
         hyper=Table(
             {
                 "group": groups.names,

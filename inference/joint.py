@@ -9,10 +9,11 @@ from jaxtyping import Array, Float
 
 from inference import hyper
 from inference.arrow import substitute
+from inference.noise import learn_noise
 from inference.options import FitOptions
 from inference.parameters import STEP, lsf_sigma
 from inference.star import StarData, StarProblem
-from inference.stars import Progress, Run, bounded_step, keep_physical, learn_inflation
+from inference.stars import Progress, Run, bounded_step, keep_physical, noise_summary, own_freedom
 from inference.sweep import Pass, sweep
 
 
@@ -48,19 +49,19 @@ def fit_joint(
 ) -> Joint:
     """Iterate to the joint maximum from `run`; a step that does not improve is halved and taken from the last point.
 
-    The inflation is learned in the first three iterations and then held, so that the objective is one function.
+    The noise is learned in the first three iterations and then held, so that the objective is one function.
     """
     mean = jnp.zeros_like(run.shared).at[-1].set(lsf_sigma(options.resolution))
     prior = SharedPrior(mean, jnp.asarray(options.resolution_sd / options.resolution), jnp.asarray(groups.index))
     tau = jnp.full(len(groups.names), options.prior_sd)
-    theta, shared, inflation = run.theta, run.shared, run.inflation
+    theta, shared, noise_model = run.theta, run.shared, run.noise
     kept: tuple[Pass, Array, Array, float] | None = None
     shrink, status = 1.0, "max_iterations"
     for it in range(options.joint_iterations):
         began = time.perf_counter()
         label = f"joint fit, iteration {it + 1}"
         passed = sweep(
-            problem, data, theta, shared, inflation, chunk=options.chunk,
+            problem, data, theta, shared, noise_model, chunk=options.chunk,
             progress=lambda done, n, label=label: progress(label, done, n),
         )  # fmt: skip
         value = float(jnp.sum(jnp.where(jnp.isfinite(passed.log_posterior), passed.log_posterior, 0.0)))
@@ -88,7 +89,7 @@ def fit_joint(
         star_size = float(jnp.percentile(jnp.max(jnp.abs(step) / STEP / star_sd, axis=1), 90))
         run.trace.append(
             {"stage": "joint", "iteration": it + 1, "objective": total, "accepted": bool(accepted),
-             "shared_step_sd": shared_size, "star_step_sd": star_size, "inflation": float(inflation),
+             "shared_step_sd": shared_size, "star_step_sd": star_size, **noise_summary(noise_model),
              "ln_sigma": float(shared[-1]), "tau": [round(float(x), 4) for x in tau],
              "seconds": time.perf_counter() - began}
         )  # fmt: skip
@@ -99,9 +100,9 @@ def fit_joint(
             break
         theta, shared = keep_physical(theta + step), shared + shared_step
         if options.inflation is None and it < 3:
-            new = learn_inflation(data, passed.model)
-            if abs(new - inflation) > 0.01 * inflation:
-                inflation, kept = new, None
+            freedom = own_freedom(problem) + len(groups.index) / len(theta)
+            noise_model = learn_noise(data.flux, data.ivar, passed.model, run.release, freedom)
+            kept = None
     assert kept is not None
     passed, theta, shared, _ = kept
-    return Joint(Run(theta, shared, inflation, run.trace), passed, posterior, status)
+    return Joint(Run(theta, shared, noise_model, run.release, run.trace), passed, posterior, status)

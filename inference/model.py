@@ -27,7 +27,7 @@ def joint_model(
     group: Int[Array, " line"],
     n_group: int,
     options: FitOptions,
-    inflation: Float[Array, ""] | float,
+    noise_model: noise.NoiseModel,
     tau: Float[Array, " group"] | None = None,
 ) -> None:
     """Stars and log gf corrections with all their priors. `tau` given holds the scatters of the groups fixed.
@@ -62,7 +62,6 @@ def joint_model(
 
     normalised = jax.vmap(predict, in_axes=(None, 0, None))(problem, theta, delta)
     model = (coefficients @ problem.basis.T) * normalised
-    level = jnp.sum(data.flux * (data.ivar > 0), 1) / jnp.maximum(jnp.sum(data.ivar > 0, 1), 1)
-    var = noise.variance(data.ivar, level[:, None], inflation)
+    var = jax.vmap(noise.variance)(data.flux, data.ivar, noise_model)
     likelihood = jnp.where(data.ivar > 0, noise.log_likelihood(data.flux - model, var), 0.0)
     numpyro.factor("pixels", jnp.sum(likelihood))

@@ -89,10 +89,9 @@ def predict(problem: StarProblem, theta: Float[Array, " star_parameter"], delta)
     return observe(flux, theta[RV], jnp.exp(theta[LN_SIGMA]), problem.spectrum.grid)
 
 
-def _robust_continuum(problem, data, normalised, inflation):
+def _robust_continuum(problem, data, normalised, noise_model):
     """Continuum coefficients, model level and pixel weights, with two rounds of outlier weighting."""
-    level = jnp.full_like(data.flux, jnp.sum(data.flux * (data.ivar > 0)) / jnp.maximum(jnp.sum(data.ivar > 0), 1))
-    var = noise.variance(data.ivar, level, inflation)
+    var = noise.variance(data.flux, data.ivar, noise_model)
     good = (data.ivar > 0).astype(data.flux.dtype)
     weights = good / var
     for _ in range(3):
@@ -122,7 +121,7 @@ def linearise(
     data: StarData,
     theta: Float[Array, " star_parameter"],
     shared: Float[Array, " shared"],
-    inflation: Float[Array, ""],
+    noise_model: noise.NoiseModel,
 ) -> StarBlocks:
     """Blocks of one star at (theta, shared); `shared` is the corrections followed by the survey's ln_sigma.
 
@@ -141,7 +140,7 @@ def linearise(
     by_spectrum = jax.vmap(lambda column: see(column, *arguments[1:]), 1, 1)(line.by_parameter)
     own = jnp.column_stack([by_spectrum, by_sigma, by_rv]) * STEP
 
-    coefficients, residual, weights, var, good = _robust_continuum(problem, data, normalised, inflation)
+    coefficients, residual, weights, var, good = _robust_continuum(problem, data, normalised, noise_model)
     continuum = problem.basis @ coefficients
     columns = jnp.column_stack([own * continuum[:, None], problem.basis * normalised[:, None]])
     shared_columns = line_columns(problem, theta, line.by_line) * continuum[:, None]
@@ -151,7 +150,7 @@ def linearise(
     by_own = jax.jacfwd(prior_terms, argnums=1)(problem, theta, ln_sigma0) * STEP
     by_shared = jax.jacfwd(prior_terms, argnums=2)(problem, theta, ln_sigma0)
     prior = prior_terms(problem, theta, ln_sigma0)
-    n_own, n_theta = columns.shape[1], len(STAR)
+    n_theta = len(STAR)
     own_block = weighted.T @ columns
     own_block = own_block.at[:n_theta, :n_theta].add(by_own.T @ by_own)
     own_block = own_block + jnp.diag(jnp.concatenate([jnp.zeros(n_theta), problem.coefficient_sd**-2]))
@@ -167,7 +166,6 @@ def linearise(
 
     log_posterior = jnp.sum(good * noise.log_likelihood(residual, var)) - 0.5 * jnp.sum(prior**2)
     log_posterior = log_posterior - 0.5 * jnp.sum((coefficients / problem.coefficient_sd) ** 2)
-    del n_own
     return StarBlocks(
         own_block, own_gradient, cross, shared_block, shared_gradient, log_posterior,
         jnp.sum(good * residual**2 / var), continuum * normalised, coefficients,

@@ -7,29 +7,16 @@ from dataclasses import dataclass, field
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
-from inference import noise
 from inference.arrow import substitute
+from inference.noise import NoiseModel, learn_noise
 from inference.options import FitOptions
 from inference.parameters import MAX_STEP, STAR, STEP, lsf_sigma
 from inference.star import StarData, StarProblem
 from inference.sweep import Pass, sweep
 
 Progress = Callable[[str, int, int], None]
-
-
-def learn_inflation(data: StarData, model: Float[Array, "star pixel"]) -> float:
-    """Most probable inflation (share of the level) given residuals, with a HalfNormal(0.05) prior."""
-    level = jnp.sum(data.flux * (data.ivar > 0), 1) / jnp.maximum(jnp.sum(data.ivar > 0, 1), 1)
-    candidates = jnp.concatenate([jnp.zeros(1), jnp.geomspace(1e-4, 0.1, 120)])
-
-    def score(f):
-        var = noise.variance(data.ivar, level[:, None], f)
-        terms = jnp.where(data.ivar > 0, noise.log_likelihood(data.flux - model, var), 0.0)
-        return jnp.sum(terms) - 0.5 * (f / 0.05) ** 2
-
-    return float(candidates[jnp.argmax(jax.lax.map(score, candidates))])
 
 
 def bounded_step(own_step: Float[Array, "star own"]) -> Float[Array, "star star_parameter"]:
@@ -47,12 +34,23 @@ def keep_physical(theta: Float[Array, "star star_parameter"]) -> Float[Array, "s
 
 @dataclass
 class Run:
-    """State of the iteration, and its trace."""
+    """State of the iteration, and its trace. `release` numbers the survey release of every star, for its noise."""
 
     theta: Float[Array, "star star_parameter"]
     shared: Float[Array, " shared"]
-    inflation: float
+    noise: NoiseModel
+    release: Int[np.ndarray, " star"]
     trace: list[dict] = field(default_factory=list)
+
+
+def own_freedom(problem: StarProblem) -> float:
+    """Parameters that the pixels of one star determine: labels, broadening, velocity, continuum."""
+    return len(STAR) + problem.basis.shape[1]
+
+
+def noise_summary(model: NoiseModel) -> dict[str, float]:
+    """For the trace: medians over the stars."""
+    return {"noise_scale": float(jnp.median(model.scale)), "inflation": float(jnp.median(model.inflation))}
 
 
 def fit_stars(
@@ -74,12 +72,12 @@ def fit_stars(
     damping = jnp.full(theta.shape[0], 1e-2)
     best = jnp.full(theta.shape[0], -jnp.inf)
     prior_mean, prior_sd = float(lsf_sigma(options.resolution)), options.resolution_sd / options.resolution
-    shared, inflation, best_pass = run.shared, run.inflation, None
+    shared, noise_model, best_pass = run.shared, run.noise, None
     iterations = options.star_iterations if iterations is None else iterations
     for it in range(iterations):
         began = time.perf_counter()
         passed = sweep(
-            problem, data, theta, shared, inflation, damping=damping, chunk=options.chunk,
+            problem, data, theta, shared, noise_model, damping=damping, chunk=options.chunk,
             progress=lambda done, n, it=it: progress(f"{stage}: pass {it + 1}", done, n),
         )  # fmt: skip
         better = passed.log_posterior >= best - 1e-6
@@ -105,7 +103,7 @@ def fit_stars(
         )
         run.trace.append(
             {"stage": stage, "iteration": it + 1, "log_posterior": float(jnp.sum(best)), "accepted": int(better.sum()),
-             "largest_step_sd": float(jnp.median(size)), "inflation": float(inflation), "ln_sigma": float(shared[-1]),
+             "largest_step_sd": float(jnp.median(size)), **noise_summary(noise_model), "ln_sigma": float(shared[-1]),
              "seconds": time.perf_counter() - began}
         )  # fmt: skip
         if it + 1 == iterations or (it > 1 and float(jnp.percentile(size, 90)) < options.tolerance):
@@ -114,6 +112,6 @@ def fit_stars(
         if learn:
             shared = shared + shared_step
             if options.inflation is None and it >= 1:
-                inflation = learn_inflation(data, best_pass.model)
+                noise_model = learn_noise(data.flux, data.ivar, best_pass.model, run.release, own_freedom(problem))
                 best = jnp.full_like(best, -jnp.inf)
-    return Run(best_theta, shared, inflation, run.trace), best_pass
+    return Run(best_theta, shared, noise_model, run.trace), best_pass

@@ -13,6 +13,7 @@ from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float
 
 from inference.arrow import Eliminated, Reduced, eliminate, reduce
+from inference.noise import NoiseModel
 from inference.star import StarData, StarProblem, linearise
 
 
@@ -27,12 +28,12 @@ class Pass(NamedTuple):
     coefficients: Float[Array, "star basis"]
 
 
-def _scan_stars(problem, data, theta, damping, used, shared, inflation) -> Pass:
+def _scan_stars(problem, data, theta, damping, used, noise_model, shared) -> Pass:
     """All stars of one device, one after the other (memory of one star), sums accumulated on the way."""
 
     def one(total, star):
-        star_data, star_theta, star_damping, star_used = star
-        blocks = linearise(problem, star_data, star_theta, shared, inflation)
+        star_data, star_theta, star_damping, star_used, star_noise = star
+        blocks = linearise(problem, star_data, star_theta, shared, star_noise)
         eliminated = eliminate(blocks.own, blocks.own_gradient, blocks.cross, star_damping)
         taken = reduce(eliminated, blocks.cross, blocks.own_gradient)
         finite = jnp.isfinite(blocks.log_posterior) & (star_used > 0.0)
@@ -50,24 +51,24 @@ def _scan_stars(problem, data, theta, damping, used, shared, inflation) -> Pass:
     # derived from the data so that the carry is as device-varying as what is added to it
     zero = 0.0 * jnp.sum(theta)
     start = Reduced(jnp.zeros((n, n)) + zero, jnp.zeros(n) + zero)
-    total, out = jax.lax.scan(one, start, (data, theta, damping, used))
+    total, out = jax.lax.scan(one, start, (data, theta, damping, used, noise_model))
     return Pass(jax.tree.map(lambda x: x[None], total), *out)
 
 
 @eqx.filter_jit
-def _chunk(problem, data, theta, damping, used, shared, inflation, mesh) -> Pass:
+def _chunk(problem, data, theta, damping, used, noise_model, shared, mesh) -> Pass:
     arrays, static = eqx.partition(problem, eqx.is_array)
 
     @partial(
         jax.shard_map,
         mesh=mesh,
-        in_specs=(P(), P("star"), P("star"), P("star"), P("star"), P(), P()),
+        in_specs=(P(), P("star"), P("star"), P("star"), P("star"), P("star"), P()),
         out_specs=P("star"),
     )
-    def run(arrays, data, theta, damping, used, shared, inflation):
-        return _scan_stars(eqx.combine(arrays, static), data, theta, damping, used, shared, inflation)
+    def run(arrays, data, theta, damping, used, noise_model, shared):
+        return _scan_stars(eqx.combine(arrays, static), data, theta, damping, used, noise_model, shared)
 
-    out = run(arrays, data, theta, damping, used, shared, inflation)
+    out = run(arrays, data, theta, damping, used, noise_model, shared)
     return out._replace(reduced=jax.tree.map(lambda x: jnp.sum(x, axis=0), out.reduced))
 
 
@@ -81,7 +82,7 @@ def sweep(
     data: StarData,
     theta: Float[Array, "star star_parameter"],
     shared: Float[Array, " shared"],
-    inflation: Float[Array, ""] | float,
+    noise_model: NoiseModel,
     *,
     damping: Float[Array, " star"] | None = None,
     chunk: int = 16,
@@ -103,9 +104,15 @@ def sweep(
         index = np.minimum(np.arange(first, first + chunk), n_star - 1)
         used = jnp.asarray((np.arange(first, first + chunk) < n_star).astype(float))
         part = _chunk(
-            problem, StarData(data.flux[index], data.ivar[index]), theta[index], damping[index], used, shared,
-            jnp.asarray(inflation, float), mesh,
-        )  # fmt: skip
+            problem,
+            jax.tree.map(lambda x, index=index: x[index], data),
+            theta[index],
+            damping[index],
+            used,
+            jax.tree.map(lambda x, index=index: x[index], noise_model),
+            shared,
+            mesh,
+        )
         total = part.reduced if total is None else total + part.reduced
         keep = min(chunk, n_star - first)
         parts.append(jax.tree.map(lambda x, keep=keep: np.asarray(x[:keep]), part._replace(reduced=None)))

@@ -47,9 +47,7 @@ def read_labels(path: Path | str) -> Table:
         if name != name.lower() and name.lower() not in labels.colnames:
             labels.rename_column(name, name.lower())
     if not (
-        {"path"} <= set(labels.colnames)
-        or {"obsid"} <= set(labels.colnames)
-        or {"ra", "dec"} <= set(labels.colnames)
+        {"path"} <= set(labels.colnames) or {"obsid"} <= set(labels.colnames) or {"ra", "dec"} <= set(labels.colnames)
     ):
         raise SurveyError(
             f"{path} has none of the columns that name a spectrum (path, obsid, or ra and dec); it has: "
@@ -136,14 +134,9 @@ def _by_position(stars: Table, labels: Table) -> np.ndarray:
 
 
 def _positions(table: Table) -> np.ndarray:
-    return np.column_stack(
-        [np.ma.filled(np.ma.asarray(table[c]).astype(float), np.nan) for c in ("ra", "dec")]
-    )
+    return np.column_stack([np.ma.filled(np.ma.asarray(table[c]).astype(float), np.nan) for c in ("ra", "dec")])
 
 
 def _filled(column) -> list[str]:
     values = np.ma.asarray(column)
-    return [
-        "" if bad else str(v)
-        for v, bad in zip(np.ma.getdata(values), np.ma.getmaskarray(values), strict=True)
-    ]
+    return ["" if bad else str(v) for v, bad in zip(np.ma.getdata(values), np.ma.getmaskarray(values), strict=True)]

@@ -48,9 +48,7 @@ def read_bytes(path: Path) -> tuple[bytes, str]:
     """The file's bytes as they lie on disk and their sha256. Raises SurveyError."""
     try:
         if path.stat().st_size > LARGEST:
-            raise SurveyError(
-                f"{path} has {path.stat().st_size / 1e6:.0f} MB, too much for a survey spectrum."
-            )
+            raise SurveyError(f"{path} has {path.stat().st_size / 1e6:.0f} MB, too much for a survey spectrum.")
         raw = path.read_bytes()
     except OSError as err:
         raise SurveyError(
@@ -94,18 +92,14 @@ def _unpack(raw: bytes, path: Path) -> bytes:
         except zlib.error as err:
             raise SurveyError(f"{path} is a damaged gzip file ({err}): fetch it again.") from err
         if len(raw) >= LARGEST:
-            raise SurveyError(
-                f"{path} unpacks to over {LARGEST / 1e6:.0f} MB, too much for a survey spectrum."
-            )
+            raise SurveyError(f"{path} unpacks to over {LARGEST / 1e6:.0f} MB, too much for a survey spectrum.")
         if not unpacker.eof:
             raise SurveyError(f"{path} is a gzip file that is cut short: fetch it again.")
     if not raw.startswith(FITS_MAGIC):
         for magic, what in _OTHER.items():
             if raw.startswith(magic):
                 raise SurveyError(f"{path} is {what}, not a FITS file: take it out of the directory.")
-        raise SurveyError(
-            f"{path} is not a FITS file: it starts with {raw[:9]!r} where {FITS_MAGIC!r} was expected."
-        )
+        raise SurveyError(f"{path} is not a FITS file: it starts with {raw[:9]!r} where {FITS_MAGIC!r} was expected.")
     return raw
 
 

@@ -70,9 +70,7 @@ def load_directory(
     directory = Path(directory)
     first, n_pixel = window_pixels(window)
     if snr_band not in lamost.BANDS:
-        raise SurveyError(
-            f"snr_band = {snr_band!r} is none of the bands LAMOST gives a S/N for: {lamost.BANDS}."
-        )
+        raise SurveyError(f"snr_band = {snr_band!r} is none of the bands LAMOST gives a S/N for: {lamost.BANDS}.")
     paths = find_files(directory)
 
     seen: dict[str, str] = {}
@@ -100,13 +98,10 @@ def load_directory(
         except SurveyError as err:
             aside.append((name, err.reason, str(err)))
         except Exception as err:  # a reader's own fault is this file's misfortune, not the run's
-            aside.append(
-                (name, "unreadable", f"{path} broke the reader ({type(err).__name__}: {err}): report it.")
-            )
+            aside.append((name, "unreadable", f"{path} broke the reader ({type(err).__name__}: {err}): report it."))
         else:
             rows.append(
-                spectrum.meta
-                | {"path": name, "snr": snr, "snr_source": source, "good_fraction": good_fraction}
+                spectrum.meta | {"path": name, "snr": snr, "snr_source": source, "good_fraction": good_fraction}
             )
             fluxes.append(flux)
             ivars.append(ivar)
@@ -141,9 +136,7 @@ def find_files(directory: Path | str) -> list[Path]:
     for folder, subfolders, names in os.walk(directory, followlinks=True):
         visited.add(os.path.realpath(folder))
         subfolders[:] = sorted(
-            s
-            for s in subfolders
-            if not s.startswith(".") and os.path.realpath(os.path.join(folder, s)) not in visited
+            s for s in subfolders if not s.startswith(".") and os.path.realpath(os.path.join(folder, s)) not in visited
         )
         for name in sorted(names):
             path = Path(folder, name)
@@ -224,9 +217,7 @@ def _signal_to_noise(spectrum: Spectrum, band: str, path: Path) -> tuple[float, 
     wavelength = spectrum.wavelength
     use = (wavelength > SNR_FALLBACK[0]) & (wavelength < SNR_FALLBACK[1]) & (spectrum.ivar > 0)
     if not use.any():
-        raise SurveyError(
-            f"{path} has no S/N({band}) in its header and no usable pixel to measure one.", "low_snr"
-        )
+        raise SurveyError(f"{path} has no S/N({band}) in its header and no usable pixel to measure one.", "low_snr")
     return float(np.median(spectrum.flux[use] * np.sqrt(spectrum.ivar[use]))), "measured"
 
 
@@ -234,9 +225,7 @@ def _batch_table(rows: list[dict]) -> Table:
     stars = group_stars(*([row[name] for row in rows] for name in ("ra", "dec", "path")))
     for row, star in zip(rows, stars, strict=True):
         row["star"] = star
-    table = Table(
-        {name: np.array([row[name] for row in rows], dtype=kind) for name, kind in _COLUMNS.items()}
-    )
+    table = Table({name: np.array([row[name] for row in rows], dtype=kind) for name, kind in _COLUMNS.items()})
     for name, unit in _UNITS.items():
         table[name].unit = unit
     return table

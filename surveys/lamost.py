@@ -76,9 +76,7 @@ def _recognise(hdus: fits.HDUList, path: Path) -> str:
             "image of 5 rows or a table COADD with FLUX, IVAR, WAVELENGTH.",
             "unknown_release",
         )
-    raise SurveyError(
-        f"{path} is {_other_survey(hdus)}, not a LAMOST LRS spectrum; not read yet.", "not_lamost_lrs"
-    )
+    raise SurveyError(f"{path} is {_other_survey(hdus)}, not a LAMOST LRS spectrum; not read yet.", "not_lamost_lrs")
 
 
 def _other_survey(hdus: fits.HDUList) -> str:
@@ -132,9 +130,7 @@ def _image(hdus: fits.HDUList, path: Path) -> tuple[np.ndarray, float]:
 def _table(hdus: fits.HDUList, path: Path) -> tuple[np.ndarray, float]:
     table = hdus["COADD"].data
     if len(table) != 1:
-        raise SurveyError(
-            f"{path} has {len(table)} rows in COADD; LAMOST DR9 and later have one.", "bad_header"
-        )
+        raise SurveyError(f"{path} has {len(table)} rows in COADD; LAMOST DR9 and later have one.", "bad_header")
     columns = {name.upper(): name for name in table.names}
     flux = np.ravel(table[columns["FLUX"]][0])
     rows = np.zeros((5, flux.size))

@@ -108,9 +108,7 @@ def write_lamost_lrs(
     flux, ivar = np.asarray(flux, dtype=np.float64), np.asarray(ivar, dtype=np.float64)
     start = first - LRS_FIRST
     if flux.shape != ivar.shape or flux.ndim != 1:
-        raise SurveyError(
-            f"flux {flux.shape} and ivar {ivar.shape} must be vectors of one length.", "bad_header"
-        )
+        raise SurveyError(f"flux {flux.shape} and ivar {ivar.shape} must be vectors of one length.", "bad_header")
     if start < 0 or start + flux.size > LRS_PIXELS:
         raise SurveyError(
             f"Pixels {first}-{first + flux.size - 1} leave the range of LAMOST LRS, "

@@ -139,9 +139,7 @@ def test_four_rows_are_refused(star):
 def test_old_habits_are_understood(star):
     """No DATA_V, a string FIBERID, SN_G for SNRG, float64: all seen in files of before DR4."""
     rows = fits.getdata(star).astype(np.float64)
-    old = rewrite(
-        star, data=rows, DATA_V=None, FIBERID="126", SNRG=None, SN_G=17.5, VERSPIPE="2.7.5", OBSID=None
-    )
+    old = rewrite(star, data=rows, DATA_V=None, FIBERID="126", SNRG=None, SN_G=17.5, VERSPIPE="2.7.5", OBSID=None)
     meta = read(old).meta
     assert (meta["release"], meta["fiber"], meta["snr_g"], meta["snr_g_key"]) == ("2.7.5", 126, 17.5, "SN_G")
 

@@ -1,6 +1,7 @@
 """Line opacity: lines in buckets of fixed window width, summed onto the grid without a loop over lines."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -13,7 +14,7 @@ from synthesis.constants import ATOMIC_MASS, BOLTZMANN, BOLTZMANN_EV, HC_OVER_K_
 from synthesis.gas import Gas
 from synthesis.grid import C_KMS, Grid
 from synthesis.linelist import LineList
-from synthesis.voigt import voigt
+from synthesis.voigt import voigt, voigt_with_slopes
 
 LN10 = np.log(10.0)
 STRENGTH = 0.02654008854  # pi e^2 / (m_e c), cm^2 Hz
@@ -41,7 +42,6 @@ class Bucket(eqx.Module):
     free: Int[Array, "chunk line"]
     half: int = eqx.field(static=True)
     velocity_step: float = eqx.field(static=True)
-    size: int = eqx.field(static=True)
 
 
 class Profile(eqx.Module):
@@ -124,7 +124,7 @@ def make_buckets(
             "free": np.where(padding, n_free, free[take]),
         }
         arrays = {k: jnp.asarray(v.reshape(n_chunk, per_chunk)) for k, v in columns.items()}
-        buckets.append(Bucket(half=half, velocity_step=grid.velocity_step, size=grid.size, **arrays))
+        buckets.append(Bucket(half=half, velocity_step=grid.velocity_step, **arrays))
     return buckets
 
 
@@ -163,10 +163,12 @@ _WINDOWS = lax.ScatterDimensionNumbers(
 )
 
 
-def line_opacity(buckets: Sequence[Bucket], state: Profile, delta: Float[Array, " free"]) -> Float[Array, "wave depth"]:
-    """Opacity of all lines, cm^2/g; `delta` are the corrections to log gf of the free transitions, dex."""
+def line_opacity(
+    buckets: Sequence[Bucket], state: Profile, delta: Float[Array, " free"], size: int
+) -> Float[Array, "wave depth"]:
+    """Opacity of all lines on a grid of `size` points, cm^2/g; `delta` are the corrections to log gf of the free transitions, dex."""
     padded = jnp.concatenate([delta, jnp.zeros(1, delta.dtype)])
-    kappa = jnp.zeros((buckets[0].size, state.t.shape[0]), state.t.dtype)
+    kappa = jnp.zeros((size, state.t.shape[0]), state.t.dtype)
 
     for bucket in buckets:
 
@@ -178,27 +180,56 @@ def line_opacity(buckets: Sequence[Bucket], state: Profile, delta: Float[Array, 
     return kappa
 
 
+class LineResponse(NamedTuple):
+    """dF(lambda) by log gf of every line within its window, and the lines' share of dF(lambda) by parameters."""
+
+    by_line: list[Float[Array, "chunk line window"]]
+    by_parameter: Float[Array, "wave parameter"]
+
+
 def line_response(
     buckets: Sequence[Bucket],
     state: Profile,
+    tangents: Profile,
     delta: Float[Array, " free"],
     response: Float[Array, "wave depth"],
-) -> list[Float[Array, "chunk line window"]]:
-    """dF(lambda) / d loggf of every line within its window: ln10 * sum over depth of R * kappa_line.
+    wanted: Sequence[bool],
+) -> LineResponse:
+    """Derivatives of the flux through all lines at once, given R(lambda, depth) = dF / d kappa.
 
-    One more pass over the windows, for all lines at once (DESIGN section 2). Exact, because a line's opacity is
-    proportional to its gf.
+    For log gf of a line within its window it is ln10 * sum over depth of R * kappa_line (exact, as a line's opacity
+    is proportional to its gf); for parameters (`tangents` has a leading axis) the same sum over R * d kappa_line,
+    with the chain through opacity scale, Doppler width and damping. One more pass over the windows: no loop over
+    lines, and nothing of size parameter x wave x depth. `wanted[b]` asks for the lines of bucket b one by one.
     """
     padded = jnp.concatenate([delta, jnp.zeros(1, delta.dtype)])
-
-    def one_bucket(bucket):
+    n_parameter = tangents.t.shape[0]
+    by_parameter = jnp.zeros((response.shape[0], n_parameter))
+    by_line = []
+    for bucket, keep in zip(buckets, wanted, strict=True):
         width = 2 * bucket.half + 1
 
-        def one_chunk(chunk):
-            slab = _profiles(chunk, state, padded)
+        def one_chunk(total, chunk, width=width, keep=keep):
+            constants, moved = jax.vmap(
+                lambda t: jax.jvp(lambda s: line_constants(chunk, s, padded), (state,), (t,)), out_axes=(None, -1)
+            )(tangents)
+            (scale, doppler, a), (d_scale, d_doppler, d_a) = constants, moved
+            velocity = chunk.offset[:, None] + chunk.velocity_step * jnp.arange(width)
+            u = velocity[:, :, None] / doppler[:, None, :]
+            h, h_u, h_a = voigt_with_slopes(u, a[:, None, :])
             rows = jax.vmap(lambda s: lax.dynamic_slice_in_dim(response, s, width))(chunk.start)
-            return LN10 * jnp.sum(slab * rows, axis=-1)
+            by_scale, by_width, by_damping = rows * h, rows * (h_u * u), rows * h_a
 
-        return lax.map(one_chunk, bucket)
+            def sum_depth(x, y):
+                return jnp.einsum("lwd,ldp->lwp", x, y)
 
-    return [one_bucket(b) for b in buckets]
+            widths = -(scale / doppler)[..., None] * d_doppler
+            change = sum_depth(by_scale, d_scale) + sum_depth(by_width, widths)
+            change = change + sum_depth(by_damping, scale[..., None] * d_a)
+            total = lax.scatter_add(total, chunk.start[:, None], change, _WINDOWS, mode="promise_in_bounds")
+            own = LN10 * jnp.einsum("lwd,ld->lw", by_scale, scale) if keep else None
+            return total, own
+
+        by_parameter, own = lax.scan(one_chunk, by_parameter, bucket)
+        by_line.append(own)
+    return LineResponse([x for x in by_line if x is not None], by_parameter)

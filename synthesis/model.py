@@ -1,6 +1,6 @@
 """The spectrum model: stellar labels and log gf corrections to a normalised spectrum, with all derivatives."""
 
-from collections.abc import Callable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from emulator.layers import Layers
 from emulator.structure import Structure
 from synthesis.abundances import ATOMIC_WEIGHTS, number_fractions
 from synthesis.continuum import continuum_opacity
@@ -35,13 +36,13 @@ class Linearised(eqx.Module):
 class SpectrumModel(eqx.Module):
     """Normalised LTE spectra on a fixed grid; one instance a run, so that everything compiles once.
 
-    `atmosphere` maps the four labels to a `Structure` (an emulator). `buckets` hold all lines, `free_buckets` only
-    those with a correction of their own. `delta` below always has `n_free` entries, in dex.
+    `atmosphere` is an emulator on the run's depths. `free_buckets` hold the lines with a correction of their own,
+    `fixed_buckets` all others. `delta` below always has `n_free` entries, in dex.
     """
 
-    atmosphere: Callable[[Float[Array, "4"]], Structure]
-    buckets: list[Bucket]
+    atmosphere: Layers
     free_buckets: list[Bucket]
+    fixed_buckets: list[Bucket]
     hydrogen: HydrogenPlan
     node_index: np.ndarray
     node_weight: np.ndarray
@@ -53,7 +54,7 @@ class SpectrumModel(eqx.Module):
     @classmethod
     def build(
         cls,
-        atmosphere: Callable,
+        atmosphere: Layers,
         lines: LineList,
         half_width: np.ndarray,
         grid: Grid,
@@ -69,15 +70,17 @@ class SpectrumModel(eqx.Module):
         n_free = int(free.max()) + 1 if len(free) else 0
         index = np.where(free < 0, n_free, free)
         mine = free >= 0
-        buckets = make_buckets(lines, half_width, grid, ATOMIC_WEIGHTS, index, n_free)
-        free_buckets = make_buckets(lines.take(mine), half_width[mine], grid, ATOMIC_WEIGHTS, index[mine], n_free)
+        free_buckets, fixed_buckets = (
+            make_buckets(lines.take(pick), half_width[pick], grid, ATOMIC_WEIGHTS, index[pick], n_free)
+            for pick in (mine, ~mine)
+        )
         wavelength = grid.wavelength
         n_node = max(2, int((wavelength[-1] - wavelength[0]) / CONTINUUM_STEP) + 1)
         nodes = np.linspace(wavelength[0], wavelength[-1], n_node)
         left = np.clip(np.searchsorted(nodes, wavelength, side="right") - 1, 0, n_node - 2)
         weight = (wavelength - nodes[left]) / np.diff(nodes)[left]
         plan = hydrogen_plan(wavelength)
-        return cls(atmosphere, buckets, free_buckets, plan, left, weight, nodes, grid, n_free, order)
+        return cls(atmosphere, free_buckets, fixed_buckets, plan, left, weight, nodes, grid, n_free, order)
 
     def gas(self, parameters: Float[Array, "5"]) -> tuple[Structure, Gas, Profile]:
         """Structure, gas and line-profile state of a star with parameters as in `PARAMETERS`."""
@@ -86,36 +89,73 @@ class SpectrumModel(eqx.Module):
         gas = equation_of_state(structure.t, structure.p, structure.xne, fractions)
         return structure, gas, profile_state(gas, parameters[4])
 
-    def spread(self, values: Float[Array, "node depth"]) -> Float[Array, "wave depth"]:
+    def spread(self, values: Float[Array, "node *rest"]) -> Float[Array, "wave *rest"]:
         """Linear interpolation from the continuum nodes onto the grid."""
-        weight = self.node_weight[:, None]
+        weight = self.node_weight.reshape(-1, *[1] * (values.ndim - 1))
         return values[self.node_index] * (1.0 - weight) + values[self.node_index + 1] * weight
 
-    def _spectrum(self, parameters, delta):
+    def _layers(self, parameters) -> "Layered":
+        """Everything but the lines, on nodes where it is smooth."""
         structure, gas, profile = self.gas(parameters)
-        nodes = sum(continuum_opacity(jnp.asarray(self.node_wavelength), gas))
-        node_source = planck(jnp.asarray(self.node_wavelength), gas.t)
-        continuum = emergent_flux(nodes, node_source, structure.tau, structure.abross, self.order)
-        kappa = self.spread(nodes) + line_opacity(self.buckets, profile, delta)
-        kappa = kappa + hydrogen_opacity(self.hydrogen, gas, parameters[4] * 1e5)
-        source = self.spread(node_source)
-        level = self.spread(continuum[:, None])[:, 0]
-        return structure, profile, kappa, source, level
+        nodes = jnp.asarray(self.node_wavelength)
+        kappa, source = sum(continuum_opacity(nodes, gas)), planck(nodes, gas.t)
+        level = emergent_flux(kappa / structure.abross, source, structure.tau, self.order)
+        hydrogen = hydrogen_opacity(self.hydrogen, gas, parameters[4] * 1e5)
+        return Layered(structure.abross, profile, kappa, source, level, hydrogen)
+
+    def _opacity(self, layers: "Layered", delta) -> Float[Array, "wave depth"]:
+        return self.spread(layers.kappa) + layers.hydrogen + line_opacity([*self.free_buckets, *self.fixed_buckets], layers.profile, delta, self.grid.size)
 
     def normalised(self, parameters: Float[Array, "5"], delta: Float[Array, " free"]) -> Float[Array, " wave"]:
         """Flux over continuum flux on the grid, S = B."""
-        structure, _, kappa, source, level = self._spectrum(parameters, delta)
-        return emergent_flux(kappa, source, structure.tau, structure.abross, self.order) / level
+        layers = self._layers(parameters)
+        ratio = self._opacity(layers, delta) / layers.abross
+        flux = emergent_flux(ratio, self.spread(layers.source), self.atmosphere.tau, self.order)
+        return flux / self.spread(layers.level[:, None])[:, 0]
 
     def linearised(self, parameters: Float[Array, "5"], delta: Float[Array, " free"]) -> Linearised:
-        """The spectrum with its exact derivatives by all parameters and all free lines."""
+        """The spectrum with its exact derivatives by all parameters and all free lines.
 
-        def spectrum(p):
-            structure, profile, kappa, source, level = self._spectrum(p, delta)
-            flux = emergent_flux(kappa, source, structure.tau, structure.abross, self.order) / level
-            return flux, (flux, structure, profile, kappa, source, level)
+        The price is one synthesis, one reverse pass of the transfer, and one more pass over the line windows,
+        however many parameters and lines there are.
+        """
+        slopes, layers = jax.jacfwd(lambda p: (self._layers(p),) * 2, has_aux=True)(parameters)
+        tangents = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), slopes.profile)
+        kappa, source = self._opacity(layers, delta), self.spread(layers.source)
+        flux, by_ratio, by_source = response(kappa / layers.abross, source, self.atmosphere.tau, self.order)
+        by_kappa = by_ratio / layers.abross
 
-        by_parameter, (flux, structure, profile, kappa, source, level) = jax.jacfwd(spectrum, has_aux=True)(parameters)
-        _, by_opacity = response(kappa, source, structure.tau, structure.abross, self.order)
-        by_line = line_response(self.free_buckets, profile, delta, by_opacity / level[:, None])
-        return Linearised(flux, by_parameter, by_line)
+        def contract(weights, slope):
+            return jnp.einsum("wd,wdp->wp", weights, slope)
+
+        by_parameter = contract(by_kappa, self.spread(slopes.kappa) + slopes.hydrogen)
+        by_parameter = by_parameter + contract(by_source, self.spread(slopes.source))
+        by_parameter = by_parameter - (by_kappa * kappa / layers.abross) @ slopes.abross
+        lines = line_response(
+            [*self.free_buckets, *self.fixed_buckets],
+            layers.profile,
+            tangents,
+            delta,
+            by_kappa,
+            [True] * len(self.free_buckets) + [False] * len(self.fixed_buckets),
+        )
+        level = self.spread(layers.level[:, None])
+        level_slope = self.spread(slopes.level)
+        normalised = flux[:, None] / level
+        by_parameter = (by_parameter + lines.by_parameter - normalised * level_slope) / level
+        by_line = [
+            window / jax.vmap(jax.vmap(lambda s, w=window: jax.lax.dynamic_slice_in_dim(level[:, 0], s, w.shape[-1])))(b.start)
+            for b, window in zip(self.free_buckets, lines.by_line, strict=True)
+        ]
+        return Linearised(normalised[:, 0], by_parameter, by_line)
+
+
+class Layered(NamedTuple):
+    """A star's layers before lines: continuum opacity, source and flux on the nodes, hydrogen on the grid."""
+
+    abross: Float[Array, " depth"]
+    profile: Profile
+    kappa: Float[Array, "node depth"]
+    source: Float[Array, "node depth"]
+    level: Float[Array, " node"]
+    hydrogen: Float[Array, "wave depth"]

@@ -23,48 +23,41 @@ def angles(order: int) -> tuple[np.ndarray, np.ndarray]:
     return (x + 1) / 2, w / 4
 
 
-def optical_depth(
-    kappa: Float[Array, "wave depth"], tau_ross: Float[Array, " depth"], abross: Float[Array, " depth"]
-) -> Float[Array, "wave depth"]:
-    """Monochromatic optical depth from opacity per gram, with column mass as d tau_ross / abross.
+def optical_depth(ratio: Float[Array, "wave depth"], tau_ross: Float[Array, " depth"]) -> Float[Array, "wave depth"]:
+    """Monochromatic optical depth from ratio = kappa / abross, since column mass is d tau_ross / abross.
 
-    kappa / abross varies slowly, so the trapezoid rule in tau_ross is accurate; above the first layer the
-    ratio is taken as constant.
+    The ratio varies slowly, so the trapezoid rule in tau_ross is accurate; above the first layer it is constant.
     """
-    ratio = kappa / abross
     first = ratio[:, :1] * tau_ross[0]
     steps = 0.5 * (ratio[:, 1:] + ratio[:, :-1]) * jnp.diff(tau_ross)
     return jnp.concatenate([first, first + jnp.cumsum(steps, axis=1)], axis=1)
 
 
-def _mean_attenuation(x: Float[Array, "..."]) -> Float[Array, "..."]:
-    """(1 - exp(-x)) / x, with its limit and derivative at zero."""
-    small = x < 1e-3
-    safe = jnp.where(small, 1.0, x)
-    return jnp.where(small, 1.0 - x / 2 + x * x / 6, -jnp.expm1(-safe) / safe)
-
-
 def emergent_flux(
-    kappa: Float[Array, "wave depth"],
+    ratio: Float[Array, "wave depth"],
     source: Float[Array, "wave depth"],
     tau_ross: Float[Array, " depth"],
-    abross: Float[Array, " depth"],
     order: int = 4,
 ) -> Float[Array, " wave"]:
     """Surface flux F_lambda (pi times the astrophysical flux), in the unit of `source` times steradian.
 
-    Source function piecewise linear in tau (second order in depth), isothermal above the first layer, linear
-    beyond the last; `order` Gauss angles (4: 2e-5 in the normalised flux of the Sun against 16).
+    `ratio` is the opacity per gram over the Rosseland opacity. Source function piecewise linear in tau (second
+    order in depth), isothermal above the first layer, constant below the last; `order` Gauss angles.
     Source: Olson & Kunasz (1987, JQSRT 38, 325), eq. 7, emergent ray.
     """
-    tau = optical_depth(kappa, tau_ross, abross)
+    tau = optical_depth(ratio, tau_ross)
     step = jnp.diff(tau, axis=1)
-    flux = jnp.zeros(kappa.shape[0])
+    flux = jnp.zeros(ratio.shape[0])
     for mu, weight in zip(*angles(order), strict=True):
         attenuation = jnp.exp(-tau / mu)
         x = step / mu
-        mean = _mean_attenuation(x)
-        inner = source[:, :-1] * (1.0 - mean) + source[:, 1:] * (mean - jnp.exp(-x))
+        # (1 - exp(-x)) / x with its limit and derivative at zero
+        small = x < 1e-3
+        safe = jnp.where(small, 1.0, x)
+        passed = jnp.exp(-safe)
+        mean = jnp.where(small, 1.0 - x / 2 + x * x / 6, (1.0 - passed) / safe)
+        far = jnp.where(small, 1.0 - x + x * x / 2, passed)
+        inner = source[:, :-1] * (1.0 - mean) + source[:, 1:] * (mean - far)
         surface = source[:, 0] * (1.0 - attenuation[:, 0])
         bottom = attenuation[:, -1] * source[:, -1]
         flux = flux + weight * (surface + bottom + jnp.sum(attenuation[:, :-1] * inner, axis=1))
@@ -72,16 +65,15 @@ def emergent_flux(
 
 
 def response(
-    kappa: Float[Array, "wave depth"],
+    ratio: Float[Array, "wave depth"],
     source: Float[Array, "wave depth"],
     tau_ross: Float[Array, " depth"],
-    abross: Float[Array, " depth"],
     order: int = 4,
-) -> tuple[Float[Array, " wave"], Float[Array, "wave depth"]]:
-    """Flux and its derivative with respect to every opacity, R(lambda, depth) = dF(lambda) / d kappa(lambda, depth).
+) -> tuple[Float[Array, " wave"], Float[Array, "wave depth"], Float[Array, "wave depth"]]:
+    """Flux, and its derivatives by every `ratio` and every `source`.
 
-    The flux at one wavelength sees only that wavelength's own column, so one reverse pass with a cotangent of
-    ones gives every column at once.
+    The flux at one wavelength sees only that wavelength's own column, so one reverse pass with a cotangent of ones
+    gives R(lambda, depth) = dF(lambda) / d ratio(lambda, depth) for every column at once.
     """
-    flux, pull = jax.vjp(lambda k: emergent_flux(k, source, tau_ross, abross, order), kappa)
-    return flux, pull(jnp.ones_like(flux))[0]
+    flux, pull = jax.vjp(lambda r, s: emergent_flux(r, s, tau_ross, order), ratio, source)
+    return flux, *pull(jnp.ones_like(flux))

@@ -43,21 +43,24 @@ def faddeeva(u: Float[Array, "..."], a: Float[Array, "..."]) -> tuple[Float[Arra
     return w_re, w_im
 
 
+def voigt_with_slopes(
+    u: Float[Array, "..."], a: Float[Array, "..."]
+) -> tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]:
+    """H(a, u) and its derivatives by u and by a, from w' = -2 z w + 2i / sqrt(pi): no further evaluation."""
+    h, k = faddeeva(u, a)
+    return h, 2.0 * (a * k - u * h), 2.0 * (a * h + u * k) - 2.0 / SQRT_PI
+
+
 @jax.custom_jvp
 def voigt(u: Float[Array, "..."], a: Float[Array, "..."]) -> Float[Array, "..."]:
     """H(a, u) = Re w(u + i a), normalised so that its integral over u is sqrt(pi).
 
     Shapes: broadcast. `u` is the distance from the line in Doppler widths, `a` >= 0 the damping in the same unit.
-    Derivatives come from w' = -2 z w + 2i / sqrt(pi), so they cost nothing beyond the value.
     """
     return faddeeva(u, a)[0]
 
 
 @voigt.defjvp
 def _voigt_jvp(primals, tangents):
-    u, a = primals
-    du, da = tangents
-    h, k = faddeeva(u, a)
-    h_u = 2.0 * (a * k - u * h)
-    h_a = 2.0 * (a * h + u * k) - 2.0 / SQRT_PI
-    return h, h_u * du + h_a * da
+    h, h_u, h_a = voigt_with_slopes(*primals)
+    return h, h_u * tangents[0] + h_a * tangents[1]

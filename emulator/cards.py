@@ -27,9 +27,10 @@ def evaluate(
     ln_values: Float[np.ndarray, "node 6 depth"],
     extra: Card,
 ) -> Card:
-    """The card: absolute errors by quantity over all nodes and depths in RANGE, hydrostatic residual on the way.
+    """The card: absolute errors by quantity over all nodes and depths in RANGE, and the hydrostatic residual.
 
-    The residual is `hydrostatic.residual` without the first 2 and the last 20 layers, as measured on real decks.
+    The residual is `hydrostatic.residual` without the first 2 and the last 20 layers, as measured on real
+    decks.
     """
     one = eqx.filter_jit(jax.vmap(lambda x: emulator(x, 10.0 ** jnp.asarray(log_tau))))
     found = one(jnp.asarray(labels))
@@ -44,6 +45,7 @@ def evaluate(
             n: round(float(np.percentile(miss, p)), 5) for n, p in (("median", 50), ("p95", 95), ("p99", 99))
         }
     rest = [hydrostatic.residual(_row(found, i), float(x[1]))[2:-20] for i, x in enumerate(labels)]
+    falling = sum(bool(np.any(np.diff(row) <= 0)) for row in np.asarray(found.rhox))
     values = np.abs(np.concatenate(rest))
     values = values[np.isfinite(values)]
     return {
@@ -56,6 +58,7 @@ def evaluate(
             n: round(float(np.percentile(values, p)), 6)
             for n, p in (("median", 50), ("p95", 95), ("p99", 99))
         },
+        "nodes_with_rhox_not_increasing": falling,
         **extra,
     }
 

@@ -1,5 +1,6 @@
 """Reader of ATLAS decks: the READ DECK6 text that ATLAS-9 and ATLAS-12 write, 64, 72 or 80 layers."""
 
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,7 +85,8 @@ class Deck:
 
     Units: teff K, logg dex (cgs), feh and alpha dex, vturb cm/s (of the outermost layer, as in the deck).
     `structure` holds float64 arrays of `depth` layers, outermost first, all strictly increasing in RHOX and
-    tau. `tau_from` is 'grid' or 'integral' (see `read_deck`); `dropped` counts repeated outer layers left out.
+    tau. `tau_from` is 'grid' or 'integral' (see `read_deck`); `dropped` counts repeated outer layers left
+    out.
     """
 
     name: str
@@ -110,11 +112,12 @@ def read_deck(source: Path | str, name: str | None = None) -> Deck:
     Labels: teff and logg from the TEFF line; feh and alpha from a title such as `[-1.0a]` (a: 0.4), else from
     the deck's own abundances against the solar mixture (Anders & Grevesse 1989, Grevesse & Sauval 1998 or
     Asplund et al. 2009) that leaves the non-alpha elements with the least scatter.
-    tau: the grid -6.875 + 0.125 i when the deck's own integral of ABROSS dRHOX agrees with it to 0.1 dex below
-    log tau = -6, else that integral: ATLAS converges every layer on the grid, and the integral over such wide
-    steps is the less exact of the two where they agree (median difference 0.0003 dex on 2,985 ATLAS-9 decks). Decks that
-    differ by more are not on the grid (one ATLAS-9 deck, by two layers; the 64-layer solar deck).
-    Raises DeckError for text that is no complete deck, FileNotFoundError for a missing file.
+    tau: the grid -6.875 + 0.125 i when the deck's own integral of ABROSS dRHOX agrees with it to 0.1 dex
+    below log tau = -6, else that integral: ATLAS converges every layer on the grid, and the integral over
+    such wide steps is the less exact of the two where they agree (median difference 0.0003 dex on 2,985
+    ATLAS-9 decks). Decks that differ by more are not on the grid (one ATLAS-9 deck, by two layers; the
+    64-layer solar deck). Raises DeckError for text that is no complete deck, FileNotFoundError for a missing
+    file.
     """
     if isinstance(source, Path):
         name, text = name or source.name, source.read_text(errors="replace")
@@ -146,10 +149,10 @@ def read_deck(source: Path | str, name: str | None = None) -> Deck:
 
 
 def read_decks(text: str, name: str, teff_max: float = np.inf) -> tuple[list[Deck], list[str]]:
-    """Every deck up to `teff_max` in a file of many (each begins with its TEFF line), and why others were refused."""
+    """Every deck up to `teff_max` in a text of many, each begun by TEFF, and why others were refused."""
     starts = [m.start() for m in re.finditer(r"^TEFF", text, re.MULTILINE)] + [len(text)]
     decks, refused = [], []
-    for i, (a, b) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+    for i, (a, b) in enumerate(itertools.pairwise(starts)):
         if float(text[a:b].split(maxsplit=2)[1]) > teff_max:
             continue
         try:
@@ -223,7 +226,7 @@ def _number(text: str, name: str, field: str) -> float:
 
 
 def _layer(row: str, index: int, name: str) -> list[float]:
-    cells = [row[a:b] for a, b in zip(_EDGES[:-1], _EDGES[1:], strict=True)]
+    cells = [row[a:b] for a, b in itertools.pairwise(_EDGES)]
     return [_number(cell, name, f"{c} of layer {index + 1}") for cell, c in zip(cells, _COLUMNS, strict=True)]
 
 

@@ -15,8 +15,8 @@ class Hull(eqx.Module):
     """The box of the labels, cut by two edges that the grid has.
 
     `logg_low` is the lowest gravity that exists at each of the temperatures `knots` (a line between them);
-    `feh_low` is the lowest metallicity at alpha = low[3] and at alpha = high[3] (a line between them: in ATLAS-9
-    [M/H] = -4 exists for alpha = 0.4 only).
+    `feh_low` is the lowest metallicity at alpha = low[3] and at alpha = high[3] (a line between them: in
+    ATLAS-9 [M/H] = -4 exists for alpha = 0.4 only).
     """
 
     low: Float[Array, "4"]

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float
 
 from emulator import hydrostatic
 from emulator.domain import Hull
-from emulator.network import DepthEncoder, DualEncoder
+from emulator.network import DepthModes, DepthNetwork, DualEncoder
 from emulator.structure import Structure
 
 DATA = Path(__file__).parent / "data"
@@ -24,9 +24,9 @@ Equilibrium = Literal["integral", "loss", "none"]
 class Emulator(eqx.Module):
     """Atmospheres as a smooth function of the labels.
 
-    `Emulator(labels, tau)` is pure: jit, vmap and grad work on it, and it answers in float64. `tau` has to lie in
-    the range of the training grid (`tau_range`). Ask `margin` or `inside` whether the labels lie in the hull:
-    beyond it the answer has no meaning.
+    `Emulator(labels, tau)` is pure: jit, vmap and grad work on it, and it answers in float64. `tau` has to
+    lie in the range of the training grid (`tau_range`). Ask `margin` or `inside` whether the labels lie in
+    the hull: beyond it the answer has no meaning.
     """
 
     network: DualEncoder
@@ -34,6 +34,8 @@ class Emulator(eqx.Module):
     cumulative: Float[Array, "node node"]
     family: str = eqx.field(static=True)
     equilibrium: Equilibrium = eqx.field(static=True)
+    tau_range: tuple[float, float] = eqx.field(static=True)
+    """Lowest and highest log10 tau of the training grid."""
 
     def __call__(self, labels: Float[Array, "4"], tau: Float[Array, " depth"] | None = None) -> Structure:
         """Structure (CGS, K) at Rosseland depths `tau`; 80 depths, log tau -6.875 to 2, by default.
@@ -80,11 +82,6 @@ class Emulator(eqx.Module):
         return ln_rhox, ln_p
 
     @property
-    def tau_range(self) -> tuple[float, float]:
-        """Lowest and highest log10 tau of the training grid."""
-        return self.network.depth_encoder.low, self.network.depth_encoder.high
-
-    @property
     def default_log_tau(self) -> Float[Array, " depth"]:
         """80 equal steps in log tau over the training range."""
         return jnp.linspace(*self.tau_range, DEFAULT_DEPTHS)
@@ -105,8 +102,8 @@ def _checked(tau: Float[Array, " depth"], log_range: tuple[float, float]) -> Flo
         values = np.log10(np.maximum(np.asarray(tau), 1e-300))
         if values.min() < low - 1e-6 or values.max() > high + 1e-6:
             raise ValueError(
-                f"tau covers log10 {values.min():.3f} to {values.max():.3f}, but the emulator knows {low} to {high}: "
-                "cut the depth grid"
+                f"tau covers log10 {values.min():.3f} to {values.max():.3f}, but the emulator knows {low} to "
+                f"{high}: cut the depth grid"
             )
     return jnp.log10(tau)
 
@@ -114,26 +111,29 @@ def _checked(tau: Float[Array, " depth"], log_range: tuple[float, float]) -> Flo
 def make(network: DualEncoder, hull: Hull, family: str, equilibrium: Equilibrium) -> Emulator:
     """An emulator around a network; the quadrature follows from the network's own depth grid."""
     cumulative = hydrostatic.cumulative_matrix(np.asarray(network.log_tau, dtype=np.float64))
-    return Emulator(network, hull, jnp.asarray(cumulative), family, equilibrium)
+    ends = float(network.log_tau[0]), float(network.log_tau[-1])
+    return Emulator(network, hull, jnp.asarray(cumulative), family, equilibrium, ends)
 
 
 def save(emulator: Emulator, path: Path) -> None:
-    """Write weights (float32), standardisation and hull: one JSON line that names the shapes, then the arrays."""
+    """Write weights (float32), standardisation and hull: one JSON line with the shapes, then the arrays."""
     net = emulator.network
+    depth = net.depth_encoder
     head = {
         "family": emulator.family,
         "equilibrium": emulator.equilibrium,
         "merge": net.merge,
-        "label_mlp": _shape(net.label_encoder),
-        "depth_mlp": _shape(net.depth_encoder.mlp),
-        "head_mlp": _shape(net.head) if isinstance(net.head, eqx.nn.MLP) else None,
         "log_tau": [*emulator.tau_range, len(net.log_tau)],
+        "label_mlp": _shape(net.label_encoder),
+        "depth_mlp": _shape(depth.mlp) if isinstance(depth, DepthNetwork) else None,
+        "modes": list(depth.table.shape) if isinstance(depth, DepthModes) else None,
+        "head_mlp": _shape(net.head) if net.head is not None else None,
         "knots": len(emulator.hull.knots),
     }
+    weights, tables = partition(net)
     with path.open("wb") as f:
         f.write((json.dumps(head) + "\n").encode())
-        weights = jax.tree.map(lambda a: a.astype(jnp.float32), _weights(net))
-        eqx.tree_serialise_leaves(f, (weights, _tables(net), emulator.hull))
+        eqx.tree_serialise_leaves(f, (_cast(weights, jnp.float32), tables, emulator.hull))
 
 
 def load(family: str = "atlas9", path: Path | None = None) -> Emulator:
@@ -145,35 +145,41 @@ def load(family: str = "atlas9", path: Path | None = None) -> Emulator:
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in DATA.glob("*.eqx"))) or "none"
         raise FileNotFoundError(f"no emulator weights at {path}; families shipped: {known}")
+    zero = jnp.zeros
     with path.open("rb") as f:
         head = json.loads(f.readline())
         low, high, n = head["log_tau"]
-        key = jax.random.key(0)
-        depth = DepthEncoder(low, high, head["depth_mlp"][0], 1, 1, key)
-        depth = eqx.tree_at(lambda d: d.mlp, depth, _mlp(head["depth_mlp"]))
-        final = _mlp(head["head_mlp"]) if head["head_mlp"] else eqx.nn.Linear(1, 1, key=key)
-        zero = jnp.zeros
-        net = DualEncoder(
-            _mlp(head["label_mlp"]), depth, final, zero(4), zero(4), zero(n), zero((6, n)), zero((6, n)), zero(6),
-            head["merge"],
-        )  # fmt: skip
+        depth: DepthModes | DepthNetwork
+        if head["modes"]:
+            depth = DepthModes(zero(n), zero(head["modes"]), zero(head["modes"]))
+        else:
+            depth = DepthNetwork(_mlp(head["depth_mlp"]), low, high)
+        final = _mlp(head["head_mlp"]) if head["head_mlp"] else None
+        tables = (zero(4), zero(4), zero(n), zero((6, n)), zero((6, n)), zero(6))
+        blank = DualEncoder(_mlp(head["label_mlp"]), depth, final, *tables, head["merge"])
         k = head["knots"]
         hull = Hull(zero(4), zero(4), zero(k), zero(k), zero(2))
-        weights = jax.tree.map(lambda a: a.astype(jnp.float32), _weights(net))
-        weights, tables, hull = eqx.tree_deserialise_leaves(f, (weights, _tables(net), hull))
-    weights = jax.tree.map(lambda a: a.astype(jnp.float64), weights)
-    net = eqx.combine(weights, net)
-    net = eqx.tree_at(_tables, net, tables)
-    return make(net, hull, head["family"], head["equilibrium"])
+        weights, rest = partition(blank)
+        stored = eqx.tree_deserialise_leaves(f, (_cast(weights, jnp.float32), rest, hull))
+    net = eqx.combine(_cast(stored[0], jnp.float64), stored[1])
+    return make(net, stored[2], head["family"], head["equilibrium"])
 
 
-def _weights(net: DualEncoder) -> DualEncoder:
-    """The network with its tables left out: what may be float32 on disk."""
-    return eqx.filter(eqx.tree_at(_tables, net, replace=(None,) * 6), eqx.is_array)
+def partition(net: DualEncoder) -> tuple[DualEncoder, DualEncoder]:
+    """What is learned (float32 on disk) and what is fixed before: standardisation, depth grid, modes."""
+    learned = jax.tree.map(lambda _: False, net)
+    learned = eqx.tree_at(lambda n: n.label_encoder, learned, jax.tree.map(eqx.is_array, net.label_encoder))
+    if isinstance(net.depth_encoder, DepthNetwork):
+        learned = eqx.tree_at(
+            lambda n: n.depth_encoder, learned, jax.tree.map(eqx.is_array, net.depth_encoder)
+        )
+    if net.head is not None:
+        learned = eqx.tree_at(lambda n: n.head, learned, jax.tree.map(eqx.is_array, net.head))
+    return eqx.partition(net, learned)
 
 
-def _tables(net: DualEncoder) -> tuple[Array, ...]:
-    return (net.label_mean, net.label_scale, net.log_tau, net.mean, net.mean_bend, net.scale)
+def _cast(tree: DualEncoder, dtype: type) -> DualEncoder:
+    return jax.tree.map(lambda a: a.astype(dtype), tree)
 
 
 def _shape(mlp: eqx.nn.MLP) -> list[int]:
@@ -181,4 +187,4 @@ def _shape(mlp: eqx.nn.MLP) -> list[int]:
 
 
 def _mlp(shape: list[int]) -> eqx.nn.MLP:
-    return eqx.nn.MLP(*shape, jax.nn.silu, key=jax.random.key(0))
+    return eqx.nn.MLP(shape[0], shape[1], shape[2], shape[3], activation=jax.nn.silu, key=jax.random.key(0))

@@ -1,7 +1,7 @@
-"""The dual-encoder network: one encoder for the labels, one for the optical depth, merged into six outputs a depth.
+"""The dual-encoder network: one encoder for the labels, one for the depth, merged into six outputs a depth.
 
-Source: Li et al. (2025, arXiv 2507.06357) for the two encoders; DeepONet (Lu et al. 2021) for merging by a product,
-with which the labels are encoded once a star and not once a depth.
+Source: Li et al. (2025, arXiv 2507.06357) for the two encoders; DeepONet (Lu et al. 2021) for merging by a
+product, with which the labels are encoded once a star and not once a depth.
 """
 
 from typing import Literal
@@ -11,44 +11,54 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
+from scipy.interpolate import CubicSpline
 
 QUANTITIES = ("rhox", "t", "p", "xne", "abross", "accrad")
-"""Order of the outputs. All are natural logarithms; ACCRAD is positive in each of the 214,632 training layers."""
+"""Order of the outputs, all natural logarithms; ACCRAD is positive in each of the 214,632 training layers."""
 
 Merge = Literal["product", "concat"]
+DepthKind = Literal["modes", "network"]
 
 
-class DepthEncoder(eqx.Module):
-    """Smooth functions of log tau: Chebyshev polynomials mixed by a small network ('product' and 'concat' alike)."""
+class DepthNetwork(eqx.Module):
+    """Depth encoder as in the paper: a network on log tau, fed with Gaussians spaced over the range."""
 
     mlp: eqx.nn.MLP
     low: float = eqx.field(static=True)
     high: float = eqx.field(static=True)
-    degree: int = eqx.field(static=True)
 
-    def __init__(self, low: float, high: float, degree: int, width: int, out: int, key: PRNGKeyArray):
-        self.low, self.high, self.degree = low, high, degree
-        self.mlp = eqx.nn.MLP(degree, out, width, 2, jax.nn.silu, key=key)
-
-    def __call__(self, log_tau: Float[Array, ""]) -> Float[Array, " feature"]:
-        """Features at one depth."""
+    def __call__(self, log_tau: Float[Array, " depth"]) -> Float[Array, "1 depth feature"]:
+        """Features at each depth, the same for every quantity."""
+        count = int(self.mlp.in_size)  # type: ignore[call-overload]
+        centres = jnp.linspace(-1.0, 1.0, count, dtype=log_tau.dtype)
         u = 2 * (log_tau - self.low) / (self.high - self.low) - 1
-        terms = [u, 2 * u * u - 1]
-        for _ in range(self.degree - 2):
-            terms.append(2 * u * terms[-1] - terms[-2])
-        return self.mlp(jnp.stack(terms))
+        bumps = jnp.exp(-0.5 * ((u[:, None] - centres) / (centres[1] - centres[0])) ** 2)
+        return jax.vmap(self.mlp)(bumps)[None]
+
+
+class DepthModes(eqx.Module):
+    """Depth encoder as a table: the principal components over depth of each quantity, splines in log tau."""
+
+    nodes: Float[Array, " node"]
+    table: Float[Array, "quantity node feature"]
+    bend: Float[Array, "quantity node feature"]
+
+    def __call__(self, log_tau: Float[Array, " depth"]) -> Float[Array, "quantity depth feature"]:
+        """The modes at each depth."""
+        one = jax.vmap(lambda v, b: spline(log_tau, self.nodes, v, b), in_axes=-1, out_axes=-1)
+        return jax.vmap(one)(self.table, self.bend)
 
 
 class DualEncoder(eqx.Module):
-    """Labels and log tau to ln(RHOX, T, P, XNE, ABROSS, ACCRAD), mean and scale of the training set taken out.
+    """Labels and log tau to ln(RHOX, T, P, XNE, ABROSS, ACCRAD), mean and scale of the nodes taken out.
 
-    `mean` and `scale` hold one value a quantity and node of `log_tau`; between the nodes they are splines, given by
-    `mean_bend` (second derivatives). T is taken relative to Teff, P to gravity, ACCRAD to Teff^4.
+    `mean` and `scale` hold one value a quantity and node of `log_tau`; between the nodes they are splines,
+    given by `mean_bend` (second derivatives). T is taken relative to Teff, P to gravity, ACCRAD to Teff^4.
     """
 
     label_encoder: eqx.nn.MLP
-    depth_encoder: DepthEncoder
-    head: eqx.nn.MLP | eqx.nn.Linear
+    depth_encoder: DepthNetwork | DepthModes
+    head: eqx.nn.MLP | None
     label_mean: Float[Array, "4"]
     label_scale: Float[Array, "4"]
     log_tau: Float[Array, " node"]
@@ -67,11 +77,14 @@ class DualEncoder(eqx.Module):
     ) -> Float[Array, "quantity depth"]:
         """Natural logarithms of the six quantities (CGS, K)."""
         code = self.label_encoder(self.features(labels))
-        depth = jax.vmap(self.depth_encoder)(log_tau)
+        depth = self.depth_encoder(log_tau)
         if self.merge == "product":
-            raw = jnp.einsum("qk,dk->qd", code.reshape(len(QUANTITIES), -1), depth)
+            codes = code.reshape(len(QUANTITIES), -1)
+            per_quantity = len(depth) > 1
+            raw = jnp.einsum("qk,qdk->qd", codes, depth) if per_quantity else codes @ depth[0].T
         else:
-            joined = jnp.concatenate([jnp.broadcast_to(code, (len(log_tau), len(code))), depth], axis=-1)
+            joined = jnp.concatenate([jnp.broadcast_to(code, (len(log_tau), len(code))), depth[0]], axis=-1)
+            assert self.head is not None
             raw = jax.vmap(self.head)(joined).T
         base = jax.vmap(lambda m, b: spline(log_tau, self.log_tau, m, b))(self.mean, self.mean_bend)
         ln_t, ln_g = jnp.log(labels[0]), labels[1] * np.log(10.0)
@@ -81,7 +94,7 @@ class DualEncoder(eqx.Module):
 
 
 def offsets(labels: Float[np.ndarray, "node 4"]) -> Float[np.ndarray, "node quantity"]:
-    """What `DualEncoder` adds to each logarithm before anything is learned: ln Teff to T, ln g to P, 4 ln Teff to ACCRAD."""
+    """What `DualEncoder` adds before anything is learned: ln Teff to ln T, ln g to P, 4 ln Teff to ACCRAD."""
     ln_t, ln_g = np.log(labels[:, 0]), labels[:, 1] * np.log(10.0)
     zero = np.zeros_like(ln_g)
     return np.stack([zero, ln_t, ln_g, zero, zero, 4 * ln_t], axis=-1)
@@ -109,34 +122,48 @@ def build(
     width: int,
     layers: int,
     rank: int,
-    degree: int,
-    depth_width: int,
+    depth_encoder: DepthKind,
     merge: Merge,
     key: PRNGKeyArray,
 ) -> DualEncoder:
     """A network before training: standardised on these nodes, weights drawn from `key`."""
-    from scipy.interpolate import CubicSpline
-
     x = np.column_stack([5040.0 / labels[:, 0], labels[:, 1:]])
     rest = ln_values - offsets(labels)[:, :, None]
     mean = rest.mean(axis=0)
+    scale = (rest - mean).std(axis=(0, 2))
     k1, k2, k3 = jax.random.split(key, 3)
     q = len(QUANTITIES)
-    out = q * rank if merge == "product" else rank
-    head: eqx.nn.MLP | eqx.nn.Linear
-    if merge == "product":
-        head = eqx.nn.Linear(1, 1, key=k3)  # unused: the product is the head
+    depth: DepthNetwork | DepthModes
+    if depth_encoder == "modes":
+        if merge != "product":
+            raise ValueError("depth_encoder 'modes' needs merge 'product'; choose 'network' to concatenate")
+        modes = principal((rest - mean) / scale[:, None], rank)
+        bend = CubicSpline(log_tau, modes, axis=1)(log_tau, 2)
+        depth = DepthModes(jnp.asarray(log_tau), jnp.asarray(modes), jnp.asarray(bend))
     else:
-        head = eqx.nn.MLP(2 * rank, q, width, 2, jax.nn.silu, key=k3)
+        mlp = eqx.nn.MLP(24, rank, 128, 2, jax.nn.silu, key=k2)
+        depth = DepthNetwork(mlp, float(log_tau[0]), float(log_tau[-1]))
+    head = None if merge == "product" else eqx.nn.MLP(2 * rank, q, width, 2, jax.nn.silu, key=k3)
     return DualEncoder(
-        eqx.nn.MLP(4, out, width, layers, jax.nn.silu, key=k1),
-        DepthEncoder(float(log_tau[0]), float(log_tau[-1]), degree, depth_width, rank, k2),
+        eqx.nn.MLP(4, q * rank if merge == "product" else rank, width, layers, jax.nn.silu, key=k1),
+        depth,
         head,
         jnp.asarray(x.mean(0)),
         jnp.asarray(np.where(x.std(0) > 0, x.std(0), 1.0)),
         jnp.asarray(log_tau),
         jnp.asarray(mean),
         jnp.asarray(CubicSpline(log_tau, mean, axis=-1)(log_tau, 2)),
-        jnp.asarray((rest - mean).std(axis=(0, 2))),
+        jnp.asarray(scale),
         merge,
     )
+
+
+def principal(
+    rest: Float[np.ndarray, "node quantity depth"], rank: int
+) -> Float[np.ndarray, "quantity depth rank"]:
+    """Principal components over depth of each quantity, each of the size of its spread over the nodes."""
+    tables = []
+    for q in range(rest.shape[1]):
+        _, size, modes = np.linalg.svd(rest[:, q] - rest[:, q].mean(0), full_matrices=False)
+        tables.append((size[:rank, None] * modes[:rank]).T / np.sqrt(len(rest)))
+    return np.stack(tables)

@@ -1,4 +1,4 @@
-"""Training of the emulator: `main(config_path, out)` is what `astrogf train` and tools/train_emulator.py call."""
+"""Training of the emulator: `main(config_path, out)` is what `astrogf train` calls."""
 
 import dataclasses
 import hashlib
@@ -24,7 +24,7 @@ from emulator.domain import Hull
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """One training run; the keys of a TOML file. Sizes in counts, rates per step, `seed*` recorded in the card."""
+    """One training run, the keys of a TOML file; the card records them all, seeds included."""
 
     data: str = ".cache/atlas9.npz"
     family: str = "atlas9"
@@ -32,9 +32,8 @@ class TrainConfig:
     merge: network.Merge = "product"
     width: int = 256
     layers: int = 3
-    rank: int = 64
-    degree: int = 24
-    depth_width: int = 128
+    rank: int = 48
+    depth_encoder: network.DepthKind = "modes"
     steps: int = 20000
     batch: int = 256
     learning_rate: float = 2e-3
@@ -50,7 +49,7 @@ class TrainConfig:
 
     @classmethod
     def read(cls, path: Path) -> "TrainConfig":
-        """From TOML. Raises ValueError naming an unknown key, or one of the wrong type, and what was expected."""
+        """From TOML. Raises ValueError naming a key that is unknown or of the wrong type."""
         given = tomllib.loads(path.read_text())
         known = {f.name: f for f in dataclasses.fields(cls)}
         for key, value in given.items():
@@ -60,7 +59,11 @@ class TrainConfig:
             kind = float if isinstance(default, float) else type(default)
             if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool):
                 raise ValueError(f"{path}: {key} should be of type {kind.__name__}, found {value!r}")
-        choices = {"equilibrium": ("integral", "loss", "none"), "merge": ("product", "concat")}
+        choices = {
+            "equilibrium": ("integral", "loss", "none"),
+            "merge": ("product", "concat"),
+            "depth_encoder": ("modes", "network"),
+        }
         for key, allowed in choices.items():
             if given.get(key, allowed[0]) not in allowed:
                 raise ValueError(f"{path}: {key} should be one of {', '.join(allowed)}, found {given[key]!r}")
@@ -68,7 +71,7 @@ class TrainConfig:
 
 
 TOLERANCE = {"rhox": 0.01, "t": 0.001, "p": 0.01, "xne": 0.02, "abross": 0.02, "accrad": 0.05}
-"""Errors in ln q that count as one in the loss; beyond a few of them it grows linearly (unconverged layers)."""
+"""Errors in ln q that count as one in the loss; beyond a few it grows linearly (unconverged layers)."""
 
 
 class Nodes(NamedTuple):
@@ -102,7 +105,7 @@ def loss(
     target: Float[Array, "node 6 depth"],
     physics_weight: float,
 ) -> Float[Array, ""]:
-    """Pseudo-Huber distance in ln q, in units of TOLERANCE; with 'loss', the two equilibrium equations as well.
+    """Pseudo-Huber distance in ln q in units of TOLERANCE; with 'loss', the two equations of equilibrium too.
 
     The equations are taken as d ln RHOX / d ln tau = tau / (ABROSS RHOX) and d ln P / d ln tau =
     tau (g - ACCRAD) / (ABROSS P), the left sides by forward differentiation of the network in tau.
@@ -129,8 +132,8 @@ def loss(
 def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) -> Card:
     """Train, write `out/<family>.eqx` (weights), `<family>.json` (card), and return the card.
 
-    A run that was cut off goes on from `out/checkpoint.eqx` (same config only). Raises FileNotFoundError without
-    the training set.
+    A run that was cut off goes on from `out/checkpoint.eqx` (same config only). Raises FileNotFoundError
+    without the training set.
     """
     out.mkdir(parents=True, exist_ok=True)
     nodes = Nodes.read(Path(config.data))
@@ -138,15 +141,14 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
     key = jax.random.key(config.seed)
     net = network.build(
         nodes.labels[fit], nodes.log_tau, nodes.ln_values[fit], width=config.width, layers=config.layers,
-        rank=config.rank, degree=config.degree, depth_width=config.depth_width, merge=config.merge, key=key,
+        rank=config.rank, depth_encoder=config.depth_encoder, merge=config.merge, key=key,
     )  # fmt: skip
     hull = Hull.of(nodes.labels)
-    single = lambda tree: jax.tree.map(lambda a: a.astype(jnp.float32) if eqx.is_array(a) else a, tree)  # noqa: E731
     template = single(model.make(net, hull, config.family, config.equilibrium))
-    weights = model._weights(template.network)
+    weights, fixed = model.partition(template.network)
 
     def assemble(w: Any) -> model.Emulator:
-        return eqx.tree_at(lambda e: e.network, template, eqx.combine(w, template.network))
+        return eqx.tree_at(lambda e: e.network, template, eqx.combine(w, fixed))
 
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, config.learning_rate, min(500, config.steps // 10), config.steps, 1e-3 * config.learning_rate
@@ -154,8 +156,8 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
     optimiser = optax.chain(
         optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=config.weight_decay)
     )
-    data = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), (nodes.labels[fit], nodes.ln_values[fit]))
-    check = jax.tree.map(lambda a: jnp.asarray(a, jnp.float32), (nodes.labels[held], nodes.ln_values[held]))
+    data = single((nodes.labels[fit], nodes.ln_values[fit]))
+    check = single((nodes.labels[held], nodes.ln_values[held]))
     log_tau = jnp.asarray(nodes.log_tau, jnp.float32)
 
     def step(carry: tuple, k: Array) -> tuple[tuple, Array]:
@@ -194,14 +196,13 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
         eqx.tree_serialise_leaves(checkpoint, (carry, best_weights))
         note.write_text(json.dumps({"config": dataclasses.asdict(config), "history": history}))
         seconds = time.time() - start
-        say(
-            f"step {(i + 1) * config.check_every}: loss {value:.4f}, held out {held_value:.4f}, {seconds:.0f} s"
-        )
+        done = (i + 1) * config.check_every
+        say(f"step {done}: loss {value:.4f}, held out {held_value:.4f}, {seconds:.0f} s")
         since = len(history) - 1 - int(np.argmin([h[2] for h in history]))
         if since >= config.patience or seconds > config.max_seconds or not np.isfinite(float(value)):
             say("stopped early")
             break
-    final = eqx.combine(jax.tree.map(lambda a: a.astype(jnp.float64), best_weights), net)
+    final = eqx.combine(jax.tree.map(lambda a: a.astype(jnp.float64), best_weights), model.partition(net)[1])
     emulator = model.make(final, hull, config.family, config.equilibrium)
     model.save(emulator, out / f"{config.family}.eqx")
     emulator = model.load(config.family, out / f"{config.family}.eqx")
@@ -209,12 +210,18 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
         "config": dataclasses.asdict(config), "version": _version(), "data_sha256": nodes.sha256,
         "nodes": {"fitted": len(fit), "held_out": len(held)}, "best_held_out_loss": best,
         "steps": int(history[-1][0]), "seconds": round(time.time() - start, 1),
-        "device": jax.devices()[0].device_kind, "test_nodes": nodes.labels[held[:: max(1, len(held) // 5)]][:5].tolist(),
+        "device": jax.devices()[0].device_kind,
+        "test_nodes": nodes.labels[held[:: max(1, len(held) // 5)]][:5].tolist(),
         "weights_sha256": hashlib.sha256((out / f"{config.family}.eqx").read_bytes()).hexdigest(),
     }  # fmt: skip
     card = evaluate(emulator, nodes.labels[held], nodes.log_tau, nodes.ln_values[held], extra)
     (out / f"{config.family}.json").write_text(json.dumps(card, indent=1) + "\n")
     return card
+
+
+def single(tree: Any) -> Any:
+    """Arrays as float32: training runs in single precision, the shipped emulator in double."""
+    return jax.tree.map(lambda a: jnp.asarray(a, jnp.float32) if eqx.is_array_like(a) else a, tree)
 
 
 def main(config_path: Path, out: Path) -> Card:

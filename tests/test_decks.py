@@ -1,4 +1,4 @@
-"""The deck reader against numbers typed from the decks' own text, and against what a broken deck should say."""
+"""The deck reader against numbers typed from the decks, and what a broken deck should say."""
 
 import gzip
 from pathlib import Path

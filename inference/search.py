@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,7 +71,7 @@ def coarse_search(
     reach = min(rv_limit(grid) - 20.0, 500.0)
     velocity = jnp.arange(-reach, reach + 1.0, rv_step)
 
-    @jax.jit
+    @eqx.filter_jit
     def see(problem, node):
         flux = problem.spectrum.normalised(node[:N_SPECTRUM], jnp.zeros(problem.spectrum.n_free))
         return jax.vmap(lambda rv: observe(flux, rv, jnp.exp(ln_sigma), grid))(velocity)

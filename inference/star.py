@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from inference import noise
 from inference.parameters import STAR, STEP, StarPrior, vmic_relation
@@ -40,6 +40,7 @@ class StarBlocks(NamedTuple):
     chi2: Float[Array, "*star"]
     model: Float[Array, "*star pixel"]
     coefficients: Float[Array, "*star basis"]
+    information: Float[Array, " line"]
 
 
 class StarProblem(eqx.Module):
@@ -101,19 +102,40 @@ def _robust_continuum(problem, data, normalised, noise_model):
     return coefficients, residual, weights, var, good
 
 
-def line_columns(problem: StarProblem, theta, windows) -> Float[Array, "pixel line"]:
-    """d(pixel) / d(correction) for every free line, from the responses within the line windows."""
+class LineColumns(NamedTuple):
+    """d(pixel) / d(log gf): by correction, dense; and for every line by itself in its own few pixels.
+
+    `line`, `first pixel` and values of each bucket are in `local`, for `information`.
+    """
+
+    dense: Float[Array, "pixel free"]
+    local: list[tuple[Int[Array, " line"], Int[Array, "line local"], Float[Array, "line local"]]]
+
+
+def line_columns(problem: StarProblem, theta, windows) -> LineColumns:
+    """Take the responses within the line windows through the instrument."""
     grid, n_free = problem.spectrum.grid, problem.spectrum.n_free
-    columns = jnp.zeros((grid.n_pixel, n_free + 1))
-    for bucket, window in zip(problem.spectrum.free_buckets, windows, strict=True):
+    columns, local = jnp.zeros((grid.n_pixel, n_free + 1)), []
+    for bucket, window in zip(problem.spectrum.buckets, windows, strict=True):
         start, free = bucket.start.reshape(-1), bucket.free.reshape(-1)
-        first, values = observe_windows(
-            window.reshape(start.shape[0], -1), start, theta[RV], jnp.exp(theta[LN_SIGMA]), grid
-        )
+        flat = window.reshape(start.shape[0], -1)
+        first, values = observe_windows(flat, start, theta[RV], jnp.exp(theta[LN_SIGMA]), grid)
         pixel = first[:, None] + np.arange(values.shape[1])
         inside = (pixel >= 0) & (pixel < grid.n_pixel)
-        columns = columns.at[jnp.where(inside, pixel, 0), free[:, None]].add(jnp.where(inside, values, 0.0))
-    return columns[:, :n_free]
+        pixel, values = jnp.where(inside, pixel, 0), jnp.where(inside, values, 0.0)
+        columns = columns.at[pixel, free[:, None]].add(values)
+        local.append((bucket.line.reshape(-1), pixel, values))
+    return LineColumns(columns[:, :n_free], local)
+
+
+def information(columns: LineColumns, own_covariance, weighted_own, weights, n_line: int) -> Float[Array, " line"]:
+    """Squared signal-to-noise per dex of log gf of every line alone, the star's own parameters marginalised."""
+    total = jnp.zeros(n_line + 1)
+    for line, pixel, values in columns.local:
+        own = jnp.einsum("lp,lpo->lo", values, weighted_own[pixel])
+        known = jnp.sum(weights[pixel] * values**2, axis=1) - jnp.sum((own @ own_covariance) * own, axis=1)
+        total = total.at[line].add(known)
+    return total[:n_line]
 
 
 def linearise(
@@ -143,8 +165,8 @@ def linearise(
     coefficients, residual, weights, var, good = _robust_continuum(problem, data, normalised, noise_model)
     continuum = problem.basis @ coefficients
     columns = jnp.column_stack([own * continuum[:, None], problem.basis * normalised[:, None]])
-    shared_columns = line_columns(problem, theta, line.by_line) * continuum[:, None]
-    shared_columns = jnp.column_stack([shared_columns, jnp.zeros(grid.n_pixel)])
+    by_line = line_columns(problem, theta, line.by_line)
+    shared_columns = jnp.column_stack([by_line.dense * continuum[:, None], jnp.zeros(grid.n_pixel)])
 
     weighted = columns * weights[:, None]
     by_own = jax.jacfwd(prior_terms, argnums=1)(problem, theta, ln_sigma0) * STEP
@@ -164,9 +186,12 @@ def linearise(
     shared_gradient = shared_columns.T @ (weights * residual)
     shared_gradient = shared_gradient.at[-1].add(-by_shared @ prior)
 
+    inverse = jnp.linalg.inv(own_block)
+    known = information(by_line, inverse, weighted * continuum[:, None], weights * continuum**2, problem.spectrum.n_line)
+
     log_posterior = jnp.sum(good * noise.log_likelihood(residual, var)) - 0.5 * jnp.sum(prior**2)
     log_posterior = log_posterior - 0.5 * jnp.sum((coefficients / problem.coefficient_sd) ** 2)
     return StarBlocks(
         own_block, own_gradient, cross, shared_block, shared_gradient, log_posterior,
-        jnp.sum(good * residual**2 / var), continuum * normalised, coefficients,
+        jnp.sum(good * residual**2 / var), continuum * normalised, coefficients, known,
     )  # fmt: skip

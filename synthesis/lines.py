@@ -14,10 +14,14 @@ from synthesis.constants import ATOMIC_MASS, BOLTZMANN, BOLTZMANN_EV, HC_OVER_K_
 from synthesis.gas import Gas
 from synthesis.grid import C_KMS, Grid
 from synthesis.linelist import LineList
-from synthesis.voigt import voigt, voigt_with_slopes
+from synthesis.voigt import faddeeva, voigt
 
 LN10 = np.log(10.0)
 STRENGTH = 0.02654008854  # pi e^2 / (m_e c), cm^2 Hz
+
+
+LEVELS = (4, 9, 24, 64, 180, 512, 1500, 4000)
+"""Half windows of the buckets, grid points: few, since each is compiled once, with at most a threefold excess."""
 
 
 class Bucket(eqx.Module):
@@ -25,7 +29,8 @@ class Bucket(eqx.Module):
 
     Shapes: `chunk line` of every column; a padding line has log strength -99 and adds nothing.
     `start` is the first grid point of the window, `offset` the velocity (km/s) from the line to that point.
-    `free` is the index of the correction that moves the line (the number of corrections where none does).
+    `line` is the line's row in the list (the list's length for padding), `free` the index of the correction that
+    moves it (the number of corrections where none does).
     """
 
     start: Int[Array, "chunk line"]
@@ -39,6 +44,7 @@ class Bucket(eqx.Module):
     log_gamma6: Float[Array, "chunk line"]
     gamma6_exponent: Float[Array, "chunk line"]
     log_gamma4: Float[Array, "chunk line"]
+    line: Int[Array, "chunk line"]
     free: Int[Array, "chunk line"]
     half: int = eqx.field(static=True)
     velocity_step: float = eqx.field(static=True)
@@ -81,23 +87,23 @@ def make_buckets(
     half_width: Int[np.ndarray, " line"],
     grid: Grid,
     mass: Float[np.ndarray, " z"],
-    free: Int[np.ndarray, " line"],
-    n_free: int,
     chunk_elements: int = 4096,
 ) -> list[Bucket]:
-    """Sort lines into buckets of power-of-two half widths (grid points), on the host, once a run.
+    """Sort lines into buckets by half width (grid points, see LEVELS), on the host, once a run.
 
     `half_width` is where each line's opacity has fallen below what matters; windows are cut at the grid's edge by
     shifting them inside, which keeps shapes fixed. `chunk_elements` bounds the points evaluated at once.
     """
     index = np.rint(grid.position(lines.wavelength)).astype(int)
-    level = np.ceil(np.log2(np.maximum(half_width, 4))).astype(int)
-    level = np.minimum(level, int(np.log2((grid.size - 1) // 2)))
-    inside = (index + 2**level >= 0) & (index - 2**level < grid.size)
+    allowed = np.array([half for half in LEVELS if 2 * half + 1 <= grid.size])
+    level = allowed[np.minimum(np.searchsorted(allowed, half_width), len(allowed) - 1)]
+    inside = (index + level >= 0) & (index - level < grid.size)
     buckets = []
-    for lev in np.unique(level[inside]):
-        pick = np.flatnonzero(inside & (level == lev))
-        half = int(2**lev)
+    for half in allowed:
+        pick = np.flatnonzero(inside & (level == half))
+        if len(pick) == 0:
+            continue
+        half = int(half)
         width = 2 * half + 1
         per_chunk = max(1, chunk_elements // width)
         n_chunk = -(-len(pick) // per_chunk)
@@ -121,7 +127,8 @@ def make_buckets(
             "log_gamma6": lines.log_gamma6[take],
             "gamma6_exponent": lines.gamma6_exponent[take],
             "log_gamma4": lines.log_gamma4[take],
-            "free": np.where(padding, n_free, free[take]),
+            "line": np.where(padding, len(lines), take),
+            "free": np.zeros(total, int),
         }
         arrays = {k: jnp.asarray(v.reshape(n_chunk, per_chunk)) for k, v in columns.items()}
         buckets.append(Bucket(half=half, velocity_step=grid.velocity_step, **arrays))
@@ -166,7 +173,7 @@ _WINDOWS = lax.ScatterDimensionNumbers(
 def line_opacity(
     buckets: Sequence[Bucket], state: Profile, delta: Float[Array, " free"], size: int
 ) -> Float[Array, "wave depth"]:
-    """Opacity of all lines on a grid of `size` points, cm^2/g; `delta` are the corrections to log gf of the free transitions, dex."""
+    """Opacity of all lines on a grid of `size` points, cm^2/g; `delta` are the corrections to log gf, dex."""
     padded = jnp.concatenate([delta, jnp.zeros(1, delta.dtype)])
     kappa = jnp.zeros((size, state.t.shape[0]), state.t.dtype)
 
@@ -193,43 +200,46 @@ def line_response(
     tangents: Profile,
     delta: Float[Array, " free"],
     response: Float[Array, "wave depth"],
-    wanted: Sequence[bool],
 ) -> LineResponse:
     """Derivatives of the flux through all lines at once, given R(lambda, depth) = dF / d kappa.
 
     For log gf of a line within its window it is ln10 * sum over depth of R * kappa_line (exact, as a line's opacity
     is proportional to its gf); for parameters (`tangents` has a leading axis) the same sum over R * d kappa_line,
     with the chain through opacity scale, Doppler width and damping. One more pass over the windows: no loop over
-    lines, and nothing of size parameter x wave x depth. `wanted[b]` asks for the lines of bucket b one by one.
+    lines, and nothing of size parameter x wave x depth.
     """
     padded = jnp.concatenate([delta, jnp.zeros(1, delta.dtype)])
-    n_parameter = tangents.t.shape[0]
+    n_parameter, n = tangents.t.shape
+
+    def sum_depth(x, y):
+        return jnp.einsum("lwd,ldp->lwp", x, y)
+
     by_parameter = jnp.zeros((response.shape[0], n_parameter))
     by_line = []
-    for bucket, keep in zip(buckets, wanted, strict=True):
+    for bucket in buckets:
         width = 2 * bucket.half + 1
 
-        def one_chunk(total, chunk, width=width, keep=keep):
+        def one_chunk(total, chunk, width=width):
             constants, moved = jax.vmap(
                 lambda t: jax.jvp(lambda s: line_constants(chunk, s, padded), (state,), (t,)), out_axes=(None, -1)
             )(tangents)
             (scale, doppler, a), (d_scale, d_doppler, d_a) = constants, moved
-            velocity = chunk.offset[:, None] + chunk.velocity_step * jnp.arange(width)
-            u = velocity[:, :, None] / doppler[:, None, :]
-            h, h_u, h_a = voigt_with_slopes(u, a[:, None, :])
+            velocity = (chunk.offset[:, None] + chunk.velocity_step * jnp.arange(width))[:, :, None]
+            k, m = faddeeva(velocity / doppler[:, None, :], jnp.broadcast_to(a[:, None, :], (*velocity.shape[:2], n)))
             rows = jax.vmap(lambda s: lax.dynamic_slice_in_dim(response, s, width))(chunk.start)
-            by_scale, by_width, by_damping = rows * h, rows * (h_u * u), rows * h_a
-
-            def sum_depth(x, y):
-                return jnp.einsum("lwd,ldp->lwp", x, y)
-
-            widths = -(scale / doppler)[..., None] * d_doppler
-            change = sum_depth(by_scale, d_scale) + sum_depth(by_width, widths)
-            change = change + sum_depth(by_damping, scale[..., None] * d_a)
+            # d(scale H)/dp with H_u = 2 (a L - u K), H_a = 2 (a K + u L) - 2/sqrt(pi) and du = -u d(doppler)/doppler,
+            # sorted by powers of velocity so that only R K and R L are summed over depth, as matrix products
+            a, doppler = a[..., None], doppler[..., None]
+            stretch, damp = scale[..., None] * d_doppler / doppler, scale[..., None] * d_a
+            weights = [d_scale + 2.0 * a * damp, 2.0 * stretch / doppler**2]
+            with_k = sum_depth(rows * k, jnp.concatenate([*weights, LN10 * scale[..., None]], axis=-1))
+            with_l = sum_depth(rows * m, 2.0 * (damp - a * stretch) / doppler)
+            with_one = sum_depth(rows, -2.0 / np.sqrt(np.pi) * damp)
+            first, second = with_k[..., :n_parameter], with_k[..., n_parameter:-1]
+            change = first + velocity**2 * second + velocity * with_l + with_one
             total = lax.scatter_add(total, chunk.start[:, None], change, _WINDOWS, mode="promise_in_bounds")
-            own = LN10 * jnp.einsum("lwd,ld->lw", by_scale, scale) if keep else None
-            return total, own
+            return total, with_k[..., -1]
 
         by_parameter, own = lax.scan(one_chunk, by_parameter, bucket)
         by_line.append(own)
-    return LineResponse([x for x in by_line if x is not None], by_parameter)
+    return LineResponse(by_line, by_parameter)

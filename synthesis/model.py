@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from emulator.layers import Layers
 from emulator.structure import Structure
@@ -26,7 +26,7 @@ CONTINUUM_STEP = 10.0  # Angstrom between continuum nodes: interpolation error b
 
 
 class Linearised(eqx.Module):
-    """A spectrum, its derivatives by the star's parameters, and by every free line within its window."""
+    """A spectrum, its derivatives by the star's parameters, and by log gf of every line within its window."""
 
     flux: Float[Array, " wave"]
     by_parameter: Float[Array, "wave parameter"]
@@ -36,51 +36,49 @@ class Linearised(eqx.Module):
 class SpectrumModel(eqx.Module):
     """Normalised LTE spectra on a fixed grid; one instance a run, so that everything compiles once.
 
-    `atmosphere` is an emulator on the run's depths. `free_buckets` hold the lines with a correction of their own,
-    `fixed_buckets` all others. `delta` below always has `n_free` entries, in dex.
+    `atmosphere` is an emulator on the run's depths; `delta` below always has `n_free` entries, in dex.
     """
 
     atmosphere: Layers
-    free_buckets: list[Bucket]
-    fixed_buckets: list[Bucket]
+    buckets: list[Bucket]
     hydrogen: HydrogenPlan
     node_index: np.ndarray
     node_weight: np.ndarray
     node_wavelength: np.ndarray
     grid: Grid = eqx.field(static=True)
+    n_line: int = eqx.field(static=True)
     n_free: int = eqx.field(static=True)
     order: int = eqx.field(static=True)
 
     @classmethod
     def build(
-        cls,
-        atmosphere: Layers,
-        lines: LineList,
-        half_width: np.ndarray,
-        grid: Grid,
-        free: np.ndarray | None = None,
-        order: int = 3,
+        cls, atmosphere: Layers, lines: LineList, half_width: np.ndarray, grid: Grid, n_free: int = 0, order: int = 3
     ) -> "SpectrumModel":
         """Prepare the fixed shapes of a run, on the host.
 
-        `half_width` in grid points comes from `synthesis.strength.line_windows`; `free[i]` is the index of the
-        correction that moves line i, or -1; `order` is the number of Gauss angles.
+        `half_width` in grid points comes from `synthesis.strength.line_windows`; `n_free` is the number of
+        corrections there is room for (see `with_free`); `order` is the number of Gauss angles.
         """
-        free = np.full(len(lines), -1) if free is None else np.asarray(free)
-        n_free = int(free.max()) + 1 if len(free) else 0
-        index = np.where(free < 0, n_free, free)
-        mine = free >= 0
-        free_buckets, fixed_buckets = (
-            make_buckets(lines.take(pick), half_width[pick], grid, ATOMIC_WEIGHTS, index[pick], n_free)
-            for pick in (mine, ~mine)
-        )
+        buckets = make_buckets(lines, half_width, grid, ATOMIC_WEIGHTS)
         wavelength = grid.wavelength
         n_node = max(2, int((wavelength[-1] - wavelength[0]) / CONTINUUM_STEP) + 1)
         nodes = np.linspace(wavelength[0], wavelength[-1], n_node)
         left = np.clip(np.searchsorted(nodes, wavelength, side="right") - 1, 0, n_node - 2)
         weight = (wavelength - nodes[left]) / np.diff(nodes)[left]
         plan = hydrogen_plan(wavelength)
-        return cls(atmosphere, free_buckets, fixed_buckets, plan, left, weight, nodes, grid, n_free, order)
+        model = cls(atmosphere, buckets, plan, left, weight, nodes, grid, len(lines), n_free, order)
+        return model.with_free(np.full(len(lines), -1))
+
+    def with_free(self, free: Int[np.ndarray, " line"]) -> "SpectrumModel":
+        """The same model with correction free[i] moving line i (-1: none); shapes, and so compilations, are kept.
+
+        Raises ValueError where there are more corrections than the model has room for.
+        """
+        if len(free) and free.max() >= self.n_free:
+            raise ValueError(f"{free.max() + 1} corrections, but the model was built with room for {self.n_free}")
+        index = np.append(np.where(free < 0, self.n_free, free), self.n_free)
+        moved = [jnp.asarray(index[np.asarray(b.line)]) for b in self.buckets]
+        return eqx.tree_at(lambda m: [b.free for b in m.buckets], self, moved)
 
     def gas(self, parameters: Float[Array, "5"]) -> tuple[Structure, Gas, Profile]:
         """Structure, gas and line-profile state of a star with parameters as in `PARAMETERS`."""
@@ -104,7 +102,8 @@ class SpectrumModel(eqx.Module):
         return Layered(structure.abross, profile, kappa, source, level, hydrogen)
 
     def _opacity(self, layers: "Layered", delta) -> Float[Array, "wave depth"]:
-        return self.spread(layers.kappa) + layers.hydrogen + line_opacity([*self.free_buckets, *self.fixed_buckets], layers.profile, delta, self.grid.size)
+        lines = line_opacity(self.buckets, layers.profile, delta, self.grid.size)
+        return self.spread(layers.kappa) + layers.hydrogen + lines
 
     def normalised(self, parameters: Float[Array, "5"], delta: Float[Array, " free"]) -> Float[Array, " wave"]:
         """Flux over continuum flux on the grid, S = B."""
@@ -114,7 +113,7 @@ class SpectrumModel(eqx.Module):
         return flux / self.spread(layers.level[:, None])[:, 0]
 
     def linearised(self, parameters: Float[Array, "5"], delta: Float[Array, " free"]) -> Linearised:
-        """The spectrum with its exact derivatives by all parameters and all free lines.
+        """The spectrum with its exact derivatives by all parameters and by log gf of all lines.
 
         The price is one synthesis, one reverse pass of the transfer, and one more pass over the line windows,
         however many parameters and lines there are.
@@ -131,21 +130,14 @@ class SpectrumModel(eqx.Module):
         by_parameter = contract(by_kappa, self.spread(slopes.kappa) + slopes.hydrogen)
         by_parameter = by_parameter + contract(by_source, self.spread(slopes.source))
         by_parameter = by_parameter - (by_kappa * kappa / layers.abross) @ slopes.abross
-        lines = line_response(
-            [*self.free_buckets, *self.fixed_buckets],
-            layers.profile,
-            tangents,
-            delta,
-            by_kappa,
-            [True] * len(self.free_buckets) + [False] * len(self.fixed_buckets),
-        )
+        lines = line_response(self.buckets, layers.profile, tangents, delta, by_kappa)
         level = self.spread(layers.level[:, None])
         level_slope = self.spread(slopes.level)
         normalised = flux[:, None] / level
         by_parameter = (by_parameter + lines.by_parameter - normalised * level_slope) / level
         by_line = [
-            window / jax.vmap(jax.vmap(lambda s, w=window: jax.lax.dynamic_slice_in_dim(level[:, 0], s, w.shape[-1])))(b.start)
-            for b, window in zip(self.free_buckets, lines.by_line, strict=True)
+            window / level[b.start[..., None] + np.arange(window.shape[-1]), 0]
+            for b, window in zip(self.buckets, lines.by_line, strict=True)
         ]
         return Linearised(normalised[:, 0], by_parameter, by_line)
 

@@ -11,7 +11,7 @@ from synthesis.continuum import continuum_opacity
 from synthesis.eos import equation_of_state
 from synthesis.grid import Grid
 from synthesis.linelist import LineList
-from synthesis.lines import line_constants, make_buckets, profile_state
+from synthesis.lines import LEVELS, line_constants, make_buckets, profile_state
 from synthesis.voigt import voigt
 
 
@@ -30,15 +30,9 @@ def line_windows(
     """
     mid = np.array([0.5 * (grid.wavelength[0] + grid.wavelength[-1])])
     distances = np.unique(np.rint(np.geomspace(4.0, max_kms / grid.velocity_step, 40)).astype(int))
-    bucket = make_buckets(
-        lines,
-        np.full(len(lines), 4),
-        Grid(grid.first_pixel - 200, grid.n_pixel + 400, grid.log_step, grid.oversampling),
-        ATOMIC_WEIGHTS,
-        np.zeros(len(lines), int),
-        0,
-        chunk_elements=9 * len(lines),
-    )[0]
+    wide = Grid(grid.first_pixel - 200, grid.n_pixel + 400, grid.log_step, grid.oversampling)
+    chunk = (2 * LEVELS[0] + 1) * len(lines)
+    bucket = make_buckets(lines, np.zeros(len(lines), int), wide, ATOMIC_WEIGHTS, chunk_elements=chunk)[0]
     bucket = jax.tree.map(lambda x: x[0], bucket)
 
     @jax.jit

@@ -35,8 +35,8 @@ GROWTH = 0.05  # node spacing as a fraction of the distance from the line, farth
 
 
 class LineGroup(NamedTuple):
-    """Lines computed alike. Each is computed on one side, at `HydrogenPlan.velocity`, and brought to the nodes
-    `target` with the weights `mixing` (padded; the padding points behind the last node)."""
+    """Lines computed alike: on one side, at `HydrogenPlan.velocity`, then brought to the nodes `target` with the
+    weights `mixing` (padded; the padding points behind the last node)."""
 
     upper: Float[Array, " line"]
     weight: Float[Array, " line"]
@@ -128,7 +128,7 @@ def _group(levels: np.ndarray, ln_profile: np.ndarray, nodes: np.ndarray, veloci
     mixing = np.zeros(source.shape)
     for k, (i, c, r) in enumerate(zip(inside, centre, reach, strict=True)):
         target[k, : i.size] = i
-        # Symmetric in frequency: the quasi-static wing is, and it carries the (lambda/lambda0)^(1/2) asymmetry.
+        # Symmetric in frequency, as the quasi-static wing is; per wavelength it goes as (lambda/lambda0)^(1/2).
         detuning = C_LIGHT * np.abs(nodes[i] - c) / nodes[i]
         edge = np.clip((np.abs(nodes[i] / c - 1.0) / r - 0.75) / 0.25, 0.0, 1.0)
         source[k, : i.size], weight = _lagrange(velocity, detuning)
@@ -149,7 +149,7 @@ def _group(levels: np.ndarray, ln_profile: np.ndarray, nodes: np.ndarray, veloci
 
 
 def hydrogen_plan(wavelength: np.ndarray) -> HydrogenPlan:
-    """Lines, nodes and interpolation weights for a grid of vacuum wavelengths in Angstrom (host, once a grid).
+    """Lines, nodes and interpolation weights for vacuum wavelengths in Angstrom (host, once a grid).
 
     Raises ValueError when the wavelengths do not increase strictly.
     """
@@ -168,6 +168,8 @@ def hydrogen_plan(wavelength: np.ndarray) -> HydrogenPlan:
     nodes = _nodes(wave, centres[near])
     full, wings = near & (distance < CORE / C_LIGHT), near & (distance >= CORE / C_LIGHT)
     index, weight = _lagrange(nodes, wave)
+    used, index = np.unique(index, return_inverse=True)
+    nodes, index = nodes[used], index.reshape(-1, 4).astype(np.int32)
     velocity = _velocity_nodes()
     return HydrogenPlan(
         velocity=jnp.asarray(velocity),
@@ -204,10 +206,9 @@ def _line_opacity(
     if core:
         profile = line_profile(stark, plan.log_alpha, x, f0, doppler, lorentz)
     else:
-        ln_x = jnp.log(jnp.maximum(x, 1e-3))
-        profile = wing_profile(stark, plan.log_alpha, ln_x, f0, doppler, lorentz)
+        profile = wing_profile(stark, plan.log_alpha, x, f0, doppler, lorentz)
     lower = gas.n_over_u[0, 0] * line.weight * jnp.exp(-PLANCK * C_LIGHT / K_BOLTZMANN * line.energy / t)
-    lower = lower * occupation_probability(line.upper, t, gas.xne, n_hi)
+    lower = lower * occupation_probability(line.upper, t, gas.xne, n_hi, n_he)
     per_gram = np.pi * E2_OVER_MC * line.strength * line.wavelength**2 * 1e-8 / C_LIGHT * lower / gas.rho
     return _mix((per_gram[:, None] * profile).T, line.source, line.mixing)
 
@@ -217,13 +218,13 @@ def hydrogen_opacity(
 ) -> Float[Array, "wave depth"]:
     """H I line opacity in cm^2/g of stellar matter, with stimulated emission.
 
-    Shapes: the plan's wavelengths by the depths of `gas`. `vmic` in cm/s. jit, vmap over stars (gas, vmic) and
-    grad safe in T, Ne, n and vmic.
+    Shapes: the plan's wavelengths by the depths of `gas`. `vmic` in cm/s. Safe under jit, vmap over stars
+    (gas, vmic) and grad in T, Ne, n and vmic.
 
     Populations: LTE from `gas.n_over_u[0, 0]`, with the occupation probability of the upper level (Daeppen,
-    Anderson & Mihalas 1987, ApJ 319, 195: the absorption that a dissolved level loses belongs to the continuum).
-    Profiles: Stehle & Hutcheon (1999, A&AS 140, 93) Stark broadening, convolved with thermal and microturbulent
-    motion, natural, self and helium broadening (`hydrogen_atom.collision_widths`).
+    Anderson & Mihalas 1987, ApJ 319, 195; what a dissolved level no longer absorbs belongs to the continuum).
+    Profiles: Stehle & Hutcheon (1999, A&AS 140, 93) Stark broadening, convolved with thermal and
+    microturbulent motion, natural, self and helium broadening (`hydrogen_atom.collision_widths`).
     """
     vmic = jnp.asarray(vmic, dtype=gas.t.dtype)
     total = jnp.zeros((plan.nodes.size + 1, gas.t.size), dtype=gas.t.dtype)

@@ -16,6 +16,8 @@ IONISATION_H = 109678.77174  # cm^-1
 FINE_STRUCTURE = 7.2973525693e-3
 E2_OVER_MC = 2.6540089e-2 / pi  # e^2 / (m_e c), cm^2 Hz
 
+RADIUS_H, RADIUS_HE = sqrt(3.0), sqrt(1.1935)  # root-mean-square radii of the ground states, a0
+
 SELF_BROADENING = {3: (1180.0, 0.677), 4: (2320.0, 0.455), 5: (4208.0, 0.380)}
 """Upper level of the Balmer line: (cross-section in a0^2 at 1e6 cm/s, velocity exponent) for collisions with
 H I. Barklem, Piskunov & O'Mara (2000, A&A 363, 1091), table 3."""
@@ -53,8 +55,10 @@ def oscillator_strength(n: int, m: int) -> float:
     """
     z = Fraction(-4 * n * m, (m - n) ** 2)
     delta = _f21(n - 1, m, z) ** 2 - _f21(m - 1, n, z) ** 2
-    gaunt = pi * sqrt(3.0) * abs(
-        float(Fraction(m - n, m + n) ** (2 * n + 2 * m) * Fraction(n * m, m - n) * delta)
+    gaunt = (
+        pi
+        * sqrt(3.0)
+        * abs(float(Fraction(m - n, m + n) ** (2 * n + 2 * m) * Fraction(n * m, m - n) * delta))
     )
     kramers = 32.0 / (3.0 * pi * sqrt(3.0)) / (n**5 * m**3 * (1.0 / n**2 - 1.0 / m**2) ** 3)
     return kramers * gaunt
@@ -66,8 +70,14 @@ def radiative_width(n: int, m: int) -> float:
     for upper in (n, m):
         for lower in range(1, upper):
             wavelength = line_wavelength(lower, upper) * 1e-8
-            rate += 8 * pi * E2_OVER_MC * pi * oscillator_strength(lower, upper) * lower**2 / (
-                upper**2 * wavelength**2
+            rate += (
+                8
+                * pi
+                * E2_OVER_MC
+                * pi
+                * oscillator_strength(lower, upper)
+                * lower**2
+                / (upper**2 * wavelength**2)
             )
     return rate
 
@@ -75,8 +85,13 @@ def radiative_width(n: int, m: int) -> float:
 def abo_width_coefficient(sigma: float, exponent: float, reduced_mass: float) -> tuple[float, float]:
     """(w, p): half half-width = w (T/1e4 K)^p N in rad/s: Anstee & O'Mara (1995, MNRAS 276, 859), eq. 3."""
     speed = sqrt(8 * K_BOLTZMANN * 1e4 / (pi * reduced_mass))
-    w = (4 / pi) ** (exponent / 2) * gamma(2 - exponent / 2) * sigma * A0**2 * 1e6 * (speed / 1e6) ** (
-        1 - exponent
+    w = (
+        (4 / pi) ** (exponent / 2)
+        * gamma(2 - exponent / 2)
+        * sigma
+        * A0**2
+        * 1e6
+        * (speed / 1e6) ** (1 - exponent)
     )
     return w, 0.5 * (1 - exponent)
 
@@ -85,8 +100,8 @@ def collision_widths(n: int, m: int) -> tuple[float, float, float, float]:
     """(w_H, p_H, w_He, p_He): half widths in rad/s are w (T/1e4 K)^p times the density of H I, He I.
 
     H alpha to H gamma: Barklem et al. (2000). The others: resonance broadening, Ali & Griem (1966, Phys Rev
-    144, 366), full width 1.92 sqrt(g1/g_p) e^2 f lambda N/(m c), of the lower level's p states, which carry the
-    Balmer lines above H gamma; for higher lower levels (and every upper one) weighted with 3/n^2.
+    144, 366), full width 1.92 sqrt(g1/g_p) e^2 f lambda N/(m c), of the lower level's p states, which carry
+    the Balmer lines above H gamma; for higher lower levels (and every upper one) weighted with 3/n^2.
     """
     if n == 2 and m in SELF_BROADENING:
         w_h, p_h = abo_width_coefficient(*SELF_BROADENING[m], M_H / 2)
@@ -108,16 +123,20 @@ def occupation_probability(
     t: Float[Array, " depth"],
     xne: Float[Array, " depth"],
     n_hi: Float[Array, " depth"],
+    n_he: Float[Array, " depth"],
 ) -> Float[Array, " depth"]:
     """Probability that level n exists among its neighbours (densities in cm^-3).
 
-    Neutral perturbers: hard spheres of the Bohr radii, Hummer & Mihalas (1988, ApJ 331, 794), eq. 3.1. Charged
-    ones: Hubeny, Hummer & Lanz (1994, A&A 282, 151), eqs. A.1-A.4.
+    Neutral perturbers: hard spheres with the root-mean-square radii of the s states, Hummer & Mihalas (1988,
+    ApJ 331, 794), eq. 4.71. White dwarfs ask for half these radii (Bergeron et al. 1991, ApJ 367, 253): above
+    n = 12 or so this term is the largest doubt about the Paschen lines of dwarfs. Charged perturbers: Hubeny,
+    Hummer & Lanz (1994, A&A 282, 151), appendix A.
     """
-    spheres = 4.0 / 3.0 * pi * n_hi * (A0 * (n**2 + 1.0)) ** 3
+    radius = jnp.sqrt(2.5 * n**4 + 0.5 * n**2)
+    volume = n_hi * (radius + RADIUS_H) ** 3 + n_he * (radius + RADIUS_HE) ** 3
     k = jnp.where(n > 3.0, 16.0 / 3.0 * n / (n + 1.0) ** 2, 1.0)
     correlation = 0.09 * xne ** (1.0 / 6.0) / jnp.sqrt(t)
     x = (1.0 + correlation) ** 3.15
     beta = 8.3e14 * xne ** (-2.0 / 3.0) * k / n**4
     f = 0.1402 * x * beta**3 / (1.0 + 0.1285 * x * beta**1.5)
-    return jnp.exp(-spheres) * f / (1.0 + f)
+    return jnp.exp(-4.0 / 3.0 * pi * A0**3 * volume) * f / (1.0 + f)

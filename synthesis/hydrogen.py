@@ -35,8 +35,8 @@ GROWTH = 0.05  # node spacing as a fraction of the distance from the line, farth
 
 
 class LineGroup(NamedTuple):
-    """Lines computed alike: on one side, at `HydrogenPlan.velocity`, then brought to the nodes `target` with the
-    weights `mixing` (padded; the padding points behind the last node)."""
+    """Lines computed alike: on one side, at `HydrogenPlan.velocity`, then brought to the nodes `target` with
+    the weights `mixing` (padded; the padding points behind the last node)."""
 
     upper: Float[Array, " line"]
     weight: Float[Array, " line"]
@@ -128,7 +128,7 @@ def _group(levels: np.ndarray, ln_profile: np.ndarray, nodes: np.ndarray, veloci
     mixing = np.zeros(source.shape)
     for k, (i, c, r) in enumerate(zip(inside, centre, reach, strict=True)):
         target[k, : i.size] = i
-        # Symmetric in frequency, as the quasi-static wing is; per wavelength it goes as (lambda/lambda0)^(1/2).
+        # Symmetric in frequency, as the quasi-static wing is (per wavelength: (lambda/lambda0)^(1/2)).
         detuning = C_LIGHT * np.abs(nodes[i] - c) / nodes[i]
         edge = np.clip((np.abs(nodes[i] / c - 1.0) / r - 0.75) / 0.25, 0.0, 1.0)
         source[k, : i.size], weight = _lagrange(velocity, detuning)

@@ -1,9 +1,9 @@
 """Profile of one hydrogen line: Stark broadening, Doppler motion and Lorentz damping, convolved.
 
 In the core the convolution is done on a grid uniform in Doppler widths: the Stark profile enters as the
-exact probability in every cell, so that it may be far narrower than a cell, and the kernel is a Voigt function.
+exact probability in every cell, so that it may be far narrower than a cell; the kernel is a Voigt function.
 In the wings, where the convolution of heavy tails is their sum, Stark and Lorentz wings are added.
-The table is made by tools/build_hydrogen.py. Between its points the area of ln S is off by up to 3 % where the
+The table is made by tools/build_hydrogen.py. Between its points the area of S is off by up to 3 % where the
 Stark core is far inside the Doppler core; the central cell takes that up.
 """
 
@@ -79,8 +79,7 @@ def ln_stark(
 ) -> Float[Array, "depth point"]:
     """ln S(alpha); beyond the last node the Holtsmark slope -5/2."""
     pos = (ln_a / LN10 - log_alpha[0]) / (log_alpha[1] - log_alpha[0])
-    beyond = jnp.maximum(ln_a - log_alpha[-1] * LN10, 0.0)
-    return _take(nodes, pos) - 2.5 * beyond
+    return _take(nodes, pos) - 2.5 * jnp.maximum(ln_a - log_alpha[-1] * LN10, 0.0)
 
 
 def _survival(
@@ -102,15 +101,11 @@ def _survival(
     return LN10 * edges, q, at_edges
 
 
-def stark_mass(
-    nodes: Float[Array, "depth alpha"], log_alpha: Float[Array, " alpha"], cell: Float[Array, " depth"]
-) -> Float[Array, "depth half"]:
-    """Probability in cells centred on 0, 1, 2 ... cell widths (`cell`, in alpha).
-
-    The central one takes the rest, so that both sides make 1 less what lies beyond the last cell.
-    """
+def beyond(
+    nodes: Float[Array, "depth alpha"], log_alpha: Float[Array, " alpha"], ln_a: Float[Array, "depth point"]
+) -> Float[Array, "depth point"]:
+    """Probability of a Stark shift above alpha, on one side."""
     ln_edges, q, minus_dq = _survival(nodes, log_alpha)
-    ln_a = jnp.log(cell)[:, None] + jnp.log(jnp.arange(HALF + 1) + 0.5)
     step = ln_edges[1] - ln_edges[0]
     pos = jnp.clip((ln_a - ln_edges[0]) / step, 0.0, ln_edges.size - 1.0)
     i = jnp.clip(jnp.floor(pos).astype(jnp.int32), 0, ln_edges.size - 2)
@@ -124,11 +119,20 @@ def stark_mass(
         + d1 * f**2 * (f - 1)
     )
     tail = q[:, -1:] * jnp.exp(-1.5 * jnp.maximum(ln_a - ln_edges[-1], 0.0))
-    inner = q[:, :1] + jnp.exp(nodes[:, :1]) * (
-        jnp.exp(ln_edges[0]) - jnp.exp(jnp.minimum(ln_a, ln_edges[0]))
-    )
-    upper = jnp.where(ln_a > ln_edges[-1], tail, jnp.where(ln_a < ln_edges[0], inner, hermite))
-    return jnp.concatenate([1.0 - 2.0 * upper[:, :1], upper[:, :-1] - upper[:, 1:]], axis=1)[:, : HALF + 1]
+    below = jnp.exp(ln_edges[0]) - jnp.exp(jnp.minimum(ln_a, ln_edges[0]))
+    inner = q[:, :1] + jnp.exp(nodes[:, :1]) * below
+    return jnp.where(ln_a > ln_edges[-1], tail, jnp.where(ln_a < ln_edges[0], inner, hermite))
+
+
+def stark_mass(
+    nodes: Float[Array, "depth alpha"], log_alpha: Float[Array, " alpha"], cell: Float[Array, " depth"]
+) -> Float[Array, "depth half"]:
+    """Probability in cells centred on 0, 1, 2 ... cell widths (`cell`, in alpha).
+
+    The central one takes the rest, so that both sides make 1 less what lies beyond the last cell.
+    """
+    upper = beyond(nodes, log_alpha, jnp.log(cell)[:, None] + jnp.log(jnp.arange(HALF + 1) + 0.5))
+    return jnp.concatenate([1.0 - 2.0 * upper[:, :1], upper[:, :-1] - upper[:, 1:]], axis=1)
 
 
 def _weideman(terms: int = 32) -> tuple[float, np.ndarray]:
@@ -170,7 +174,8 @@ def wing_profile(
 ) -> Float[Array, "depth point"]:
     """Stark plus Lorentz wing per Angstrom, valid beyond about 13 Doppler widths (bounded inside).
 
-    The Gaussian acts on the Stark wing through its three-point Gauss-Hermite rule, exact to the fourth moment.
+    The Gaussian acts on the Stark wing through its three-point Gauss-Hermite rule, exact to the fourth
+    moment. The Lorentz wing counts for the atoms whose Stark shift is smaller.
     """
     reach = np.sqrt(1.5) * doppler[:, None]
     ln_f0 = jnp.log(f0)[:, None]
@@ -181,7 +186,8 @@ def wing_profile(
     s = (4.0 * stark(x[None]) + stark(x[None] - reach) + stark(x[None] + reach)) / 6.0
     x2 = jnp.maximum(x[None], reach) ** 2
     lor = lorentz[:, None] / (np.pi * (x2 + lorentz[:, None] ** 2))
-    return s + lor * (1.0 + 1.5 * doppler[:, None] ** 2 / x2)
+    inside = 1.0 - 2.0 * beyond(nodes, log_alpha, 0.5 * jnp.log(x2) - ln_f0)
+    return s + jnp.maximum(inside, 0.0) * lor * (1.0 + 1.5 * doppler[:, None] ** 2 / x2)
 
 
 def core_profile(

@@ -10,12 +10,12 @@ from scipy.interpolate import PchipInterpolator
 from scipy.special import expn, wofz
 
 from synthesis import hydrogen
+from synthesis.continuum_hydrogen import occupation
 from synthesis.gas import Gas
 from synthesis.hydrogen import _stark_file, hydrogen_plan
 from synthesis.hydrogen_atom import (
     collision_widths,
     line_wavelength,
-    occupation_probability,
     oscillator_strength,
     radiative_width,
 )
@@ -84,12 +84,7 @@ def test_occupation_probability():
     """Inglis & Teller (1939, ApJ 90, 439): the last visible line has log Ne = 23.26 - 7.5 log n."""
     for n in (10.0, 14.0, 18.0):
         xne = 10 ** (23.26 - 7.5 * np.log10(n))
-        w = [
-            float(
-                occupation_probability(n, jnp.array(9e3), jnp.array(xne * k), jnp.array(0.0), jnp.array(0.0))
-            )
-            for k in (0.05, 1.0, 20.0)
-        ]
+        w = occupation(n, gas([9e3] * 3, [0.05 * xne, xne, 20 * xne], [1e-3] * 3))
         assert w[0] > 0.8
         assert 0.02 < w[1] < 0.7
         assert w[2] < 0.02
@@ -169,7 +164,7 @@ def test_grid_interpolation():
     fine = np.linspace(4800, 4930, 6501)
     g = gas([4500.0, 6000.0, 9000.0], [1e11, 1e13, 1e15], [1e15, 1e17, 1e16])
     a = np.asarray(hydrogen_opacity(hydrogen_plan(fine), g, 1e5))
-    for lo in (0, 2000, 3100, 4000):
+    for lo in (0, 3100):
         part = fine[lo : lo + 1200 : 7]
         b = np.asarray(hydrogen_opacity(hydrogen_plan(part), g, 1e5))
         np.testing.assert_allclose(b, a[lo : lo + 1200 : 7], rtol=5e-3)

@@ -9,16 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from synthesis.constants import BOLTZMANN, LIGHT, PLANCK
+from synthesis.continuum_hydrogen import occupation
 from synthesis.gas import Gas
 from synthesis.hydrogen_atom import (
-    C_LIGHT,
     E2_OVER_MC,
-    K_BOLTZMANN,
     M_H,
-    PLANCK,
     collision_widths,
     line_wavelength,
-    occupation_probability,
     oscillator_strength,
     radiative_width,
     term,
@@ -35,8 +33,8 @@ GROWTH = 0.05  # node spacing as a fraction of the distance from the line, farth
 
 
 class LineGroup(NamedTuple):
-    """Lines computed alike. Each is computed on one side, at `HydrogenPlan.velocity`, and brought to the nodes
-    `target` with the weights `mixing` (padded; the padding points behind the last node)."""
+    """Lines computed alike: on one side, at `HydrogenPlan.velocity`, then brought to the nodes `target` with
+    the weights `mixing` (padded; the padding points behind the last node)."""
 
     upper: Float[Array, " line"]
     weight: Float[Array, " line"]
@@ -56,7 +54,7 @@ class HydrogenPlan(NamedTuple):
 
     velocity: Float[Array, " velocity"]
     nodes: Float[Array, " node"]
-    index: Int[Array, "wave 4"]
+    near: Int[Array, "wave 4"]
     interpolation: Float[Array, "wave 4"]
     full: LineGroup
     wings: LineGroup
@@ -73,7 +71,7 @@ def _stark_file() -> dict[str, np.ndarray]:
 
 def _nodes(wavelength: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Wavelengths at which the opacity is computed: dense round every line, growing with distance from it."""
-    scale = centres / C_LIGHT
+    scale = centres / LIGHT
     lo, hi = wavelength[0], wavelength[-1]
 
     def spacing(w: float) -> float:
@@ -105,7 +103,7 @@ def _lagrange(nodes: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 def _velocity_nodes() -> np.ndarray:
     """Detunings in cm/s at which every line's profile is computed, from 0 to just beyond REACH."""
     out = [0.0]
-    while out[-1] < REACH * 1.1 * C_LIGHT:
+    while out[-1] < REACH * 1.1 * LIGHT:
         out.append(out[-1] + STEP_CORE + GROWTH * max(out[-1] - PLATEAU, 0.0))
     return np.array(out)
 
@@ -128,8 +126,8 @@ def _group(levels: np.ndarray, ln_profile: np.ndarray, nodes: np.ndarray, veloci
     mixing = np.zeros(source.shape)
     for k, (i, c, r) in enumerate(zip(inside, centre, reach, strict=True)):
         target[k, : i.size] = i
-        # Symmetric in frequency: the quasi-static wing is, and it carries the (lambda/lambda0)^(1/2) asymmetry.
-        detuning = C_LIGHT * np.abs(nodes[i] - c) / nodes[i]
+        # Symmetric in frequency, as the quasi-static wing is (per wavelength: (lambda/lambda0)^(1/2)).
+        detuning = LIGHT * np.abs(nodes[i] - c) / nodes[i]
         edge = np.clip((np.abs(nodes[i] / c - 1.0) / r - 0.75) / 0.25, 0.0, 1.0)
         source[k, : i.size], weight = _lagrange(velocity, detuning)
         mixing[k, : i.size] = weight * (1.0 - edge**2 * (3.0 - 2.0 * edge))[:, None]
@@ -149,7 +147,7 @@ def _group(levels: np.ndarray, ln_profile: np.ndarray, nodes: np.ndarray, veloci
 
 
 def hydrogen_plan(wavelength: np.ndarray) -> HydrogenPlan:
-    """Lines, nodes and interpolation weights for a grid of vacuum wavelengths in Angstrom (host, once a grid).
+    """Lines, nodes and interpolation weights for vacuum wavelengths in Angstrom (host, once a grid).
 
     Raises ValueError when the wavelengths do not increase strictly.
     """
@@ -166,13 +164,15 @@ def hydrogen_plan(wavelength: np.ndarray) -> HydrogenPlan:
     distance = np.maximum(np.maximum(wave[0] - centres, centres - wave[-1]), 0.0) / centres
     near = distance < reach
     nodes = _nodes(wave, centres[near])
-    full, wings = near & (distance < CORE / C_LIGHT), near & (distance >= CORE / C_LIGHT)
+    full, wings = near & (distance < CORE / LIGHT), near & (distance >= CORE / LIGHT)
     index, weight = _lagrange(nodes, wave)
+    used, index = np.unique(index, return_inverse=True)
+    nodes, index = nodes[used], index.reshape(-1, 4).astype(np.int32)
     velocity = _velocity_nodes()
     return HydrogenPlan(
         velocity=jnp.asarray(velocity),
         nodes=jnp.asarray(nodes),
-        index=jnp.asarray(index),
+        near=jnp.asarray(index),
         interpolation=jnp.asarray(weight),
         full=_group(levels[full], table["ln_profile"][full], nodes, velocity),
         wings=_group(levels[wings], table["ln_profile"][wings], nodes, velocity),
@@ -185,7 +185,8 @@ def hydrogen_plan(wavelength: np.ndarray) -> HydrogenPlan:
 def _mix(
     values: Float[Array, "source depth"], index: Int[Array, "point 4"], weight: Float[Array, "point 4"]
 ) -> Float[Array, "point depth"]:
-    return sum(values[index[:, k]] * weight[:, k : k + 1] for k in range(4))
+    terms = [values[index[:, k]] * weight[:, k : k + 1] for k in range(4)]
+    return (terms[0] + terms[1]) + (terms[2] + terms[3])
 
 
 def _line_opacity(
@@ -193,22 +194,21 @@ def _line_opacity(
 ) -> Float[Array, "local depth"]:
     """One line at its target nodes, cm^2/g, without stimulated emission."""
     t, n_hi, n_he = gas.t, gas.n[0, 0], gas.n[1, 0]
-    to_angstrom = line.wavelength**2 * 1e-8 / (2 * np.pi * C_LIGHT)  # rad/s -> A
+    to_angstrom = line.wavelength**2 * 1e-8 / (2 * np.pi * LIGHT)  # rad/s -> A
     w_h, p_h, w_he, p_he = line.collision
     t4 = t / 1e4
     lorentz = to_angstrom * (0.5 * line.radiative + w_h * t4**p_h * n_hi + w_he * t4**p_he * n_he)
-    doppler = line.wavelength / C_LIGHT * jnp.sqrt(2 * K_BOLTZMANN * t / M_H + vmic**2)
+    doppler = line.wavelength / LIGHT * jnp.sqrt(2 * BOLTZMANN * t / M_H + vmic**2)
     f0 = holtsmark_field(gas.xne)
     stark = stark_at(StarkTable(plan.log_t, plan.log_ne, plan.log_alpha, line.ln_profile), t, gas.xne)
-    x = line.wavelength / C_LIGHT * plan.velocity
+    x = line.wavelength / LIGHT * plan.velocity
     if core:
         profile = line_profile(stark, plan.log_alpha, x, f0, doppler, lorentz)
     else:
-        ln_x = jnp.log(jnp.maximum(x, 1e-3))
-        profile = wing_profile(stark, plan.log_alpha, ln_x, f0, doppler, lorentz)
-    lower = gas.n_over_u[0, 0] * line.weight * jnp.exp(-PLANCK * C_LIGHT / K_BOLTZMANN * line.energy / t)
-    lower = lower * occupation_probability(line.upper, t, gas.xne, n_hi)
-    per_gram = np.pi * E2_OVER_MC * line.strength * line.wavelength**2 * 1e-8 / C_LIGHT * lower / gas.rho
+        profile = wing_profile(stark, plan.log_alpha, x, f0, doppler, lorentz)
+    lower = gas.n_over_u[0, 0] * line.weight * jnp.exp(-PLANCK * LIGHT / BOLTZMANN * line.energy / t)
+    lower = lower * occupation(line.upper, gas)
+    per_gram = np.pi * E2_OVER_MC * line.strength * line.wavelength**2 * 1e-8 / LIGHT * lower / gas.rho
     return _mix((per_gram[:, None] * profile).T, line.source, line.mixing)
 
 
@@ -217,13 +217,14 @@ def hydrogen_opacity(
 ) -> Float[Array, "wave depth"]:
     """H I line opacity in cm^2/g of stellar matter, with stimulated emission.
 
-    Shapes: the plan's wavelengths by the depths of `gas`. `vmic` in cm/s. jit, vmap over stars (gas, vmic) and
-    grad safe in T, Ne, n and vmic.
+    Shapes: the plan's wavelengths by the depths of `gas`. `vmic` in cm/s. Safe under jit, vmap over stars
+    (gas, vmic) and grad in T, Ne, n and vmic.
 
     Populations: LTE from `gas.n_over_u[0, 0]`, with the occupation probability of the upper level (Daeppen,
-    Anderson & Mihalas 1987, ApJ 319, 195: the absorption that a dissolved level loses belongs to the continuum).
-    Profiles: Stehle & Hutcheon (1999, A&AS 140, 93) Stark broadening, convolved with thermal and microturbulent
-    motion, natural, self and helium broadening (`hydrogen_atom.collision_widths`).
+    Anderson & Mihalas 1987, ApJ 319, 195); what a dissolved level no longer absorbs is in
+    `continuum_hydrogen`, with the same probability.
+    Profiles: Stehle & Hutcheon (1999, A&AS 140, 93) Stark broadening, convolved with thermal and
+    microturbulent motion, natural, self and helium broadening (`hydrogen_atom.collision_widths`).
     """
     vmic = jnp.asarray(vmic, dtype=gas.t.dtype)
     total = jnp.zeros((plan.nodes.size + 1, gas.t.size), dtype=gas.t.dtype)
@@ -236,6 +237,6 @@ def hydrogen_opacity(
             return total.at[line.target].add(_line_opacity(plan, line, gas, vmic, core)), None
 
         total, _ = jax.lax.scan(add, total, group)
-    nu = C_LIGHT * 1e8 / plan.nodes
-    emission = -jnp.expm1(-PLANCK / K_BOLTZMANN * nu[:, None] / gas.t[None])
-    return jnp.maximum(_mix(total[:-1] * emission, plan.index, plan.interpolation), 0.0)
+    nu = LIGHT * 1e8 / plan.nodes
+    emission = -jnp.expm1(-PLANCK / BOLTZMANN * nu[:, None] / gas.t[None])
+    return jnp.maximum(_mix(total[:-1] * emission, plan.near, plan.interpolation), 0.0)

@@ -85,7 +85,8 @@ AREA = 2.0 * np.diff(CELL)
 def deconvolve(alpha: np.ndarray, value: np.ndarray, sigma: float) -> tuple[np.ndarray, float, float]:
     """ln S at the nodes; the largest relative misfit of the convolved profile; the area before normalising.
 
-    Levenberg-Marquardt on ln(profile), weights 0.1 percent (the table has four digits), with a curvature penalty on ln S.
+    Levenberg-Marquardt on ln(profile) to 0.1 percent (the table has four digits), with a penalty on the
+    curvature of ln S.
     """
     up = erf((CELL[None, 1:] - alpha[:, None]) / (np.sqrt(2) * sigma))
     lo = erf((CELL[None, :-1] - alpha[:, None]) / (np.sqrt(2) * sigma))
@@ -98,13 +99,13 @@ def deconvolve(alpha: np.ndarray, value: np.ndarray, sigma: float) -> tuple[np.n
     extend = np.zeros((LOG_ALPHA.size, free))
     extend[:free] = np.eye(free)
     extend[free:, -1] = 1.0
-    offset = np.concatenate(
-        [np.zeros(free), -2.5 * np.log(10) * (LOG_ALPHA[free:] - LOG_ALPHA[free - 1])]
-    )
+    offset = np.concatenate([np.zeros(free), -2.5 * np.log(10) * (LOG_ALPHA[free:] - LOG_ALPHA[free - 1])])
     start = np.interp(LOG_ALPHA, np.log10(alpha[1:]), np.log(value[1:]))
     core = 4.0 * sigma
     inside = core > 10.0**LOG_ALPHA
-    if inside.any() and 10.0**last > core:  # continue the wing inwards, flattened at the width that keeps the area
+    if (
+        inside.any() and 10.0**last > core
+    ):  # continue the wing inwards, flattened at the width that keeps the area
         at = np.interp(np.log10(core), np.log10(alpha[1:]), np.log(value[1:]))
         width = (3.0 * np.exp(at) * core**2.5) ** (1 / 1.5)
         guess = at + 1.25 * np.log((core**2 + width**2) / (10.0 ** (2 * LOG_ALPHA) + width**2))
@@ -155,7 +156,9 @@ def build(path: Path) -> dict[str, np.ndarray]:
             for b in range(log_ne.size):
                 n = count[b, a]
                 x, y = alpha[b, a, :n], value[b, a, :n]
-                good = (y > 0) & (x < 10.0 ** (LOG_ALPHA[-1] - 0.05)) & np.concatenate([[True], np.diff(x) > 0])
+                good = (
+                    (y > 0) & (x < 10.0 ** (LOG_ALPHA[-1] - 0.05)) & np.concatenate([[True], np.diff(x) > 0])
+                )
                 f0 = 1.25e-9 * 10 ** (2 * log_ne[b] / 3)
                 table[k, a, b], misfit[k, a, b], area[k, a, b] = deconvolve(
                     x[good], y[good], doppler / f0 / np.sqrt(2)

@@ -10,12 +10,13 @@ import numpy as np
 from astropy.table import Table
 from jaxtyping import Float
 
-from inference.fit import prepare, select_lines
+from inference.fit import prepare, select_lines, with_free
 from inference.noise import NoiseModel
 from inference.options import FitOptions
 from inference.parameters import STAR, lsf_sigma, vmic_relation
 from inference.star import StarData, StarProblem, predict
-from inference.stars import Progress, Run
+from inference.stars import Progress
+from inference.sweep import sweep
 from surveys.simulate import observe, write_lamost_lrs
 from surveys.spectrum import grid, window_pixels
 
@@ -74,28 +75,36 @@ def simulate_survey(options: DemoOptions, fit: FitOptions, out: Path, progress: 
     rng = np.random.default_rng(options.seed + 1)
     first, n_pixel = window_pixels(options.window)
     wavelength = grid(first, n_pixel)
-    fine = replace(fit, oversampling=options.oversampling, depths=options.depths)
-    setup = prepare(wavelength, fine)
-    alone = setup.problem()
-    theta = draw_labels(options, alone, fit)
+    setup = prepare(wavelength, fit)
+    problem = setup.problem()
+    theta = draw_labels(options, problem, fit)
     snr = np.exp(rng.uniform(*np.log(options.snr), options.stars))
 
     # the lines that get an error are those about which this survey can tell something
-    see = eqx.filter_jit(predict)
-    clean = np.array([see(alone, jnp.asarray(t), jnp.zeros(0)) for t in theta])
-    data = StarData(jnp.asarray(clean), jnp.asarray((snr[:, None] / clean) ** 2))
-    n = len(theta)
-    quiet = NoiseModel(jnp.ones(n), jnp.zeros(n))
-    run = Run(jnp.asarray(theta), jnp.array([float(lsf_sigma(fit.resolution))]), quiet, np.zeros(n, int))
-    chosen = select_lines(setup, data, run, replace(fine, max_lines=options.injected), progress)
+    labels, shared = jnp.asarray(theta), jnp.array([float(lsf_sigma(fit.resolution))])
+    quiet = NoiseModel(jnp.ones(options.stars), jnp.zeros(options.stars))
+    flat = StarData(jnp.ones((options.stars, n_pixel)), jnp.full((options.stars, n_pixel), 1e2))
+    clean = sweep(problem, flat, labels, shared, quiet, chunk=fit.chunk).model
+    data = StarData(clean, (snr[:, None] / clean) ** 2)
+    passed = sweep(
+        problem, data, labels, shared, quiet, chunk=fit.chunk,
+        progress=lambda i, n: progress("choosing lines to falsify", i, n),
+    )  # fmt: skip
+    chosen = select_lines(setup, passed, replace(fit, max_lines=options.injected))
     error = options.scatter * rng.normal(size=len(chosen.leader))
-    problem = setup.problem(chosen.free)
+
+    # the truth is computed on a finer grid, from the same lines
+    fine = prepare(
+        wavelength, replace(fit, oversampling=options.oversampling, depths=options.depths), lines=setup.lines
+    )
+    truth = with_free(fine.problem(len(error)), chosen.free)
+    see = eqx.filter_jit(predict)
 
     out.mkdir(parents=True, exist_ok=True)
     paths = []
     for s, t in enumerate(theta):
         # the list says loggf; the star obeys loggf + error, so the fit has to find correction = error
-        flux = np.asarray(see(problem, jnp.asarray(t), jnp.asarray(error)))
+        flux = np.asarray(see(truth, jnp.asarray(t), jnp.asarray(error)))
         tilt = tuple(0.1 * rng.normal(size=3))
         seen = observe(flux, snr[s], rng, tilt=tilt, outlier_fraction=options.outlier_fraction)
         name = f"spec-60000-SIM{options.seed % 1000:03d}_sp01-{s + 1:03d}.fits"

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 import emulator
 from emulator.layers import Layers
@@ -54,30 +55,45 @@ class Setup:
     half_width: np.ndarray
     atmosphere: Layers
 
-    def problem(self, free: np.ndarray | None = None) -> StarProblem:
-        """The star problem with the corrections that `free` names (none by default)."""
+    def problem(self, room: int | None = None) -> StarProblem:
+        """The star problem, with room for `room` corrections (the options' max_lines by default), none of them used."""
         o = self.options
-        model = SpectrumModel.build(self.atmosphere, self.lines, self.half_width, self.grid, free, o.angles)
+        room = o.max_lines if room is None else room
+        model = SpectrumModel.build(self.atmosphere, self.lines, self.half_width, self.grid, room, o.angles)
         prior = StarPrior(jnp.asarray(o.prior_mean()), jnp.asarray(o.prior_sd_star()))
         basis = jnp.asarray(chebyshev_basis(self.grid.n_pixel, o.continuum_degree))
         sd = jnp.full(basis.shape[1], 3.0)
         return StarProblem(model, basis, prior, sd, o.resolution_scatter, 0.02)
 
 
-def prepare(wavelength: Float[np.ndarray, " pixel"], options: FitOptions, family: str = "atlas9") -> Setup:
-    """Choose the lines that matter in the window and their widths, on the host."""
+def with_free(problem: StarProblem, free: Int[np.ndarray, " line"]) -> StarProblem:
+    """The same problem with correction free[i] moving line i."""
+    return eqx.tree_at(lambda p: p.spectrum, problem, problem.spectrum.with_free(free))
+
+
+def prepare(
+    wavelength: Float[np.ndarray, " pixel"],
+    options: FitOptions,
+    family: str = "atlas9",
+    lines: LineList | None = None,
+) -> Setup:
+    """Choose the lines that matter in the window and their widths, on the host.
+
+    `lines` given are all kept (a selection made before); else the shipped list is searched.
+    """
     grid = Grid.over(wavelength, options.oversampling)
     tau = np.logspace(options.tau_top, options.tau_bottom, options.depths)
     atmosphere = Layers(emulator.load(family), jnp.asarray(tau))
     edge = grid.wavelength
-    lines = load_lines(edge[0] - 5.0, edge[-1] + 5.0)
+    given = lines is not None
+    lines = lines if lines is not None else load_lines(edge[0] - 5.0, edge[-1] + 5.0)
     reference = []
     for teff, logg, feh in REFERENCE_STARS:
         labels = jnp.array([teff, logg, feh, 0.0])
         vmic = float(vmic_relation(teff, logg))
         reference.append((atmosphere(labels), jnp.array([teff, logg, feh, 0.0, vmic])))
     strength, half = line_windows(lines, grid, reference, options.line_cut)
-    keep = strength > options.line_cut
+    keep = (strength > options.line_cut) | given
     return Setup(options, grid, lines.take(keep), strength[keep], half[keep], atmosphere)
 
 
@@ -129,23 +145,16 @@ def out_of_domain(
     return verdicts
 
 
-def select_lines(setup: Setup, data: StarData, run: Run, options: FitOptions, progress: Progress) -> Selection:
-    """Free transitions from a linearisation of a few stars spread over Teff, all candidates free."""
-    candidates = group_transitions(setup.lines, setup.strength, setup.strength > 0.05)
-    order = np.argsort(np.asarray(run.theta[:, 0]))
-    n = min(options.selection_stars, len(order))
-    pick = order[np.linspace(0, len(order) - 1, n).astype(int)]
-    problem = setup.problem(candidates.free)
-    shared = jnp.concatenate([jnp.zeros(len(candidates.leader)), run.shared[-1:]])
-    passed = sweep(
-        problem, StarData(data.flux[pick], data.ivar[pick]), run.theta[pick], shared,
-        NoiseModel(*(x[pick] for x in run.noise)),
-        chunk=options.chunk, progress=lambda done, total: progress("selecting lines", done, total),
-    )  # fmt: skip
+def select_lines(setup: Setup, passed: Pass, options: FitOptions) -> Selection:
+    """Free transitions, by what a pass with the list as it is knows of each."""
+    candidates = group_transitions(setup.lines, setup.strength, setup.strength > 0.02)
     return choose(
-        candidates, passed, len(order) / n,
-        prior_sd=options.prior_sd, max_ratio=options.max_ratio, max_lines=options.max_lines,
-    )  # fmt: skip
+        candidates,
+        np.asarray(passed.information),
+        prior_sd=options.prior_sd,
+        max_ratio=options.max_ratio,
+        max_lines=options.max_lines,
+    )
 
 
 def shared_table(run: Run, joint: Joint, releases: np.ndarray) -> dict[str, tuple[float, float]]:
@@ -243,14 +252,18 @@ def fit(batch: SpectrumBatch, options: FitOptions, progress: Progress = lambda *
     )
     run = Run(run.theta[keep], run.shared, NoiseModel(*(x[keep] for x in run.noise)), run.release[keep], run.trace)
 
-    chosen = select_lines(setup, data, run, options, progress)
+    passed = sweep(
+        alone, data, run.theta, run.shared, run.noise, chunk=options.chunk,
+        progress=lambda i, n: progress("selecting lines", i, n),
+    )  # fmt: skip
+    chosen = select_lines(setup, passed, options)
     if len(chosen.leader) == 0:
         raise NoStarsError(
             "no line carries enough information for a correction: add stars, widen [survey] window or raise [lines] max_ratio"
         )
     species = setup.lines.take(chosen.leader).species()
     groups = hyper.make_groups(species, np.array(QUALITY)[setup.lines.quality[chosen.leader]])
-    problem = setup.problem(chosen.free)
+    problem = with_free(alone, chosen.free)
     begin = Run(
         run.theta, jnp.concatenate([jnp.zeros(len(chosen.leader)), run.shared]), run.noise, run.release, run.trace
     )
@@ -261,10 +274,14 @@ def fit(batch: SpectrumBatch, options: FitOptions, progress: Progress = lambda *
     _, original = fit_stars(
         alone, data, frozen, options, learn=False, iterations=3, stage="original list", progress=progress
     )
-    return Fitted(assemble(batch, data, level, n_pixel, setup, chosen, groups, alone, joint, original, releases), set_aside)
+    return Fitted(
+        assemble(batch, data, level, n_pixel, setup, chosen, groups, alone, joint, original, releases), set_aside
+    )
 
 
-def assemble(batch, data, level, n_pixel, setup, chosen, groups, alone, joint: Joint, original: Pass, releases) -> FitResult:
+def assemble(
+    batch, data, level, n_pixel, setup, chosen, groups, alone, joint: Joint, original: Pass, releases
+) -> FitResult:
     """Put everything on the scale of the spectra as they came."""
     covariance = np.asarray(own_covariances(joint.passed.star, joint.posterior.covariance))[:, : len(STAR), : len(STAR)]
     theta = np.asarray(joint.run.theta)

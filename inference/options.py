@@ -24,7 +24,6 @@ class FitOptions:
     max_lines: int = 400
     max_ratio: float = 0.8
     prior_sd: float = 0.2
-    selection_stars: int = 12
     teff_range: tuple[float, float] = (4000.0, 7200.0)
     max_chi2: float = 6.0
     resolution: float = 1800.0

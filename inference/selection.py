@@ -5,7 +5,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from inference.sweep import Pass
 from synthesis.linelist import LineList
 
 
@@ -39,17 +38,24 @@ def group_transitions(lines: LineList, strength: Float[np.ndarray, " line"], can
 
 
 def choose(
-    candidates: Selection, passed: Pass, scale: float, *, prior_sd: float, max_ratio: float, max_lines: int
+    candidates: Selection,
+    information: Float[np.ndarray, " line"],
+    *,
+    prior_sd: float,
+    max_ratio: float,
+    max_lines: int,
 ) -> Selection:
     """Keep the transitions whose expected posterior sd is below `max_ratio` of the prior's, best first.
 
-    The expectation takes each line alone, 1 / sqrt(1 / prior_sd^2 + information), from the reduced precision of a
-    linearisation with all candidates free; `scale` extrapolates from the stars of that pass to all stars.
+    The expectation takes each transition alone: 1 / sqrt(1 / prior_sd^2 + information). Components of one transition
+    overlap, so their signals add before they are squared.
     """
-    information = np.clip(np.diag(np.asarray(passed.reduced.precision))[:-1], 0.0, None) * scale
-    ratio = 1.0 / np.sqrt(1.0 + information * prior_sd**2)
-    order = np.argsort(ratio)
-    keep = np.sort(order[:max_lines][ratio[order[:max_lines]] < max_ratio])
+    mine = candidates.free >= 0
+    signal = np.sqrt(np.clip(np.nan_to_num(np.asarray(information)), 0.0, None))
+    total = np.bincount(candidates.free[mine], signal[mine], minlength=len(candidates.leader)) ** 2
+    ratio = 1.0 / np.sqrt(1.0 + total * prior_sd**2)
+    best = np.argsort(ratio, kind="stable")[:max_lines]
+    keep = np.sort(best[ratio[best] < max_ratio])
     lookup = np.full(len(candidates.leader) + 1, -1)
     lookup[keep] = np.arange(len(keep))
-    return Selection(lookup[candidates.free], candidates.leader[keep], information[keep])
+    return Selection(lookup[candidates.free], candidates.leader[keep], total[keep])

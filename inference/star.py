@@ -187,7 +187,9 @@ def linearise(
     shared_gradient = shared_gradient.at[-1].add(-by_shared @ prior)
 
     inverse = jnp.linalg.inv(own_block)
-    known = information(by_line, inverse, weighted * continuum[:, None], weights * continuum**2, problem.spectrum.n_line)
+    known = information(
+        by_line, inverse, weighted * continuum[:, None], weights * continuum**2, problem.spectrum.n_line
+    )
 
     log_posterior = jnp.sum(good * noise.log_likelihood(residual, var)) - 0.5 * jnp.sum(prior**2)
     log_posterior = log_posterior - 0.5 * jnp.sum((coefficients / problem.coefficient_sd) ** 2)

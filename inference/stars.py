@@ -89,8 +89,8 @@ def fit_stars(
             pick = np.asarray(better)
             best_pass = jax.tree.map(
                 lambda new, old, pick=pick: jnp.where(pick.reshape(-1, *[1] * (new.ndim - 1)), new, old),
-                passed._replace(reduced=None), best_pass._replace(reduced=None),
-            )._replace(reduced=passed.reduced)  # fmt: skip
+                passed._replace(reduced=None, information=None), best_pass._replace(reduced=None, information=None),
+            )._replace(reduced=passed.reduced, information=passed.information)  # fmt: skip
         damping = jnp.where(better, jnp.maximum(damping / 5.0, 1e-6), damping * 8.0)
         precision = passed.reduced.precision[-1, -1] + prior_sd**-2
         move = (passed.reduced.gradient[-1] - (shared[-1] - prior_mean) / prior_sd**2) / precision

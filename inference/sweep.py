@@ -18,7 +18,8 @@ from inference.star import StarData, StarProblem, linearise
 
 
 class Pass(NamedTuple):
-    """What a pass leaves: the reduced shared system and, for each star, its eliminated block and quality of fit."""
+    """What a pass leaves: the reduced shared system, each star's eliminated block and quality of fit, and what all
+    stars together know of every line alone (squared signal-to-noise per dex)."""
 
     reduced: Reduced
     star: Eliminated
@@ -26,6 +27,7 @@ class Pass(NamedTuple):
     chi2: Float[Array, " star"]
     model: Float[Array, "star pixel"]
     coefficients: Float[Array, "star basis"]
+    information: Float[Array, " line"]
 
 
 def _scan_stars(problem, data, theta, damping, used, noise_model, shared) -> Pass:
@@ -41,18 +43,20 @@ def _scan_stars(problem, data, theta, damping, used, noise_model, shared) -> Pas
         def add(sum_, *terms):
             return sum_ + jnp.where(finite, sum(terms), 0.0)
 
-        total = Reduced(
-            add(total.precision, taken.precision, blocks.shared),
-            add(total.gradient, taken.gradient, blocks.shared_gradient),
+        reduced = Reduced(
+            add(total[0].precision, taken.precision, blocks.shared),
+            add(total[0].gradient, taken.gradient, blocks.shared_gradient),
         )
+        total = (reduced, add(total[1], blocks.information))
         return total, (eliminated, blocks.log_posterior, blocks.chi2, blocks.model, blocks.coefficients)
 
     n = shared.shape[0]
     # derived from the data so that the carry is as device-varying as what is added to it
     zero = 0.0 * jnp.sum(theta)
-    start = Reduced(jnp.zeros((n, n)) + zero, jnp.zeros(n) + zero)
+    start = (Reduced(jnp.zeros((n, n)) + zero, jnp.zeros(n) + zero), jnp.zeros(problem.spectrum.n_line) + zero)
     total, out = jax.lax.scan(one, start, (data, theta, damping, used, noise_model))
-    return Pass(jax.tree.map(lambda x: x[None], total), *out)
+    reduced, information = jax.tree.map(lambda x: x[None], total)
+    return Pass(reduced, *out, information)
 
 
 @eqx.filter_jit
@@ -69,7 +73,8 @@ def _chunk(problem, data, theta, damping, used, noise_model, shared, mesh) -> Pa
         return _scan_stars(eqx.combine(arrays, static), data, theta, damping, used, noise_model, shared)
 
     out = run(arrays, data, theta, damping, used, noise_model, shared)
-    return out._replace(reduced=jax.tree.map(lambda x: jnp.sum(x, axis=0), out.reduced))
+    summed = jax.tree.map(lambda x: jnp.sum(x, axis=0), (out.reduced, out.information))
+    return out._replace(reduced=summed[0], information=summed[1])
 
 
 def star_mesh() -> Mesh:
@@ -91,14 +96,18 @@ def sweep(
     """One linearisation of every star at (theta, shared).
 
     Stars go through in chunks of fixed size spread over the devices, so that it compiles once and memory does not
-    grow with the number of stars; the last chunk is padded with copies that do not count. A star whose model is
+    grow with the number of stars; `shared` may hold fewer corrections than the model has room for, and the result
+    then speaks of those only. The last chunk is padded with copies that do not count. A star whose model is
     not finite contributes nothing and comes back with a log posterior that is not finite.
     """
+    room, used_corrections = problem.spectrum.n_free, shared.shape[0] - 1
+    columns = np.append(np.arange(used_corrections), room)
+    shared = jnp.concatenate([shared[:-1], jnp.zeros(room - used_corrections), shared[-1:]])
     mesh = star_mesh()
     n_star, n_device = theta.shape[0], mesh.devices.size
     chunk = max(n_device, -(-min(chunk, n_star) // n_device) * n_device)
     damping = jnp.zeros(n_star) if damping is None else damping
-    total: Reduced | None = None
+    total: tuple[Reduced, Array] | None = None
     parts = []
     for first in range(0, n_star, chunk):
         index = np.minimum(np.arange(first, first + chunk), n_star - 1)
@@ -113,9 +122,15 @@ def sweep(
             shared,
             mesh,
         )
-        total = part.reduced if total is None else total + part.reduced
+        sums = (part.reduced, part.information)
+        total = sums if total is None else jax.tree.map(jnp.add, total, sums)
         keep = min(chunk, n_star - first)
-        parts.append(jax.tree.map(lambda x, keep=keep: np.asarray(x[:keep]), part._replace(reduced=None)))
+        parts.append(
+            jax.tree.map(lambda x, keep=keep: np.asarray(x[:keep]), part._replace(reduced=None, information=None))
+        )
         progress(first + keep, n_star)
     joined = jax.tree.map(lambda *x: jnp.asarray(np.concatenate(x)), *parts)
-    return joined._replace(reduced=total)
+    assert total is not None
+    reduced = Reduced(total[0].precision[np.ix_(columns, columns)], total[0].gradient[columns])
+    star = joined.star._replace(slope=joined.star.slope[:, :, columns])
+    return joined._replace(reduced=reduced, star=star, information=total[1])

@@ -65,8 +65,8 @@ def residual(structure: Structure, logg: float) -> Float[np.ndarray, " depth"]:
     """log10 of (dP/dRHOX) / (g - ACCRAD): zero where the layer is in hydrostatic equilibrium.
 
     Shapes: one atmosphere of `depth` layers. The derivative is that of the cubic spline of ln P over ln RHOX.
-    NaN where ACCRAD exceeds gravity or P falls inwards (the logarithm has no meaning there), and throughout if
-    RHOX does not increase. NumPy, not traced.
+    NaN where ACCRAD exceeds gravity or P falls inwards (the logarithm has no meaning there), and throughout
+    if RHOX does not increase. NumPy, not traced.
     """
     if np.any(np.diff(np.asarray(structure.rhox)) <= 0):
         return np.full(len(structure.rhox), np.nan)

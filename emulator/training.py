@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -20,6 +20,8 @@ from jaxtyping import Array, Float
 from emulator import model, network
 from emulator.cards import Card, evaluate
 from emulator.domain import Hull
+
+Optimiser = Literal["muon", "adamw"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +36,7 @@ class TrainConfig:
     layers: int = 3
     rank: int = 48
     depth_encoder: network.DepthKind = "modes"
+    optimiser: Optimiser = "muon"
     steps: int = 20000
     batch: int = 256
     learning_rate: float = 2e-3
@@ -41,6 +44,7 @@ class TrainConfig:
     average: float = 0.999
     physics_weight: float = 0.0
     held_out: float = 0.1
+    validation: float = 0.03
     seed: int = 1
     seed_split: int = 2025
     check_every: int = 1000
@@ -63,6 +67,7 @@ class TrainConfig:
             "equilibrium": ("integral", "loss", "none"),
             "merge": ("product", "concat"),
             "depth_encoder": ("modes", "network"),
+            "optimiser": ("muon", "adamw"),
         }
         for key, allowed in choices.items():
             if given.get(key, allowed[0]) not in allowed:
@@ -91,11 +96,14 @@ class Nodes(NamedTuple):
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             return cls(z["labels"], z["log_tau"], np.log(z["values"]), digest)
 
-    def split(self, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-        """Indices of the training and of the held-out nodes, drawn at random."""
+    def split(
+        self, held_out: float, validation: float, seed: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Indices, drawn at random, of the nodes to fit, to stop by and to report on."""
         order = np.random.default_rng(seed).permutation(len(self.labels))
-        cut = round(fraction * len(order))
-        return np.sort(order[cut:]), np.sort(order[:cut])
+        a = max(1, round(held_out * len(order)))
+        b = a + max(1, round(validation * len(order)))
+        return np.sort(order[b:]), np.sort(order[a:b]), np.sort(order[:a])
 
 
 def loss(
@@ -137,7 +145,7 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
     """
     out.mkdir(parents=True, exist_ok=True)
     nodes = Nodes.read(Path(config.data))
-    fit, held = nodes.split(config.held_out, config.seed_split)
+    fit, stop, held = nodes.split(config.held_out, config.validation, config.seed_split)
     key = jax.random.key(config.seed)
     net = network.build(
         nodes.labels[fit], nodes.log_tau, nodes.ln_values[fit], width=config.width, layers=config.layers,
@@ -153,11 +161,9 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
     schedule = optax.warmup_cosine_decay_schedule(
         0.0, config.learning_rate, min(500, config.steps // 10), config.steps, 1e-3 * config.learning_rate
     )
-    optimiser = optax.chain(
-        optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=config.weight_decay)
-    )
+    optimiser = optax.chain(optax.clip_by_global_norm(1.0), rule(config, schedule))
     data = single((nodes.labels[fit], nodes.ln_values[fit]))
-    check = single((nodes.labels[held], nodes.ln_values[held]))
+    check = single((nodes.labels[stop], nodes.ln_values[stop]))
     log_tau = jnp.asarray(nodes.log_tau, jnp.float32)
 
     def step(carry: tuple, k: Array) -> tuple[tuple, Array]:
@@ -189,15 +195,15 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
             say(f"going on from step {int(history[-1][0])}")
     start, blocks = time.time(), config.steps // config.check_every
     for i in range(len(history), blocks):
-        carry, value, held_value = block(carry, jax.random.fold_in(key, i))
-        history.append([(i + 1) * config.check_every, float(value), float(held_value)])
+        carry, value, stop_value = block(carry, jax.random.fold_in(key, i))
+        history.append([(i + 1) * config.check_every, float(value), float(stop_value)])
         if history[-1][2] < best:
             best, best_weights = history[-1][2], carry[1]
         eqx.tree_serialise_leaves(checkpoint, (carry, best_weights))
         note.write_text(json.dumps({"config": dataclasses.asdict(config), "history": history}))
         seconds = time.time() - start
         done = (i + 1) * config.check_every
-        say(f"step {done}: loss {value:.4f}, held out {held_value:.4f}, {seconds:.0f} s")
+        say(f"step {done}: loss {value:.4f}, validation {stop_value:.4f}, {seconds:.0f} s")
         since = len(history) - 1 - int(np.argmin([h[2] for h in history]))
         if since >= config.patience or seconds > config.max_seconds or not np.isfinite(float(value)):
             say("stopped early")
@@ -208,7 +214,8 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
     emulator = model.load(config.family, out / f"{config.family}.eqx")
     extra = {
         "config": dataclasses.asdict(config), "version": _version(), "data_sha256": nodes.sha256,
-        "nodes": {"fitted": len(fit), "held_out": len(held)}, "best_held_out_loss": best,
+        "nodes": {"fitted": len(fit), "validation": len(stop), "held_out": len(held)},
+        "best_validation_loss": best,
         "steps": int(history[-1][0]), "seconds": round(time.time() - start, 1),
         "device": jax.devices()[0].device_kind,
         "test_nodes": nodes.labels[held[:: max(1, len(held) // 5)]][:5].tolist(),
@@ -217,6 +224,15 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
     card = evaluate(emulator, nodes.labels[held], nodes.log_tau, nodes.ln_values[held], extra)
     (out / f"{config.family}.json").write_text(json.dumps(card, indent=1) + "\n")
     return card
+
+
+def rule(config: TrainConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """AdamW, or Muon (Jordan et al. 2024) on the matrices at ten times the rate with Adam on the rest."""
+    if config.optimiser == "adamw":
+        return optax.adamw(schedule, weight_decay=config.weight_decay)
+    return optax.contrib.muon(
+        lambda count: 10 * schedule(count), weight_decay=config.weight_decay, adam_learning_rate=schedule
+    )
 
 
 def single(tree: Any) -> Any:

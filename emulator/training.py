@@ -1,0 +1,262 @@
+"""Training of the emulator: `main(config_path, out)` is what `astrogf train` calls."""
+
+import dataclasses
+import hashlib
+import json
+import time
+import tomllib
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float
+
+from emulator import model, network
+from emulator.cards import Card, evaluate
+from emulator.domain import Hull
+
+Optimiser = Literal["muon", "adamw"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """One training run, the keys of a TOML file; the card records them all, seeds included."""
+
+    data: str = ".cache/atlas9.npz"
+    family: str = "atlas9"
+    equilibrium: model.Equilibrium = "integral"
+    merge: network.Merge = "product"
+    width: int = 256
+    layers: int = 3
+    rank: int = 48
+    depth_encoder: network.DepthKind = "modes"
+    optimiser: Optimiser = "muon"
+    steps: int = 20000
+    batch: int = 256
+    learning_rate: float = 2e-3
+    weight_decay: float = 1e-4
+    average: float = 0.999
+    physics_weight: float = 0.0
+    held_out: float = 0.1
+    validation: float = 0.03
+    seed: int = 1
+    seed_split: int = 2025
+    check_every: int = 1000
+    patience: int = 20
+    max_seconds: float = 3600.0
+
+    @classmethod
+    def read(cls, path: Path) -> "TrainConfig":
+        """From TOML. Raises ValueError naming a key that is unknown or of the wrong type."""
+        given = tomllib.loads(path.read_text())
+        known = {f.name: f for f in dataclasses.fields(cls)}
+        for key, value in given.items():
+            if key not in known:
+                raise ValueError(f"{path}: unknown key {key!r}; known keys: {', '.join(known)}")
+            default = known[key].default
+            kind = float if isinstance(default, float) else type(default)
+            if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool):
+                raise ValueError(f"{path}: {key} should be of type {kind.__name__}, found {value!r}")
+        choices = {
+            "equilibrium": ("integral", "loss", "none"),
+            "merge": ("product", "concat"),
+            "depth_encoder": ("modes", "network"),
+            "optimiser": ("muon", "adamw"),
+        }
+        for key, allowed in choices.items():
+            if given.get(key, allowed[0]) not in allowed:
+                raise ValueError(f"{path}: {key} should be one of {', '.join(allowed)}, found {given[key]!r}")
+        return cls(**given)
+
+
+TOLERANCE = {"rhox": 0.01, "t": 0.001, "p": 0.01, "xne": 0.02, "abross": 0.02, "accrad": 0.05}
+"""Errors in ln q that count as one in the loss; beyond a few it grows linearly (unconverged layers)."""
+
+
+class Nodes(NamedTuple):
+    """The training set: labels, log tau grid, ln of the six quantities, and the file's hash."""
+
+    labels: Float[np.ndarray, "node 4"]
+    log_tau: Float[np.ndarray, " depth"]
+    ln_values: Float[np.ndarray, "node 6 depth"]
+    sha256: str
+
+    @classmethod
+    def read(cls, path: Path) -> "Nodes":
+        """From the file that tools/build_atlas9.py writes."""
+        if not path.exists():
+            raise FileNotFoundError(f"no training set at {path}; build it with tools/build_atlas9.py")
+        with np.load(path) as z:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            return cls(z["labels"], z["log_tau"], np.log(z["values"]), digest)
+
+    def split(
+        self, held_out: float, validation: float, seed: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Indices, drawn at random, of the nodes to fit, to stop by and to report on."""
+        order = np.random.default_rng(seed).permutation(len(self.labels))
+        a = max(1, round(held_out * len(order)))
+        b = a + max(1, round(validation * len(order)))
+        return np.sort(order[b:]), np.sort(order[a:b]), np.sort(order[:a])
+
+
+def loss(
+    emulator: model.Emulator,
+    labels: Float[Array, "node 4"],
+    log_tau: Float[Array, " depth"],
+    target: Float[Array, "node 6 depth"],
+    physics_weight: float,
+) -> Float[Array, ""]:
+    """Pseudo-Huber distance in ln q in units of TOLERANCE; with 'loss', the two equations of equilibrium too.
+
+    The equations are taken as d ln RHOX / d ln tau = tau / (ABROSS RHOX) and d ln P / d ln tau =
+    tau (g - ACCRAD) / (ABROSS P), the left sides by forward differentiation of the network in tau.
+    """
+    unit = jnp.asarray([TOLERANCE[q] for q in network.QUANTITIES], dtype=target.dtype)
+
+    def one(label: Float[Array, "4"], goal: Float[Array, "6 depth"]) -> Float[Array, ""]:
+        s = emulator.on_log_tau(label, log_tau)
+        ln = jnp.log(jnp.stack([getattr(s, q) for q in network.QUANTITIES]))
+        miss = (ln - goal) / unit[:, None]
+        total = jnp.mean(4 * (jnp.sqrt(1 + (miss / 4) ** 2) - 1) * 4)
+        if emulator.equilibrium == "loss":
+            ln, slope = jax.jvp(lambda u: emulator.network(label, u), (log_tau,), (jnp.ones_like(log_tau),))
+            slope = slope / np.log(10.0)
+            mass = jnp.exp(log_tau * np.log(10.0) - ln[4])
+            rhox = (slope[0] - mass / jnp.exp(ln[0])) / 0.002
+            p = (slope[2] - mass * (10.0 ** label[1] - jnp.exp(ln[5])) / jnp.exp(ln[2])) / 0.002
+            total = total + physics_weight * jnp.mean(jnp.sqrt(1 + rhox**2) + jnp.sqrt(1 + p**2) - 2)
+        return total
+
+    return jnp.mean(jax.vmap(one)(labels, target))
+
+
+def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) -> Card:
+    """Train, write `out/<family>.eqx` (weights), `<family>.json` (card), and return the card.
+
+    A run that was cut off goes on from `out/checkpoint.eqx` (same config only). Raises FileNotFoundError
+    without the training set.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    nodes = Nodes.read(Path(config.data))
+    fit, stop, held = nodes.split(config.held_out, config.validation, config.seed_split)
+    key = jax.random.key(config.seed)
+    net = network.build(
+        nodes.labels[fit], nodes.log_tau, nodes.ln_values[fit], width=config.width, layers=config.layers,
+        rank=config.rank, depth_encoder=config.depth_encoder, merge=config.merge, key=key,
+    )  # fmt: skip
+    hull = Hull.of(nodes.labels)
+    template = single(model.make(net, hull, config.family, config.equilibrium))
+    weights, fixed = model.partition(template.network)
+
+    def assemble(w: Any) -> model.Emulator:
+        return eqx.tree_at(lambda e: e.network, template, eqx.combine(w, fixed))
+
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, config.learning_rate, min(500, config.steps // 10), config.steps, 1e-3 * config.learning_rate
+    )
+    optimiser = optax.chain(optax.clip_by_global_norm(1.0), rule(config, schedule))
+    data = single((nodes.labels[fit], nodes.ln_values[fit]))
+    check = single((nodes.labels[stop], nodes.ln_values[stop]))
+    log_tau = jnp.asarray(nodes.log_tau, jnp.float32)
+
+    def step(carry: tuple, k: Array) -> tuple[tuple, Array]:
+        w, mean, state = carry
+        pick = jax.random.choice(k, len(fit), (config.batch,), replace=False)
+        value, slope = jax.value_and_grad(
+            lambda v: loss(assemble(v), data[0][pick], log_tau, data[1][pick], config.physics_weight)
+        )(w)
+        update, state = optimiser.update(slope, state, w)
+        w = optax.apply_updates(w, update)
+        mean = jax.tree.map(lambda a, b: config.average * a + (1 - config.average) * b, mean, w)
+        return (w, mean, state), value
+
+    @jax.jit
+    def block(carry: tuple, k: Array) -> tuple[tuple, Array, Array]:
+        carry, values = jax.lax.scan(step, carry, jax.random.split(k, config.check_every))
+        return carry, values.mean(), loss(assemble(carry[1]), check[0], log_tau, check[1], 0.0)
+
+    carry = (weights, weights, optimiser.init(weights))
+    history: list[list[float]] = []
+    best, best_weights = np.inf, weights
+    checkpoint, note = out / "checkpoint.eqx", out / "checkpoint.json"
+    if checkpoint.exists() and note.exists():
+        saved = json.loads(note.read_text())
+        if saved["config"] == dataclasses.asdict(config):
+            carry, best_weights = eqx.tree_deserialise_leaves(checkpoint, (carry, best_weights))
+            history = saved["history"]
+            best = min(h[2] for h in history)
+            say(f"going on from step {int(history[-1][0])}")
+    start, blocks = time.time(), config.steps // config.check_every
+    for i in range(len(history), blocks):
+        carry, value, stop_value = block(carry, jax.random.fold_in(key, i))
+        history.append([(i + 1) * config.check_every, float(value), float(stop_value)])
+        if history[-1][2] < best:
+            best, best_weights = history[-1][2], carry[1]
+        eqx.tree_serialise_leaves(checkpoint, (carry, best_weights))
+        note.write_text(json.dumps({"config": dataclasses.asdict(config), "history": history}))
+        seconds = time.time() - start
+        done = (i + 1) * config.check_every
+        say(f"step {done}: loss {value:.4f}, validation {stop_value:.4f}, {seconds:.0f} s")
+        since = len(history) - 1 - int(np.argmin([h[2] for h in history]))
+        if since >= config.patience or seconds > config.max_seconds or not np.isfinite(float(value)):
+            say("stopped early")
+            break
+    final = eqx.combine(jax.tree.map(lambda a: a.astype(jnp.float64), best_weights), model.partition(net)[1])
+    emulator = model.make(final, hull, config.family, config.equilibrium)
+    model.save(emulator, out / f"{config.family}.eqx")
+    emulator = model.load(config.family, out / f"{config.family}.eqx")
+    extra = {
+        "config": dataclasses.asdict(config), "version": _version(), "data_sha256": nodes.sha256,
+        "nodes": {"fitted": len(fit), "validation": len(stop), "held_out": len(held)},
+        "best_validation_loss": best,
+        "steps": int(history[-1][0]), "seconds": round(time.time() - start, 1),
+        "device": jax.devices()[0].device_kind,
+        "test_nodes": nodes.labels[held[:: max(1, len(held) // 5)]][:5].tolist(),
+        "weights_sha256": hashlib.sha256((out / f"{config.family}.eqx").read_bytes()).hexdigest(),
+    }  # fmt: skip
+    card = evaluate(emulator, nodes.labels[held], nodes.log_tau, nodes.ln_values[held], extra)
+    (out / f"{config.family}.json").write_text(json.dumps(card, indent=1) + "\n")
+    return card
+
+
+def rule(config: TrainConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+    """AdamW, or Muon (Jordan et al. 2024) on the matrices at ten times the rate with Adam on the rest."""
+    if config.optimiser == "adamw":
+        return optax.adamw(schedule, weight_decay=config.weight_decay)
+    return optax.contrib.muon(
+        lambda count: 10 * schedule(count), weight_decay=config.weight_decay, adam_learning_rate=schedule
+    )
+
+
+def single(tree: Any) -> Any:
+    """Arrays as float32: training runs in single precision, the shipped emulator in double."""
+    return jax.tree.map(lambda a: jnp.asarray(a, jnp.float32) if eqx.is_array_like(a) else a, tree)
+
+
+def main(config_path: Path, out: Path) -> Card:
+    """Train as the TOML file says, with a progress line a block (rich where it is installed)."""
+    config = TrainConfig.read(config_path)
+    try:
+        from rich.console import Console
+
+        say: Callable[[str], None] = Console(highlight=False).print
+    except ImportError:
+        say = print
+    card = train(config, out, say)
+    say(json.dumps(card["errors"], indent=1))
+    say(json.dumps(card["hydrostatic_residual_dex"]))
+    return card
+
+
+def _version() -> str:
+    try:
+        return version("astrogf")
+    except PackageNotFoundError:
+        return "source tree"

@@ -1,0 +1,68 @@
+"""The block-arrow system: eliminate every star exactly, solve for the shared parameters, substitute back.
+
+    A = Lambda + sum_s [ G'WG - G'WJ (J'WJ + Lambda_theta)^-1 J'WG ],   b likewise   (DESIGN section 4)
+
+A is the marginal posterior precision of the shared parameters (Laplace), and (A, b) of two sets of stars add up.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.linalg import cho_factor, cho_solve
+from jaxtyping import Array, Float
+
+
+class Eliminated(NamedTuple):
+    """A star without its own parameters: their solution as an affine function of the shared step.
+
+    own step = `constant` - `slope` @ shared step; `covariance` is the own block's inverse (shared held fixed).
+    """
+
+    constant: Float[Array, "*star own"]
+    slope: Float[Array, "*star own shared"]
+    covariance: Float[Array, "*star own own"]
+
+
+class Reduced(NamedTuple):
+    """Sum over stars of the reduced shared system, without the prior of the shared parameters."""
+
+    precision: Float[Array, "shared shared"]
+    gradient: Float[Array, " shared"]
+
+    def __add__(self, other: "Reduced") -> "Reduced":
+        return Reduced(self.precision + other.precision, self.gradient + other.gradient)
+
+
+def eliminate(own, own_gradient, cross, damping: Float[Array, ""] | float = 0.0) -> Eliminated:
+    """Solve one star's block; `damping` adds that share of the diagonal (Levenberg-Marquardt)."""
+    damped = own + damping * jnp.diag(jnp.diag(own))
+    covariance = cho_solve(cho_factor(damped), jnp.eye(own.shape[0]))
+    return Eliminated(covariance @ own_gradient, covariance @ cross, covariance)
+
+
+def reduce(star: Eliminated, cross, own_gradient) -> Reduced:
+    """What the star's elimination takes away from the shared system (to be added to G'WG and its gradient)."""
+    return Reduced(-cross.T @ star.slope, -star.slope.T @ own_gradient)
+
+
+def solve_shared(
+    reduced: Reduced, prior_precision: Float[Array, "shared shared"], prior_gradient: Float[Array, " shared"]
+) -> tuple[Float[Array, " shared"], Float[Array, "shared shared"]]:
+    """Shared step and its posterior covariance."""
+    factor = cho_factor(reduced.precision + prior_precision)
+    step = cho_solve(factor, reduced.gradient + prior_gradient)
+    return step, cho_solve(factor, jnp.eye(step.shape[0]))
+
+
+def substitute(star: Eliminated, shared_step: Float[Array, " shared"]) -> Float[Array, " own"]:
+    """The star's own step once the shared step is known."""
+    return star.constant - star.slope @ shared_step
+
+
+def own_covariance(star: Eliminated, shared_covariance: Float[Array, "shared shared"]) -> Float[Array, "own own"]:
+    """Marginal covariance of a star's own parameters, the shared ones' uncertainty included."""
+    return star.covariance + star.slope @ shared_covariance @ star.slope.T
+
+
+own_covariances = jax.jit(jax.vmap(own_covariance, in_axes=(0, None)))

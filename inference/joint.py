@@ -1,0 +1,108 @@
+"""Stars and log gf together: block-arrow Gauss-Newton, with the scatter of every group of lines learned on the way."""
+
+import time
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from inference import hyper
+from inference.arrow import substitute
+from inference.noise import learn_noise
+from inference.options import FitOptions
+from inference.parameters import STEP, lsf_sigma
+from inference.star import StarData, StarProblem
+from inference.stars import Progress, Run, bounded_step, keep_physical, noise_summary, own_freedom
+from inference.sweep import Pass, sweep
+
+
+class SharedPrior(NamedTuple):
+    """Prior of the shared parameters: corrections (mean 0, scatter by group), then the survey's ln_sigma."""
+
+    mean: Float[Array, " shared"]
+    ln_sigma_sd: Float[Array, ""]
+    index: Float[Array, " line"]
+
+    def log_density(self, shared: Float[Array, " shared"], tau: Float[Array, " group"]) -> float:
+        """Up to a constant in `shared`."""
+        lines = hyper.log_prior(shared[:-1], tau, self.index)
+        return float(lines - 0.5 * ((shared[-1] - self.mean[-1]) / self.ln_sigma_sd) ** 2)
+
+
+class Joint(NamedTuple):
+    """End of a joint fit; `passed` was linearised at (`run.theta`, `run.shared`), undamped."""
+
+    run: Run
+    passed: Pass
+    posterior: hyper.Posterior
+    status: str
+
+
+def fit_joint(
+    problem: StarProblem,
+    data: StarData,
+    run: Run,
+    groups: hyper.Groups,
+    options: FitOptions,
+    progress: Progress = lambda *_: None,
+) -> Joint:
+    """Iterate to the joint maximum from `run`; a step that does not improve is halved and taken from the last point.
+
+    The noise is learned in the first three iterations and then held, so that the objective is one function.
+    """
+    mean = jnp.zeros_like(run.shared).at[-1].set(lsf_sigma(options.resolution))
+    prior = SharedPrior(mean, jnp.asarray(options.resolution_sd / options.resolution), jnp.asarray(groups.index))
+    tau = jnp.full(len(groups.names), options.prior_sd)
+    theta, shared, noise_model = run.theta, run.shared, run.noise
+    kept: tuple[Pass, Array, Array, float] | None = None
+    shrink, status = 1.0, "max_iterations"
+    for it in range(options.joint_iterations):
+        began = time.perf_counter()
+        label = f"joint fit, iteration {it + 1}"
+        passed = sweep(
+            problem, data, theta, shared, noise_model, chunk=options.chunk,
+            progress=lambda done, n, label=label: progress(label, done, n),
+        )  # fmt: skip
+        value = float(jnp.sum(jnp.where(jnp.isfinite(passed.log_posterior), passed.log_posterior, 0.0)))
+        total = value + prior.log_density(shared, tau)
+        accepted = kept is None or total >= kept[3] + prior.log_density(kept[2], tau) - 1e-7 * abs(total)
+        if accepted:
+            kept, shrink = (passed, theta, shared, value), 1.0
+        else:
+            shrink *= 0.4
+            passed, theta, shared, value = kept  # type: ignore[misc]
+        posterior = hyper.learn(
+            passed.reduced.precision,
+            passed.reduced.gradient,
+            shared,
+            prior.mean,
+            prior.ln_sigma_sd,
+            tau,
+            prior.index,
+        )
+        tau = posterior.tau
+        shared_step = shrink * jnp.clip(posterior.mean - shared, -0.5, 0.5)
+        step = shrink * bounded_step(jax.vmap(substitute, in_axes=(0, None))(passed.star, shared_step / shrink))
+        shared_size = float(jnp.sqrt(jnp.mean(shared_step**2 / jnp.diag(posterior.covariance))))
+        star_sd = jnp.sqrt(jnp.diagonal(passed.star.covariance, 0, 1, 2)[:, : step.shape[1]])
+        star_size = float(jnp.percentile(jnp.max(jnp.abs(step) / STEP / star_sd, axis=1), 90))
+        run.trace.append(
+            {"stage": "joint", "iteration": it + 1, "objective": total, "accepted": bool(accepted),
+             "shared_step_sd": shared_size, "star_step_sd": star_size, **noise_summary(noise_model),
+             "ln_sigma": float(shared[-1]), "tau": [round(float(x), 4) for x in tau],
+             "seconds": time.perf_counter() - began}
+        )  # fmt: skip
+        if accepted and shared_size < options.tolerance and star_size < 3 * options.tolerance:
+            status = "converged"
+            break
+        if it + 1 == options.joint_iterations:
+            break
+        theta, shared = keep_physical(theta + step), shared + shared_step
+        if options.inflation is None and it < 3:
+            freedom = own_freedom(problem) + len(groups.index) / len(theta)
+            noise_model = learn_noise(data.flux, data.ivar, passed.model, run.release, freedom)
+            kept = None
+    assert kept is not None
+    passed, theta, shared, _ = kept
+    return Joint(Run(theta, shared, noise_model, run.release, run.trace), passed, posterior, status)

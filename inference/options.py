@@ -1,0 +1,52 @@
+"""Everything a joint fit can be told, as one frozen value."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """Options of `inference.fit.fit`; units K, dex, km/s, Angstrom.
+
+    Model: `oversampling` grid points a survey pixel, `depths` layers between log tau_ross `tau_top` and
+    `tau_bottom`, `angles` Gauss angles, `line_cut` the smallest line-to-continuum opacity kept.
+    Lines: at most `max_lines` corrections, those whose expected posterior is below `max_ratio` of `prior_sd`.
+    Stars: domain in Teff kept, priors as (mean, sd). Continuum: Chebyshev `continuum_degree`.
+    """
+
+    oversampling: int = 24
+    depths: int = 40
+    tau_top: float = -5.0
+    tau_bottom: float = 1.5
+    angles: int = 3
+    line_cut: float = 2e-3
+    max_lines: int = 400
+    max_ratio: float = 0.8
+    prior_sd: float = 0.2
+    teff_range: tuple[float, float] = (4000.0, 7200.0)
+    max_chi2: float = 6.0
+    resolution: float = 1800.0
+    resolution_sd: float = 150.0
+    resolution_scatter: float = 0.05
+    teff_prior: tuple[float, float] = (5500.0, 1500.0)
+    logg_prior: tuple[float, float] = (3.5, 1.5)
+    feh_prior: tuple[float, float] = (-0.3, 0.7)
+    alpha_prior: tuple[float, float] = (0.1, 0.12)
+    vmic_sd: float = 0.2
+    rv_sd: float = 300.0
+    continuum_degree: int = 5
+    inflation: float | None = None
+    star_iterations: int = 8
+    joint_iterations: int = 8
+    tolerance: float = 0.02
+    chunk: int = 16
+
+    def prior_mean(self) -> np.ndarray:
+        """Means in the order of `inference.parameters.STAR` (vmic and ln_sigma follow the star and the survey)."""
+        return np.array([self.teff_prior[0], self.logg_prior[0], self.feh_prior[0], self.alpha_prior[0], 0.0, 0.0, 0.0])
+
+    def prior_sd_star(self) -> np.ndarray:
+        """Standard deviations in the order of `inference.parameters.STAR`."""
+        spread = (self.teff_prior[1], self.logg_prior[1], self.feh_prior[1], self.alpha_prior[1])
+        return np.array([*spread, self.vmic_sd, self.resolution_scatter, self.rv_sd])

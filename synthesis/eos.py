@@ -1,0 +1,187 @@
+"""Equation of state: ionisation to the second ion, molecules, density; electron density from (T, P).
+
+`equation_of_state` takes the electron density as given (the structure's), `solve_xne` finds the one that
+conserves charge. Unknowns are the logarithms of the free neutral atoms of hydrogen and of every element that
+molecules bind (and of the electrons); the equations are logarithms of conservation laws, solved together by damped
+Newton steps. A last step taken from the converged, derivative-free solution carries the implicit derivative.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from synthesis.abundances import ATOMIC_WEIGHTS
+from synthesis.constants import (
+    ATOMIC_MASS,
+    BOLTZMANN,
+    BOLTZMANN_EV,
+    ELECTRON_CHARGE,
+    ELECTRON_MASS,
+    ELECTRON_VOLT,
+    PLANCK,
+)
+from synthesis.gas import Gas
+from synthesis.partition import IONISATION_ENERGY, MOLECULE_ATOMS, log_molecule_constant, log_partition
+
+_BOUND = np.flatnonzero(MOLECULE_ATOMS.sum(axis=0) > 0)
+"""Indices (z - 1) of the elements that molecules bind; hydrogen is the first."""
+_ATOMS = MOLECULE_ATOMS[:, _BOUND]
+_STEPS = 16
+_BISECTIONS, _CHARGE_STEPS = 40, 4
+_LARGEST_STEP = 3.0
+_LOG_SAHA = float(1.5 * np.log(2 * np.pi * ELECTRON_MASS * BOLTZMANN / PLANCK**2) + np.log(2.0))
+_MISSING = np.isnan(IONISATION_ENERGY[:, :2])[:, :, None]
+_CHI = np.nan_to_num(IONISATION_ENERGY[:, :2], nan=0.0)[:, :, None]
+_FLOOR = 1e-40
+
+
+def debye_lowering(t: Float[Array, " depth"], xne: Float[Array, " depth"]) -> Float[Array, " depth"]:
+    """Lowering of the ionisation energy of a neutral atom in a plasma, eV (its ion: twice that).
+
+    e^2 over the Debye length of electrons and as many single ions. Source: Mihalas (1978), eq. 9-106.
+    """
+    return ELECTRON_CHARGE**3 / ELECTRON_VOLT * jnp.sqrt(8 * jnp.pi * xne / (BOLTZMANN * t))
+
+
+def _stages(t: Array, xne: Array) -> tuple[Array, Array]:
+    """n(stage) / n(neutral) [92, 3, depth] and ln U."""
+    log_u = log_partition(t)
+    chi = _CHI - np.array([1.0, 2.0])[:, None] * debye_lowering(t, xne)
+    log_ratio = (
+        _LOG_SAHA + 1.5 * jnp.log(t) - jnp.log(xne) + jnp.diff(log_u, axis=1) - chi / (BOLTZMANN_EV * t)
+    )
+    ratio = jnp.where(_MISSING, 0.0, jnp.exp(jnp.clip(log_ratio, -300.0, 150.0)))
+    first = ratio[:, 0]
+    return jnp.stack([jnp.ones_like(first), first, first * ratio[:, 1]], axis=1), log_u
+
+
+def _nuclei(z: Array, log_k: Array, stages: Array) -> tuple[Array, Array]:
+    """Nuclei of every bound element and all molecules of one layer; `stages` is n(element)/n(neutral)."""
+    molecules = jnp.exp(log_k + _ATOMS @ z)
+    return jnp.exp(z) * stages + _ATOMS.T @ molecules, molecules.sum()
+
+
+def _balance(z: Array, log_k: Array, stages: Array, fractions: Array, particles: Array) -> Array:
+    """Logarithmic residuals of one layer: particle number, then the nuclei of every bound element but hydrogen."""
+    nuclei, molecules = _nuclei(z, log_k, stages)
+    unbound = fractions.sum() - fractions[_BOUND].sum()
+    number = jnp.log((unbound * nuclei[0] + (jnp.exp(z) * stages).sum() + molecules) / particles)
+    share = jnp.log(nuclei[1:]) - jnp.log(nuclei[0]) - jnp.log(fractions[_BOUND[1:]] + _FLOOR)
+    return jnp.concatenate([number[None], share])
+
+
+def _start(log_k: Array, stages: Array, fractions: Array, particles: Array) -> Array:
+    """Free atoms of one layer with H2 as the only molecule (closed form)."""
+    a, b = jnp.exp(log_k[0]) * (2 * fractions.sum() - 1), fractions.sum() * stages[0]
+    hydrogen = 2 * particles / (b + jnp.sqrt(b**2 + 4 * a * particles))
+    nuclei = hydrogen * stages[0] + 2 * jnp.exp(log_k[0]) * hydrogen**2
+    others = jnp.log(fractions[_BOUND[1:]] + _FLOOR) + jnp.log(nuclei) - jnp.log(stages[1:])
+    return jnp.concatenate([jnp.log(hydrogen)[None], others])
+
+
+def _newton(residual: Callable[..., Array], z: Array, parameters: tuple, steps: int) -> Array:
+    """Root of residual(z, *parameters), z [n]; first derivatives with respect to the parameters are exact."""
+    frozen = jax.lax.stop_gradient(parameters)
+
+    def step(_, z):
+        full = jnp.linalg.solve(jax.jacfwd(residual)(z, *frozen), residual(z, *frozen))
+        return z - jnp.clip(full, -_LARGEST_STEP, _LARGEST_STEP)
+
+    z = jax.lax.fori_loop(0, steps, step, jax.lax.stop_gradient(z))
+    slope = jax.lax.stop_gradient(jax.jacfwd(residual)(z, *frozen))
+    return z - jnp.linalg.solve(slope, residual(z, *parameters))
+
+
+def equation_of_state(
+    t: Float[Array, " depth"],
+    p: Float[Array, " depth"],
+    xne: Float[Array, " depth"],
+    fractions: Float[Array, "92"],
+) -> Gas:
+    """Populations of every ion, H2 and density at T (K), gas pressure P (dyn cm^-2), electron density (cm^-3).
+
+    `fractions` is n(Z)/n(H) from `abundances.number_fractions`. Particles add up to P/kT, electrons as given; nuclei of
+    H, C, N, O and the other elements of `partition.MOLECULES` are shared with the molecules. Where the electrons alone
+    exceed 99.9% of P/kT the rest is held at 0.1%. Saha with Debye lowering (`debye_lowering`).
+    Source: Mihalas (1978), chapter 5; constants of Barklem & Collet (2016).
+    """
+    stages, log_u = _stages(t, xne)
+    log_k = log_molecule_constant(t)
+    particles = jnp.maximum(p / (BOLTZMANN * t) - xne, 1e-3 * p / (BOLTZMANN * t))
+    per_neutral = stages.sum(axis=1)
+
+    def layer(log_k, per_neutral, particles):
+        z = _start(log_k, per_neutral, fractions, particles)
+        return _newton(_balance, z, (log_k, per_neutral, fractions, particles), _STEPS)
+
+    z = jax.vmap(layer, in_axes=(1, 1, 0), out_axes=1)(log_k, per_neutral[_BOUND], particles)
+    nuclei, _ = jax.vmap(_nuclei, in_axes=1, out_axes=(1, 0))(z, log_k, per_neutral[_BOUND])
+    hydrogen = nuclei[0]
+    neutral = fractions[:, None] * hydrogen / per_neutral
+    neutral = neutral.at[_BOUND].set(jnp.exp(z))
+    n = neutral[:, None] * stages
+    rho = hydrogen * (fractions * ATOMIC_WEIGHTS).sum() * ATOMIC_MASS
+    return Gas(t, xne, rho, n, n * jnp.exp(-log_u), jnp.exp(log_k[0] + 2 * z[0]))
+
+
+def molecule_densities(gas: Gas) -> Float[Array, "molecule depth"]:
+    """Number density of every molecule of `partition.MOLECULES`, cm^-3, from the free neutral atoms of the gas."""
+    free = jnp.log(gas.n[_BOUND, 0])
+    return jnp.exp(log_molecule_constant(gas.t) + _ATOMS @ free)
+
+
+def electron_density(gas: Gas) -> Float[Array, " depth"]:
+    """Electrons that the ions of the gas have released, cm^-3; equals `gas.xne` where charge is conserved."""
+    return gas.n[:, 1].sum(axis=0) + 2 * gas.n[:, 2].sum(axis=0)
+
+
+def solve_xne(
+    t: Float[Array, " depth"], p: Float[Array, " depth"], fractions: Float[Array, "92"]
+) -> Float[Array, " depth"]:
+    """Electron density (cm^-3) that conserves charge at T (K), gas pressure P (dyn cm^-2) and n(Z)/n(H).
+
+    Bisection in ln n_e without molecules but H2, then Newton on charge, particles and nuclei together. Derivatives
+    are those of the conservation laws. Valid for 2000-60000 K; negative ions are left out .
+    """
+    frozen = jax.lax.stop_gradient((t, p, fractions))
+
+    def gap(log_ne, t, p, fractions):
+        return jnp.log(electron_density(equation_of_state(t, p, jnp.exp(log_ne), fractions))) - log_ne
+
+    def slope(log_ne):
+        return jax.jvp(lambda u: gap(u, *frozen), (log_ne,), (jnp.ones_like(log_ne),))
+
+    def step(_, log_ne):
+        value, derivative = slope(log_ne)
+        return log_ne - jnp.clip(value / derivative, -1.0, 1.0)
+
+    log_ne = jax.lax.fori_loop(0, _CHARGE_STEPS, step, _bracket(*frozen))
+    derivative = jax.lax.stop_gradient(slope(log_ne)[1])
+    return jnp.exp(log_ne - gap(log_ne, t, p, fractions) / derivative)
+
+
+def _bracket(t: Array, p: Array, fractions: Array) -> Array:
+    """ln n_e where atoms, ions and H2 alone conserve charge, by bisection (charge falls, n_e rises with ln n_e)."""
+    log_total = jnp.log(p / (BOLTZMANN * t))
+    log_k = log_molecule_constant(t)
+
+    def halve(_, bracket):
+        low, high = bracket
+        middle = (low + high) / 2
+        stages, _ = _stages(t, jnp.exp(middle))
+        per_neutral = stages.sum(axis=1)
+        particles = jnp.exp(log_total) - jnp.exp(middle)
+        start = jax.vmap(_start, in_axes=(1, 1, None, 0), out_axes=1)
+        neutral_h = jnp.exp(start(log_k, per_neutral[_BOUND], fractions, particles)[0])
+        nuclei = neutral_h * per_neutral[0] + 2 * jnp.exp(log_k[0]) * neutral_h**2
+        charge = (stages[:, 1] + 2 * stages[:, 2]) / per_neutral * fractions[:, None]
+        electrons = nuclei * charge[1:].sum(axis=0) + neutral_h * stages[0, 1]
+        more = electrons > jnp.exp(middle)
+        return jnp.where(more, middle, low), jnp.where(more, high, middle)
+
+    high = log_total - 1e-6
+    low, high = jax.lax.fori_loop(0, _BISECTIONS, halve, (high - 60.0, high))
+    return (low + high) / 2

@@ -1,0 +1,63 @@
+"""The high-resolution wavelength grid: a whole-number subdivision of the survey's own log step."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+C_KMS = 299792.458
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Log-uniform vacuum grid under a run of survey pixels.
+
+    Point j has log10(wavelength) = (first_pixel - pad) * log_step + j * log_step / oversampling, so that the
+    centre of survey pixel i falls on point (i + pad) * oversampling. Immutable and hashable: a static argument of
+    compiled functions.
+    """
+
+    first_pixel: int
+    n_pixel: int
+    log_step: float = 1e-4
+    oversampling: int = 32
+    pad: int = 14
+
+    @property
+    def size(self) -> int:
+        """Number of high-resolution points."""
+        return (self.n_pixel + 2 * self.pad) * self.oversampling
+
+    @property
+    def velocity_step(self) -> float:
+        """Distance between points, km/s (constant in ln wavelength)."""
+        return float(self.log_step / self.oversampling * np.log(10.0) * C_KMS)
+
+    @property
+    def wavelength(self) -> Float[np.ndarray, " wave"]:
+        """High-resolution vacuum wavelengths, Angstrom."""
+        index = np.arange(self.size) / self.oversampling
+        return 10.0 ** ((self.first_pixel - self.pad + index) * self.log_step)
+
+    @property
+    def pixel_wavelength(self) -> Float[np.ndarray, " pixel"]:
+        """Centres of the survey's pixels, vacuum Angstrom."""
+        return 10.0 ** ((self.first_pixel + np.arange(self.n_pixel)) * self.log_step)
+
+    def position(self, wavelength: Float[np.ndarray, " line"]) -> Float[np.ndarray, " line"]:
+        """Fractional index of wavelengths on the high-resolution grid."""
+        return (np.log10(wavelength) / self.log_step - (self.first_pixel - self.pad)) * self.oversampling
+
+    @classmethod
+    def over(cls, wavelength: Float[np.ndarray, " pixel"], oversampling: int = 32, pad: int = 14) -> "Grid":
+        """The grid under log-uniform survey pixels. Raises ValueError if they are not log-uniform."""
+        log = np.log10(np.asarray(wavelength, dtype=float))
+        step = float((log[-1] - log[0]) / (len(log) - 1))
+        step = float(f"{step:.6g}")
+        first = round(log[0] / step)
+        if np.abs(log - (first + np.arange(len(log))) * step).max() > 0.01 * step:
+            raise ValueError(
+                f"pixels {wavelength[0]:.2f}-{wavelength[-1]:.2f} A are not whole steps of {step:g} dex: "
+                "resample them, or cut the window where the survey's grid is uniform"
+            )
+        return cls(first, len(log), step, oversampling, pad)

@@ -1,0 +1,78 @@
+"""From the high-resolution spectrum to survey pixels: velocity shift, Gaussian broadening, pixel integration."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.special import ndtr
+from jaxtyping import Array, Float, Int
+
+from synthesis.grid import C_KMS, Grid
+
+TAPS_PIXELS = 6
+"""Half length of the kernel in survey pixels; five standard deviations of the LAMOST line-spread function."""
+
+
+def kernel(rv: Float[Array, ""], sigma: Float[Array, ""], grid: Grid) -> tuple[Int[Array, ""], Float[Array, " tap"]]:
+    """Whole-point shift and kernel taps that take the rest-frame grid to one observed pixel.
+
+    rv (km/s, positive receding) and sigma (km/s, of the Gaussian line-spread function) are smooth arguments: the
+    shift's whole part moves the window, the fractional part moves the taps. A tap is the pixel-integrated Gaussian;
+    the taps sum to one.
+    """
+    step = grid.velocity_step
+    shift = jnp.log1p(rv / C_KMS) * C_KMS / step
+    whole = jax.lax.stop_gradient(jnp.rint(shift)).astype(int)
+    half = TAPS_PIXELS * grid.oversampling
+    x = (jnp.arange(-half, half + 1) + shift - whole) * step
+    pixel = grid.oversampling * step / 2.0
+    taps = ndtr((x + pixel) / sigma) - ndtr((x - pixel) / sigma)
+    return whole, taps / jnp.sum(taps)
+
+
+def observe(
+    flux: Float[Array, " wave"], rv: Float[Array, ""], sigma: Float[Array, ""], grid: Grid
+) -> Float[Array, " pixel"]:
+    """The spectrum as the survey's pixels see it."""
+    whole, taps = kernel(rv, sigma, grid)
+    half = TAPS_PIXELS * grid.oversampling
+    length = (grid.n_pixel - 1) * grid.oversampling + 2 * half + 1
+    first = grid.pad * grid.oversampling - half - whole
+    strip = jax.lax.dynamic_slice_in_dim(flux, jnp.clip(first, 0, grid.size - length), length)
+    convolved = jax.lax.conv_general_dilated(
+        strip[None, None, :],
+        taps[None, None, :],
+        (grid.oversampling,),
+        "VALID",
+        dimension_numbers=("NCH", "OIH", "NCH"),
+    )
+    return convolved[0, 0]
+
+
+def rv_limit(grid: Grid) -> float:
+    """Largest |rv| (km/s) for which the padded grid still covers every pixel's kernel."""
+    return (grid.pad - TAPS_PIXELS) * grid.oversampling * grid.velocity_step
+
+
+def observe_windows(
+    windows: Float[Array, "line window"],
+    start: Int[Array, " line"],
+    rv: Float[Array, ""],
+    sigma: Float[Array, ""],
+    grid: Grid,
+) -> tuple[Int[Array, " line"], Float[Array, "line local"]]:
+    """What `observe` makes of spectra that vanish outside their windows: first pixel (may lie outside) and values.
+
+    `windows[l]` sits on grid points start[l], start[l]+1, ... Linear, so derivatives of a spectrum with respect to a
+    line pass through it.
+    """
+    whole, taps = kernel(rv, sigma, grid)
+    over, width = grid.oversampling, windows.shape[1]
+    half = TAPS_PIXELS * over
+    n_local = -(-(width + 2 * half) // over) + 1
+    # grid point j contributes to pixel i with tap (j + whole) - (i + pad) * over + half
+    base = start + whole - grid.pad * over
+    first = (base - half) // over
+    tap = base[:, None, None] + np.arange(width) - (first[:, None] + np.arange(n_local))[:, :, None] * over + half
+    valid = (tap >= 0) & (tap < taps.shape[0])
+    matrix = jnp.where(valid, taps[jnp.clip(tap, 0, taps.shape[0] - 1)], 0.0)
+    return first, jnp.einsum("lpw,lw->lp", matrix, windows)

@@ -1,0 +1,71 @@
+"""The atomic line list as columns, and the choice of lines that matter in a window."""
+
+from functools import cache
+from importlib.resources import files
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from synthesis.abundances import SYMBOLS
+
+STAGES = ("I", "II", "III")
+QUALITY = ("abo", "listed", "unsoeld")
+"""Damping known by an individual ABO calculation, as log gamma6 of the list, or approximated: the only mark of how
+well a transition has been studied that the source file carries, and the second half of a correction's group."""
+
+
+class LineList(NamedTuple):
+    """Atomic lines, sorted by wavelength; one row a component (hyperfine, isotopic).
+
+    Units: vacuum Angstrom, eV, dex. Widths are FWHM in rad/s: `log_gamma_rad`; per hydrogen atom at 10^4 K
+    (`log_gamma6`, scaling as T^gamma6_exponent); per electron (`log_gamma4`). `log_fraction` is the isotope's share,
+    to be added to `loggf`. Components of one transition share a number in `transition`.
+    """
+
+    wavelength: Float[np.ndarray, " line"]
+    z: Int[np.ndarray, " line"]
+    ion: Int[np.ndarray, " line"]
+    isotope: Int[np.ndarray, " line"]
+    elow: Float[np.ndarray, " line"]
+    loggf: Float[np.ndarray, " line"]
+    log_fraction: Float[np.ndarray, " line"]
+    log_gamma_rad: Float[np.ndarray, " line"]
+    log_gamma6: Float[np.ndarray, " line"]
+    gamma6_exponent: Float[np.ndarray, " line"]
+    log_gamma4: Float[np.ndarray, " line"]
+    quality: Int[np.ndarray, " line"]
+    transition: Int[np.ndarray, " line"]
+
+    def __len__(self) -> int:
+        return len(self.wavelength)
+
+    def take(self, keep: np.ndarray) -> "LineList":
+        """The lines where `keep` (boolean or indices) says so."""
+        return LineList(*(column[keep] for column in self))
+
+    def species(self) -> np.ndarray:
+        """Names such as 'Fe I'."""
+        return np.array([f"{SYMBOLS[z - 1]} {STAGES[i - 1]}" for z, i in zip(self.z, self.ion, strict=True)])
+
+
+@cache
+def _shipped() -> LineList:
+    with np.load(str(files("synthesis") / "data" / "lines_ges.npz")) as table:
+        integer = {"z", "ion", "isotope", "quality", "transition"}
+        columns = {k: table[k].astype(int if k in integer else float) for k in LineList._fields}
+    return LineList(**columns)
+
+
+def load_lines(start: float, stop: float) -> LineList:
+    """The shipped Gaia-ESO lines with start <= wavelength <= stop (vacuum Angstrom).
+
+    Raises ValueError where the list has nothing to say (it covers 4200-9200 A).
+    Source: Heiter et al. (2021, A&A 645, A106); built by tools/build_lines.py.
+    """
+    lines = _shipped()
+    if start < 4200.0 or stop > 9202.0:
+        raise ValueError(
+            f"window {start:.0f}-{stop:.0f} A: the shipped line list covers 4200-9200 A; narrow the window"
+        )
+    return lines.take((lines.wavelength >= start) & (lines.wavelength <= stop))

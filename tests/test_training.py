@@ -1,0 +1,114 @@
+"""Training in small: every architecture learns, a run that was cut off goes on to the same weights."""
+
+import dataclasses
+import gzip
+import json
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from emulator import load
+from emulator.decks import read_decks
+from emulator.network import QUANTITIES, principal
+from emulator.training import TrainConfig, main, train
+
+DECKS = Path(__file__).parent / "data" / "atlas9_decks.txt.gz"
+SMALL = TrainConfig(
+    width=16,
+    layers=1,
+    rank=4,
+    batch=2,
+    steps=60,
+    check_every=20,
+    held_out=0.2,
+    average=0.5,
+    learning_rate=1e-2,
+)
+
+
+@pytest.fixture(scope="module")
+def nodes(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Five real decks as a training set."""
+    decks, _ = read_decks(gzip.decompress(DECKS.read_bytes()).decode(), "tests")
+    values = np.stack([np.stack([getattr(d.structure, q) for q in QUANTITIES]) for d in decks])
+    path = tmp_path_factory.mktemp("nodes") / "nodes.npz"
+    labels = np.stack([d.labels for d in decks])
+    np.savez(path, labels=labels, log_tau=np.log10(decks[0].structure.tau), values=values)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("equilibrium", "merge", "depth_encoder"),
+    [("integral", "product", "modes"), ("loss", "concat", "network")],
+)
+def test_each_kind_learns_and_its_weights_load(
+    nodes: str, tmp_path: Path, equilibrium: str, merge: str, depth_encoder: str
+) -> None:
+    config = dataclasses.replace(
+        SMALL,
+        data=nodes,
+        equilibrium=equilibrium,
+        merge=merge,
+        depth_encoder=depth_encoder,
+        physics_weight=0.1,
+    )
+    card = train(config, tmp_path, say=lambda _: None)
+    history = json.loads((tmp_path / "checkpoint.json").read_text())["history"]
+    assert history[-1][1] < 0.7 * history[0][1]
+    assert card["config"]["seed_split"] == SMALL.seed_split
+    emulator = load("atlas9", tmp_path / "atlas9.eqx")
+    assert emulator.equilibrium == equilibrium
+    structure = emulator(jnp.array([5000.0, 3.0, -1.0, 0.2]))
+    assert np.all(np.isfinite(structure.p))
+    assert structure.p.shape == (80,)
+
+
+def test_a_run_cut_off_goes_on_to_the_same_weights(nodes: str, tmp_path: Path) -> None:
+    config = dataclasses.replace(SMALL, data=nodes)
+    whole = train(config, tmp_path / "whole", say=lambda _: None)
+
+    def cut(line: str) -> None:
+        if line.startswith("step 40"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(config, tmp_path / "cut", say=cut)
+    lines: list[str] = []
+    resumed = train(config, tmp_path / "cut", say=lines.append)
+    assert lines[0] == "going on from step 40"
+    assert resumed["weights_sha256"] == whole["weights_sha256"]
+
+
+def test_principal_components_rebuild_the_nodes(nodes: str) -> None:
+    with np.load(nodes) as z:
+        rest = np.log(z["values"])
+    rest = rest - rest.mean(0)
+    modes = principal(rest, 4)  # five nodes about their mean have four directions
+    for q in range(len(QUANTITIES)):
+        codes, *_ = np.linalg.lstsq(modes[q], rest[:, q].T, rcond=None)
+        np.testing.assert_allclose(modes[q] @ codes, rest[:, q].T, atol=1e-9)
+        np.testing.assert_allclose((codes**2).mean(1), 1.0, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("widht = 3", "unknown key 'widht'"),
+        ('width = "wide"', "width should be of type int"),
+        ('merge = "sum"', "merge should be one of product, concat"),
+        ('depth_encoder = "modes"\nmerge = "concat"', "needs merge 'product'"),
+        ('data = "nowhere.npz"', "tools/build_atlas9.py"),
+    ],
+)
+def test_a_bad_configuration_names_the_key(nodes: str, tmp_path: Path, line: str, sentence: str) -> None:
+    path = tmp_path / "train.toml"
+    path.write_text(line if "data" in line else f"{line}\ndata = '{nodes}'\n")
+    with pytest.raises((ValueError, FileNotFoundError), match=sentence):
+        main(path, tmp_path / "out")
+
+
+def test_the_shipped_configuration_is_valid() -> None:
+    config = TrainConfig.read(Path(__file__).parents[1] / "configs" / "train_atlas9.toml")
+    assert config.family == "atlas9"

@@ -1,0 +1,21 @@
+"""Train the emulator without the command line: needs jax, equinox and optax only.
+
+python tools/train_emulator.py configs/train_atlas9.toml --out runs/atlas9
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from emulator.training import main
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("config", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    main(options.config, options.out)

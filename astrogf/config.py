@@ -7,14 +7,29 @@ key that is silently ignored changes a result without a word.
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from astrogf.errors import UserError
 
-Range = Annotated[tuple[float, float], Field(strict=False)]
+
+def _rising(pair: tuple[float, float]) -> tuple[float, float]:
+    if not pair[0] < pair[1]:
+        raise ValueError(f"the smaller number first, such as [{pair[1]:g}, {pair[0]:g}]")
+    return pair
+
+
+def _with_spread(pair: tuple[float, float]) -> tuple[float, float]:
+    if not pair[1] > 0:
+        raise ValueError("[mean, sd] with an sd above 0")
+    return pair
+
+
+Range = Annotated[tuple[float, float], Field(strict=False), AfterValidator(_rising)]
 """Two numbers, the smaller first."""
+Normal = Annotated[tuple[float, float], Field(strict=False), AfterValidator(_with_spread)]
+"""Mean and standard deviation of a Gaussian prior."""
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -22,16 +37,9 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Section(BaseModel):
-    """A TOML table: types as written (no text for a number), no unknown keys, ranges in rising order."""
+    """A TOML table: types as written (no text for a number), no unknown keys, nothing infinite."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-    @model_validator(mode="after")
-    def _ranges_rise(self) -> Self:
-        for name, value in self:
-            if isinstance(value, tuple) and not value[0] < value[1]:
-                raise ValueError(f"{name}|the smaller number first, such as [{value[1]:g}, {value[0]:g}]")
-        return self
 
 
 class Survey(Section):
@@ -39,72 +47,69 @@ class Survey(Section):
 
     kind: Literal["lamost_lrs"] = Field("lamost_lrs", description="survey whose files are read")
     window: Range = Field((4900.0, 5400.0), description="wavelengths that are fitted, vacuum Angstrom")
+    spectral_types: str = Field("FGK", description="first letters of the subclasses kept; empty keeps all")
     snr_min: NotNegative = Field(20.0, description="least signal-to-noise ratio a pixel, in snr_band")
     snr_band: Literal["u", "g", "r", "i", "z"] = Field("g", description="band of the header's S/N")
-    min_good_fraction: Fraction = Field(0.8, description="least fraction of usable pixels in the window")
+    min_good_fraction: Fraction = Field(0.9, description="least fraction of usable pixels in the window")
+    max_gap: Positive = Field(30.0, description="widest run of unusable pixels in the window, Angstrom")
 
 
 class Model(Section):
     """The synthetic spectrum."""
 
-    emulator: str = Field("shipped", description="'shipped', or the path of weights written by `astrogf train`")
-    depths: Annotated[int, Field(ge=16, le=256)] = Field(48, description="layers of an atmosphere")
-    oversampling: Annotated[int, Field(ge=2, le=128)] = Field(
-        16, description="synthesis steps in one pixel of the survey"
-    )
-    line_cut: Positive = Field(
-        1e-4, description="lines whose line-to-continuum opacity stays below this in every star are left out"
-    )
+    oversampling: Annotated[int, Field(ge=2, le=128)] = Field(24, description="synthesis steps in a survey pixel")
+    depths: Annotated[int, Field(ge=16, le=256)] = Field(40, description="layers of an atmosphere")
+    tau_top: float = Field(-5.0, description="log10 Rosseland optical depth of the first layer")
+    tau_bottom: float = Field(1.5, description="log10 Rosseland optical depth of the last layer")
+    angles: Annotated[int, Field(ge=1, le=16)] = Field(3, description="Gauss angles of the flux integral")
+    line_cut: Positive = Field(2e-3, description="least line-to-continuum opacity of a line that is computed")
 
 
 class Lines(Section):
-    """Which lines get a free log gf, and what is believed of them beforehand."""
+    """Which lines get a free log gf, and what is believed of it beforehand."""
 
-    max_free: Count = Field(1000, description="most lines with a free log gf (the most informative ones)")
-    min_information: NotNegative = Field(
-        0.01, description="least expected information on a free line, in units of that of its prior"
-    )
-    prior_sd: Positive = Field(0.2, description="prior sd of a correction where its group says nothing, dex")
-    hierarchical: bool = Field(True, description="learn mean and sd of the corrections of each group")
+    max_lines: Count = Field(400, description="most lines with a free log gf, the most informative ones first")
+    max_ratio: Fraction = Field(0.8, description="a line is freed if its expected posterior/prior sd is below this")
+    prior_sd: Positive = Field(0.2, description="first prior sd of a correction, dex; each group then learns its own")
 
 
 class Stars(Section):
-    """Which stars the physics is good for, and what is believed of their labels beforehand."""
+    """Which stars are kept, and what is believed of their labels beforehand. Priors are [mean, sd]."""
 
-    teff: Range = Field((4200.0, 7000.0), description="effective temperatures accepted, K")
-    logg: Range = Field((1.0, 5.0), description="surface gravities accepted, dex (cgs)")
-    feh: Range = Field((-2.5, 0.5), description="metallicities accepted, dex")
-    alpha: Range = Field((-0.2, 0.6), description="alpha enhancements accepted, dex")
-    vmic: Positive = Field(1.3, description="prior mean of microturbulence, km/s")
-    vmic_sd: Positive = Field(0.4, description="prior sd of microturbulence, km/s")
-    rv_max: Positive = Field(600.0, description="largest radial velocity searched, km/s")
-    resolution: Positive = Field(1800.0, description="prior mean of the resolving power (shared by all stars)")
-    resolution_sd: Positive = Field(150.0, description="prior sd of the resolving power")
+    teff_range: Range = Field((4000.0, 7200.0), description="effective temperatures kept, K")
+    max_chi2: Positive = Field(6.0, description="most chi2 per pixel of a star kept, list as it came")
+    teff_prior: Normal = Field((5500.0, 1500.0), description="effective temperature, K")
+    logg_prior: Normal = Field((3.5, 1.5), description="log surface gravity, dex (cgs)")
+    feh_prior: Normal = Field((-0.3, 0.7), description="metallicity, dex")
+    alpha_prior: Normal = Field((0.1, 0.12), description="alpha enhancement, dex")
+    vmic_sd: Positive = Field(0.2, description="sd of microturbulence about its relation with teff and logg, km/s")
+    rv_sd: Positive = Field(300.0, description="sd of the radial velocity about 0, km/s")
+    resolution: Positive = Field(1800.0, description="resolving power, prior mean (shared by all stars)")
+    resolution_sd: Positive = Field(150.0, description="its prior sd")
+    resolution_scatter: Positive = Field(0.05, description="sd of a star's own ln resolution about the shared one")
 
 
 class Continuum(Section):
     """The smooth factor between model and observation, marginalised analytically."""
 
-    degree: Annotated[int, Field(ge=0, le=20)] = Field(5, description="degree of the polynomial in the window")
-    prior_sd: Positive = Field(1.0, description="prior sd of its coefficients, relative to the mean flux")
+    degree: Annotated[int, Field(ge=0, le=30)] = Field(5, description="degree of the Chebyshev polynomial")
 
 
 class Noise(Section):
-    """What the differences between model and observation are drawn from."""
+    """What is added to the noise that the file states."""
 
-    kind: Literal["student", "gaussian"] = Field("student", description="shape of the noise")
-    dof: Positive = Field(6.0, description="degrees of freedom of Student's t")
-    inflation: NotNegative = Field(0.005, description="first value of the added model error, relative to the flux")
+    inflation: NotNegative | None = Field(
+        None, description="model error relative to the flux; left out, it is learned for each release"
+    )
 
 
 class Solver(Section):
     """How the fit is computed."""
 
-    max_iterations: Count = Field(30, description="most Gauss-Newton iterations")
-    tolerance: Positive = Field(1e-3, description="stop when a step would gain less than this in the objective")
-    star_chunk: Count = Field(8, description="stars computed at once")
-    memory_gb: Positive = Field(4.0, description="memory the computation may plan for, GB")
-    seed: Annotated[int, Field(ge=0)] = Field(1, description="seed of everything random")
+    star_iterations: Count = Field(8, description="most iterations of the stars on their own")
+    joint_iterations: Count = Field(8, description="most iterations of stars and log gf together")
+    tolerance: Positive = Field(0.02, description="converged when steps are below this part of the posterior sd")
+    chunk: Count = Field(16, description="stars computed at once: more memory, a little faster")
 
 
 class Demo(Section):
@@ -112,9 +117,12 @@ class Demo(Section):
 
     stars: Count = Field(64, description="simulated stars")
     snr: Range = Field((30.0, 150.0), description="signal-to-noise ratios they are drawn from")
-    lines: Count = Field(200, description="lines whose log gf is made wrong")
-    injected_sd: Positive = Field(0.2, description="sd of the injected errors, dex")
-    seed: Annotated[int, Field(ge=0)] = Field(2, description="seed of the simulation")
+    injected: Count = Field(200, description="most lines whose log gf is made wrong")
+    scatter: Positive = Field(0.2, description="sd of the injected errors, dex")
+    outlier_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(0.002, description="pixels struck by an outlier")
+    oversampling: Annotated[int, Field(ge=2, le=128)] = Field(40, description="[model] oversampling of the truth")
+    depths: Annotated[int, Field(ge=16, le=256)] = Field(56, description="[model] depths of the truth")
+    seed: Annotated[int, Field(ge=0)] = Field(20261122, description="seed of everything random")
 
 
 class Config(Section):
@@ -172,17 +180,20 @@ def _sentence(error: dict[str, Any]) -> str:
     key = rest[0] if rest else None
     if error["type"] == "extra_forbidden":
         return _unknown_key(section, key) if key else _unknown_section(section, error["input"])
-    if key is None and error["type"] == "value_error":
-        key, _, expected = str(error["ctx"]["error"]).partition("|")
-        return f"[{section}] {key}: expected {expected}, got {list(error['input'][key])}."
     if key is None:
         return f"[{section}]: expected a section with keys below it, got {error['input']!r}."
-    return f"[{section}] {key}: expected {_expected(section, key, error)}, got {error['input']!r}."
+    return f"[{section}] {key}: expected {_expected(section, key, error)}, got {_shown(error['input'])}."
+
+
+def _shown(value: Any) -> str:
+    return repr(list(value) if isinstance(value, tuple) else value)
 
 
 def _expected(section: str, key: str, error: dict[str, Any]) -> str:
     """What pydantic wanted, in the words of somebody who writes TOML."""
     default = _sections()[section].model_fields[key].default
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
     if isinstance(default, tuple):
         return f"two numbers such as {list(default)}"
     if error["type"] == "bool_type":
@@ -228,8 +239,8 @@ def reference() -> str:
         for key, field in model.model_fields.items():
             value = field.default
             shown = str(list(value)) if isinstance(value, tuple) else repr(value).replace("'", '"')
-            if isinstance(value, bool):
-                shown = str(value).lower()
+            if value is None:
+                shown = "not set"
             out.append(f"| `{key}` | `{shown}` | {field.description} |")
         out.append("")
     return "\n".join(out)

@@ -5,6 +5,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullFormatter
 
 from astrogf.runs import Run
 from astrogf.style import CORRECTED, HALF, LABEL_TEXT, OBSERVED, ORIGINAL, QUIET, SPECIES_COLOURS, WIDE, finish
@@ -103,9 +104,7 @@ def _shrink_legend(ax: Axes) -> None:
     """Two rows when the species are too many for one."""
     legend = ax.get_legend()
     if legend is not None and len(legend.get_texts()) > 6:
-        ax.legend(
-            loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=5, borderaxespad=0.2, handletextpad=0.2
-        )
+        ax.legend(loc="lower left", bbox_to_anchor=(-0.01, 1.0), ncols=5, borderaxespad=0.2, handletextpad=0.2)
 
 
 def posterior_to_prior(run: Run) -> Figure:
@@ -166,13 +165,17 @@ def chi2(run: Run) -> Figure:
         figure.colorbar(dots, label="S/N", pad=0.02).outline.set_visible(False)
     else:
         ax.scatter(before, after, s=16, color=CORRECTED, lw=0)
-    ax.axline((1, 1), (2, 2), color=OBSERVED, lw=0.7, ls=(0, (4, 3)))
-    for axis, values in (("x", before), ("y", after)):
-        low, high = np.min(values), np.max(values)
-        ax.set(**{f"{axis}lim": (low / 1.15, max(high * 1.15, low * 1.6))})
-        if high > 6 * low > 0:
-            ax.set(**{f"{axis}scale": "log"})
-            getattr(ax, f"{axis}axis").set_major_formatter("{x:g}")
+    both = np.concatenate([before, after])
+    low, high = np.min(both) / 1.1, np.max(both) * 1.1
+    ax.plot([low, high], [low, high], color=OBSERVED, lw=0.7, ls=(0, (4, 3)))
+    ax.set(xlim=(low, high), ylim=(low, high))
+    if high > 6 * low > 0:
+        ax.set(xscale="log", yscale="log")
+        ticks = [t for t in (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500) if low < t < high]
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_locator(FixedLocator(ticks))
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter(NullFormatter())
     better = int(np.sum(after < before))
     ax.set(xlabel="χ² per pixel, original list", ylabel="χ² per pixel, corrected list")
     ax.set_title(f"{better} of {len(before)} stars fit better")
@@ -203,16 +206,11 @@ def normalised_residuals(run: Run) -> Float[np.ndarray, " pixel"]:
 
 def residuals(run: Run) -> Figure:
     """Distribution of the normalised residuals of all pixels, beside what the noise model expects."""
-    from scipy import stats
-
     z = normalised_residuals(run)
     figure, ax = plt.subplots(figsize=(HALF, 3.2))
     x = np.linspace(-6, 6, 241)
     ax.hist(np.clip(z, -6, 6), bins=np.linspace(-6, 6, 97), density=True, color="#b9d3e4")
-    ax.plot(x, stats.norm.pdf(x), color=OBSERVED, label="unit Gaussian")
-    noise = run.record.get("config", {}).get("noise", {})
-    if noise.get("kind") == "student":
-        ax.plot(x, stats.t.pdf(x, noise["dof"]), color=ORIGINAL, label=f"Student's t, {noise['dof']:g} dof")
+    ax.plot(x, np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), color=OBSERVED, label="unit Gaussian")
     ax.set(xlabel="(observed − corrected model) / σ", ylabel="density", xlim=(-6, 6), yscale="log", ylim=(1e-4, 1))
     quartiles = np.percentile(z, [15.87, 84.13]) if len(z) else np.zeros(2)
     outside = 100 * np.mean(np.abs(z) > 3) if len(z) else 0.0
@@ -247,20 +245,30 @@ def injected(run: Run) -> Figure:
     return finish(figure)
 
 
+STEPS = {"largest_step_sd": "stars alone", "star_step_sd": "stars, jointly", "shared_step_sd": "log gf, jointly"}
+"""Entries of the solver's trace that say how far a step went, in posterior standard deviations."""
+
+
 def trace(run: Run) -> Figure:
-    """The objective above its last value, iteration by iteration."""
-    steps = run.record["solver"]["trace"]
-    objective = np.array([s["objective"] for s in steps], dtype=float)
+    """How far each iteration still moved; steps that were taken back are open."""
+    entries = run.record["solver"]["trace"]
     figure, ax = plt.subplots(figsize=(HALF, 3.0))
-    above = objective - np.nanmin(objective)
-    floor = np.min(above[above > 0], initial=np.inf)
-    shown = np.where(above > 0, above, np.nan)
-    ax.plot(np.arange(len(above)), shown, "o-", ms=3.5, color=CORRECTED)
-    if np.isfinite(floor):
-        ax.set_yscale("log")
-    ax.set(xlabel="iteration", ylabel="objective above its minimum")
+    for (key, text), colour in zip(STEPS.items(), (QUIET, CORRECTED, ORIGINAL), strict=True):
+        rows = [i for i, e in enumerate(entries) if (e.get(key) or 0) > 0 and e.get("stage") != "original list"]
+        if not rows:
+            continue
+        sizes = [entries[i][key] for i in rows]
+        fill = [colour if entries[i].get("accepted", True) else "white" for i in rows]
+        ax.plot(np.array(rows) + 1, sizes, color=colour, lw=0.9, zorder=1, label=text, marker="o", ms=4)
+        ax.scatter(np.array(rows) + 1, sizes, s=14, c=fill, edgecolors=colour, zorder=2)
+    tolerance = run.record.get("config", {}).get("solver", {}).get("tolerance")
+    if tolerance:
+        ax.axhline(tolerance, color=OBSERVED, lw=0.8, ls=(0, (4, 3)), label="tolerance")
+    ax.set(xlabel="iteration", ylabel="step / posterior sd", yscale="log")
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.set_title(f"{run.record['solver']['status']}, {len(above)} entries, minimum {np.nanmin(objective):.6g}")
+    if ax.get_legend_handles_labels()[0]:
+        ax.legend()
+    ax.set_title(str(run.record["solver"]["status"]).replace("_", " "))
     return finish(figure)
 
 

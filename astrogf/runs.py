@@ -99,11 +99,18 @@ def _clear(folder: Path, overwrite: bool) -> None:
             f"{folder} holds files but no run of astrogf (there is no record.json), so --overwrite leaves it alone; "
             "name another folder with --out."
         )
-    simulated = json.loads((folder / "record.json").read_text(encoding="utf-8")).get("command") == "demo"
-    for name in ("figures", "survey") if simulated else ("figures",):
+    for name in ("figures", "survey") if _command(folder) == "demo" else ("figures",):
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in FILES:
         (folder / name).unlink(missing_ok=True)
+
+
+def _command(folder: Path) -> str | None:
+    """What wrote the run; None if its record is damaged."""
+    try:
+        return json.loads((folder / "record.json").read_text(encoding="utf-8"))["command"]
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
@@ -185,10 +192,14 @@ def _complete(path: Path) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_text(path: Path, text: str) -> None:
+    """A text file, complete or absent."""
     with _complete(path) as draft:
-        text = json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False)
-        draft.write_text(text + "\n", encoding="utf-8")
+        draft.write_text(text, encoding="utf-8")
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    write_text(path, json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def _write_table(path: Path, table: Table) -> None:

@@ -8,8 +8,8 @@ from jaxtyping import Float, Int
 from astrogf.summary import COMPARED
 from inference.result import FitResult
 
-UNITS = {"teff": u.K, "logg": u.dex, "feh": u.dex, "alpha": u.dex, "vmic": u.km / u.s}
-"""Labels not named here are velocities, km/s, except those that are pure numbers."""
+UNITS = {"teff": u.K, "logg": u.dex, "feh": u.dex, "alpha": u.dex, "vmic": u.km / u.s, "rv": u.km / u.s}
+"""Units of the labels; one not named here is a pure number."""
 KEPT = (
     *("object", "star", "ra", "dec", "snr", "snr_source", "rv_header", "class", "subclass", "good_fraction"),
     *("survey", "release", "obsid", "mjd", "plan", "spectrograph", "fiber", "sha256"),
@@ -62,7 +62,7 @@ def line_table(result: FitResult) -> Table:
         elif name in ("correction", "posterior_sd", "prior_sd"):
             lines[name].unit = u.dex
             lines[name].format = ".5f"
-        elif name in ("loggf", "loggf_corrected", "ratio", "depth"):
+        elif name in ("loggf", "loggf_corrected", "ratio", "depth", "strength"):
             lines[name].format = ".4f"
     return lines
 

@@ -5,7 +5,7 @@ from astropy.table import Table
 
 from inference.result import FitResult
 
-LABELS = ("teff", "logg", "feh", "alpha", "vmic", "broadening", "rv")
+LABELS = ("teff", "logg", "feh", "alpha", "vmic", "ln_sigma", "rv")
 SPECIES = ("Fe I", "Fe I", "Fe I", "Ti I", "Cr I", "Ni I", "Fe II", "Ti II", "Y II", "Mn I")
 
 
@@ -17,7 +17,7 @@ def _labels(rng: np.random.Generator, n: int) -> np.ndarray:
     logg = logg + rng.normal(0, 0.08, n)
     feh = np.clip(rng.normal(-0.35, 0.4, n), -2.2, 0.4)
     alpha = np.clip(-0.25 * feh, 0, 0.3) + rng.normal(0, 0.04, n)
-    rest = (rng.normal(1.3, 0.2, n), rng.uniform(3, 9, n), rng.normal(0, 60, n))
+    rest = (rng.normal(1.3, 0.2, n), rng.normal(4.25, 0.05, n), rng.normal(0, 60, n))
     return np.column_stack([teff, logg, feh, alpha, *rest])
 
 
@@ -55,7 +55,7 @@ def believable(stars: int = 60, pixels: int = 422, lines: int = 300, seed: int =
     truth = table_of_lines["wavelength", "species", "elow", "loggf"]
     truth["injected"] = injected
     labels = _labels(rng, stars)
-    sd = np.tile([60.0, 0.12, 0.06, 0.04, 0.1, 0.8, 1.2], (stars, 1)) * rng.uniform(0.6, 1.6, (stars, 1))
+    sd = np.tile([60.0, 0.12, 0.06, 0.04, 0.1, 0.03, 1.2], (stars, 1)) * rng.uniform(0.6, 1.6, (stars, 1))
     snr = rng.uniform(22, 150, stars)
 
     strength = 0.25 + 0.9 * np.clip((6800 - labels[:, 0]) / 2500, 0, 1) + 0.25 * labels[:, 2]
@@ -69,7 +69,7 @@ def believable(stars: int = 60, pixels: int = 422, lines: int = 300, seed: int =
     flux = scale * right + sigma * rng.standard_t(8, (stars, pixels))
     ivar = 1 / sigma**2
     bad = rng.random((stars, pixels)) < 0.01
-    bad[5, 200:240] = True
+    bad[5:6, 200:240] = True
     flux[bad], ivar[bad], sigma[bad] = 0, 0, np.inf
     original, corrected = scale * wrong, scale * right
     result = FitResult(
@@ -107,8 +107,20 @@ def believable(stars: int = 60, pixels: int = 422, lines: int = 300, seed: int =
         hyper=Table({"group": ["Fe I / lab"], "mu": [0.01], "mu_sd": [0.01], "tau": [0.1], "tau_sd": [0.02]}),
         status="converged",
         trace=[
-            {"iteration": i, "objective": 41000 * np.exp(-1.1 * i) + 12600 - 3 * i, "step": 0.8**i, "seconds": 9.5}
-            for i in range(12)
+            {"stage": "stars", "iteration": i + 1, "log_posterior": -9e4 + 100 * i, "largest_step_sd": 8 * 0.4**i}
+            for i in range(5)
+        ]
+        + [
+            {
+                "stage": "joint",
+                "iteration": i + 1,
+                "objective": -8e4 + 50 * i,
+                "accepted": i != 2,
+                "shared_step_sd": 3 * 0.35**i,
+                "star_step_sd": 1.5 * 0.3**i,
+                "seconds": 9.5,
+            }
+            for i in range(5)
         ],
         jacobian_cost_ratio=2.7,
     )

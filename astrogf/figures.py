@@ -1,11 +1,13 @@
 """The pictures of a run, one function each. All take a `runs.Run` and return a matplotlib Figure."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter
 
 from astrogf.runs import Run
 from astrogf.style import CORRECTED, HALF, LABEL_TEXT, OBSERVED, ORIGINAL, QUIET, SPECIES_COLOURS, WIDE, finish
@@ -80,7 +82,13 @@ def corrections(run: Run) -> Figure:
     for name, colour, rows in _by_species(run):
         rows = rows[sharp[rows]]
         if len(rows):
-            style = {"fmt": "o", "ms": 3.2, "lw": 0.8, "color": colour, "label": f"{name} ({len(rows)})"}
+            style: dict[str, Any] = {
+                "fmt": "o",
+                "ms": 3.2,
+                "lw": 0.8,
+                "color": colour,
+                "label": f"{name} ({len(rows)})",
+            }
             ax.errorbar(wave[rows], value[rows], sd[rows], **style)
     ax.set(xlabel="vacuum wavelength (Å)", ylabel=r"correction to $\log gf$ (dex)")
     ax.margins(x=0.01)
@@ -113,7 +121,7 @@ def posterior_to_prior(run: Run) -> Figure:
     figure, ax = plt.subplots(figsize=(HALF, 3.0))
     bins = np.arange(0, max(1.0, float(np.max(ratio, initial=0))) + 0.05, 0.05)  # one half is an edge
     sharp = informed(run.lines)
-    ax.hist([ratio[sharp], ratio[~sharp]], bins=bins, stacked=True, color=[CORRECTED, "#c9c9c9"], rwidth=0.92)
+    ax.hist([ratio[sharp], ratio[~sharp]], bins=bins.tolist(), stacked=True, color=[CORRECTED, "#c9c9c9"], rwidth=0.92)
     ax.axvline(0.5, color=OBSERVED, lw=0.8, ls=(0, (4, 3)))
     ax.set(xlabel="posterior sd / prior sd", ylabel="lines", xlim=(0, bins[-1]))
     ax.set_title(f"{int(sharp.sum())} of {len(ratio)} lines below one half")
@@ -126,7 +134,7 @@ def labels(run: Run) -> Figure:
     figure, axes = plt.subplots(2, 3, figsize=(WIDE, 4.0), sharex="col", height_ratios=(2.1, 1))
     for (top, bottom), name in zip(axes.T, COMPARED, strict=True):
         theirs, ours, sd = (floats(used[n]) for n in (f"ref_{name}", name, f"{name}_sd"))
-        points = {"fmt": "o", "ms": 3, "lw": 0.7, "color": CORRECTED, "ecolor": "#a9c9dd"}
+        points: dict[str, Any] = {"fmt": "o", "ms": 3, "lw": 0.7, "color": CORRECTED, "ecolor": "#a9c9dd"}
         top.errorbar(theirs, ours, sd, **points)
         bottom.errorbar(theirs, ours - theirs, sd, **points)
         both = np.concatenate([theirs, ours])
@@ -187,7 +195,7 @@ def kiel(run: Run) -> Figure:
     used = run.used
     figure, ax = plt.subplots(figsize=(HALF, 3.6))
     teff, logg = floats(used["teff"]), floats(used["logg"])
-    bars = {"fmt": "none", "ecolor": "#c4c4c4", "elinewidth": 0.7, "zorder": 1}
+    bars: dict[str, Any] = {"fmt": "none", "ecolor": "#c4c4c4", "elinewidth": 0.7, "zorder": 1}
     ax.errorbar(teff, logg, floats(used["logg_sd"]), floats(used["teff_sd"]), **bars)
     dots = ax.scatter(teff, logg, s=18, c=floats(used["feh"]), cmap="cividis", lw=0, zorder=2)
     figure.colorbar(dots, label="[Fe/H] (dex)", pad=0.02).outline.set_visible(False)
@@ -209,7 +217,7 @@ def residuals(run: Run) -> Figure:
     z = normalised_residuals(run)
     figure, ax = plt.subplots(figsize=(HALF, 3.2))
     x = np.linspace(-6, 6, 241)
-    ax.hist(np.clip(z, -6, 6), bins=np.linspace(-6, 6, 97), density=True, color="#b9d3e4")
+    ax.hist(np.clip(z, -6, 6), bins=np.linspace(-6, 6, 97).tolist(), density=True, color="#b9d3e4")
     ax.plot(x, np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), color=OBSERVED, label="unit Gaussian")
     ax.set(xlabel="(observed − corrected model) / σ", ylabel="density", xlim=(-6, 6), yscale="log", ylim=(1e-4, 1))
     quartiles = np.percentile(z, [15.87, 84.13]) if len(z) else np.zeros(2)
@@ -228,7 +236,7 @@ def injected(run: Run) -> Figure:
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDE, 3.3), width_ratios=(1.15, 1))
     weak = known & ~sharp
     left.plot(true[weak], got[weak], ".", ms=3, color=QUIET, alpha=0.7, label=f"mostly prior ({weak.sum()})")
-    style = {"fmt": "o", "ms": 3.2, "lw": 0.7, "color": CORRECTED, "ecolor": "#a9c9dd"}
+    style: dict[str, Any] = {"fmt": "o", "ms": 3.2, "lw": 0.7, "color": CORRECTED, "ecolor": "#a9c9dd"}
     left.errorbar(true[sharp], got[sharp], sd[sharp], label=f"informed ({sharp.sum()})", **style)
     ends = np.array([np.nanmin(true, initial=-0.1), np.nanmax(true, initial=0.1)])
     left.plot(ends, ends, color=OBSERVED, lw=0.7, ls=(0, (4, 3)))
@@ -236,7 +244,7 @@ def injected(run: Run) -> Figure:
     left.legend(loc="upper left", handletextpad=0.3)
     pull = (got - true)[known] / sd[known]
     x = np.linspace(-5, 5, 201)
-    right.hist(np.clip(pull, -5, 5), bins=np.linspace(-5, 5, 41), density=True, color="#b9d3e4")
+    right.hist(np.clip(pull, -5, 5), bins=np.linspace(-5, 5, 41).tolist(), density=True, color="#b9d3e4")
     right.plot(x, np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), color=OBSERVED, lw=0.9)
     right.set(xlabel="(recovered − injected) / posterior sd", ylabel="density", xlim=(-5, 5))
     figures = run.summary["coverage_68"], run.summary["coverage_95"]
@@ -265,7 +273,7 @@ def trace(run: Run) -> Figure:
     if tolerance:
         ax.axhline(tolerance, color=OBSERVED, lw=0.8, ls=(0, (4, 3)), label="tolerance")
     ax.set(xlabel="iteration", ylabel="step / posterior sd", yscale="log")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     if ax.get_legend_handles_labels()[0]:
         ax.legend()
     ax.set_title(str(run.record["solver"]["status"]).replace("_", " "))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib
 
@@ -17,7 +18,7 @@ SPECIES_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4
 WIDE, HALF = 7.1, 4.6
 """Widths in inches: a text block of a journal's page, and a single picture."""
 
-RC = {
+RC: dict[str, Any] = {
     "font.size": 9,
     "font.family": "DejaVu Sans",
     "mathtext.fontset": "dejavusans",

@@ -46,7 +46,7 @@ def star_table(result: FitResult, set_aside: Table, reference: Table | None = No
             used[name] = result.table[name]
     if reference is not None:
         for name in COMPARED:
-            value = np.ma.masked_invalid(np.ma.asarray(reference[name], dtype=float))
+            value: np.ma.MaskedArray = np.ma.masked_invalid(np.ma.asarray(reference[name], dtype=float))
             used[f"ref_{name}"] = MaskedColumn(value, unit=UNITS[name], format=_decimals(name))
     return vstack([used, _set_aside_rows(set_aside)], join_type="outer", metadata_conflicts="silent")
 

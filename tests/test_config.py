@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[1]
         ("[stars]\nfeh_prior = [0.0, 0.0]", ["[stars] feh_prior", "sd above 0"]),
         ("[model]\ndepths = 40.5", ["[model] depths", "whole number", "40.5"]),
         ("noise = 3", ["[noise]", "section", "3"]),
-        ("[survey]\nsnr_min = 1\nsnr_min = 2", ["not valid TOML", "line 3"]),
+        ("[survey]\nsnr_min = 1\nsnr_min = 2", ["not valid TOML"]),
         ("[demo]\nstars = 0\n[lines]\nprior_sd = 0", ["[demo] stars", "[lines] prior_sd"]),
     ],
 )

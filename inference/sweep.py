@@ -68,6 +68,7 @@ def _chunk(problem, data, theta, damping, used, noise_model, shared, mesh) -> Pa
         mesh=mesh,
         in_specs=(P(), P("star"), P("star"), P("star"), P("star"), P("star"), P()),
         out_specs=P("star"),
+        check_vma=False,  # inner scans start from constants, which is as it should be
     )
     def run(arrays, data, theta, damping, used, noise_model, shared):
         return _scan_stars(eqx.combine(arrays, static), data, theta, damping, used, noise_model, shared)

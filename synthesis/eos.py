@@ -2,8 +2,8 @@
 
 `equation_of_state` takes the electron density as given (the structure's), `solve_xne` finds the one that
 conserves charge. Unknowns are the logarithms of the free neutral atoms of hydrogen and of every element that
-molecules bind; the equations are logarithms of conservation laws, solved together by damped Newton steps. A last
-step taken from the converged, derivative-free solution carries the implicit derivative.
+molecules bind; the equations are logarithms of conservation laws, solved together by damped Newton steps. A
+last step taken from the converged, derivative-free solution carries the implicit derivative.
 """
 
 from collections.abc import Callable
@@ -65,7 +65,7 @@ def _nuclei(z: Array, log_k: Array, stages: Array) -> tuple[Array, Array]:
 
 
 def _balance(z: Array, log_k: Array, stages: Array, fractions: Array, particles: Array) -> Array:
-    """Logarithmic residuals of one layer: particles, then nuclei of the bound elements relative to hydrogen."""
+    """Logarithmic residuals of one layer: particles, then nuclei of elements relative to hydrogen."""
     nuclei, molecules = _nuclei(z, log_k, stages)
     unbound = fractions.sum() - fractions[_BOUND].sum()
     number = jnp.log((unbound * nuclei[0] + (jnp.exp(z) * stages).sum() + molecules) / particles)
@@ -83,7 +83,7 @@ def _start(log_k: Array, stages: Array, fractions: Array, particles: Array) -> A
 
 
 def _relax(z: Array, log_k: Array, stages: Array, fractions: Array, particles: Array) -> Array:
-    """From all-free atoms towards the solution of one layer: every element gives half its excess of nuclei back.
+    """From all-free atoms towards the solution of one layer: an element gives half its excess of nuclei back.
 
     All-free atoms overbook the molecules of cool gas by many orders; Newton from there would not arrive.
     """
@@ -91,7 +91,7 @@ def _relax(z: Array, log_k: Array, stages: Array, fractions: Array, particles: A
 
     def give(_, z):
         excess = _balance(z, log_k, stages, fractions, particles)
-        # Residuals of the elements are relative to hydrogen as it stands: hold them against its first estimate.
+        # Residuals of the elements are relative to hydrogen as it stands: hold them to its first guess.
         drift = jnp.log(_nuclei(z, log_k, stages)[0][0]) - hydrogen
         return z - 0.5 * excess.at[1:].add(drift)
 
@@ -120,8 +120,9 @@ def equation_of_state(
     """Populations and density at T (K), gas pressure P (dyn cm^-2), electron density (cm^-3).
 
     `fractions` is n(Z)/n(H) from `abundances.number_fractions`. Particles add up to P/kT, electrons as given;
-    nuclei of H, C, N, O and the other elements of `partition.MOLECULES` are shared with the molecules. Where the
-    electrons exceed 99.9% of P/kT the rest is held at 0.1%. Saha with Debye lowering (`debye_lowering`).
+    nuclei of H, C, N, O and the other elements of `partition.MOLECULES` are shared with the molecules.
+    Where the electrons exceed 99.9% of P/kT the rest is held at 0.1%. Saha with Debye lowering
+    (`debye_lowering`).
     Source: Mihalas (1978), chapter 5; constants of Barklem & Collet (2016).
     """
     stages, log_u = _stages(t, xne)
@@ -160,8 +161,8 @@ def solve_xne(
 ) -> Float[Array, " depth"]:
     """Electron density (cm^-3) that conserves charge at T (K), gas pressure P (dyn cm^-2) and n(Z)/n(H).
 
-    Bisection in ln n_e with H2 as the only molecule, then Newton with all of them. Derivatives are those of the
-    conservation laws. Valid for 2000-60000 K, 1e-3 to 1e8 dyn cm^-2; negative ions are left out.
+    Bisection in ln n_e with H2 as the only molecule, then Newton with all of them. Derivatives are those of
+    the conservation laws. Valid for 2000-60000 K, 1e-3 to 1e8 dyn cm^-2; negative ions are left out.
     """
     frozen = jax.lax.stop_gradient((t, p, fractions))
 

@@ -1,8 +1,8 @@
 """Rebuild synthesis/data/partition.npz: partition functions, ionisation energies and molecular equilibrium.
 
-Sources: Barklem & Collet (2016, A&A 588, A96) for partition functions of atoms and, as fits, molecular equilibrium
-constants (tables as carried by the packages below); NIST Atomic Spectra Database ionisation energies (2022).
-Run from the repository root: `PYTHONPATH=. python tools/build_partition.py`.
+Sources: Barklem & Collet (2016, A&A 588, A96) for partition functions of atoms and, as fits, molecular
+equilibrium constants (tables as carried by the packages below); NIST Atomic Spectra Database ionisation
+energies (2022). Run from the repository root: `PYTHONPATH=. python tools/build_partition.py`.
 """
 
 import re
@@ -16,9 +16,9 @@ OUT = Path(__file__).resolve().parents[1] / "synthesis" / "data" / "partition.np
 
 # Barklem & Collet (2016), table 8: the 42 temperatures of every row.
 TEMPERATURES = np.array([
-    1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.3, 1.7, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0,
-    30.0, 50.0, 70.0, 100.0, 130.0, 170.0, 200.0, 250.0, 300.0, 500.0, 700.0, 1e3, 1.5e3, 2e3, 3e3, 4e3, 5e3,
-    6e3, 7e3, 8e3, 9e3, 1e4,
+    1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.3, 1.7, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0,
+    20.0, 30.0, 50.0, 70.0, 100.0, 130.0, 170.0, 200.0, 250.0, 300.0, 500.0, 700.0, 1e3, 1.5e3, 2e3, 3e3,
+    4e3, 5e3, 6e3, 7e3, 8e3, 9e3, 1e4,
 ])  # fmt: skip
 COOLEST, NODES = 1000.0, 33
 MOLECULES = [

@@ -62,4 +62,4 @@ def number_fractions(
     shift = jnp.where(_IS_METAL, feh, 0.0) + jnp.where(_IS_ALPHA, alpha, 0.0)
     if xfe is not None:
         shift = shift + xfe
-    return _SOLAR * jnp.power(10.0, shift)
+    return jnp.asarray(_SOLAR) * jnp.power(10.0, shift)

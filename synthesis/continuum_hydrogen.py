@@ -57,7 +57,8 @@ def hydrogen_absorption(
 
     Levels up to 40 with occupation probabilities; redward of its edge a level n <= 10 goes on absorbing
     into the dissolved part of the levels above (Daeppen, Anderson & Mihalas 1987, ApJ 319, 195), tapered
-    beyond its alpha line where the extrapolation has no meaning. Gaunt factors: Karzas & Latter (1961, ApJS 6, 167).
+    beyond its alpha line where the extrapolation has no meaning.
+    Gaunt factors: Karzas & Latter (1961, ApJS 6, 167).
     """
     n = np.arange(1, LEVELS + 1)
     levels = jnp.asarray(n, float)[:, None]

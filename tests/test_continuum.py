@@ -12,13 +12,11 @@ from synthesis.constants import BOLTZMANN_EV, HC_OVER_K_ANGSTROM, THOMSON
 from synthesis.continuum import continuum_opacity
 from synthesis.continuum_hydrogen import hminus_bound_free, hminus_density, occupation
 from synthesis.continuum_tables import TABLES
-from synthesis.eos import debye_lowering, equation_of_state, solve_xne
-from tests.test_eos import STARS
+from synthesis.eos import debye_lowering, equation_of_state
+from tests.test_eos import STARS, eos, xne_of
 
 WINDOWS = (5150, 5350, 6100, 6540, 8480)
-RHO = 1.0078
-"""Turbospectrum's density over ours: it multiplies atomic mass units by the mass of hydrogen."""
-eos, opacity = jax.jit(equation_of_state), jax.jit(continuum_opacity)
+opacity = jax.jit(continuum_opacity)
 
 
 @pytest.fixture(scope="module", params=STARS)
@@ -89,12 +87,19 @@ def test_scattering_agrees_with_turbospectrum(star):
     assert np.abs(same / star.their_sigma - 1)[:, window].max() < 0.006
 
 
+def solar_gas(t, p):
+    """Gas of solar composition in charge equilibrium (84 layers inside: one compilation for all)."""
+    layers = t.size
+    t, p = (jnp.pad(x, (0, 84 - layers), mode="edge") for x in (t, p))
+    fractions = number_fractions(0.0, 0.0)
+    return jax.tree.map(lambda a: a[..., :layers], eos(t, p, xne_of(t, p, fractions), fractions))
+
+
 @pytest.fixture(scope="module")
 def gas():
     """Five layers from a cool giant's surface to a hot interior."""
     t, p = jnp.array([3200.0, 4500.0, 6000.0, 9000.0, 20000.0]), jnp.array([1e2, 1e3, 1e5, 1e1, 1e2])
-    fractions = number_fractions(0.0, 0.0)
-    return eos(t, p, jax.jit(solve_xne)(t, p, fractions), fractions)
+    return solar_gas(t, p)
 
 
 def test_photodetachment_against_john():
@@ -116,11 +121,11 @@ def test_hminus_density_is_saha(gas):
 
 def test_limits(gas):
     """Far red: only electrons scatter, free-free grows as wavelength squared. Edges of H: a jump down."""
-    kappa, sigma = opacity(jnp.array([3640.0, 3700.0, 8190.0, 8300.0, 25000.0, 50000.0]), gas)
+    kappa, sigma = opacity(jnp.array([3640.0, 3700.0, 8190.0, 9200.0, 25000.0, 50000.0]), gas)
     hot = 3
     np.testing.assert_allclose(sigma[-1, hot:] * gas.rho[hot:], THOMSON * gas.xne[hot:], rtol=1e-3)
     assert float(kappa[0, hot] / kappa[1, hot]) > 2
-    assert float(kappa[2, 4] / kappa[3, 4]) > 1.5
+    assert float(kappa[2, hot] / kappa[3, hot]) > 1.5
     assert float(kappa[-1, 2] / kappa[-2, 2]) == pytest.approx(4.0, rel=0.15)
 
 
@@ -128,7 +133,7 @@ def test_derivatives_are_finite_differences():
     """ln kappa and ln sigma with respect to T, n_e and [Fe/H], through the equation of state."""
     t, p = jnp.array([3200.0, 4500.0, 6000.0, 9000.0]), jnp.array([1e2, 1e3, 1e5, 3e4])
     wavelength = jnp.array([3500.0, 5000.0, 6562.0, 8300.0, 16000.0])
-    xne = jax.jit(solve_xne)(t, p, number_fractions(0.0, 0.0))
+    xne = solar_gas(t, p).xne
 
     @jax.jit
     def logs(x):
@@ -152,8 +157,7 @@ def test_finite_everywhere():
         a.ravel()
         for a in np.meshgrid([2000.0, 3200, 4500, 7000, 12000, 25000, 60000], 10.0 ** np.arange(-3, 9))
     )
-    fractions = number_fractions(0.0, 0.0)
-    gas = eos(t, p, jax.jit(solve_xne)(t, p, fractions), fractions)
+    gas = solar_gas(t, p)
     kappa, sigma = opacity(jnp.geomspace(3000.0, 25000.0, 40), gas)
     assert bool(jnp.isfinite(kappa).all() & jnp.isfinite(sigma).all())
     assert bool((kappa > 0).all() & (sigma > 0).all())

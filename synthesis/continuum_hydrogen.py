@@ -96,7 +96,7 @@ def hminus_density(gas: Gas) -> Float[Array, " depth"]:
     """Number density of H-, cm^-3 (Saha; one bound state).
 
     The Debye field shifts H- and the free electron alike, so that the affinity stays (MARCS codes lower it by
-    twice the lowering of a neutral atom, after Tarafdar & Vardya: 0.6% less opacity at tau = 1 in the Sun).
+    twice the lowering of a neutral atom, after Tarafdar & Vardya: 1% less opacity at tau = 1 in the Sun).
     """
     wave = PLANCK**2 / (2 * jnp.pi * ELECTRON_MASS * BOLTZMANN * gas.t)
     return (

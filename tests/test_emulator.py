@@ -191,8 +191,8 @@ def test_hull_margin_counts_grid_steps_and_has_the_gradient_of_a_wall() -> None:
     hull = Hull.of(nodes.astype(float))
     assert float(hull.margin(jnp.array([4250.0, 2.0, -0.5, 0.2]))) == pytest.approx(0.5)
     assert float(hull.margin(jnp.array([4250.0, 4.0, -0.5, 0.2]))) == pytest.approx(-2.0)
-    wall = jax.jit(jax.grad(hull.margin))
-    margin = jax.jit(hull.margin)
+    wall = jax.jit(jax.grad(lambda x: hull.margin(x)))
+    margin = jax.jit(lambda x: hull.margin(x))
     for _ in range(20):
         x = jnp.asarray([4000, 1, -1, 0] + rng.random(4) * [500, 2, 1, 0.4])
         slope = wall(x)

@@ -53,7 +53,7 @@ class TrainConfig:
 
     @classmethod
     def read(cls, path: Path, changes: dict[str, Any] | None = None) -> "TrainConfig":
-        """From TOML, some keys changed. Raises ValueError naming a key that is unknown or of the wrong type."""
+        """From TOML, some keys changed. Raises ValueError naming a key that is unknown or of a wrong type."""
         given = tomllib.loads(path.read_text()) | (changes or {})
         known = {f.name: f for f in dataclasses.fields(cls)}
         for key, value in given.items():

@@ -70,11 +70,11 @@ def test_held_out_atlas9_decks(emulator: Emulator, card: dict) -> None:
     assert [list(d.labels) for d in decks] == card["test_nodes"]
     apart = [differences(emulator, d) for d in decks]
     t = np.concatenate([a["t"] for a in apart])
-    assert np.median(np.abs(t)) < 0.005
+    assert np.median(np.abs(t)) < 0.002  # measured 0.0007 over all 298 held-out nodes
     assert np.percentile(np.abs(t), 95) < card["errors"]["t"]["p99"] / 100
     for q in ("rhox", "p", "xne", "abross"):
         dex = np.concatenate([np.abs(a[q]) for a in apart]) / np.log(10)
-        assert np.median(dex) < 0.02, q
+        assert np.median(dex) < 0.01, q  # measured 0.0017 to 0.0045
         assert np.percentile(dex, 95) < card["errors"][q]["p99"], q
 
 
@@ -91,8 +91,8 @@ def test_real_atlas12_decks(emulator: Emulator, shared: Path) -> None:
         p.append(np.median(np.abs(apart["p"])) / np.log(10))
         seen += 1
     assert seen >= 10
-    assert np.median(t) < 0.015
-    assert np.median(p) < 0.05
+    assert np.median(t) < 0.006  # measured 0.0027
+    assert np.median(p) < 0.03  # measured 0.013 dex
 
 
 def test_hydrostatic_equilibrium_on_any_depth_grid(emulator: Emulator, draws: np.ndarray) -> None:
@@ -191,8 +191,8 @@ def test_hull_margin_counts_grid_steps_and_has_the_gradient_of_a_wall() -> None:
     hull = Hull.of(nodes.astype(float))
     assert float(hull.margin(jnp.array([4250.0, 2.0, -0.5, 0.2]))) == pytest.approx(0.5)
     assert float(hull.margin(jnp.array([4250.0, 4.0, -0.5, 0.2]))) == pytest.approx(-2.0)
-    wall = jax.jit(jax.grad(hull.margin))
-    margin = jax.jit(hull.margin)
+    wall = jax.jit(jax.grad(lambda x: hull.margin(x)))
+    margin = jax.jit(lambda x: hull.margin(x))
     for _ in range(20):
         x = jnp.asarray([4000, 1, -1, 0] + rng.random(4) * [500, 2, 1, 0.4])
         slope = wall(x)

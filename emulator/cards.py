@@ -55,7 +55,7 @@ def evaluate(
         "units": "T in per cent, the others in dex, absolute, on held-out nodes",
         "errors": errors,
         "hydrostatic_residual_dex": {
-            n: round(float(np.percentile(values, p)), 6)
+            n: round(float(np.percentile(values, p)), 6) if len(values) else None
             for n, p in (("median", 50), ("p95", 95), ("p99", 99))
         },
         "nodes_with_rhox_not_increasing": falling,

@@ -26,7 +26,8 @@ class Emulator(eqx.Module):
 
     `Emulator(labels, tau)` is pure: jit, vmap and grad work on it, and it answers in float64. `tau` has to
     lie in the range of the training grid (`tau_range`). Ask `margin` or `inside` whether the labels lie in
-    the hull: beyond it the answer has no meaning.
+    the hull: beyond it the answer has no meaning. To compile it write `jax.jit(lambda x: emulator(x))` or use
+    `eqx.filter_jit`: an equinox module is not hashable, as `jax.jit` would want it.
     """
 
     network: DualEncoder
@@ -146,7 +147,7 @@ def load(family: str = "atlas9", path: Path | None = None) -> Emulator:
         known = ", ".join(sorted(p.stem for p in DATA.glob("*.eqx"))) or "none"
         raise FileNotFoundError(f"no emulator weights at {path}; families shipped: {known}")
     zero = jnp.zeros
-    with path.open("rb") as f:
+    with path.open("rb") as f, jax.ensure_compile_time_eval():
         head = json.loads(f.readline())
         low, high, n = head["log_tau"]
         depth: DepthModes | DepthNetwork
@@ -161,8 +162,8 @@ def load(family: str = "atlas9", path: Path | None = None) -> Emulator:
         hull = Hull(zero(4), zero(4), zero(k), zero(k), zero(2))
         weights, rest = partition(blank)
         stored = eqx.tree_deserialise_leaves(f, (_cast(weights, jnp.float32), rest, hull))
-    net = eqx.combine(_cast(stored[0], jnp.float64), stored[1])
-    return make(net, stored[2], head["family"], head["equilibrium"])
+        net = eqx.combine(_cast(stored[0], jnp.float64), stored[1])
+        return make(net, stored[2], head["family"], head["equilibrium"])
 
 
 def partition(net: DualEncoder) -> tuple[DualEncoder, DualEncoder]:

@@ -128,6 +128,7 @@ def build(
 ) -> DualEncoder:
     """A network before training: standardised on these nodes, weights drawn from `key`."""
     x = np.column_stack([5040.0 / labels[:, 0], labels[:, 1:]])
+    rank = min(rank, len(labels), len(log_tau))
     rest = ln_values - offsets(labels)[:, :, None]
     mean = rest.mean(axis=0)
     scale = (rest - mean).std(axis=(0, 2))

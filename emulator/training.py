@@ -52,9 +52,9 @@ class TrainConfig:
     max_seconds: float = 3600.0
 
     @classmethod
-    def read(cls, path: Path) -> "TrainConfig":
-        """From TOML. Raises ValueError naming a key that is unknown or of the wrong type."""
-        given = tomllib.loads(path.read_text())
+    def read(cls, path: Path, changes: dict[str, Any] | None = None) -> "TrainConfig":
+        """From TOML, some keys changed. Raises ValueError naming a key that is unknown or of a wrong type."""
+        given = tomllib.loads(path.read_text()) | (changes or {})
         known = {f.name: f for f in dataclasses.fields(cls)}
         for key, value in given.items():
             if key not in known:
@@ -195,7 +195,8 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
             say(f"going on from step {int(history[-1][0])}")
     start, blocks = time.time(), config.steps // config.check_every
     for i in range(len(history), blocks):
-        carry, value, stop_value = block(carry, jax.random.fold_in(key, i))
+        with jax.default_matmul_precision("highest"):  # TF32 would spoil the quadrature on a GPU
+            carry, value, stop_value = block(carry, jax.random.fold_in(key, i))
         history.append([(i + 1) * config.check_every, float(value), float(stop_value)])
         if history[-1][2] < best:
             best, best_weights = history[-1][2], carry[1]
@@ -240,9 +241,9 @@ def single(tree: Any) -> Any:
     return jax.tree.map(lambda a: jnp.asarray(a, jnp.float32) if eqx.is_array_like(a) else a, tree)
 
 
-def main(config_path: Path, out: Path) -> Card:
-    """Train as the TOML file says, with a progress line a block (rich where it is installed)."""
-    config = TrainConfig.read(config_path)
+def main(config_path: Path, out: Path, changes: dict[str, Any] | None = None) -> Card:
+    """Train as the TOML file says but for `changes`, a progress line a block (rich where it is installed)."""
+    config = TrainConfig.read(config_path, changes)
     try:
         from rich.console import Console
 

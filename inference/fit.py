@@ -40,6 +40,10 @@ REFERENCE_STARS = (
 """(teff, logg, feh) of the atmospheres in which a line must matter to be kept at all."""
 
 
+WALL = 0.1
+"""Softness of the wall at the emulator's hull, in grid steps of its training set."""
+
+
 class NoStarsError(ValueError):
     """Nothing was left to fit; the sentence says why and what to do."""
 
@@ -63,7 +67,7 @@ class Setup:
         prior = StarPrior(jnp.asarray(o.prior_mean()), jnp.asarray(o.prior_sd_star()))
         basis = jnp.asarray(chebyshev_basis(self.grid.n_pixel, o.continuum_degree))
         sd = jnp.full(basis.shape[1], 3.0)
-        return StarProblem(model, basis, prior, sd, o.resolution_scatter, 0.02)
+        return StarProblem(model, basis, prior, sd, o.resolution_scatter, WALL)
 
 
 def with_free(problem: StarProblem, free: Int[np.ndarray, " line"]) -> StarProblem:
@@ -126,7 +130,7 @@ def out_of_domain(
                     f"the engine finds Teff {teff:.0f} K, outside {low:.0f}-{high:.0f} K ([stars] teff_range)",
                 )
             )
-        elif margin[s] < -0.01:
+        elif margin[s] < -0.3:
             verdicts.append(
                 (
                     "hull",

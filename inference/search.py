@@ -10,6 +10,7 @@ import numpy as np
 from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float
 
+from inference.devices import chunk_size, padded, spread, star_mesh
 from inference.parameters import vmic_relation
 from inference.star import N_SPECTRUM, StarData, StarProblem
 from synthesis.instrument import observe, rv_limit
@@ -71,15 +72,24 @@ def coarse_search(
     reach = min(rv_limit(grid) - 20.0, 500.0)
     velocity = jnp.arange(-reach, reach + 1.0, rv_step)
 
+    mesh = star_mesh()
+    ln_sigma = jnp.asarray(float(ln_sigma))
+
     @eqx.filter_jit
-    def see(problem, node):
-        flux = problem.spectrum.normalised(node[:N_SPECTRUM], jnp.zeros(problem.spectrum.n_free))
-        return jax.vmap(lambda rv: observe(flux, rv, jnp.exp(ln_sigma), grid))(velocity)
+    def see(common, nodes):
+        def one(common, node):
+            problem, velocity, ln_sigma = common
+            flux = problem.spectrum.normalised(node[:N_SPECTRUM], jnp.zeros(problem.spectrum.n_free))
+            return jax.vmap(lambda rv: observe(flux, rv, jnp.exp(ln_sigma), grid))(velocity)
+
+        return spread(lambda c, n: jax.lax.map(lambda x: one(c, x), n), common, nodes, mesh)
 
     spectra = np.empty((len(nodes), len(velocity), grid.n_pixel))
-    for i, node in enumerate(nodes):
-        spectra[i] = see(problem, jnp.asarray(node))
-        progress(i + 1, len(nodes))
+    chunk = chunk_size(10, len(nodes), mesh.devices.size)
+    for first in range(0, len(nodes), chunk):
+        index, _ = padded(first, chunk, len(nodes))
+        spectra[index] = see((problem, velocity, ln_sigma), jnp.asarray(nodes[index]))
+        progress(min(first + chunk, len(nodes)), len(nodes))
     stacked = jnp.asarray(spectra.reshape(-1, grid.n_pixel))
     flat = jnp.ones((1, grid.n_pixel))
     theta, chi2, chi2_flat = [], [], []

@@ -1,18 +1,16 @@
 """One pass over all stars: linearise each, eliminate it, keep only sums and small blocks; sharded over devices."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
-from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Float
 
 from inference.arrow import Eliminated, Reduced, eliminate, reduce
+from inference.devices import chunk_size, padded, spread, star_mesh
 from inference.noise import NoiseModel
 from inference.star import StarData, StarProblem, linearise
 
@@ -30,7 +28,7 @@ class Pass(NamedTuple):
     information: Float[Array, " line"]
 
 
-def _scan_stars(problem, data, theta, damping, used, noise_model, shared) -> Pass:
+def _scan_stars(problem, shared, data, theta, damping, used, noise_model) -> Pass:
     """All stars of one device, one after the other (memory of one star), sums accumulated on the way."""
 
     def one(total, star):
@@ -60,26 +58,10 @@ def _scan_stars(problem, data, theta, damping, used, noise_model, shared) -> Pas
 
 
 @eqx.filter_jit
-def _chunk(problem, data, theta, damping, used, noise_model, shared, mesh) -> Pass:
-    arrays, static = eqx.partition(problem, eqx.is_array)
-
-    @partial(
-        jax.shard_map,
-        mesh=mesh,
-        in_specs=(P(), P("star"), P("star"), P("star"), P("star"), P("star"), P()),
-        out_specs=P("star"),
-    )
-    def run(arrays, data, theta, damping, used, noise_model, shared):
-        return _scan_stars(eqx.combine(arrays, static), data, theta, damping, used, noise_model, shared)
-
-    out = run(arrays, data, theta, damping, used, noise_model, shared)
+def _chunk(problem, shared, stars, mesh) -> Pass:
+    out = spread(lambda common, mine: _scan_stars(*common, *mine), (problem, shared), stars, mesh)
     summed = jax.tree.map(lambda x: jnp.sum(x, axis=0), (out.reduced, out.information))
     return out._replace(reduced=summed[0], information=summed[1])
-
-
-def star_mesh() -> Mesh:
-    """All local devices along one axis, `star`."""
-    return Mesh(np.array(jax.devices()), ("star",))
 
 
 def sweep(
@@ -105,23 +87,16 @@ def sweep(
     shared = jnp.concatenate([shared[:-1], jnp.zeros(room - used_corrections), shared[-1:]])
     mesh = star_mesh()
     n_star, n_device = theta.shape[0], mesh.devices.size
-    chunk = max(n_device, -(-min(chunk, n_star) // n_device) * n_device)
+    chunk = chunk_size(chunk, n_star, n_device)
     damping = jnp.zeros(n_star) if damping is None else damping
+    # as numpy arrays all calls look the same to the compiler, whatever computed them
+    shared, stars = jax.tree.map(np.asarray, (shared, (data, theta, damping, noise_model)))
     total: tuple[Reduced, Array] | None = None
     parts = []
     for first in range(0, n_star, chunk):
-        index = np.minimum(np.arange(first, first + chunk), n_star - 1)
-        used = jnp.asarray((np.arange(first, first + chunk) < n_star).astype(float))
-        part = _chunk(
-            problem,
-            jax.tree.map(lambda x, index=index: x[index], data),
-            theta[index],
-            damping[index],
-            used,
-            jax.tree.map(lambda x, index=index: x[index], noise_model),
-            shared,
-            mesh,
-        )
+        index, used = padded(first, chunk, n_star)
+        mine = jax.tree.map(lambda x, index=index: x[index], stars)
+        part = _chunk(problem, shared, (*mine[:3], used, mine[3]), mesh)
         sums = (part.reduced, part.information)
         total = sums if total is None else jax.tree.map(jnp.add, total, sums)
         keep = min(chunk, n_star - first)

@@ -1,4 +1,4 @@
-"""Physical constants in CGS, CODATA 2018 (Tiesinga et al. 2021, Rev. Mod. Phys. 93, 025010): their one place."""
+"""Physical constants in CGS: CODATA 2018 (Tiesinga et al. 2021, Rev. Mod. Phys. 93, 025010)."""
 
 LIGHT = 2.99792458e10
 """Speed of light, cm/s."""

@@ -21,9 +21,10 @@ def continuum_opacity(
 ) -> tuple[Float[Array, "wave depth"], Float[Array, "wave depth"]]:
     """True absorption (with stimulated emission) and scattering, cm^2/g, at vacuum Angstrom 2000-60000.
 
-    Absorbers: H- (bound-free, free-free), H I (bound-free with dissolving levels, free-free), H2+, H2-, He-, C-, N-, O-,
-    bound-free of He, C, N, O, Mg, Al, Si, Ca, Fe, free-free of He and metals, CH, OH. Scatterers: electrons, H I, He I,
-    H2. Sources are named in `continuum_hydrogen`, `continuum_tables` and below.
+    Absorbers: H- (bound-free, free-free), H I (bound-free with dissolving levels, free-free), H2+, H2-,
+    He-, C-, N-, O-, bound-free of He, C, N, O, Mg, Al, Si, Ca, Fe, free-free of He and metals, CH, OH.
+    Scatterers: electrons, H I, He I, H2. Sources are named in `continuum_hydrogen`, `continuum_tables` and
+    below.
     """
     emission = -jnp.expm1(-HC_OVER_K_ANGSTROM / (wavelength[:, None] * gas.t))
     absorption = (
@@ -37,8 +38,8 @@ def continuum_opacity(
 def scattering(wavelength: Float[Array, " wave"], gas: Gas) -> Float[Array, "wave depth"]:
     """Thomson and Rayleigh scattering, cm^-1.
 
-    H I: Lee & Kim (2004), far red wing of the Lyman lines, for 1400 A and above; He I: Dalgarno (1962) as in Kurucz
-    (1970); H2: Dalgarno & Williams (1962, ApJ 136, 690).
+    H I: Lee & Kim (2004), far red wing of the Lyman lines, for 1400 A and above; He I: Dalgarno (1962) as
+    in Kurucz (1970); H2: Dalgarno & Williams (1962, ApJ 136, 690).
     """
     x = jnp.minimum(_LYMAN_LIMIT / jnp.maximum(wavelength, 1400.0), 1.0) ** 2
     hydrogen = jnp.zeros_like(x)

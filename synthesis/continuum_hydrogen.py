@@ -37,8 +37,8 @@ _FREE_FREE = (
 def occupation(n: Array, gas: Gas) -> Array:
     """Probability that a level of (real) principal quantum number n survives its neighbours.
 
-    Charged neighbours: Hubeny, Hummer & Lanz (1994, A&A 282, 151, appendix A); neutral: Hummer & Mihalas (1988,
-    ApJ 331, 794, eq. 4.71) with root-mean-square radii. `n` broadcasts against [depth].
+    Charged neighbours: Hubeny, Hummer & Lanz (1994, A&A 282, 151, appendix A); neutral: Hummer & Mihalas
+    (1988, ApJ 331, 794, eq. 4.71) with root-mean-square radii. `n` broadcasts against [depth].
     """
     radius = jnp.sqrt(2.5 * n**4 + 0.5 * n**2)
     volume = gas.n[0, 0] * (radius + 1.73) ** 3 + gas.n[1, 0] * (radius + 1.02) ** 3
@@ -55,9 +55,10 @@ def hydrogen_absorption(
 ) -> Float[Array, "wave depth"]:
     """Bound-free and free-free of H I, cm^-1, with stimulated emission.
 
-    Levels up to 40 with occupation probabilities; redward of its edge a level n <= 10 goes on absorbing into the
-    dissolved part of the levels above (Daeppen, Anderson & Mihalas 1987, ApJ 319, 195), tapered beyond its alpha line
-    where the extrapolation has no meaning. Gaunt factors: Karzas & Latter (1961, ApJS 6, 167).
+    Levels up to 40 with occupation probabilities; redward of its edge a level n <= 10 goes on absorbing
+    into the dissolved part of the levels above (Daeppen, Anderson & Mihalas 1987, ApJ 319, 195), tapered
+    beyond its alpha line where the extrapolation has no meaning.
+    Gaunt factors: Karzas & Latter (1961, ApJS 6, 167).
     """
     n = np.arange(1, LEVELS + 1)
     levels = jnp.asarray(n, float)[:, None]
@@ -92,7 +93,11 @@ def _free_free(wavelength: Array, gas: Gas) -> Array:
 
 
 def hminus_density(gas: Gas) -> Float[Array, " depth"]:
-    """Number density of H-, cm^-3 (Saha; one bound state)."""
+    """Number density of H-, cm^-3 (Saha; one bound state).
+
+    The Debye field shifts H- and the free electron alike, so that the affinity stays (MARCS codes lower it by
+    twice the lowering of a neutral atom, after Tarafdar & Vardya: 1% less opacity at tau = 1 in the Sun).
+    """
     wave = PLANCK**2 / (2 * jnp.pi * ELECTRON_MASS * BOLTZMANN * gas.t)
     return (
         gas.n_over_u[0, 0] * gas.xne * 0.5 * wave**1.5 * jnp.exp(ELECTRON_AFFINITY / (BOLTZMANN_EV * gas.t))
@@ -102,7 +107,10 @@ def hminus_density(gas: Gas) -> Float[Array, " depth"]:
 def hminus_bound_free(
     wavelength: Float[Array, " wave"], gas: Gas, emission: Float[Array, "wave depth"]
 ) -> Float[Array, "wave depth"]:
-    """Photodetachment of H-, cm^-1, with stimulated emission. Source: McLaughlin et al. (2017, J. Phys. B 50, 114001)."""
+    """Photodetachment of H-, cm^-1, with stimulated emission.
+
+    Source: McLaughlin et al. (2017, J. Phys. B 50, 114001).
+    """
     sigma = between(
         wavelength, TABLES["hminus_wavelength"], jnp.asarray(TABLES["hminus_sigma"])[:, None], edges=True
     )

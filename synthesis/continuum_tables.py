@@ -1,8 +1,8 @@
 """Tabulated continuous absorbers: metals bound-free, negative ions, free-free, CH and OH.
 
-A table holds ln value on its own wavelengths and one temperature grid. In temperature it is a cubic Hermite (the
-derivative is that of the value); in wavelength it is linear, in ln value against ln wavelength where the function
-has no edges.
+A table holds ln value on its own wavelengths and one temperature grid. In temperature it is a cubic Hermite
+(the derivative is that of the value); in wavelength it is linear, in ln value against ln wavelength where
+the function has no edges.
 """
 
 from pathlib import Path
@@ -79,12 +79,12 @@ def between(wavelength: Array, nodes: np.ndarray, values: Array, edges: bool) ->
 def tabulated_absorption(
     wavelength: Float[Array, " wave"], gas: Gas, emission: Float[Array, "wave depth"]
 ) -> Float[Array, "wave depth"]:
-    """Absorption of all tabulated sources, cm^-1, corrected for stimulated emission (`emission` = 1 - exp(-h nu/kT)).
+    """Absorption of all tabulated sources, cm^-1, with stimulated emission (`emission` = 1 - exp(-h nu/kT)).
 
-    Vacuum Angstrom. Sources: Opacity Project with the energies of Allende Prieto et al. (2003) for metals; Bell &
-    Berrington (1987) for H- free-free; John (1975, 1994) for H2-, He-, O-; Bell et al. (1988), Ramsbottom et al. (1992)
-    for C-, N-; Mihalas (1965) for H2+; Peach (1970) for free-free of He, C, Mg, Si and others; Kurucz et al. (1987)
-    for CH and OH photodissociation.
+    Vacuum Angstrom. Sources: Opacity Project with the energies of Allende Prieto et al. (2003) for metals;
+    Bell & Berrington (1987) for H- free-free; John (1975, 1994) for H2-, He-, O-; Bell et al. (1988),
+    Ramsbottom et al. (1992) for C-, N-; Mihalas (1965) for H2+; Peach (1970) for free-free of He, C, Mg, Si
+    and others; Kurucz et al. (1987) for CH and OH photodissociation.
     """
     tables = dict(
         zip(_NAMES, zip(_WAVELENGTH, jnp.split(_hermite(gas.t), _ENDS[:-1]), strict=True), strict=True)

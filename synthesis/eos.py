@@ -2,8 +2,8 @@
 
 `equation_of_state` takes the electron density as given (the structure's), `solve_xne` finds the one that
 conserves charge. Unknowns are the logarithms of the free neutral atoms of hydrogen and of every element that
-molecules bind (and of the electrons); the equations are logarithms of conservation laws, solved together by damped
-Newton steps. A last step taken from the converged, derivative-free solution carries the implicit derivative.
+molecules bind; the equations are logarithms of conservation laws, solved together by damped Newton steps. A
+last step taken from the converged, derivative-free solution carries the implicit derivative.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from synthesis.partition import IONISATION_ENERGY, MOLECULE_ATOMS, log_molecule_
 _BOUND = np.flatnonzero(MOLECULE_ATOMS.sum(axis=0) > 0)
 """Indices (z - 1) of the elements that molecules bind; hydrogen is the first."""
 _ATOMS = MOLECULE_ATOMS[:, _BOUND]
-_STEPS = 16
+_STEPS, _RELAXATIONS = 9, 24
 _BISECTIONS, _CHARGE_STEPS = 40, 4
 _LARGEST_STEP = 3.0
 _LOG_SAHA = float(1.5 * np.log(2 * np.pi * ELECTRON_MASS * BOLTZMANN / PLANCK**2) + np.log(2.0))
@@ -65,7 +65,7 @@ def _nuclei(z: Array, log_k: Array, stages: Array) -> tuple[Array, Array]:
 
 
 def _balance(z: Array, log_k: Array, stages: Array, fractions: Array, particles: Array) -> Array:
-    """Logarithmic residuals of one layer: particle number, then the nuclei of every bound element but hydrogen."""
+    """Logarithmic residuals of one layer: particles, then nuclei of elements relative to hydrogen."""
     nuclei, molecules = _nuclei(z, log_k, stages)
     unbound = fractions.sum() - fractions[_BOUND].sum()
     number = jnp.log((unbound * nuclei[0] + (jnp.exp(z) * stages).sum() + molecules) / particles)
@@ -80,6 +80,22 @@ def _start(log_k: Array, stages: Array, fractions: Array, particles: Array) -> A
     nuclei = hydrogen * stages[0] + 2 * jnp.exp(log_k[0]) * hydrogen**2
     others = jnp.log(fractions[_BOUND[1:]] + _FLOOR) + jnp.log(nuclei) - jnp.log(stages[1:])
     return jnp.concatenate([jnp.log(hydrogen)[None], others])
+
+
+def _relax(z: Array, log_k: Array, stages: Array, fractions: Array, particles: Array) -> Array:
+    """From all-free atoms towards the solution of one layer: an element gives half its excess of nuclei back.
+
+    All-free atoms overbook the molecules of cool gas by many orders; Newton from there would not arrive.
+    """
+    hydrogen = jnp.log(jnp.exp(z[0]) * stages[0] + 2 * jnp.exp(log_k[0] + 2 * z[0]))
+
+    def give(_, z):
+        excess = _balance(z, log_k, stages, fractions, particles)
+        # Residuals of the elements are relative to hydrogen as it stands: hold them to its first guess.
+        drift = jnp.log(_nuclei(z, log_k, stages)[0][0]) - hydrogen
+        return z - 0.5 * excess.at[1:].add(drift)
+
+    return jax.lax.fori_loop(0, _RELAXATIONS, give, z)
 
 
 def _newton(residual: Callable[..., Array], z: Array, parameters: tuple, steps: int) -> Array:
@@ -101,11 +117,12 @@ def equation_of_state(
     xne: Float[Array, " depth"],
     fractions: Float[Array, "92"],
 ) -> Gas:
-    """Populations of every ion, H2 and density at T (K), gas pressure P (dyn cm^-2), electron density (cm^-3).
+    """Populations and density at T (K), gas pressure P (dyn cm^-2), electron density (cm^-3).
 
-    `fractions` is n(Z)/n(H) from `abundances.number_fractions`. Particles add up to P/kT, electrons as given; nuclei of
-    H, C, N, O and the other elements of `partition.MOLECULES` are shared with the molecules. Where the electrons alone
-    exceed 99.9% of P/kT the rest is held at 0.1%. Saha with Debye lowering (`debye_lowering`).
+    `fractions` is n(Z)/n(H) from `abundances.number_fractions`. Particles add up to P/kT, electrons as given;
+    nuclei of H, C, N, O and the other elements of `partition.MOLECULES` are shared with the molecules.
+    Where the electrons exceed 99.9% of P/kT the rest is held at 0.1%. Saha with Debye lowering
+    (`debye_lowering`).
     Source: Mihalas (1978), chapter 5; constants of Barklem & Collet (2016).
     """
     stages, log_u = _stages(t, xne)
@@ -114,8 +131,9 @@ def equation_of_state(
     per_neutral = stages.sum(axis=1)
 
     def layer(log_k, per_neutral, particles):
-        z = _start(log_k, per_neutral, fractions, particles)
-        return _newton(_balance, z, (log_k, per_neutral, fractions, particles), _STEPS)
+        given = (log_k, per_neutral, fractions, particles)
+        frozen = jax.lax.stop_gradient(given)
+        return _newton(_balance, _relax(_start(*frozen), *frozen), given, _STEPS)
 
     z = jax.vmap(layer, in_axes=(1, 1, 0), out_axes=1)(log_k, per_neutral[_BOUND], particles)
     nuclei, _ = jax.vmap(_nuclei, in_axes=1, out_axes=(1, 0))(z, log_k, per_neutral[_BOUND])
@@ -128,7 +146,7 @@ def equation_of_state(
 
 
 def molecule_densities(gas: Gas) -> Float[Array, "molecule depth"]:
-    """Number density of every molecule of `partition.MOLECULES`, cm^-3, from the free neutral atoms of the gas."""
+    """Number density of every molecule of `partition.MOLECULES`, cm^-3, from the free neutral atoms."""
     free = jnp.log(gas.n[_BOUND, 0])
     return jnp.exp(log_molecule_constant(gas.t) + _ATOMS @ free)
 
@@ -143,8 +161,8 @@ def solve_xne(
 ) -> Float[Array, " depth"]:
     """Electron density (cm^-3) that conserves charge at T (K), gas pressure P (dyn cm^-2) and n(Z)/n(H).
 
-    Bisection in ln n_e without molecules but H2, then Newton on charge, particles and nuclei together. Derivatives
-    are those of the conservation laws. Valid for 2000-60000 K; negative ions are left out .
+    Bisection in ln n_e with H2 as the only molecule, then Newton with all of them. Derivatives are those of
+    the conservation laws. Valid for 2000-60000 K, 1e-3 to 1e8 dyn cm^-2; negative ions are left out.
     """
     frozen = jax.lax.stop_gradient((t, p, fractions))
 
@@ -156,7 +174,8 @@ def solve_xne(
 
     def step(_, log_ne):
         value, derivative = slope(log_ne)
-        return log_ne - jnp.clip(value / derivative, -1.0, 1.0)
+        # Charge falls and n_e rises with ln n_e: the slope lies between -3 and -1.
+        return log_ne - jnp.clip(value / jnp.clip(derivative, -3.0, -1.0), -1.0, 1.0)
 
     log_ne = jax.lax.fori_loop(0, _CHARGE_STEPS, step, _bracket(*frozen))
     derivative = jax.lax.stop_gradient(slope(log_ne)[1])
@@ -164,7 +183,7 @@ def solve_xne(
 
 
 def _bracket(t: Array, p: Array, fractions: Array) -> Array:
-    """ln n_e where atoms, ions and H2 alone conserve charge, by bisection (charge falls, n_e rises with ln n_e)."""
+    """ln n_e where atoms, ions and H2 alone conserve charge, by bisection."""
     log_total = jnp.log(p / (BOLTZMANN * t))
     log_k = log_molecule_constant(t)
 

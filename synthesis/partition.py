@@ -51,7 +51,7 @@ def log_molecule_constant(t: Float[Array, " depth"]) -> Float[Array, "molecule d
 
     Rows follow `MOLECULES`. The fit is a polynomial in 5040/T of log10 K_p (dyn cm^-2); 5040/T is held inside
     0.4-5.04 (1000-12600 K), outside of which the fit has no meaning and molecules have no weight.
-    Source: fits of the constants of Barklem & Collet (2016, A&A 588, A96), others after Tsuji (1973, A&A 23, 411).
+    Source: fits of the constants of Barklem & Collet (2016), others after Tsuji (1973, A&A 23, 411).
     """
     theta = jnp.clip(5040.0 / t, 0.4, 5.04)
     log_kp = jnp.zeros((len(MOLECULES), t.shape[0]))

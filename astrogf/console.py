@@ -8,21 +8,28 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from astrogf.runs import Run
+from astrogf.runtime import Stopwatch
 from astrogf.tables import reasons
 
 LABELS = {"teff": ("Teff", "K", 0), "logg": ("log g", "dex", 3), "feh": ("[Fe/H]", "dex", 3)}
 
 
 class Bars:
-    """One progress bar a stage, kept on the screen when it is full. Use as a context; call as a progress function."""
+    """One progress bar a stage, or in a log file one line when it is done.
+
+    Use as a context; call as a progress function.
+    """
 
     def __init__(self, console: Console) -> None:
+        self._console, self._clock = console, Stopwatch()
+        self._live = console.is_terminal
         self._progress = Progress(
             TextColumn("{task.description:<32}"),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             console=console,
+            disable=not self._live,
         )
         self._tasks: dict[str, Any] = {}
 
@@ -37,6 +44,8 @@ class Bars:
         if stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task(stage, total=total)
         self._progress.update(self._tasks[stage], completed=done, total=total)
+        if not self._live and done == total:
+            self._console.print(f"{self._clock.seconds:7.0f} s  {stage} ({total})", highlight=False, soft_wrap=True)
 
 
 def headline(summary: dict[str, Any], reference: str | None) -> list[tuple[str, str]]:

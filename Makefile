@@ -1,0 +1,47 @@
+# Needs python3 (3.11 or later) and a package registry; everything else is put into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/lock.sha256
+
+.PHONY: help env test test-slow demo lint lock docs tables clean
+
+help:
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+env: $(STAMP)  ## make .venv from requirements.lock (again only when the lock changes)
+
+$(STAMP): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "astrogf needs Python 3.11 or later; $(PYTHON) is older. Name another: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' requirements.lock > $@
+
+test: env  ## run the quick tests
+	$(BIN)/python -m pytest
+
+test-slow: env  ## run all tests
+	$(BIN)/python -m pytest -m ''
+
+demo: env  ## simulate a small survey, fit it, report to runs/demo
+	$(BIN)/astrogf demo --out runs/demo --overwrite
+
+lint: env  ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check astrogf
+	$(BIN)/mypy
+
+lock: env  ## pin newer versions into requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --no-header \
+	  --extra dev --upgrade --output-file requirements.lock pyproject.toml
+
+docs: env  ## write the tables of docs/configuration.md from the schema
+	{ sed '/^## /,$$d' docs/configuration.md; $(BIN)/python -m astrogf.config; } > docs/.configuration.md
+	mv docs/.configuration.md docs/configuration.md
+
+tables: env  ## rebuild every table the package ships from its pinned sources
+	for script in tools/build_*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:  ## remove the environment and caches
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,139 @@
+"""The command `astrogf`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from astrogf import __version__
+from astrogf.errors import UserError
+
+app = typer.Typer(
+    name="astrogf",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_show_locals=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Debug = Annotated[bool, typer.Option("--debug", help="Show the Python traceback of an error.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in the folder.")]
+
+
+@contextmanager
+def plain_errors(debug: bool) -> Iterator[None]:
+    """A user's error becomes a red sentence on stderr and exit code 2; any other error keeps its traceback."""
+    try:
+        yield
+    except UserError as error:
+        if debug:
+            raise
+        Console(stderr=True, highlight=False).print(f"[red]{escape(str(error))}[/red]", soft_wrap=True)
+        raise typer.Exit(2) from error
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"astrogf {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Corrections to the oscillator strengths (log gf) of atomic lines, and the labels of stars, from survey spectra.
+
+    Begin with `astrogf demo`, which needs no data.
+    """
+
+
+@app.command()
+def fit(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file; copy configs/lamost_lrs.toml.")],
+    spectra: Annotated[Path, typer.Option(help="Directory with the spectra, searched with all below it.")],
+    out: Annotated[Path, typer.Option(help="Folder for the run; new or empty.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="Table of labels to compare with (lasp_teff, lasp_logg, lasp_feh).")
+    ] = None,
+    overwrite: Overwrite = False,
+    debug: Debug = False,
+) -> None:
+    """Fit stars and log gf jointly to a directory of survey spectra.
+
+    Example: `astrogf fit configs/lamost_lrs.toml --spectra ~/lamost --out runs/first`
+    """
+    with plain_errors(debug):
+        from astrogf.config import load
+
+        settings = load(config)
+        from astrogf.pipeline import fit_survey
+
+        fit_survey(settings, spectra, out, labels=labels, overwrite=overwrite)
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the run; new or empty.")] = Path("runs/demo"),
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file; without it, the settings of configs/demo.toml.")
+    ] = None,
+    overwrite: Overwrite = False,
+    debug: Debug = False,
+) -> None:
+    """Simulate a small survey with errors put into the line list, and find them again.
+
+    Example: `astrogf demo --out runs/demo`
+    """
+    with plain_errors(debug):
+        from astrogf.config import demo_config, load
+
+        settings = demo_config() if config is None else load(config)
+        from astrogf.pipeline import run_demo
+
+        run_demo(settings, out, overwrite=overwrite)
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file, such as configs/train_atlas9.toml.")],
+    out: Annotated[Path, typer.Option(help="Folder for the weights and their card.")],
+    debug: Debug = False,
+) -> None:
+    """Train the emulator of model atmospheres.
+
+    Example: `astrogf train configs/train_atlas9.toml --out runs/emulator`
+    """
+    with plain_errors(debug):
+        if not config.is_file():
+            raise UserError(f"There is no configuration file {config}; configs/train_atlas9.toml is one to copy.")
+        from astrogf import engine
+
+        engine.train(config, out)
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `astrogf fit` or `astrogf demo` wrote.")],
+    debug: Debug = False,
+) -> None:
+    """Draw the pictures and report.html of a run again, from its folder alone.
+
+    Example: `astrogf report runs/demo`
+    """
+    with plain_errors(debug):
+        from astrogf.pipeline import redraw
+
+        redraw(run)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    app()

@@ -1,0 +1,89 @@
+"""What a run says in the terminal: progress while it works, its figures when it is done."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from astrogf.runs import Run
+from astrogf.tables import reasons
+
+LABELS = {"teff": ("Teff", "K", 0), "logg": ("log g", "dex", 3), "feh": ("[Fe/H]", "dex", 3)}
+
+
+class Bars:
+    """One progress bar a stage, kept on the screen when it is full. Use as a context; call as a progress function."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description:<32}"),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> "Bars":
+        self._progress.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._progress.__exit__(*error)
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        if stage not in self._tasks:
+            self._tasks[stage] = self._progress.add_task(stage, total=total)
+        self._progress.update(self._tasks[stage], completed=done, total=total)
+
+
+def headline(summary: dict[str, Any], reference: str | None) -> list[tuple[str, str]]:
+    """The figures of summary.json in words, those that apply."""
+    s = summary
+    rows = [
+        ("stars used", f"{s['stars_used']}"),
+        ("files set aside", f"{s['stars_set_aside']}"),
+        ("lines with a free log gf", f"{s['lines_free']}"),
+        ("of these informed (posterior/prior sd below 0.5)", f"{s['informed_lines']}"),
+        ("χ² per pixel, original list", _number(s["chi2_per_pixel_original"], ".4f")),
+        ("χ² per pixel, corrected list", _number(s["chi2_per_pixel_corrected"], ".4f")),
+    ]
+    if s["coverage_68"] is not None:
+        rows += [
+            ("injected errors within 1 posterior sd (68% expected)", f"{100 * s['coverage_68']:.1f}%"),
+            ("injected errors within 2 posterior sd (95% expected)", f"{100 * s['coverage_95']:.1f}%"),
+            ("rms of recovered − injected, informed lines", _number(s["rms_informed_dex"], ".3f") + " dex"),
+        ]
+    for name, value in (s["label_scatter"] or {}).items():
+        text, unit, digits = LABELS[name]
+        if value["n"]:
+            spread = _number(value["robust_sigma"], f".{digits}f")
+            shown = f"median {value['median']:+.{digits}f}, robust σ {spread} {unit} (n = {value['n']})"
+            rows.append((f"{text} − {reference}", shown.replace("-", "−")))
+    if s["jacobian_cost_ratio"] is not None:
+        rows.append(("all-lines Jacobian / one synthesis (time)", f"{s['jacobian_cost_ratio']:.2f}"))
+    rows.append(("wall-clock", f"{_number(s['seconds'], '.0f')} s"))
+    rows.append(("peak memory", f"{_number(s['peak_memory_gb'], '.2f')} GB"))
+    return rows
+
+
+def _number(value: float | None, form: str) -> str:
+    return "—" if value is None else format(value, form)
+
+
+def show(console: Console, run: Run, report: Path) -> None:
+    """Print the headline figures, what was set aside and why, and where the report is."""
+    figures = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for text, value in headline(run.summary, run.reference):
+        figures.add_row(text, f"[bold]{value}[/bold]")
+    console.print()
+    console.print(figures)
+    if len(run.set_aside):
+        aside = Table(title="set aside", title_justify="left", box=None, pad_edge=False, show_header=False)
+        for reason, count in reasons(run.set_aside):
+            aside.add_row(str(count), reason)
+        console.print()
+        console.print(aside)
+    console.print(f"\nreport: {report}", soft_wrap=True)

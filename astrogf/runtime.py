@@ -1,0 +1,101 @@
+"""The process a run happens in: where compiled programs are kept, how much memory was used, where and with what."""
+
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+
+PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpyro", "numpy", "scipy", "astropy", "matplotlib")
+
+
+def use_compilation_cache() -> Path | None:
+    """Keep JAX's compiled programs between runs; the folder, or None where it cannot be written.
+
+    The folder is JAX_COMPILATION_CACHE_DIR if set, else astrogf/jax below XDG_CACHE_HOME or ~/.cache. It is named
+    in the environment, not through jax.config, so that this costs nothing when no computation follows.
+    """
+    named = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    folder = Path(named) if named else base / "astrogf" / "jax"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    if not os.access(folder, os.W_OK):
+        return None
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+    if "jax" in sys.modules:
+        import jax
+
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    return folder
+
+
+def peak_memory_gb() -> float | None:
+    """Largest resident memory of this process so far, GB (1e9 bytes); None where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak * (1 if sys.platform == "darwin" else 1024) / 1e9
+
+
+def versions() -> dict[str, str]:
+    """Versions of astrogf, Python and the packages whose numbers enter a result."""
+    from astrogf import __version__
+
+    found = {"astrogf": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def machine() -> dict[str, str | int | None]:
+    """What the run was computed on."""
+    return {
+        "system": platform.platform(),
+        "processor": platform.machine(),
+        "cpus": os.cpu_count(),
+    }
+
+
+def git_commit() -> str | None:
+    """Commit of the source tree astrogf runs from ('-dirty' if changed since), or None for an installed package."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+class Stopwatch:
+    """Seconds since it was made, and seconds of each named stage."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self.stages: dict[str, float] = {}
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self._start
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - start

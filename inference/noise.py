@@ -75,25 +75,25 @@ def learn_noise(
     Searched on a grid (2.5% in scale, 8% in inflation). `freedom` is the number of parameters fitted a star: the
     residuals are smaller than the noise by sqrt(1 - freedom / pixels), which is put back first.
     """
-    scales = np.exp(np.arange(-0.7, 0.71, 0.025))
-    inflations = np.concatenate([[0.0], np.geomspace(3e-4, 0.1, 75)])
-    grid = jnp.asarray(np.stack(np.meshgrid(scales, inflations, indexing="ij"), -1).reshape(-1, 2))
-
-    @jax.jit
-    def best(flux, ivar, model):
-        n_pixel = jnp.sum(ivar > 0, axis=1, keepdims=True)
-        residual = (flux - model) / jnp.sqrt(jnp.clip(1.0 - freedom / jnp.maximum(n_pixel, 1), 0.1, 1.0))
-
-        def score(pair):
-            var = jax.vmap(variance, in_axes=(0, 0, None))(flux, ivar, NoiseModel(pair[0], pair[1]))
-            terms = jnp.where(ivar > 0, log_likelihood(residual, var), 0.0)
-            prior = -0.5 * (jnp.log(pair[0]) / SCALE_SD) ** 2 - 0.5 * (pair[1] / INFLATION_SD) ** 2
-            return jnp.sum(terms) + prior
-
-        return grid[jnp.argmax(jax.lax.map(score, grid))]
-
     scale, inflation = np.ones(len(flux)), np.zeros(len(flux))
     for r in np.unique(release):
         mine = release == r
-        scale[mine], inflation[mine] = np.asarray(best(flux[mine], ivar[mine], model[mine]))
+        scale[mine], inflation[mine] = np.asarray(_most_probable(flux[mine], ivar[mine], model[mine], freedom))
     return NoiseModel(jnp.asarray(scale), jnp.asarray(inflation))
+
+
+@jax.jit
+def _most_probable(flux, ivar, model, freedom) -> Float[Array, "2"]:
+    n_pixel = jnp.sum(ivar > 0, axis=1, keepdims=True)
+    residual = (flux - model) / jnp.sqrt(jnp.clip(1.0 - freedom / jnp.maximum(n_pixel, 1), 0.1, 1.0))
+
+    def score(pair):
+        var = jax.vmap(variance, in_axes=(0, 0, None))(flux, ivar, NoiseModel(pair[0], pair[1]))
+        terms = jnp.where(ivar > 0, log_likelihood(residual, var), 0.0)
+        prior = -0.5 * (jnp.log(pair[0]) / SCALE_SD) ** 2 - 0.5 * (pair[1] / INFLATION_SD) ** 2
+        return jnp.sum(terms) + prior
+
+    scales = jnp.exp(jnp.arange(-0.7, 0.71, 0.025))
+    inflations = jnp.concatenate([jnp.zeros(1), jnp.geomspace(3e-4, 0.1, 75)])
+    grid = jnp.stack(jnp.meshgrid(scales, inflations, indexing="ij"), -1).reshape(-1, 2)
+    return grid[jnp.argmax(jax.lax.map(score, grid, batch_size=64))]

@@ -114,4 +114,4 @@ def fit_stars(
             if options.inflation is None and it >= 1:
                 noise_model = learn_noise(data.flux, data.ivar, best_pass.model, run.release, own_freedom(problem))
                 best = jnp.full_like(best, -jnp.inf)
-    return Run(best_theta, shared, noise_model, run.trace), best_pass
+    return Run(best_theta, shared, noise_model, run.release, run.trace), best_pass

@@ -279,12 +279,12 @@ def fit(batch: SpectrumBatch, options: FitOptions, progress: Progress = lambda *
         alone, data, frozen, options, learn=False, iterations=3, stage="original list", progress=progress
     )
     return Fitted(
-        assemble(batch, data, level, n_pixel, setup, chosen, groups, alone, joint, original, releases), set_aside
+        assemble(batch, data, level, n_pixel, setup, chosen, groups, alone, joint, original, releases, seconds / found.seconds), set_aside
     )
 
 
 def assemble(
-    batch, data, level, n_pixel, setup, chosen, groups, alone, joint: Joint, original: Pass, releases
+    batch, data, level, n_pixel, setup, chosen, groups, alone, joint: Joint, original: Pass, releases, cost: float
 ) -> FitResult:
     """Put everything on the scale of the spectra as they came."""
     covariance = np.asarray(own_covariances(joint.passed.star, joint.posterior.covariance))[:, : len(STAR), : len(STAR)]
@@ -322,4 +322,5 @@ def assemble(
         ),
         status=joint.status,
         trace=joint.run.trace,
+        jacobian_cost_ratio=cost,
     )

@@ -20,6 +20,8 @@ class FitResult:
     - `model_original`: labels refitted with the list as it came; `model_corrected`: the joint fit. Both on the
       scale of `flux`, continuum included. `sigma`: noise sd per pixel, inflation included (inf = not used).
     - `trace`: one dict an iteration (objective, step, seconds ...). `status`: 'converged' or 'max_iterations' ...
+    - `jacobian_cost_ratio`: seconds of a pass of the joint fit (synthesis, its derivatives by all labels and all lines,
+      instrument, normal equations) over seconds of one synthesis, both per star in the same run.
     """
 
     table: Table

@@ -1,5 +1,6 @@
 """First labels from a coarse grid of the engine's own spectra: no pipeline's labels are needed."""
 
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -17,11 +18,15 @@ from synthesis.instrument import observe, rv_limit
 
 
 class Search(NamedTuple):
-    """Best node of every star: its parameters (order of `STAR`), the chi2 per pixel there and of the best constant."""
+    """Best node of every star: its parameters (order of `STAR`), the chi2 per pixel there and of the best constant.
+
+    `seconds` is what one synthesis took, all devices working (median over chunks, compilation left out).
+    """
 
     theta: Float[np.ndarray, "star star_parameter"]
     chi2: Float[np.ndarray, " star"]
     chi2_flat: Float[np.ndarray, " star"]
+    seconds: float
 
 
 def label_nodes(problem: StarProblem) -> Float[np.ndarray, "node 5"]:
@@ -86,9 +91,12 @@ def coarse_search(
 
     spectra = np.empty((len(nodes), len(velocity), grid.n_pixel))
     chunk = chunk_size(10, len(nodes), mesh.devices.size)
+    took = []
     for first in range(0, len(nodes), chunk):
+        began = time.perf_counter()
         index, _ = padded(first, chunk, len(nodes))
         spectra[index] = see((problem, velocity, ln_sigma), jnp.asarray(nodes[index]))
+        took.append((time.perf_counter() - began) / chunk)
         progress(min(first + chunk, len(nodes)), len(nodes))
     stacked = jnp.asarray(spectra.reshape(-1, grid.n_pixel))
     flat = jnp.ones((1, grid.n_pixel))
@@ -103,4 +111,4 @@ def coarse_search(
         theta.append([*nodes[i], float(ln_sigma), float(velocity[j])])
         chi2.append(values[best] / n_good)
         chi2_flat.append(float(_chi2(flat, flux, softened, problem.basis)[0]) / n_good)
-    return Search(np.array(theta), np.array(chi2), np.array(chi2_flat))
+    return Search(np.array(theta), np.array(chi2), np.array(chi2_flat), float(np.median(took[1:] or took)))

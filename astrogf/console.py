@@ -90,9 +90,9 @@ def show(console: Console, run: Run, report: Path) -> None:
     console.print()
     console.print(figures)
     if len(run.set_aside):
-        aside = Table(title="set aside", title_justify="left", box=None, pad_edge=False, show_header=False)
+        aside = Table(box=None, pad_edge=False, show_header=False)
         for reason, count in reasons(run.set_aside):
             aside.add_row(str(count), reason)
-        console.print()
+        console.print("\nset aside, by reason:")
         console.print(aside)
     console.print(f"\nreport: {report}", soft_wrap=True)

@@ -123,6 +123,7 @@ def posterior_to_prior(run: Run) -> Figure:
     sharp = informed(run.lines)
     ax.hist([ratio[sharp], ratio[~sharp]], bins=bins.tolist(), stacked=True, color=[CORRECTED, "#c9c9c9"], rwidth=0.92)
     ax.axvline(0.5, color=OBSERVED, lw=0.8, ls=(0, (4, 3)))
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set(xlabel="posterior sd / prior sd", ylabel="lines", xlim=(0, bins[-1]))
     ax.set_title(f"{int(sharp.sum())} of {len(ratio)} lines below one half")
     return finish(figure)
@@ -260,7 +261,7 @@ STEPS = {"largest_step_sd": "stars alone", "star_step_sd": "stars, jointly", "sh
 def trace(run: Run) -> Figure:
     """How far each iteration still moved; steps that were taken back are open."""
     entries = run.record["solver"]["trace"]
-    figure, ax = plt.subplots(figsize=(HALF, 3.0))
+    figure, ax = plt.subplots(figsize=(1.25 * HALF, 3.0))
     for (key, text), colour in zip(STEPS.items(), (QUIET, CORRECTED, ORIGINAL), strict=True):
         rows = [i for i, e in enumerate(entries) if (e.get(key) or 0) > 0 and e.get("stage") != "original list"]
         if not rows:
@@ -275,7 +276,7 @@ def trace(run: Run) -> Figure:
     ax.set(xlabel="iteration", ylabel="step / posterior sd", yscale="log")
     ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     if ax.get_legend_handles_labels()[0]:
-        ax.legend()
+        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     ax.set_title(str(run.record["solver"]["status"]).replace("_", " "))
     return finish(figure)
 

@@ -57,12 +57,13 @@ class Survey(Section):
 class Model(Section):
     """The synthetic spectrum."""
 
-    oversampling: Annotated[int, Field(ge=2, le=128)] = Field(24, description="synthesis steps in a survey pixel")
-    depths: Annotated[int, Field(ge=16, le=256)] = Field(40, description="layers of an atmosphere")
+    oversampling: Annotated[int, Field(ge=2, le=128)] = Field(36, description="synthesis steps in a survey pixel")
+    depths: Annotated[int, Field(ge=16, le=256)] = Field(32, description="layers of an atmosphere")
     tau_top: float = Field(-5.0, description="log10 Rosseland optical depth of the first layer")
     tau_bottom: float = Field(1.5, description="log10 Rosseland optical depth of the last layer")
-    angles: Annotated[int, Field(ge=1, le=16)] = Field(3, description="Gauss angles of the flux integral")
+    angles: Annotated[int, Field(ge=1, le=16)] = Field(2, description="Gauss angles of the flux integral")
     line_cut: Positive = Field(2e-3, description="least line-to-continuum opacity of a line that is computed")
+    single: bool = Field(False, description="line profiles in single precision")
 
 
 class Lines(Section):
@@ -106,9 +107,9 @@ class Noise(Section):
 class Solver(Section):
     """How the fit is computed."""
 
-    star_iterations: Count = Field(8, description="most iterations of the stars on their own")
-    joint_iterations: Count = Field(8, description="most iterations of stars and log gf together")
-    tolerance: Positive = Field(0.02, description="converged when steps are below this part of the posterior sd")
+    star_iterations: Count = Field(6, description="most iterations of the stars on their own")
+    joint_iterations: Count = Field(7, description="most iterations of stars and log gf together")
+    tolerance: Positive = Field(0.05, description="converged when steps are below this part of the posterior sd")
     chunk: Count = Field(16, description="stars computed at once: more memory, a little faster")
 
 
@@ -120,8 +121,8 @@ class Demo(Section):
     injected: Count = Field(200, description="most lines whose log gf is made wrong")
     scatter: Positive = Field(0.2, description="sd of the injected errors, dex")
     outlier_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(0.002, description="pixels struck by an outlier")
-    oversampling: Annotated[int, Field(ge=2, le=128)] = Field(40, description="[model] oversampling of the truth")
-    depths: Annotated[int, Field(ge=16, le=256)] = Field(56, description="[model] depths of the truth")
+    oversampling: Annotated[int, Field(ge=2, le=128)] = Field(64, description="[model] oversampling of the truth")
+    depths: Annotated[int, Field(ge=16, le=256)] = Field(48, description="[model] depths of the truth")
     seed: Annotated[int, Field(ge=0)] = Field(20261122, description="seed of everything random")
 
 
@@ -138,7 +139,7 @@ class Config(Section):
     demo: Demo = Demo()
 
 
-DEMO: dict[str, dict[str, Any]] = {}
+DEMO: dict[str, dict[str, Any]] = {"lines": {"max_lines": 200}}
 """How the demonstration differs from the defaults; configs/demo.toml says the same to a reader."""
 
 

@@ -12,7 +12,7 @@ from astropy.table import Table
 
 from astrogf.config import Config
 from astrogf.errors import UserError
-from astrogf.runtime import use_compilation_cache
+from astrogf.runtime import use_all_cores, use_compilation_cache
 
 if TYPE_CHECKING:
     from inference.demo import DemoOptions
@@ -112,6 +112,7 @@ def find_labels(spectra: Path) -> Path | None:
 def fit(batch: "SpectrumBatch", config: Config, progress: Progress) -> "tuple[FitResult, Table]":
     """The joint fit, and the stars the engine set aside. Raises UserError when nothing is left to fit."""
     use_compilation_cache()
+    use_all_cores()
     from inference.fit import NoStarsError
     from inference.fit import fit as joint_fit
 
@@ -124,6 +125,7 @@ def fit(batch: "SpectrumBatch", config: Config, progress: Progress) -> "tuple[Fi
 def simulate(config: Config, out: Path, progress: Progress) -> Truth:
     """Write a small survey of simulated files into `out`; what is true of them."""
     use_compilation_cache()
+    use_all_cores()
     from inference.demo import simulate_survey
 
     truth = simulate_survey(demo_options(config), fit_options(config), out, progress)
@@ -133,6 +135,7 @@ def simulate(config: Config, out: Path, progress: Progress) -> Truth:
 def train(config: Path, out: Path) -> None:
     """Train an emulator as a TOML file says. Raises UserError for a bad file or an absent training set."""
     use_compilation_cache()
+    use_all_cores()
     from emulator.training import TrainConfig, main
 
     try:

@@ -35,8 +35,8 @@ class DemoOptions:
     injected: int = 200
     scatter: float = 0.2
     outlier_fraction: float = 0.002
-    oversampling: int = 40
-    depths: int = 56
+    oversampling: int = 64
+    depths: int = 48
     seed: int = 20261122
 
 

@@ -63,7 +63,7 @@ class Setup:
         """The star problem, with room for `room` corrections (the options' max_lines by default), none of them used."""
         o = self.options
         room = o.max_lines if room is None else room
-        model = SpectrumModel.build(self.atmosphere, self.lines, self.half_width, self.grid, room, o.angles)
+        model = SpectrumModel.build(self.atmosphere, self.lines, self.half_width, self.grid, room, o.angles, o.single)
         prior = StarPrior(jnp.asarray(o.prior_mean()), jnp.asarray(o.prior_sd_star()))
         basis = jnp.asarray(chebyshev_basis(self.grid.n_pixel, o.continuum_degree))
         sd = jnp.full(basis.shape[1], 3.0)
@@ -276,7 +276,7 @@ def fit(batch: SpectrumBatch, options: FitOptions, progress: Progress = lambda *
     # the yardstick: labels refitted with the list as it came, under the noise and resolution of the joint fit
     frozen = Run(run.theta, joint.run.shared[-1:], joint.run.noise, run.release, joint.run.trace)
     _, original = fit_stars(
-        alone, data, frozen, options, learn=False, iterations=3, stage="original list", progress=progress
+        alone, data, frozen, options, learn=False, iterations=2, stage="original list", progress=progress
     )
     return Fitted(
         assemble(batch, data, level, n_pixel, setup, chosen, groups, alone, joint, original, releases, seconds / found.seconds), set_aside

@@ -10,16 +10,17 @@ class FitOptions:
     """Options of `inference.fit.fit`; units K, dex, km/s, Angstrom.
 
     Model: `oversampling` grid points a survey pixel, `depths` layers between log tau_ross `tau_top` and
-    `tau_bottom`, `angles` Gauss angles, `line_cut` the smallest line-to-continuum opacity kept.
+    `tau_bottom`, `angles` Gauss angles, `single` line profiles in float32, `line_cut` the smallest line-to-continuum opacity kept.
     Lines: at most `max_lines` corrections, those whose expected posterior is below `max_ratio` of `prior_sd`.
     Stars: domain in Teff kept, priors as (mean, sd). Continuum: Chebyshev `continuum_degree`.
     """
 
-    oversampling: int = 24
-    depths: int = 40
+    oversampling: int = 36
+    depths: int = 32
     tau_top: float = -5.0
     tau_bottom: float = 1.5
-    angles: int = 3
+    angles: int = 2
+    single: bool = False
     line_cut: float = 2e-3
     max_lines: int = 400
     max_ratio: float = 0.8
@@ -37,9 +38,9 @@ class FitOptions:
     rv_sd: float = 300.0
     continuum_degree: int = 5
     inflation: float | None = None
-    star_iterations: int = 8
-    joint_iterations: int = 8
-    tolerance: float = 0.02
+    star_iterations: int = 6
+    joint_iterations: int = 7
+    tolerance: float = 0.05
     chunk: int = 16
 
     def prior_mean(self) -> np.ndarray:

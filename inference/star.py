@@ -37,7 +37,7 @@ class StarBlocks(NamedTuple):
     shared: Float[Array, "shared shared"]
     shared_gradient: Float[Array, " shared"]
     log_posterior: Float[Array, "*star"]
-    chi2: Float[Array, "*star"]
+    chi2: Float[Array, "*star"]  # with the outlier weights, so that one cosmic ray does not speak for a star
     model: Float[Array, "*star pixel"]
     coefficients: Float[Array, "*star basis"]
     information: Float[Array, " line"]
@@ -195,5 +195,5 @@ def linearise(
     log_posterior = log_posterior - 0.5 * jnp.sum((coefficients / problem.coefficient_sd) ** 2)
     return StarBlocks(
         own_block, own_gradient, cross, shared_block, shared_gradient, log_posterior,
-        jnp.sum(good * residual**2 / var), continuum * normalised, coefficients, known,
+        jnp.sum(weights * residual**2), continuum * normalised, coefficients, known,
     )  # fmt: skip

@@ -215,9 +215,16 @@ def _line_opacity(
 def hydrogen_opacity(
     plan: HydrogenPlan, gas: Gas, vmic: Float[Array, ""] | float
 ) -> Float[Array, "wave depth"]:
-    """H I line opacity in cm^2/g of stellar matter, with stimulated emission.
+    """H I line opacity in cm^2/g at the plan's wavelengths; see `hydrogen_nodes`."""
+    return jnp.maximum(_mix(hydrogen_nodes(plan, gas, vmic), plan.near, plan.interpolation), 0.0)
 
-    Shapes: the plan's wavelengths by the depths of `gas`. `vmic` in cm/s. Safe under jit, vmap over stars
+
+def hydrogen_nodes(
+    plan: HydrogenPlan, gas: Gas, vmic: Float[Array, ""] | float
+) -> Float[Array, "node depth"]:
+    """H I line opacity in cm^2/g of stellar matter, with stimulated emission, at the plan's own few wavelengths.
+
+    `plan.near` and `plan.interpolation` take it to the grid. Shapes: the plan's nodes by the depths of `gas`. `vmic` in cm/s. Safe under jit, vmap over stars
     (gas, vmic) and grad in T, Ne, n and vmic.
 
     Populations: LTE from `gas.n_over_u[0, 0]`, with the occupation probability of the upper level (Daeppen,
@@ -239,4 +246,4 @@ def hydrogen_opacity(
         total, _ = jax.lax.scan(add, total, group)
     nu = LIGHT * 1e8 / plan.nodes
     emission = -jnp.expm1(-PLANCK / BOLTZMANN * nu[:, None] / gas.t[None])
-    return jnp.maximum(_mix(total[:-1] * emission, plan.near, plan.interpolation), 0.0)
+    return total[:-1] * emission

@@ -16,7 +16,8 @@ from synthesis.grid import C_KMS, Grid
 from synthesis.linelist import LineList
 from synthesis.voigt import faddeeva, voigt
 
-LN10 = np.log(10.0)
+LN10 = float(np.log(10.0))
+SQRT_PI = float(np.sqrt(np.pi))
 STRENGTH = 0.02654008854  # pi e^2 / (m_e c), cm^2 Hz
 
 
@@ -88,11 +89,13 @@ def make_buckets(
     grid: Grid,
     mass: Float[np.ndarray, " z"],
     chunk_elements: int = 4096,
+    single: bool = False,
 ) -> list[Bucket]:
     """Sort lines into buckets by half width (grid points, see LEVELS), on the host, once a run.
 
     `half_width` is where each line's opacity has fallen below what matters; windows are cut at the grid's edge by
-    shifting them inside, which keeps shapes fixed. `chunk_elements` bounds the points evaluated at once.
+    shifting them inside, which keeps shapes fixed. `chunk_elements` bounds the points evaluated at once; `single`
+    evaluates the profiles (nothing else) in float32, at half the time.
     """
     index = np.rint(grid.position(lines.wavelength)).astype(int)
     allowed = np.array([half for half in LEVELS if 2 * half + 1 <= grid.size])
@@ -117,7 +120,7 @@ def make_buckets(
         strength = np.where(padding, -99.0, lines.loggf[take] + lines.log_fraction[take])
         columns = {
             "start": start,
-            "offset": offset,
+            "offset": offset.astype(np.float32 if single else np.float64),
             "wavelength": lines.wavelength[take],
             "species": (lines.z[take] - 1) * 3 + lines.ion[take] - 1,
             "mass": mass[lines.z[take] - 1],
@@ -160,9 +163,10 @@ def line_constants(
 def _profiles(b: Bucket, state: Profile, delta) -> Float[Array, "line window depth"]:
     """Opacity of every line of one chunk in its own window, cm^2/g."""
     scale, doppler, a = line_constants(b, state, delta)
-    velocity = b.offset[:, None] + b.velocity_step * jnp.arange(2 * b.half + 1)
-    u = velocity[:, :, None] / doppler[:, None, :]
-    return scale[:, None, :] * voigt(u, a[:, None, :])
+    dtype = b.offset.dtype
+    velocity = b.offset[:, None] + b.velocity_step * jnp.arange(2 * b.half + 1, dtype=dtype)
+    u = velocity[:, :, None] / doppler.astype(dtype)[:, None, :]
+    return scale.astype(dtype)[:, None, :] * voigt(u, a.astype(dtype)[:, None, :])
 
 
 _WINDOWS = lax.ScatterDimensionNumbers(
@@ -180,7 +184,7 @@ def line_opacity(
     for bucket in buckets:
 
         def add(kappa, chunk):
-            slab = _profiles(chunk, state, padded)
+            slab = _profiles(chunk, state, padded).astype(kappa.dtype)
             return lax.scatter_add(kappa, chunk.start[:, None], slab, _WINDOWS, mode="promise_in_bounds"), None
 
         kappa, _ = lax.scan(add, kappa, bucket)
@@ -223,10 +227,14 @@ def line_response(
             constants, moved = jax.vmap(
                 lambda t: jax.jvp(lambda s: line_constants(chunk, s, padded), (state,), (t,)), out_axes=(None, -1)
             )(tangents)
-            (scale, doppler, a), (d_scale, d_doppler, d_a) = constants, moved
-            velocity = (chunk.offset[:, None] + chunk.velocity_step * jnp.arange(width))[:, :, None]
+            (scale, doppler, a), (d_scale, d_doppler, d_a) = jax.tree.map(
+                lambda x: x.astype(chunk.offset.dtype), (constants, moved)
+            )
+            steps = jnp.arange(width, dtype=chunk.offset.dtype)
+            velocity = (chunk.offset[:, None] + chunk.velocity_step * steps)[:, :, None]
             k, m = faddeeva(velocity / doppler[:, None, :], jnp.broadcast_to(a[:, None, :], (*velocity.shape[:2], n)))
             rows = jax.vmap(lambda s: lax.dynamic_slice_in_dim(response, s, width))(chunk.start)
+            rows = rows.astype(chunk.offset.dtype)
             # d(scale H)/dp with H_u = 2 (a L - u K), H_a = 2 (a K + u L) - 2/sqrt(pi) and du = -u d(doppler)/doppler,
             # sorted by powers of velocity so that only R K and R L are summed over depth, as matrix products
             a, doppler = a[..., None], doppler[..., None]
@@ -234,11 +242,11 @@ def line_response(
             weights = [d_scale + 2.0 * a * damp, 2.0 * stretch / doppler**2]
             with_k = sum_depth(rows * k, jnp.concatenate([*weights, LN10 * scale[..., None]], axis=-1))
             with_l = sum_depth(rows * m, 2.0 * (damp - a * stretch) / doppler)
-            with_one = sum_depth(rows, -2.0 / np.sqrt(np.pi) * damp)
+            with_one = sum_depth(rows, -2.0 / SQRT_PI * damp)
             first, second = with_k[..., :n_parameter], with_k[..., n_parameter:-1]
-            change = first + velocity**2 * second + velocity * with_l + with_one
+            change = (first + velocity**2 * second + velocity * with_l + with_one).astype(total.dtype)
             total = lax.scatter_add(total, chunk.start[:, None], change, _WINDOWS, mode="promise_in_bounds")
-            return total, with_k[..., -1]
+            return total, with_k[..., -1].astype(total.dtype)
 
         by_parameter, own = lax.scan(one_chunk, by_parameter, bucket)
         by_line.append(own)

@@ -15,7 +15,7 @@ from synthesis.continuum import continuum_opacity
 from synthesis.eos import equation_of_state
 from synthesis.gas import Gas
 from synthesis.grid import Grid
-from synthesis.hydrogen import HydrogenPlan, hydrogen_opacity, hydrogen_plan
+from synthesis.hydrogen import HydrogenPlan, hydrogen_nodes, hydrogen_plan
 from synthesis.linelist import LineList
 from synthesis.lines import Bucket, Profile, line_opacity, line_response, make_buckets, profile_state
 from synthesis.transfer import emergent_flux, planck, response
@@ -42,8 +42,7 @@ class SpectrumModel(eqx.Module):
     atmosphere: Layers
     buckets: list[Bucket]
     hydrogen: HydrogenPlan
-    node_index: np.ndarray
-    node_weight: np.ndarray
+    linear: "Spread"
     node_wavelength: np.ndarray
     grid: Grid = eqx.field(static=True)
     n_line: int = eqx.field(static=True)
@@ -52,21 +51,24 @@ class SpectrumModel(eqx.Module):
 
     @classmethod
     def build(
-        cls, atmosphere: Layers, lines: LineList, half_width: np.ndarray, grid: Grid, n_free: int = 0, order: int = 3
+        cls, atmosphere: Layers, lines: LineList, half_width: np.ndarray, grid: Grid, n_free: int = 0, order: int = 3,
+        single: bool = False,
     ) -> "SpectrumModel":
         """Prepare the fixed shapes of a run, on the host.
 
         `half_width` in grid points comes from `synthesis.strength.line_windows`; `n_free` is the number of
-        corrections there is room for (see `with_free`); `order` is the number of Gauss angles.
+        corrections there is room for (see `with_free`); `order` is the number of Gauss angles; `single` evaluates the
+        line profiles in float32.
         """
-        buckets = make_buckets(lines, half_width, grid, ATOMIC_WEIGHTS)
+        buckets = make_buckets(lines, half_width, grid, ATOMIC_WEIGHTS, single=single)
         wavelength = grid.wavelength
         n_node = max(2, int((wavelength[-1] - wavelength[0]) / CONTINUUM_STEP) + 1)
         nodes = np.linspace(wavelength[0], wavelength[-1], n_node)
         left = np.clip(np.searchsorted(nodes, wavelength, side="right") - 1, 0, n_node - 2)
-        weight = (wavelength - nodes[left]) / np.diff(nodes)[left]
+        right_share = (wavelength - nodes[left]) / np.diff(nodes)[left]
+        linear = Spread(np.stack([left, left + 1], 1), np.stack([1.0 - right_share, right_share], 1))
         plan = hydrogen_plan(wavelength)
-        model = cls(atmosphere, buckets, plan, left, weight, nodes, grid, len(lines), n_free, order)
+        model = cls(atmosphere, buckets, plan, linear, nodes, grid, len(lines), n_free, order)
         return model.with_free(np.full(len(lines), -1))
 
     def with_free(self, free: Int[np.ndarray, " line"]) -> "SpectrumModel":
@@ -87,30 +89,30 @@ class SpectrumModel(eqx.Module):
         gas = equation_of_state(structure.t, structure.p, structure.xne, fractions)
         return structure, gas, profile_state(gas, parameters[4])
 
-    def spread(self, values: Float[Array, "node *rest"]) -> Float[Array, "wave *rest"]:
-        """Linear interpolation from the continuum nodes onto the grid."""
-        weight = self.node_weight.reshape(-1, *[1] * (values.ndim - 1))
-        return values[self.node_index] * (1.0 - weight) + values[self.node_index + 1] * weight
-
     def _layers(self, parameters) -> "Layered":
         """Everything but the lines, on nodes where it is smooth."""
         structure, gas, profile = self.gas(parameters)
         nodes = jnp.asarray(self.node_wavelength)
         kappa, source = sum(continuum_opacity(nodes, gas)), planck(nodes, gas.t)
         level = emergent_flux(kappa / structure.abross, source, structure.tau, self.order)
-        hydrogen = hydrogen_opacity(self.hydrogen, gas, parameters[4] * 1e5)
+        hydrogen = hydrogen_nodes(self.hydrogen, gas, parameters[4] * 1e5)
         return Layered(structure.abross, profile, kappa, source, level, hydrogen)
+
+    @property
+    def cubic(self) -> "Spread":
+        """From hydrogen's nodes to the grid."""
+        return Spread(self.hydrogen.near, self.hydrogen.interpolation)
 
     def _opacity(self, layers: "Layered", delta) -> Float[Array, "wave depth"]:
         lines = line_opacity(self.buckets, layers.profile, delta, self.grid.size)
-        return self.spread(layers.kappa) + layers.hydrogen + lines
+        return self.linear(layers.kappa) + self.cubic(layers.hydrogen) + lines
 
     def normalised(self, parameters: Float[Array, "5"], delta: Float[Array, " free"]) -> Float[Array, " wave"]:
         """Flux over continuum flux on the grid, S = B."""
         layers = self._layers(parameters)
         ratio = self._opacity(layers, delta) / layers.abross
-        flux = emergent_flux(ratio, self.spread(layers.source), self.atmosphere.tau, self.order)
-        return flux / self.spread(layers.level[:, None])[:, 0]
+        flux = emergent_flux(ratio, self.linear(layers.source), self.atmosphere.tau, self.order)
+        return flux / self.linear(layers.level)
 
     def linearised(self, parameters: Float[Array, "5"], delta: Float[Array, " free"]) -> Linearised:
         """The spectrum with its exact derivatives by all parameters and by log gf of all lines.
@@ -120,19 +122,15 @@ class SpectrumModel(eqx.Module):
         """
         slopes, layers = jax.jacfwd(lambda p: (self._layers(p),) * 2, has_aux=True)(parameters)
         tangents = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), slopes.profile)
-        kappa, source = self._opacity(layers, delta), self.spread(layers.source)
+        kappa, source = self._opacity(layers, delta), self.linear(layers.source)
         flux, by_ratio, by_source = response(kappa / layers.abross, source, self.atmosphere.tau, self.order)
         by_kappa = by_ratio / layers.abross
-
-        def contract(weights, slope):
-            return jnp.einsum("wd,wdp->wp", weights, slope)
-
-        by_parameter = contract(by_kappa, self.spread(slopes.kappa) + slopes.hydrogen)
-        by_parameter = by_parameter + contract(by_source, self.spread(slopes.source))
+        by_parameter = self.linear.contract(by_kappa, slopes.kappa) + self.linear.contract(by_source, slopes.source)
+        by_parameter = by_parameter + self.cubic.contract(by_kappa, slopes.hydrogen)
         by_parameter = by_parameter - (by_kappa * kappa / layers.abross) @ slopes.abross
         lines = line_response(self.buckets, layers.profile, tangents, delta, by_kappa)
-        level = self.spread(layers.level[:, None])
-        level_slope = self.spread(slopes.level)
+        level = self.linear(layers.level)[:, None]
+        level_slope = self.linear(slopes.level)
         normalised = flux[:, None] / level
         by_parameter = (by_parameter + lines.by_parameter - normalised * level_slope) / level
         by_line = [
@@ -143,11 +141,34 @@ class SpectrumModel(eqx.Module):
 
 
 class Layered(NamedTuple):
-    """A star's layers before lines: continuum opacity, source and flux on the nodes, hydrogen on the grid."""
+    """A star's layers before lines, each on its own nodes."""
 
     abross: Float[Array, " depth"]
     profile: Profile
     kappa: Float[Array, "node depth"]
     source: Float[Array, "node depth"]
     level: Float[Array, " node"]
-    hydrogen: Float[Array, "wave depth"]
+    hydrogen: Float[Array, "core depth"]
+
+
+class Spread(NamedTuple):
+    """Interpolation from a few nodes onto the grid: which nodes each point takes, with what weights."""
+
+    index: Int[Array, "wave k"]
+    weight: Float[Array, "wave k"]
+
+    def __call__(self, values: Float[Array, "node *rest"]) -> Float[Array, "wave *rest"]:
+        """Values on the grid."""
+        shape = (-1, *[1] * (values.ndim - 1))
+        k = self.index.shape[1]
+        return sum(values[self.index[:, i]] * jnp.reshape(self.weight[:, i], shape) for i in range(k))
+
+    def contract(
+        self, response: Float[Array, "wave depth"], slopes: Float[Array, "node depth parameter"]
+    ) -> Float[Array, "wave parameter"]:
+        """Sum over depth of response * (slopes on the grid), as one matrix product that never makes the latter."""
+        n_node, n_depth, n_parameter = slopes.shape
+        table = response @ jnp.moveaxis(slopes, 1, 0).reshape(n_depth, n_node * n_parameter)
+        table = table.reshape(-1, n_node, n_parameter)
+        picked = jnp.take_along_axis(table, jnp.asarray(self.index)[:, :, None], axis=1)
+        return jnp.sum(picked * self.weight[:, :, None], axis=1)

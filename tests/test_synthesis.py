@@ -11,7 +11,7 @@ from inference.options import FitOptions
 from synthesis.grid import Grid
 from synthesis.instrument import observe
 
-OPTIONS = FitOptions(oversampling=24, depths=40, max_lines=40)
+OPTIONS = FitOptions(max_lines=40, single=False)
 GRID = Grid(37110, 24)  # 5140-5169 A: Mg b and iron
 STAR = jnp.array([5400.0, 4.1, -0.3, 0.15, 1.2])
 
@@ -75,7 +75,7 @@ def test_reverse_mode_agrees(model, flux):
 def test_sampling_of_the_fit_is_fine_enough(flux):
     """Survey pixels at the fit's own sampling against one five times denser in wavelength and 80 layers."""
     pixels = []
-    for options in (OPTIONS, FitOptions(oversampling=120, depths=80, tau_top=-5.0, tau_bottom=1.5, angles=6)):
+    for options in (FitOptions(), FitOptions(oversampling=120, depths=80, tau_top=-5.0, tau_bottom=1.5, angles=6, single=False, line_cut=2e-4)):
         setup = prepare(GRID.pixel_wavelength, options)
         m = setup.problem(0).spectrum
         pixels.append(np.asarray(observe(flux(m, STAR, jnp.zeros(0)), 0.0, 70.0, m.grid)))

@@ -1,17 +1,16 @@
 """An emulator on the depths of a run: labels in, structure out."""
 
-from collections.abc import Callable
-
 import equinox as eqx
 from jaxtyping import Array, Float
 
+from emulator.model import Emulator
 from emulator.structure import Structure
 
 
 class Layers(eqx.Module):
     """`emulator` evaluated at fixed optical depths `tau`: fewer layers than its 80 are a speed choice."""
 
-    emulator: Callable
+    emulator: Emulator
     tau: Float[Array, " depth"]
 
     def __call__(self, labels: Float[Array, "4"]) -> Structure:

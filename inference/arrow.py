@@ -30,9 +30,6 @@ class Reduced(NamedTuple):
     precision: Float[Array, "shared shared"]
     gradient: Float[Array, " shared"]
 
-    def __add__(self, other: "Reduced") -> "Reduced":
-        return Reduced(self.precision + other.precision, self.gradient + other.gradient)
-
 
 def eliminate(own, own_gradient, cross, damping: Float[Array, ""] | float = 0.0) -> Eliminated:
     """Solve one star's block; `damping` adds that share of the diagonal (Levenberg-Marquardt)."""

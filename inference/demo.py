@@ -78,14 +78,14 @@ def simulate_survey(options: DemoOptions, fit: FitOptions, out: Path, progress: 
     setup = prepare(wavelength, fit)
     problem = setup.problem()
     theta = draw_labels(options, problem, fit)
-    snr = np.exp(rng.uniform(*np.log(options.snr), options.stars))
+    snr = np.exp(rng.uniform(np.log(options.snr[0]), np.log(options.snr[1]), options.stars))
 
     # the lines that get an error are those about which this survey can tell something
     labels, shared = jnp.asarray(theta), jnp.array([float(lsf_sigma(fit.resolution))])
     quiet = NoiseModel(jnp.ones(options.stars), jnp.zeros(options.stars))
     flat = StarData(jnp.ones((options.stars, n_pixel)), jnp.full((options.stars, n_pixel), 1e2))
     clean = sweep(problem, flat, labels, shared, quiet, chunk=fit.chunk).model
-    data = StarData(clean, (snr[:, None] / clean) ** 2)
+    data = StarData(clean, jnp.asarray(snr[:, None] / clean) ** 2)
     passed = sweep(
         problem, data, labels, shared, quiet, chunk=fit.chunk,
         progress=lambda i, n: progress("choosing lines to falsify", i, n),

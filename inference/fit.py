@@ -1,6 +1,7 @@
 """The joint fit from a batch of spectra: search, stars alone, selection of lines, stars and log gf together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -119,31 +120,21 @@ def out_of_domain(
     margin = np.asarray(jax.vmap(problem.margin)(run.theta[:, :4]))
     low, high = options.teff_range
     verdicts: list[tuple[str, str] | None] = []
-    for s in range(len(theta)):
-        teff = theta[s, 0]
+    for s, teff in enumerate(theta[:, 0]):
         if not np.isfinite(passed.log_posterior[s]):
-            verdicts.append(("no_model", "the model is not finite at the best labels; look at the spectrum by eye"))
+            verdicts.append(("no_model", "the model is not finite at the best labels: look at the spectrum by eye"))
         elif not low <= teff <= high:
-            verdicts.append(
-                (
-                    "teff",
-                    f"the engine finds Teff {teff:.0f} K, outside {low:.0f}-{high:.0f} K ([stars] teff_range)",
-                )
-            )
+            sentence = f"the engine finds Teff {teff:.0f} K, outside {low:.0f}-{high:.0f} K ([stars] teff_range)"
+            verdicts.append(("teff", sentence))
         elif margin[s] < -0.3:
-            verdicts.append(
-                (
-                    "hull",
-                    f"best labels lie outside the emulator's domain (margin {margin[s]:.2f}): not modelled",
-                )
-            )
+            sentence = f"best labels lie {-margin[s]:.2f} grid steps outside the emulator's domain: not modelled"
+            verdicts.append(("hull", sentence))
         elif chi2[s] > options.max_chi2:
-            verdicts.append(
-                (
-                    "chi2",
-                    f"chi2 per pixel {chi2[s]:.1f} exceeds {options.max_chi2:g} ([stars] max_chi2): not an FGK star, a binary, or bad pixels",
-                )
+            sentence = (
+                f"chi2 per pixel {chi2[s]:.1f} exceeds {options.max_chi2:g} ([stars] max_chi2): "
+                "not a single FGK star, or bad pixels"
             )
+            verdicts.append(("chi2", sentence))
         else:
             verdicts.append(None)
     return verdicts
@@ -179,7 +170,7 @@ def line_table(setup: Setup, chosen: Selection, joint: Joint, groups: hyper.Grou
     n = len(chosen.leader)
     lines = setup.lines.take(chosen.leader)
     sd = np.sqrt(np.diag(np.asarray(joint.posterior.covariance)))[:n]
-    prior = np.asarray(hyper.prior_sd(joint.posterior.tau, jnp.asarray(groups.index)))
+    prior = np.asarray(hyper.prior_sd(joint.posterior.tau, jnp.asarray(groups.member)))
     components = np.bincount(setup.lines.transition, minlength=setup.lines.transition.max() + 1)
     table = Table(
         {
@@ -191,7 +182,7 @@ def line_table(setup: Setup, chosen: Selection, joint: Joint, groups: hyper.Grou
             "posterior_sd": sd,
             "prior_sd": prior,
             "ratio": sd / prior,
-            "group": [groups.names[g] for g in groups.index],
+            "group": [groups.names[g] for g in groups.member],
             "components": components[lines.transition],
             "strength": setup.strength[chosen.leader],
         }
@@ -233,7 +224,7 @@ def fit(batch: SpectrumBatch, options: FitOptions, progress: Progress = lambda *
     data, level = scaled_data(batch)
     alone = setup.problem()
     start = float(lsf_sigma(options.resolution))
-    found: Search = coarse_search(alone, data, start, progress=lambda i, n: progress("coarse search", i, n))
+    found: Search = coarse_search(alone, data, start, progress=partial(progress, "coarse search"))
     n_star = len(data.flux)
     inflation = 0.01 if options.inflation is None else options.inflation
     noise_model = NoiseModel(jnp.ones(n_star), jnp.full(n_star, inflation))
@@ -258,12 +249,13 @@ def fit(batch: SpectrumBatch, options: FitOptions, progress: Progress = lambda *
 
     passed = sweep(
         alone, data, run.theta, run.shared, run.noise, chunk=options.chunk,
-        progress=lambda i, n: progress("selecting lines", i, n),
+        progress=partial(progress, "selecting lines"),
     )  # fmt: skip
     chosen = select_lines(setup, passed, options)
     if len(chosen.leader) == 0:
         raise NoStarsError(
-            "no line carries enough information for a correction: add stars, widen [survey] window or raise [lines] max_ratio"
+            "no line carries enough information for a correction: "
+            "add stars, widen [survey] window or raise [lines] max_ratio"
         )
     species = setup.lines.take(chosen.leader).species()
     groups = hyper.make_groups(species, np.array(QUALITY)[setup.lines.quality[chosen.leader]])
@@ -278,13 +270,13 @@ def fit(batch: SpectrumBatch, options: FitOptions, progress: Progress = lambda *
     _, original = fit_stars(
         alone, data, frozen, options, learn=False, iterations=2, stage="original list", progress=progress
     )
-    return Fitted(
-        assemble(batch, data, level, n_pixel, setup, chosen, groups, alone, joint, original, releases, seconds / found.seconds), set_aside
-    )
+    seconds = min(step["seconds"] for step in joint.run.trace if step["stage"] == "joint") / len(data.flux)
+    result = assemble(batch, data, level, n_pixel, setup, chosen, groups, alone, joint, original, releases)
+    return Fitted(replace(result, jacobian_cost_ratio=seconds / found.seconds), set_aside)
 
 
 def assemble(
-    batch, data, level, n_pixel, setup, chosen, groups, alone, joint: Joint, original: Pass, releases, cost: float
+    batch, data, level, n_pixel, setup, chosen, groups, alone, joint: Joint, original: Pass, releases
 ) -> FitResult:
     """Put everything on the scale of the spectra as they came."""
     covariance = np.asarray(own_covariances(joint.passed.star, joint.posterior.covariance))[:, : len(STAR), : len(STAR)]
@@ -316,11 +308,10 @@ def assemble(
         hyper=Table(
             {
                 "group": groups.names,
-                "lines": np.bincount(groups.index),
+                "lines": np.bincount(groups.member),
                 "tau": np.asarray(joint.posterior.tau),
             }
         ),
         status=joint.status,
         trace=joint.run.trace,
-        jacobian_cost_ratio=cost,
     )

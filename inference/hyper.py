@@ -23,7 +23,7 @@ MIN_GROUP = 8
 class Groups(NamedTuple):
     """Group of every free line and the groups' names."""
 
-    index: Int[np.ndarray, " line"]
+    member: Int[np.ndarray, " line"]
     names: tuple[str, ...]
 
 

@@ -1,6 +1,7 @@
 """Stars and log gf together: block-arrow Gauss-Newton, with the scatter of every group of lines learned on the way."""
 
 import time
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -22,11 +23,11 @@ class SharedPrior(NamedTuple):
 
     mean: Float[Array, " shared"]
     ln_sigma_sd: Float[Array, ""]
-    index: Float[Array, " line"]
+    group: Float[Array, " line"]
 
     def log_density(self, shared: Float[Array, " shared"], tau: Float[Array, " group"]) -> float:
         """Up to a constant in `shared`."""
-        lines = hyper.log_prior(shared[:-1], tau, self.index)
+        lines = hyper.log_prior(shared[:-1], tau, self.group)
         return float(lines - 0.5 * ((shared[-1] - self.mean[-1]) / self.ln_sigma_sd) ** 2)
 
 
@@ -52,7 +53,7 @@ def fit_joint(
     The noise is learned in the first three iterations and then held, so that the objective is one function.
     """
     mean = jnp.zeros_like(run.shared).at[-1].set(lsf_sigma(options.resolution))
-    prior = SharedPrior(mean, jnp.asarray(options.resolution_sd / options.resolution), jnp.asarray(groups.index))
+    prior = SharedPrior(mean, jnp.asarray(options.resolution_sd / options.resolution), jnp.asarray(groups.member))
     tau = jnp.full(len(groups.names), options.prior_sd)
     theta, shared, noise_model = run.theta, run.shared, run.noise
     kept: tuple[Pass, Array, Array, float] | None = None
@@ -62,7 +63,7 @@ def fit_joint(
         label = f"joint fit, iteration {it + 1}"
         passed = sweep(
             problem, data, theta, shared, noise_model, chunk=options.chunk,
-            progress=lambda done, n, label=label: progress(label, done, n),
+            progress=partial(progress, label),
         )  # fmt: skip
         value = float(jnp.sum(jnp.where(jnp.isfinite(passed.log_posterior), passed.log_posterior, 0.0)))
         total = value + prior.log_density(shared, tau)
@@ -79,7 +80,7 @@ def fit_joint(
             prior.mean,
             prior.ln_sigma_sd,
             tau,
-            prior.index,
+            prior.group,
         )
         tau = posterior.tau
         shared_step = shrink * jnp.clip(posterior.mean - shared, -0.5, 0.5)
@@ -100,7 +101,7 @@ def fit_joint(
             break
         theta, shared = keep_physical(theta + step), shared + shared_step
         if options.inflation is None and it < 3:
-            freedom = own_freedom(problem) + len(groups.index) / len(theta)
+            freedom = own_freedom(problem) + len(groups.member) / len(theta)
             noise_model = learn_noise(data.flux, data.ivar, passed.model, run.release, freedom)
             kept = None
     assert kept is not None

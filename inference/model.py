@@ -29,8 +29,10 @@ def joint_model(
     options: FitOptions,
     noise_model: noise.NoiseModel,
     tau: Float[Array, " group"] | None = None,
+    room: int = 0,
 ) -> None:
-    """Stars and log gf corrections with all their priors. `tau` given holds the scatters of the groups fixed.
+    """Stars and log gf corrections with all their priors. `tau` given holds the scatters of the groups fixed;
+    `room` is how many corrections the spectrum model has room for beyond those of `group`.
 
     Shapes: data `star pixel`, flux scaled to a level near 1; units as in `inference.parameters.STAR`.
     """
@@ -46,12 +48,12 @@ def joint_model(
 
     prior, n_star = problem.prior, data.flux.shape[0]
     with numpyro.plate("stars", n_star):
-        sampled = {}
+        sampled: dict[str, Array] = {}
         for i, name in enumerate(STAR):
             if name == "vmic":
                 mean, sd = vmic_relation(sampled["teff"], sampled["logg"]), prior.sd[i]
             elif name == "ln_sigma":
-                mean, sd = ln_sigma0, problem.ln_sigma_scatter
+                mean, sd = ln_sigma0, jnp.asarray(problem.ln_sigma_scatter)
             else:
                 mean, sd = prior.mean[i], prior.sd[i]
             sampled[name] = numpyro.sample(name, dist.Normal(mean, sd))
@@ -60,7 +62,8 @@ def joint_model(
     outside = jnp.maximum(-jax.vmap(problem.margin)(theta[:, :4]), 0.0) / problem.wall
     numpyro.factor("domain", -0.5 * jnp.sum(outside**2))
 
-    normalised = jax.vmap(predict, in_axes=(None, 0, None))(problem, theta, delta)
+    corrections = jnp.concatenate([delta, jnp.zeros(room)])
+    normalised = jax.lax.map(lambda one: predict(problem, one, corrections), theta)
     model = (coefficients @ problem.basis.T) * normalised
     var = jax.vmap(noise.variance)(data.flux, data.ivar, noise_model)
     likelihood = jnp.where(data.ivar > 0, noise.log_likelihood(data.flux - model, var), 0.0)

@@ -10,7 +10,8 @@ class FitOptions:
     """Options of `inference.fit.fit`; units K, dex, km/s, Angstrom.
 
     Model: `oversampling` grid points a survey pixel, `depths` layers between log tau_ross `tau_top` and
-    `tau_bottom`, `angles` Gauss angles, `single` line profiles in float32, `line_cut` the smallest line-to-continuum opacity kept.
+    `tau_bottom`, `angles` Gauss angles, `line_cut` the smallest line-to-continuum opacity kept, `single` line
+    profiles in float32. The defaults are fine enough for a LAMOST pixel: tests/test_synthesis.py says how fine.
     Lines: at most `max_lines` corrections, those whose expected posterior is below `max_ratio` of `prior_sd`.
     Stars: domain in Teff kept, priors as (mean, sd). Continuum: Chebyshev `continuum_degree`.
     """

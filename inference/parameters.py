@@ -24,7 +24,7 @@ class StarPrior(NamedTuple):
     sd: Float[Array, " star_parameter"]
 
 
-def vmic_relation(teff: Float[Array, "..."], logg: Float[Array, "..."]) -> Float[Array, "..."]:
+def vmic_relation(teff: Float[Array, "..."] | float, logg: Float[Array, "..."] | float) -> Float[Array, "..."]:
     """Microturbulence in km/s expected of a star, kept within 0.5-3 km/s.
 
     Source: Dutra-Ferreira et al. (2016, A&A 585, A75), calibrated on 3D models; dwarfs to red giants.

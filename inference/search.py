@@ -78,7 +78,7 @@ def coarse_search(
     velocity = jnp.arange(-reach, reach + 1.0, rv_step)
 
     mesh = star_mesh()
-    ln_sigma = jnp.asarray(float(ln_sigma))
+    broadening = jnp.asarray(float(ln_sigma))
 
     @eqx.filter_jit
     def see(common, nodes):
@@ -95,7 +95,7 @@ def coarse_search(
     for first in range(0, len(nodes), chunk):
         began = time.perf_counter()
         index, _ = padded(first, chunk, len(nodes))
-        spectra[index] = see((problem, velocity, ln_sigma), jnp.asarray(nodes[index]))
+        spectra[index] = see((problem, velocity, broadening), jnp.asarray(nodes[index]))
         took.append((time.perf_counter() - began) / chunk)
         progress(min(first + chunk, len(nodes)), len(nodes))
     stacked = jnp.asarray(spectra.reshape(-1, grid.n_pixel))

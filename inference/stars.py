@@ -1,20 +1,21 @@
-"""Every star on its own: Levenberg-Marquardt with the line list as it is, and the survey's shared resolution."""
+"""Every star on its own: damped Gauss-Newton with the line list as it is, and the survey's shared resolution."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from inference.arrow import substitute
 from inference.noise import NoiseModel, learn_noise
 from inference.options import FitOptions
 from inference.parameters import MAX_STEP, STAR, STEP, lsf_sigma
 from inference.star import StarData, StarProblem
-from inference.sweep import Pass, sweep
+from inference.sweep import SUMS, Pass, sweep
 
 Progress = Callable[[str, int, int], None]
 
@@ -53,6 +54,15 @@ def noise_summary(model: NoiseModel) -> dict[str, float]:
     return {"noise_scale": float(jnp.median(model.scale)), "inflation": float(jnp.median(model.inflation))}
 
 
+def _keep_better(better: Bool[Array, " star"], new: Pass, old: Pass) -> Pass:
+    """Each star's block from the pass in which it fitted best; sums from the new one."""
+
+    def pick(a, b):
+        return jnp.where(better.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+
+    return Pass(new.reduced, new.information, *jax.tree.map(pick, new[SUMS:], old[SUMS:]))
+
+
 def fit_stars(
     problem: StarProblem,
     data: StarData,
@@ -66,37 +76,31 @@ def fit_stars(
 ) -> tuple[Run, Pass]:
     """Every star on its own with the list as it is; only the survey's ln_sigma is shared.
 
-    Each star accepts or rejects its own steps (Levenberg-Marquardt). Stops when all accepted steps are small.
+    Each star accepts or rejects its own steps; a rejected one is tried again, shorter. Stops when all accepted steps are small.
     """  # fmt: skip
     theta, best_theta = run.theta, run.theta
-    damping = jnp.full(theta.shape[0], 1e-2)
+    damping, shrink = jnp.full(theta.shape[0], 1e-2), jnp.ones(theta.shape[0])
     best = jnp.full(theta.shape[0], -jnp.inf)
     prior_mean, prior_sd = float(lsf_sigma(options.resolution)), options.resolution_sd / options.resolution
-    shared, noise_model, best_pass = run.shared, run.noise, None
+    shared, noise_model = run.shared, run.noise
+    best_pass: Pass | None = None
     iterations = options.star_iterations if iterations is None else iterations
     for it in range(iterations):
         began = time.perf_counter()
         passed = sweep(
             problem, data, theta, shared, noise_model, damping=damping, chunk=options.chunk,
-            progress=lambda done, n, it=it: progress(f"{stage}: pass {it + 1}", done, n),
+            progress=partial(progress, f"{stage}: pass {it + 1}"),
         )  # fmt: skip
         better = passed.log_posterior >= best - 1e-6
         best_theta = jnp.where(better[:, None], theta, best_theta)
         best = jnp.where(better, passed.log_posterior, best)
-        if best_pass is None:
-            best_pass = passed
-        else:
-            pick = np.asarray(better)
-            best_pass = jax.tree.map(
-                lambda new, old, pick=pick: jnp.where(pick.reshape(-1, *[1] * (new.ndim - 1)), new, old),
-                passed._replace(reduced=None, information=None), best_pass._replace(reduced=None, information=None),
-            )._replace(reduced=passed.reduced, information=passed.information)  # fmt: skip
-        damping = jnp.where(better, jnp.maximum(damping / 5.0, 1e-6), damping * 8.0)
+        best_pass = passed if best_pass is None else _keep_better(better, passed, best_pass)
+        damping, shrink = jnp.maximum(damping / 5.0, 1e-6), jnp.where(better, 1.0, 0.3 * shrink)
         precision = passed.reduced.precision[-1, -1] + prior_sd**-2
         move = (passed.reduced.gradient[-1] - (shared[-1] - prior_mean) / prior_sd**2) / precision
         shared_step = jnp.zeros_like(shared).at[-1].set(jnp.clip(move, -0.1, 0.1) if learn else 0.0)
         own = jax.vmap(substitute, in_axes=(0, None))(best_pass.star, shared_step)
-        step = bounded_step(own)
+        step = bounded_step(own) * shrink[:, None]
         size = jnp.max(
             jnp.abs(step) / STEP / jnp.sqrt(jnp.abs(jnp.diagonal(best_pass.star.covariance, 0, 1, 2)[:, :7])),
             1,
@@ -114,4 +118,5 @@ def fit_stars(
             if options.inflation is None and it >= 1:
                 noise_model = learn_noise(data.flux, data.ivar, best_pass.model, run.release, own_freedom(problem))
                 best = jnp.full_like(best, -jnp.inf)
+    assert best_pass is not None  # there is at least one iteration
     return Run(best_theta, shared, noise_model, run.release, run.trace), best_pass

@@ -20,12 +20,16 @@ class Pass(NamedTuple):
     stars together know of every line alone (squared signal-to-noise per dex)."""
 
     reduced: Reduced
+    information: Float[Array, " line"]
     star: Eliminated
     log_posterior: Float[Array, " star"]
     chi2: Float[Array, " star"]
     model: Float[Array, "star pixel"]
     coefficients: Float[Array, "star basis"]
-    information: Float[Array, " line"]
+
+
+SUMS = 2
+"""The first fields of a Pass are sums over stars; the others have a leading `star` axis."""
 
 
 def _scan_stars(problem, shared, data, theta, damping, used, noise_model) -> Pass:
@@ -54,7 +58,7 @@ def _scan_stars(problem, shared, data, theta, damping, used, noise_model) -> Pas
     start = (Reduced(jnp.zeros((n, n)) + zero, jnp.zeros(n) + zero), jnp.zeros(problem.spectrum.n_line) + zero)
     total, out = jax.lax.scan(one, start, (data, theta, damping, used, noise_model))
     reduced, information = jax.tree.map(lambda x: x[None], total)
-    return Pass(reduced, *out, information)
+    return Pass(reduced, information, *out)
 
 
 @eqx.filter_jit
@@ -100,12 +104,10 @@ def sweep(
         sums = (part.reduced, part.information)
         total = sums if total is None else jax.tree.map(jnp.add, total, sums)
         keep = min(chunk, n_star - first)
-        parts.append(
-            jax.tree.map(lambda x, keep=keep: np.asarray(x[:keep]), part._replace(reduced=None, information=None))
-        )
+        parts.append(jax.tree.map(lambda x, keep=keep: np.asarray(x[:keep]), part[SUMS:]))
         progress(first + keep, n_star)
     joined = jax.tree.map(lambda *x: jnp.asarray(np.concatenate(x)), *parts)
     assert total is not None
     reduced = Reduced(total[0].precision[np.ix_(columns, columns)], total[0].gradient[columns])
-    star = joined.star._replace(slope=joined.star.slope[:, :, columns])
-    return joined._replace(reduced=reduced, star=star, information=total[1])
+    star = joined[0]._replace(slope=joined[0].slope[:, :, columns])
+    return Pass(reduced, total[1], star, *joined[1:])

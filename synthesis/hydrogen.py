@@ -224,7 +224,8 @@ def hydrogen_nodes(
 ) -> Float[Array, "node depth"]:
     """H I line opacity in cm^2/g of stellar matter, with stimulated emission, at the plan's own few wavelengths.
 
-    `plan.near` and `plan.interpolation` take it to the grid. Shapes: the plan's nodes by the depths of `gas`. `vmic` in cm/s. Safe under jit, vmap over stars
+    `plan.near` and `plan.interpolation` take it to the grid. Shapes: the plan's nodes by the depths of `gas`.
+    `vmic` in cm/s. Safe under jit, vmap over stars
     (gas, vmic) and grad in T, Ne, n and vmic.
 
     Populations: LTE from `gas.n_over_u[0, 0]`, with the occupation probability of the upper level (Daeppen,

@@ -1,5 +1,6 @@
 """The spectrum model: stellar labels and log gf corrections to a normalised spectrum, with all derivatives."""
 
+import functools
 from typing import NamedTuple
 
 import equinox as eqx
@@ -51,7 +52,13 @@ class SpectrumModel(eqx.Module):
 
     @classmethod
     def build(
-        cls, atmosphere: Layers, lines: LineList, half_width: np.ndarray, grid: Grid, n_free: int = 0, order: int = 3,
+        cls,
+        atmosphere: Layers,
+        lines: LineList,
+        half_width: np.ndarray,
+        grid: Grid,
+        n_free: int = 0,
+        order: int = 3,
         single: bool = False,
     ) -> "SpectrumModel":
         """Prepare the fixed shapes of a run, on the host.
@@ -66,7 +73,9 @@ class SpectrumModel(eqx.Module):
         nodes = np.linspace(wavelength[0], wavelength[-1], n_node)
         left = np.clip(np.searchsorted(nodes, wavelength, side="right") - 1, 0, n_node - 2)
         right_share = (wavelength - nodes[left]) / np.diff(nodes)[left]
-        linear = Spread(np.stack([left, left + 1], 1), np.stack([1.0 - right_share, right_share], 1))
+        linear = Spread(
+            jnp.asarray(np.stack([left, left + 1], 1)), jnp.asarray(np.stack([1.0 - right_share, right_share], 1))
+        )
         plan = hydrogen_plan(wavelength)
         model = cls(atmosphere, buckets, plan, linear, nodes, grid, len(lines), n_free, order)
         return model.with_free(np.full(len(lines), -1))
@@ -93,7 +102,8 @@ class SpectrumModel(eqx.Module):
         """Everything but the lines, on nodes where it is smooth."""
         structure, gas, profile = self.gas(parameters)
         nodes = jnp.asarray(self.node_wavelength)
-        kappa, source = sum(continuum_opacity(nodes, gas)), planck(nodes, gas.t)
+        absorption, scattering = continuum_opacity(nodes, gas)
+        kappa, source = absorption + scattering, planck(nodes, gas.t)
         level = emergent_flux(kappa / structure.abross, source, structure.tau, self.order)
         hydrogen = hydrogen_nodes(self.hydrogen, gas, parameters[4] * 1e5)
         return Layered(structure.abross, profile, kappa, source, level, hydrogen)
@@ -151,7 +161,7 @@ class Layered(NamedTuple):
     hydrogen: Float[Array, "core depth"]
 
 
-class Spread(NamedTuple):
+class Spread(eqx.Module):
     """Interpolation from a few nodes onto the grid: which nodes each point takes, with what weights."""
 
     index: Int[Array, "wave k"]
@@ -161,7 +171,8 @@ class Spread(NamedTuple):
         """Values on the grid."""
         shape = (-1, *[1] * (values.ndim - 1))
         k = self.index.shape[1]
-        return sum(values[self.index[:, i]] * jnp.reshape(self.weight[:, i], shape) for i in range(k))
+        terms = [values[self.index[:, i]] * jnp.reshape(self.weight[:, i], shape) for i in range(k)]
+        return functools.reduce(jnp.add, terms)
 
     def contract(
         self, response: Float[Array, "wave depth"], slopes: Float[Array, "node depth parameter"]

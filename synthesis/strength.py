@@ -39,7 +39,8 @@ def line_windows(
     def ratios(structure, parameters):
         fractions = number_fractions(parameters[2], parameters[3])
         gas = equation_of_state(structure.t, structure.p, structure.xne, fractions)
-        continuum = sum(continuum_opacity(jnp.asarray(mid), gas))[0]
+        absorption, scattering = continuum_opacity(jnp.asarray(mid), gas)
+        continuum = (absorption + scattering)[0]
         seen = (structure.tau < 3.0) & (structure.tau > 1e-5)
         scale, doppler, a = line_constants(bucket, profile_state(gas, parameters[4]), jnp.zeros(1))
         scale = jnp.where(seen, scale / continuum, 0.0)

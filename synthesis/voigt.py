@@ -29,7 +29,7 @@ def faddeeva(u: Float[Array, "..."], a: Float[Array, "..."]) -> tuple[Float[Arra
 
     Absolute error below 1e-10 in float64; it is analytic in both arguments, with no regions to join. In float32 the
     absolute error is 1e-6, so far wings take the first asymptotic terms instead, which keep their relative accuracy.
-    Source: Weideman (1994, SIAM J. Numer. Anal. 31, 1497), eq. 38 with N = 24; Humlicek (1982, JQSRT 27, 437), region I.
+    Source: Weideman (1994, SIAM J. Numer. Anal. 31, 1497), eq. 38 with N = 24; Humlicek (1982, JQSRT 27, 437).
     """
     # with d = L - i z and n = L + i z:  Z = n / d,  w = 2 p(Z) / d^2 + 1 / (sqrt(pi) d)
     d_re, d_im = _SCALE + a, -u

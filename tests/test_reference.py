@@ -40,7 +40,9 @@ def compare(shared, star, window, width):
     folder = shared / "reference" / "turbospectrum"
     deck, spectra = np.load(folder / "stars" / f"{star}.npz"), np.load(folder / "spectra" / f"{star}.npz")
     column = {name: jnp.asarray(deck[f"cons_{name.upper()}"]) for name in ("rhox", "t", "p", "xne", "abross", "accrad")}
-    structure = Structure(tau=jnp.asarray(10.0 ** own_log_tau(np.asarray(column["rhox"]), np.asarray(column["abross"]))), **column)
+    structure = Structure(
+        tau=jnp.asarray(10.0 ** own_log_tau(np.asarray(column["rhox"]), np.asarray(column["abross"]))), **column
+    )
     wavelength = air_to_vacuum(spectra[f"wl_{window}"])
     inside = (wavelength > wavelength[0] + 2) & (wavelength < wavelength[0] + 2 + width)
     first = int(np.ceil(np.log10(wavelength[inside][0]) * 1e4))

@@ -50,7 +50,7 @@ def test_labels_against_differences(model, flux, linearised, i, step):
 
 
 def test_twenty_lines_against_differences(model, flux, linearised):
-    model, free = model
+    model = model[0]
     dense = np.zeros((OPTIONS.max_lines + 1, GRID.size))
     for bucket, window in zip(model.buckets, linearised.by_line, strict=True):
         start, values = np.asarray(bucket.start).ravel(), np.asarray(window).reshape(bucket.start.size, -1)
@@ -75,7 +75,10 @@ def test_reverse_mode_agrees(model, flux):
 def test_sampling_of_the_fit_is_fine_enough(flux):
     """Survey pixels at the fit's own sampling against one five times denser in wavelength and 80 layers."""
     pixels = []
-    for options in (FitOptions(), FitOptions(oversampling=120, depths=80, tau_top=-5.0, tau_bottom=1.5, angles=6, single=False, line_cut=2e-4)):
+    for options in (
+        FitOptions(),
+        FitOptions(oversampling=120, depths=80, tau_top=-5.0, tau_bottom=1.5, angles=6, single=False, line_cut=2e-4),
+    ):
         setup = prepare(GRID.pixel_wavelength, options)
         m = setup.problem(0).spectrum
         pixels.append(np.asarray(observe(flux(m, STAR, jnp.zeros(0)), 0.0, 70.0, m.grid)))

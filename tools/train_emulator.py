@@ -13,13 +13,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from emulator.training import main
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("config", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="a key changed, as in TOML"
-    )
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a key changed, as in TOML")
     options = parser.parse_args()
     main(options.config, options.out, tomllib.loads("\n".join(options.set)))

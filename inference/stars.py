@@ -76,7 +76,7 @@ def fit_stars(
 ) -> tuple[Run, Pass]:
     """Every star on its own with the list as it is; only the survey's ln_sigma is shared.
 
-    Each star accepts or rejects its own steps; a rejected one is tried again, shorter. Stops when all accepted steps are small.
+    Each star accepts or rejects its own steps; a rejected one is tried again, shorter. Stops when steps are small.
     """  # fmt: skip
     theta, best_theta = run.theta, run.theta
     damping, shrink = jnp.full(theta.shape[0], 1e-2), jnp.ones(theta.shape[0])

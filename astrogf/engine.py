@@ -119,7 +119,7 @@ def fit(batch: "SpectrumBatch", config: Config, progress: Progress) -> "tuple[Fi
     try:
         return joint_fit(batch, fit_options(config), progress)
     except NoStarsError as error:
-        raise UserError(f"{str(error)[0].upper()}{str(error)[1:]}.") from error
+        raise UserError(f"{str(error)[0].upper()}{str(error)[1:]}.", error.set_aside) from error
 
 
 def simulate(config: Config, out: Path, progress: Progress) -> Truth:

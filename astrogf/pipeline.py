@@ -122,7 +122,12 @@ class _Job:
                 f"{self.out / 'set_aside.ecsv'} says why for each. Change [survey] or the directory."
             )
         with self.clock.stage("fit"):
-            result, refused = engine.fit(batch, self.config, self.bars)
+            try:
+                result, refused = engine.fit(batch, self.config, self.bars)
+            except UserError as error:
+                if error.set_aside is not None:
+                    runs.write_set_aside(self.out, combine_set_aside(unread, error.set_aside))
+                raise
         with self.clock.stage("write"):
             set_aside = combine_set_aside(unread, refused)
             lines, reference = line_table(result), None

@@ -46,7 +46,11 @@ WALL = 0.1
 
 
 class NoStarsError(ValueError):
-    """Nothing was left to fit; the sentence says why and what to do."""
+    """Nothing was left to fit; the sentence says why and what to do, `set_aside` which stars were refused."""
+
+    def __init__(self, sentence: str, set_aside: Table | None = None):
+        super().__init__(sentence)
+        self.set_aside = set_aside
 
 
 @dataclass
@@ -238,7 +242,9 @@ def fit(batch: SpectrumBatch, options: FitOptions, progress: Progress = lambda *
     rows = [(batch.table["path"][s], *v) for s, v in enumerate(verdicts) if v is not None]
     set_aside = Table(rows=rows or None, names=("path", "reason", "detail"), dtype=(str, str, str))
     if not keep.any():
-        raise NoStarsError("every star was set aside by the engine: see the table of set-aside files for the reasons")
+        raise NoStarsError(
+            "every star was set aside by the engine: see the table of set-aside files for the reasons", set_aside
+        )
     batch, data, level, n_pixel = (
         batch.select(keep),
         StarData(*(x[keep] for x in data)),

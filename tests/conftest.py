@@ -4,7 +4,12 @@ from pathlib import Path
 
 import pytest
 
-import emulator  # noqa: F401  (switches double precision on)
+from astrogf.runtime import use_all_cores, use_compilation_cache
+
+use_all_cores()
+use_compilation_cache()
+
+import emulator  # noqa: E402, F401  (switches double precision on)
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
 

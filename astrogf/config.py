@@ -139,7 +139,7 @@ class Config(Section):
     demo: Demo = Demo()
 
 
-DEMO: dict[str, dict[str, Any]] = {"lines": {"max_lines": 200}}
+DEMO: dict[str, dict[str, Any]] = {"lines": {"max_lines": 260}}
 """How the demonstration differs from the defaults; configs/demo.toml says the same to a reader."""
 
 

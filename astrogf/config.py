@@ -139,7 +139,7 @@ class Config(Section):
     demo: Demo = Demo()
 
 
-DEMO: dict[str, dict[str, Any]] = {"lines": {"max_lines": 260}}
+DEMO: dict[str, dict[str, Any]] = {"model": {"oversampling": 48}, "lines": {"max_lines": 260}}
 """How the demonstration differs from the defaults; configs/demo.toml says the same to a reader."""
 
 

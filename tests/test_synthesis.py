@@ -51,7 +51,7 @@ def test_labels_against_differences(model, flux, linearised, i, step):
 
 def test_twenty_lines_against_differences(model, flux, linearised):
     model = model[0]
-    dense = np.zeros((OPTIONS.max_lines + 1, GRID.size))
+    dense = np.zeros((OPTIONS.max_lines + 1, model.grid.size))
     for bucket, window in zip(model.buckets, linearised.by_line, strict=True):
         start, values = np.asarray(bucket.start).ravel(), np.asarray(window).reshape(bucket.start.size, -1)
         for s, which, v in zip(start, np.asarray(bucket.free).ravel(), values, strict=True):
@@ -60,16 +60,6 @@ def test_twenty_lines_against_differences(model, flux, linearised):
         move = jnp.zeros(OPTIONS.max_lines).at[k].set(1e-3)
         difference = np.asarray(flux(model, STAR, move) - flux(model, STAR, -move)) / 2e-3
         np.testing.assert_allclose(dense[k], difference, atol=1e-4 * np.abs(difference).max())
-
-
-def test_reverse_mode_agrees(model, flux):
-    """Two ways through the code: reverse mode on the scalar mean against forward mode."""
-    zero = jnp.zeros(OPTIONS.max_lines)
-
-    def mean(p):
-        return jnp.mean(observe(model[0].normalised(p, zero), 12.0, 70.0, model[0].grid))
-
-    np.testing.assert_allclose(jax.grad(mean)(STAR), jax.jacfwd(mean)(STAR), rtol=1e-7)
 
 
 def test_sampling_of_the_fit_is_fine_enough(flux):

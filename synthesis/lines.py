@@ -95,7 +95,7 @@ def make_buckets(
 
     `half_width` is where each line's opacity has fallen below what matters; windows are cut at the grid's edge by
     shifting them inside, which keeps shapes fixed. `chunk_elements` bounds the points evaluated at once; `single`
-    evaluates the profiles (nothing else) in float32, at half the time.
+    evaluates the profiles (nothing else) in float32, for hardware that is slow in double.
     """
     index = np.rint(grid.position(lines.wavelength)).astype(int)
     allowed = np.array([half for half in LEVELS if 2 * half + 1 <= grid.size])

@@ -23,7 +23,7 @@ from synthesis.transfer import emergent_flux, planck, response
 
 PARAMETERS = ("teff", "logg", "feh", "alpha", "vmic")
 """Order of a star's parameter vector here: K, dex, dex, dex, km/s."""
-CONTINUUM_STEP = 10.0  # Angstrom between continuum nodes: interpolation error below 1e-5 away from edges
+CONTINUUM_STEP = 10.0  # Angstrom between continuum nodes
 
 
 class Linearised(eqx.Module):

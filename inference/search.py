@@ -18,14 +18,13 @@ from synthesis.instrument import observe, rv_limit
 
 
 class Search(NamedTuple):
-    """Best node of every star: its parameters (order of `STAR`), the chi2 per pixel there and of the best constant.
+    """Best node of every star: its parameters (order of `STAR`) and the chi2 per pixel there.
 
     `seconds` is what one synthesis took, all devices working (median over chunks, compilation left out).
     """
 
     theta: Float[np.ndarray, "star star_parameter"]
     chi2: Float[np.ndarray, " star"]
-    chi2_flat: Float[np.ndarray, " star"]
     seconds: float
 
 
@@ -99,8 +98,7 @@ def coarse_search(
         took.append((time.perf_counter() - began) / chunk)
         progress(min(first + chunk, len(nodes)), len(nodes))
     stacked = jnp.asarray(spectra.reshape(-1, grid.n_pixel))
-    flat = jnp.ones((1, grid.n_pixel))
-    theta, chi2, chi2_flat = [], [], []
+    theta, chi2 = [], []
     for flux, ivar in zip(data.flux, data.ivar, strict=True):
         good = ivar > 0
         softened = jnp.where(good, 1.0 / (1.0 / jnp.where(good, ivar, 1.0) + noise_floor**2 * jnp.mean(flux) ** 2), 0.0)
@@ -110,5 +108,4 @@ def coarse_search(
         n_good = max(int(np.sum(good)), 1)
         theta.append([*nodes[i], float(ln_sigma), float(velocity[j])])
         chi2.append(values[best] / n_good)
-        chi2_flat.append(float(_chi2(flat, flux, softened, problem.basis)[0]) / n_good)
-    return Search(np.array(theta), np.array(chi2), np.array(chi2_flat), float(np.median(took[1:] or took)))
+    return Search(np.array(theta), np.array(chi2), float(np.median(took[1:] or took)))

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float, Int
+
+from inference.arrow import Reduced, solve_shared
 
 MEAN_SD = 0.05
 SCATTER_SD = 0.2
@@ -86,9 +87,8 @@ def learn(
 
     def posterior(tau):
         prior = shared_precision(tau, index, ln_sigma_sd)
-        factor = cho_factor(precision + prior)
-        mean = current + cho_solve(factor, gradient - prior @ (current - prior_mean))
-        return mean, cho_solve(factor, jnp.eye(n + 1))
+        step, covariance = solve_shared(Reduced(precision, gradient), prior, -prior @ (current - prior_mean))
+        return current + step, covariance
 
     def step(_, tau):
         mean, covariance = posterior(tau)

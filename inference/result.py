@@ -22,7 +22,8 @@ class FitResult:
     - `trace`: one dict an iteration (objective, step, seconds ...). `status`: 'converged' or 'max_iterations' ...
     - `jacobian_cost_ratio`: seconds of a pass of the joint fit (synthesis, its derivatives by all labels and all lines,
       instrument, normal equations) over seconds of one synthesis, both per star in the same run. The
-      synthesis is timed in the coarse search, which shifts it to some 50 velocities: benchmarks/derivative_cost.py times it bare.
+      synthesis is timed in the coarse search, which also shifts it to some 50 velocities;
+      benchmarks/derivative_cost.py times it bare.
     """
 
     table: Table

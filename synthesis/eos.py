@@ -142,7 +142,8 @@ def equation_of_state(
     neutral = neutral.at[_BOUND].set(jnp.exp(z))
     n = neutral[:, None] * stages
     rho = hydrogen * (fractions * ATOMIC_WEIGHTS).sum() * ATOMIC_MASS
-    return Gas(t, xne, rho, n, n * jnp.exp(-log_u), jnp.exp(log_k[0] + 2 * z[0]))
+    molecules = jnp.exp(log_k + _ATOMS @ z)
+    return Gas(t, xne, rho, n, n * jnp.exp(-log_u), molecules[0], molecules)
 
 
 def molecule_densities(gas: Gas) -> Float[Array, "molecule depth"]:

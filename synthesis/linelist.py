@@ -1,4 +1,4 @@
-"""The atomic line list as columns, and the choice of lines that matter in a window."""
+"""The line list as columns, and the list that is shipped."""
 
 from functools import cache
 from importlib.resources import files
@@ -7,20 +7,22 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from synthesis.abundances import SYMBOLS
+from synthesis.species import species_name
 
-STAGES = ("I", "II", "III")
 QUALITY = ("abo", "listed", "unsoeld")
 """Damping known by an individual ABO calculation, as log gamma6 of the list, or approximated: the only mark of how
 well a transition has been studied that the source file carries, and the second half of a correction's group."""
 
 
 class LineList(NamedTuple):
-    """Atomic lines, sorted by wavelength; one row a component (hyperfine, isotopic).
+    """Lines, sorted by wavelength; one row a component (hyperfine, isotopic).
+
+    `z`, `ion` and `isotope` name the species as `synthesis.species` does, molecules included.
 
     Units: vacuum Angstrom, eV, dex. Widths are FWHM in rad/s: `log_gamma_rad`; per hydrogen atom at 10^4 K
     (`log_gamma6`, scaling as T^gamma6_exponent); per electron (`log_gamma4`). `log_fraction` is the isotope's share,
-    to be added to `loggf`. Components of one transition share a number in `transition`.
+    to be added to `loggf`. Components of one transition share a number in `transition`. `gup` is the statistical
+    weight of the upper level, nan where the list does not say.
     """
 
     wavelength: Float[np.ndarray, " line"]
@@ -36,6 +38,7 @@ class LineList(NamedTuple):
     log_gamma4: Float[np.ndarray, " line"]
     quality: Int[np.ndarray, " line"]
     transition: Int[np.ndarray, " line"]
+    gup: Float[np.ndarray, " line"]
 
     def __len__(self) -> int:
         return len(self.wavelength)
@@ -45,15 +48,17 @@ class LineList(NamedTuple):
         return LineList(*(column[keep] for column in self))
 
     def species(self) -> np.ndarray:
-        """Names such as 'Fe I'."""
-        return np.array([f"{SYMBOLS[z - 1]} {STAGES[i - 1]}" for z, i in zip(self.z, self.ion, strict=True)])
+        """Names such as 'Fe I' or 'CN'."""
+        pairs, inverse = np.unique(np.stack([self.z, self.ion]), axis=1, return_inverse=True)
+        return np.array([species_name(int(z), int(ion)) for z, ion in pairs.T] or [""])[inverse.ravel()]
 
 
 @cache
 def _shipped() -> LineList:
     with np.load(str(files("synthesis") / "data" / "lines_ges.npz")) as table:
         integer = {"z", "ion", "isotope", "quality", "transition"}
-        columns = {k: table[k].astype(int if k in integer else float) for k in LineList._fields}
+        columns = {k: table[k].astype(int if k in integer else float) for k in LineList._fields if k in table}
+    columns.setdefault("gup", np.full(len(columns["wavelength"]), np.nan))
     return LineList(**columns)
 
 

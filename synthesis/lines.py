@@ -14,6 +14,7 @@ from synthesis.constants import ATOMIC_MASS, BOLTZMANN, BOLTZMANN_EV, HC_OVER_K_
 from synthesis.gas import Gas
 from synthesis.grid import C_KMS, Grid
 from synthesis.linelist import LineList
+from synthesis.species import species_mass, species_row
 from synthesis.voigt import faddeeva, voigt
 
 LN10 = float(np.log(10.0))
@@ -87,7 +88,6 @@ def make_buckets(
     lines: LineList,
     half_width: Int[np.ndarray, " line"],
     grid: Grid,
-    mass: Float[np.ndarray, " z"],
     chunk_elements: int = 4096,
     single: bool = False,
 ) -> list[Bucket]:
@@ -122,8 +122,8 @@ def make_buckets(
             "start": start,
             "offset": offset.astype(np.float32 if single else np.float64),
             "wavelength": lines.wavelength[take],
-            "species": (lines.z[take] - 1) * 3 + lines.ion[take] - 1,
-            "mass": mass[lines.z[take] - 1],
+            "species": species_row(lines.z[take], lines.ion[take]),
+            "mass": species_mass(lines.z[take]),
             "elow": lines.elow[take],
             "loggf": strength,
             "log_gamma_rad": lines.log_gamma_rad[take],

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from emulator.layers import Layers
 from emulator.structure import Structure
-from synthesis.abundances import ATOMIC_WEIGHTS, number_fractions
+from synthesis.abundances import number_fractions
 from synthesis.continuum import continuum_opacity
 from synthesis.eos import equation_of_state
 from synthesis.gas import Gas
@@ -67,7 +67,7 @@ class SpectrumModel(eqx.Module):
         corrections there is room for (see `with_free`); `order` is the number of Gauss angles; `single` evaluates the
         line profiles in float32.
         """
-        buckets = make_buckets(lines, half_width, grid, ATOMIC_WEIGHTS, single=single)
+        buckets = make_buckets(lines, half_width, grid, single=single)
         wavelength = grid.wavelength
         n_node = max(2, int((wavelength[-1] - wavelength[0]) / CONTINUUM_STEP) + 1)
         nodes = np.linspace(wavelength[0], wavelength[-1], n_node)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from emulator.structure import Structure
-from synthesis.abundances import ATOMIC_WEIGHTS, number_fractions
+from synthesis.abundances import number_fractions
 from synthesis.continuum import continuum_opacity
 from synthesis.eos import equation_of_state
 from synthesis.grid import Grid
@@ -32,7 +32,7 @@ def line_windows(
     distances = np.unique(np.rint(np.geomspace(4.0, max_kms / grid.velocity_step, 40)).astype(int))
     wide = Grid(grid.first_pixel - 200, grid.n_pixel + 400, grid.log_step, grid.oversampling)
     chunk = (2 * LEVELS[0] + 1) * len(lines)
-    bucket = make_buckets(lines, np.zeros(len(lines), int), wide, ATOMIC_WEIGHTS, chunk_elements=chunk)[0]
+    bucket = make_buckets(lines, np.zeros(len(lines), int), wide, chunk_elements=chunk)[0]
     bucket = jax.tree.map(lambda x: x[0], bucket)
 
     @jax.jit

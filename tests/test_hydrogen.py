@@ -29,7 +29,7 @@ def gas(t, xne, n_hi) -> Gas:
     t, xne, n_hi = (jnp.atleast_1d(jnp.asarray(x, dtype=float)) for x in (t, xne, n_hi))
     n = jnp.zeros((92, 3, t.size)).at[0, 0].set(n_hi).at[1, 0].set(0.085 * n_hi)
     u = jnp.zeros_like(n).at[0, 0].set(n_hi / 2)
-    return Gas(t, xne, n_hi * 2.3e-24, n, u, jnp.zeros_like(t))
+    return Gas(t, xne, n_hi * 2.3e-24, n, u, jnp.zeros_like(t), jnp.zeros((21, t.size)))
 
 
 def stark_table(n: int, m: int) -> StarkTable:
@@ -227,7 +227,8 @@ def reference_gas(star) -> Gas:
     n[0, 0], n[0, 1], n[1, 0] = star["tsB_P_HI"] / kt, star["tsB_P_HII"] / kt, star["tsB_P_HeI"] / kt
     u = np.zeros_like(n)
     u[0, 0] = n[0, 0] / 2
-    parts = (star["tsB_T"], star["tsB_Pe"] / kt, star["tsB_rho_babsma"], n, u, star["tsB_P_H2"] / kt)
+    h2, molecules = star["tsB_P_H2"] / kt, np.zeros((21, kt.size))
+    parts = (star["tsB_T"], star["tsB_Pe"] / kt, star["tsB_rho_babsma"], n, u, h2, molecules)
     return Gas(*(jnp.asarray(x) for x in parts))
 
 

@@ -35,6 +35,16 @@ SOURCES = {
         "pysme_astro-1.2.0-cp311-cp311-manylinux_2_28_x86_64.whl",
         "d0d7620572793b07309fd90a07b2c0b586a0088946a1e37ff2425747c46f3726",
     ),
+    "pymoog": (
+        "0.0.3",
+        "pymoog-0.0.3-py3-none-any.whl",
+        "95a483ac8111d57c59aeb29acf1ac9d2717a444405d66e442dfd14c7001df859",
+    ),
+    "atmosnet": (
+        "1.0.1",
+        "atmosnet-1.0.1-py2.py3-none-any.whl",
+        "96415df839a8077a63a57aca0ef23c18a4c18212ff4d5743fc2f7b19757287b0",
+    ),
 }
 """name: (version, file name, sha256)"""
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from synthesis.abundances import ATOMIC_WEIGHTS
-from synthesis.damping import HYDROGEN_MASS
 from synthesis.constants import ATOMIC_MASS, BOLTZMANN
+from synthesis.damping import HYDROGEN_MASS
 from synthesis.lineio.records import OUTSIDE, Problems, Records, numbers, species_columns
 from synthesis.species import MOLECULE_CODES, constituents, species_mass
 
@@ -22,38 +22,37 @@ CODE = re.compile(r"\d+(\.\d*)?")
 
 def is_fixed(lines: list[str]) -> bool:
     """Whether lines are in fields of ten columns: almost none has a number across a border of two fields."""
-    ends = [k * WIDTH for k in range(1, 7)]
-    across = sum(
-        any(len(line) > e and line[e - 1] != " " and line[e] != " " and line[e] not in "-+" for e in ends)
-        for line in lines
-    )
-    return across <= 0.02 * len(lines)
+    grid = _grid(lines)
+    ends = np.arange(WIDTH, 6 * WIDTH, WIDTH)
+    across = (grid[:, ends - 1] != b" ") & ~np.isin(grid[:, ends], [b" ", b"-", b"+"])
+    return bool(np.sum(across.any(axis=1)) <= 0.02 * len(lines))
+
+
+def _grid(lines: list[str]) -> np.ndarray:
+    """The first six fields as characters [line, 60]."""
+    width = 6 * WIDTH
+    block = "".join(line[:width].ljust(width) for line in lines).encode("latin-1")
+    return np.frombuffer(block, dtype="S1").reshape(-1, width)
 
 
 def parse(text: list[str], path: Path, problems: Problems) -> Records:
     """Records of a list. In fixed fields a blank is zero; in free format the missing ones at the end are."""
     if text and looks_like_data(text[0]):
         problems.add(1, "title", text[0][:60], "a title, for MOOG skips the first line; put one before the data")
-    rows = [i for i, line in enumerate(text[1:], start=2) if line.strip() and not line.lstrip().startswith("#")]
-    lines = [text[i - 1] for i in rows]
-    fixed = is_fixed(lines)
-    cells = []
-    for i, line in zip(rows, lines, strict=True):
-        if fixed:
-            found = [line[k * WIDTH : (k + 1) * WIDTH] for k in range(6)]
-            # what stands after the sixth field is read by no one: an equivalent width, a reference
-            if any(len(c.split()) > 1 for c in found[:5]):
-                problems.add(i, "line", line[:60], "one number in each field of ten columns")
-        else:
-            found = line.split()[:6]
-        if len(found) < 4:
-            problems.add(i, "line", line[:60], "at least wavelength, species, excitation potential and log gf")
-        cells.append(found + [""] * (6 - len(found)))
+    rows, lines = data_lines(text)
     row = np.array(rows, int)
-    table = np.array(cells, dtype=str).reshape(-1, 6).T
+    if is_fixed(lines):
+        # what stands after the sixth field is read by no one: an equivalent width, a reference
+        table = np.ascontiguousarray(_grid(lines)).view(f"S{WIDTH}").astype(f"U{WIDTH}").T
+    else:
+        cells = [line.split()[:6] for line in lines]
+        for i, line, found in zip(rows, lines, cells, strict=True):
+            if len(found) < 4:
+                problems.add(i, "line", line[:60], "at least wavelength, species, excitation potential and log gf")
+        table = np.array([found + [""] * (6 - len(found)) for found in cells], dtype=str).reshape(-1, 6).T
     wavelength, elow, loggf = (numbers(table[k], row, FIELDS[k], problems) for k in (0, 2, 3))
     damping = numbers(table[4], row, "damping", problems, 0.0)
-    names = [name.strip() for name in table[1]]
+    names = np.char.strip(table[1]).tolist()
     z, ion, isotope = species_columns(
         names, row, parse_code, problems, "a code such as 26.0, 26.1, 607.0, 56.1137 or 607.01214"
     )
@@ -75,11 +74,18 @@ def parse(text: list[str], path: Path, problems: Problems) -> Records:
     )
 
 
+def data_lines(text: list[str]) -> tuple[list[int], list[str]]:
+    """Numbers (from 1) and texts of the lines that hold data."""
+    rows = [i for i, line in enumerate(text[1:], start=2) if line.strip() and not line.lstrip().startswith("#")]
+    return rows, [text[i - 1] for i in rows]
+
+
 def looks_like_data(line: str) -> bool:
-    """Whether a line begins with four numbers, the second a species code."""
+    """Whether a line begins with four numbers, the second a species code, and has no quotes (Turbospectrum)."""
     words = line.split()[:4]
     try:
-        return len([float(w) for w in words]) == 4 and CODE.fullmatch(words[1]) is not None
+        numeric = len([float(w) for w in words]) == 4 and "'" not in line
+        return numeric and parse_code(words[1])[0] >= 0
     except ValueError:
         return False
 
@@ -120,7 +126,9 @@ def parse_code(code: str) -> tuple[int, int, int]:
     if not masses.strip("0"):
         return z, ion, 0
     padded = digits.ljust(5, "0")
-    candidates = [int(part) for part, rest in ((padded[1:4], padded[4:]), (padded[1:3], padded[3:])) if not rest.strip("0")]
+    candidates = [
+        int(part) for part, rest in ((padded[1:4], padded[4:]), (padded[1:3], padded[3:])) if not rest.strip("0")
+    ]
     candidates.append(int(padded[:3]))
     weight = float(ATOMIC_WEIGHTS[z - 1])
     for mass in candidates:

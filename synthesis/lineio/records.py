@@ -82,9 +82,9 @@ class Problems:
         )
 
 
-def read_text(path: Path) -> list[str]:
-    """Lines of a text file, gzipped or not, without their ends. Latin-1, so that every byte stays what it was."""
-    return [line.removesuffix("\r") for line in read_bytes(path).decode("latin-1").split("\n")]
+def read_text(content: bytes) -> list[str]:
+    """Lines of a text file without their ends. Latin-1, so that every byte stays what it was."""
+    return [line.removesuffix("\r") for line in content.decode("latin-1").split("\n")]
 
 
 def read_bytes(path: Path) -> bytes:
@@ -154,7 +154,9 @@ def decide_medium(path: Path, stated: Medium | None, given: Medium | None) -> Me
     if given not in (None, "air", "vacuum"):
         raise ValueError(f"medium={given!r}: expected 'air' or 'vacuum'")
     if stated is None and given is None:
-        raise ValueError(f"{path}: the format does not say if wavelengths are air or vacuum; pass medium='air' or 'vacuum'")
+        raise ValueError(
+            f"{path}: the format does not say if wavelengths are air or vacuum; pass medium='air' or 'vacuum'"
+        )
     if stated is not None and given is not None and stated != given:
         raise ValueError(f"{path}: the file has {stated} wavelengths but medium={given!r} was passed; drop medium")
     return given if stated is None else stated  # type: ignore[return-value]

@@ -45,7 +45,9 @@ def parse(text: list[str], path: Path, problems: Problems) -> Records:
         words = parts[0].split()
         left = None if left is None else left - 1
         if not name or not 5 <= len(words) <= 7:
-            expected = "6 or 7 numbers before the level letters" if name else "the header of a block, as ' 26.000 ' 1 12"
+            expected = (
+                "6 or 7 numbers before the level letters" if name else "the header of a block, as ' 26.000 ' 1 12"
+            )
             problems.add(i, "line", line[:60], expected)
             continue
         expect_name = False

@@ -61,7 +61,7 @@ def read_table(path: Path, content: bytes) -> Table:
         form, extra = "ascii.cds", {"readme": str(path.parent / "ReadMe")}
         if not (path.parent / "ReadMe").is_file():
             raise ValueError(
-                f"{path}: expected a FITS, VOTable or ECSV table, or VizieR's text with its file ReadMe in the same folder"
+                f"{path}: expected a FITS, VOTable or ECSV table, or VizieR's text with its ReadMe in the same folder"
             )
     try:
         with warnings.catch_warnings():

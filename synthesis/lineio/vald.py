@@ -62,7 +62,8 @@ def layout(text: list[str], path: Path) -> Layout:
             f"{path}: no VALD header with 'WL_air(A)' or 'WL_vac(A)' in it; keep the header lines of the extract"
         )
     wave, energy = WAVELENGTH.search(text[i]), ENERGY.search(text[i])
-    assert wave and energy
+    assert wave is not None
+    assert energy is not None
     medium: Medium = "air" if wave[1] == "air" else "vacuum"
     wavenumber = wave[2].replace("^", "") == "cm-1"
     if wavenumber and medium == "air":

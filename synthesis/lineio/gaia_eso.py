@@ -86,7 +86,7 @@ def parse(table: Table, path: Path, problems: Problems) -> Records:
         data = table[found[key]]
         if data.ndim > 1:  # the survey's own tables keep three places, for the atoms of a molecule
             data = data[:, 0]
-        data = np.ma.filled(data, default) if data.dtype.kind in "fiu" else np.ma.filled(data, "")
+        data = np.ma.filled(data.astype(float), default) if data.dtype.kind in "fiu" else np.ma.filled(data, "")
         if np.asarray(data).dtype.kind in "fiu":
             values = np.asarray(data, float)
             for i in np.flatnonzero(~np.isfinite(values) if key in REQUIRED else np.zeros(len(values), bool)):

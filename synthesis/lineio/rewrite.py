@@ -16,7 +16,8 @@ REWRITABLE = ("vald", "kurucz", "turbospectrum", "moog")
 
 def corrected(lines: LineList, delta: Float[np.ndarray, " line"]) -> LineList:
     """`lines` with `delta` (dex) added to log gf. Raises ValueError for a wrong length or what is not finite."""
-    return lines._replace(loggf=lines.loggf + _checked(lines, delta))
+    # not _replace: a LineList's length is its number of lines
+    return LineList(**lines._asdict() | {"loggf": lines.loggf + _checked(lines, delta)})
 
 
 def _checked(lines: LineList, delta: np.ndarray) -> np.ndarray:

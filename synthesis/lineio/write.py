@@ -1,10 +1,12 @@
 """Writers: a `LineList` in the formats of the codes that people use."""
 
 import gzip
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from astropy.units import UnitsWarning
 
 from synthesis.abundances import SYMBOLS
 from synthesis.isotopes import log_share, mass_numbers
@@ -182,4 +184,6 @@ def _write_gaia_eso(path: Path, lines: LineList, c: Listed, medium: Medium) -> N
             "vdw": c.vdw,
         }
     )
-    table.write(path, format=form, overwrite=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UnitsWarning)  # VOUnit would have 0.1nm for Angstrom
+        table.write(path, format=form, overwrite=True)

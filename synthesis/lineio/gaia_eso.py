@@ -51,6 +51,7 @@ def columns_of(names: list[str]) -> dict[str, str]:
 def read_table(path: Path, content: bytes) -> Table:
     """The table in any of its file formats. Raises ValueError where astropy cannot read it."""
     head = content[:200].lstrip()
+    extra: dict[str, int | str]
     if head.startswith(b"SIMPLE"):
         form, extra = "fits", {"hdu": 1}
     elif head.startswith(b"<"):

@@ -51,7 +51,7 @@ class Records(NamedTuple):
 
     def take(self, keep: np.ndarray) -> "Records":
         """The records where `keep` says so."""
-        return Records(*(column[keep] for column in self[:-2]), self.stated, self.scaled)
+        return Records(*(column[keep] for column in self[:-2]), stated=self.stated, scaled=self.scaled)
 
 
 class Problems:

@@ -51,7 +51,8 @@ class Records(NamedTuple):
 
     def take(self, keep: np.ndarray) -> "Records":
         """The records where `keep` says so."""
-        return Records(*(column[keep] for column in self[:-2]), stated=self.stated, scaled=self.scaled)
+        columns = self._asdict()
+        return Records(**{k: v[keep] if isinstance(v, np.ndarray) else v for k, v in columns.items()})
 
 
 class Problems:

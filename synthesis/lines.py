@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from synthesis.buckets import Bucket
 from synthesis.constants import ATOMIC_MASS, BOLTZMANN, BOLTZMANN_EV, HC_OVER_K_ANGSTROM
 from synthesis.gas import Gas
+from synthesis.molecules import molecule_n_over_u
 from synthesis.voigt import faddeeva, faddeeva_far
 
 LN10 = float(np.log(10.0))
@@ -42,7 +43,7 @@ def profile_state(gas: Gas, vmic: Float[Array, "*depth"]) -> Profile:
     """
     perturbers = gas.n[0, 0] + 0.41336 * gas.n[1, 0] + 0.85 * gas.n_h2
     return Profile(
-        gas.n_over_u.reshape(-1, gas.t.shape[0]),
+        jnp.concatenate([gas.n_over_u.reshape(-1, gas.t.shape[0]), molecule_n_over_u(gas)]),
         1.0 / gas.t,
         jnp.log10(gas.t * 1e-4),
         gas.xne,

@@ -15,8 +15,6 @@ from synthesis.linelist import LineList
 from synthesis.lines import line_constants, profile_state
 from synthesis.voigt import voigt
 
-HALVINGS = 14
-LEAST_KMS, MOST_KMS = 1.0, 60_000.0
 CONTINUUM_STEP = 100.0  # Angstrom between the wavelengths where lines are weighed against the continuum
 
 
@@ -24,27 +22,19 @@ CONTINUUM_STEP = 100.0  # Angstrom between the wavelengths where lines are weigh
 def _reach(
     bucket: Bucket, nodes: Array, node: Array, gas: Gas, vmic: Array, counts: Array, cut: float
 ) -> tuple[Array, Array]:
-    """Line-centre opacity over continuum, and the velocity at which the ratio has fallen to `cut`, per line."""
+    """Line-centre opacity over continuum, and the velocity beyond which the ratio is below `cut`, per line."""
     absorption, _ = continuum_opacity(nodes, gas)
 
     def chunk(inputs):
         b, node = inputs
         scale, doppler, a = line_constants(b, profile_state(gas, vmic), jnp.zeros(1))
         # the scattering part of the continuum is left out: it is the stricter bound, and Turbospectrum's
-        scale = jnp.where(counts, scale / absorption[node], 0.0)
-
-        def ratio(velocity):
-            return jnp.max(scale * voigt(velocity[:, None] / doppler, a), axis=1)
-
-        def halve(_, bracket):
-            low, high = bracket
-            middle = 0.5 * (low + high)
-            above = ratio(jnp.exp(middle)) > cut
-            return jnp.where(above, middle, low), jnp.where(above, high, middle)
-
-        start = jnp.full(b.mass.shape, np.log(LEAST_KMS)), jnp.full(b.mass.shape, np.log(MOST_KMS))
-        _, high = jax.lax.fori_loop(0, HALVINGS, halve, start)
-        return ratio(jnp.zeros(b.mass.shape)), jnp.exp(high)
+        ratio = jnp.where(counts, scale / absorption[node], 0.0) / cut
+        # H(a, u) < exp(-u^2) + a / (sqrt(pi) u^2) (1 + 3/(2 u^2)): where these are a third and two thirds of 1 / ratio
+        core = jnp.sqrt(jnp.log(jnp.maximum(3.0 * ratio, 1.0)))
+        wing = jnp.sqrt(1.5 + 1.5 * a * ratio / np.sqrt(np.pi))
+        reach = doppler * jnp.where(ratio > 1.0, jnp.maximum(core, wing), 0.0)
+        return jnp.max(ratio * voigt(jnp.zeros_like(a), a), axis=1) * cut, jnp.max(reach, axis=1)
 
     return jax.lax.map(chunk, (bucket, node))
 

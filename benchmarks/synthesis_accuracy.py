@@ -186,7 +186,7 @@ def by_one_line(window: Window, made, z: str, ion: str, wavelength: str, size: i
     row = 92 * 3 if int(z) > 92 else (int(z) - 1) * 3 + int(ion) - 1
     for bucket, slopes in zip(window.buckets, made.by_line, strict=True):
         real = np.asarray(bucket.line) < window.n_line
-        same = real & (np.asarray(bucket.species) == row) & (np.abs(np.asarray(bucket.wavelength) - target) < 2e-3)
+        same = real & (np.asarray(bucket.species) == row) & (np.abs(np.asarray(bucket.wavelength) - target) < 0.01)
         for chunk, line in zip(*np.nonzero(same), strict=True):
             start = int(bucket.start[chunk, line])
             values = np.asarray(slopes[chunk, line])

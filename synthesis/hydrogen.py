@@ -34,8 +34,8 @@ GROWTH = 0.05  # node spacing as a fraction of the distance from the line, farth
 
 class LineGroup(NamedTuple):
     """Lines computed alike: each on one side, at its own `velocity` (the first of which, as many as `inner` has,
-    may be in the core), then brought to the nodes `target` with the weights `mixing` (padded; the padding
-    points behind the last node)."""
+    may be in the core), then brought with the weights `mixing` to the nodes from `first` on (padded with zero
+    weights)."""
 
     upper: Float[Array, " line"]
     weight: Float[Array, " line"]
@@ -47,7 +47,7 @@ class LineGroup(NamedTuple):
     ln_profile: Float[Array, "line t ne alpha"]
     velocity: Float[Array, "line velocity"]
     inner: Float[Array, "line inner"]
-    target: Int[Array, "line local"]
+    first: Int[Array, " line"]
     source: Int[Array, "line local 4"]
     mixing: Float[Array, "line local 4"]
 
@@ -133,12 +133,11 @@ def _group(levels: np.ndarray, ln_profile: np.ndarray, nodes: np.ndarray, core: 
     stretch = max((v.size for v in chosen), default=4)
     n_inner = max((int(np.sum(v < CORE)) for v in chosen), default=0) if core else 0
     velocity = np.full((len(pairs), stretch), everywhere[-1])
-    target = np.full((len(pairs), size), nodes.size, dtype=np.int32)
+    first = np.array([i[0] if i.size else 0 for i in inside], dtype=np.int32)
     source = np.zeros((len(pairs), size, 4), dtype=np.int32)
     mixing = np.zeros(source.shape)
     for k, (i, d, v, c, r) in enumerate(zip(inside, detuning, chosen, centre, reach, strict=True)):
         velocity[k, : v.size] = v
-        target[k, : i.size] = i
         edge = np.clip((np.abs(nodes[i] / c - 1.0) / r - 0.75) / 0.25, 0.0, 1.0)
         source[k, : i.size], weight = _lagrange(v, d)
         mixing[k, : i.size] = weight * (1.0 - edge**2 * (3.0 - 2.0 * edge))[:, None]
@@ -153,7 +152,7 @@ def _group(levels: np.ndarray, ln_profile: np.ndarray, nodes: np.ndarray, core: 
         ln_profile=jnp.asarray(ln_profile, dtype=float),
         velocity=jnp.asarray(velocity),
         inner=jnp.asarray(velocity[:, :n_inner]),
-        target=jnp.asarray(target),
+        first=jnp.asarray(first),
         source=jnp.asarray(source),
         mixing=jnp.asarray(mixing),
     )
@@ -235,16 +234,18 @@ class _Layer(NamedTuple):
 
 
 def _sum_lines(plan: HydrogenPlan, layer: _Layer) -> Float[Array, "node depth"]:
-    total = jnp.zeros((plan.nodes.size + 1, layer.t.size), dtype=layer.t.dtype)
-    for group in (plan.full, plan.wings):
-        if group.wavelength.size == 0:
-            continue
+    groups = [group for group in (plan.full, plan.wings) if group.wavelength.size]
+    padding = max(group.source.shape[1] for group in groups)
+    total = jnp.zeros((plan.nodes.size + padding, layer.t.size), dtype=layer.t.dtype)
 
-        def add(total, line):
-            return total.at[line.target].add(_line_opacity(plan, line, layer)), None
+    def add(total, line):
+        here = _line_opacity(plan, line, layer)
+        sofar = jax.lax.dynamic_slice_in_dim(total, line.first, here.shape[0])
+        return jax.lax.dynamic_update_slice_in_dim(total, sofar + here, line.first, 0), None
 
+    for group in groups:
         total, _ = jax.lax.scan(add, total, group)
-    return total[:-1]
+    return total[: plan.nodes.size]
 
 
 @jax.custom_jvp

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from synthesis.voigt import voigt
 
@@ -84,22 +84,30 @@ def _cubic(f):
     )
 
 
-def _catmull_rom(pos: Array, size: int) -> tuple[Array, Array]:
-    """Indices [..., 4] and weights [..., 4] for a cubic through uniform nodes; ends repeat the edge node."""
-    pos = jnp.clip(pos, 0.0, size - 1.0)
-    i = jnp.clip(jnp.floor(pos).astype(jnp.int32), 0, size - 2)
-    return jnp.clip(i[..., None] + jnp.arange(-1, 3), 0, size - 1), jnp.stack(_cubic(pos - i), axis=-1)
+def _weights(pos: Float[Array, " depth"], size: int) -> Float[Array, "depth size"]:
+    """Weight of every one of `size` uniform nodes in the cubic at `pos`; ends repeat the edge node."""
+    pos = jnp.clip(pos, 0.0, size - 1.0)[:, None]
+    far = jnp.abs(pos - np.arange(-1.0, size + 1.0))
+    near = 1.0 + far * far * (1.5 * far - 2.5)
+    next_ = 2.0 + far * (-4.0 + far * (2.5 - 0.5 * far))
+    all_ = jnp.where(far < 1.0, near, jnp.where(far < 2.0, next_, 0.0))
+    inner = all_[:, 1:-1]
+    return inner.at[:, 0].add(all_[:, 0]).at[:, -1].add(all_[:, -1])
+
+
+def _pick(table: Float[Array, "depth node k"], i: Int[Array, "depth point"]) -> Float[Array, "depth point k"]:
+    """Rows of every depth's own table: one look-up for all columns, and one for each of their tangents."""
+    return jax.vmap(lambda rows, at: rows[at])(table, i)
 
 
 def _take(table: Float[Array, "depth node"], pos: Float[Array, "depth point"]) -> Float[Array, "depth point"]:
-    """Cubic interpolation along the last axis, own table for every depth; `pos` within the table."""
+    """Cubic interpolation along the last axis, own table for every depth; ends repeat the edge node."""
     size = table.shape[-1]
     pos = jnp.clip(pos, 0.0, size - 1.0)
     i = jnp.clip(jnp.floor(pos).astype(jnp.int32), 0, size - 2)
-    out = jnp.zeros_like(pos)
-    for k, weight in enumerate(_cubic(pos - i)):
-        out = out + weight * jnp.take_along_axis(table, jnp.clip(i + (k - 1), 0, size - 1), axis=-1)
-    return out
+    wide = jnp.concatenate([table[:, :1], table, table[:, -1:]], axis=1)
+    four = _pick(jnp.stack([wide[:, k : size - 1 + k] for k in range(4)], axis=-1), i)
+    return sum(four[..., k] * weight for k, weight in enumerate(_cubic(pos - i)))
 
 
 @lru_cache(maxsize=4)
@@ -131,10 +139,9 @@ def stark_at(
     log_t = jnp.clip(jnp.log10(t), table.log_t[0], table.log_t[-1])
     pos_t = jnp.interp(log_t, table.log_t, jnp.arange(table.log_t.size, dtype=log_t.dtype))
     pos_ne = (jnp.log10(xne) - table.log_ne[0]) / (table.log_ne[1] - table.log_ne[0])
-    i_t, w_t = _catmull_rom(pos_t, table.log_t.size)
-    i_ne, w_ne = _catmull_rom(pos_ne, table.log_ne.size)
-    block = table.ln_profile[i_t[:, :, None], i_ne[:, None, :]]
-    return jnp.einsum("da,db,dabk->dk", w_t, w_ne, block)
+    by_t, by_ne = _weights(pos_t, table.log_t.size), _weights(pos_ne, table.log_ne.size)
+    both = (by_t[:, :, None] * by_ne[:, None, :]).reshape(pos_t.size, -1)
+    return both @ table.ln_profile.reshape(both.shape[1], -1)
 
 
 def stark_curve(nodes: Float[Array, "depth alpha"], log_alpha: Float[Array, " alpha"]) -> Curve:
@@ -165,8 +172,8 @@ def beyond(curve: Curve, ln_a: Float[Array, "depth point"]) -> Float[Array, "dep
     pos = jnp.clip((ln_a - curve.start) / curve.step, 0.0, n - 1.0)
     i = jnp.clip(jnp.floor(pos).astype(jnp.int32), 0, n - 2)
     f = pos - i
-    q0, q1 = jnp.take_along_axis(q, i, 1), jnp.take_along_axis(q, i + 1, 1)
-    d0, d1 = jnp.take_along_axis(slope, i, 1), jnp.take_along_axis(slope, i + 1, 1)
+    four = _pick(jnp.stack([q[:, :-1], q[:, 1:], slope[:, :-1], slope[:, 1:]], axis=-1), i)
+    q0, q1, d0, d1 = (four[..., k] for k in range(4))
     g = 1.0 - f
     hermite = (q0 * (1.0 + 2.0 * f) + d0 * f) * g * g + (q1 * (3.0 - 2.0 * f) - d1 * g) * f * f
     tail = q[:, -1:] * _exp(-1.5 * jnp.maximum(ln_a - end, 0.0))

@@ -103,9 +103,9 @@ def _lagrange(nodes: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def _velocity_nodes() -> np.ndarray:
-    """Detunings in cm/s at which every line's profile is computed, from 0 to just beyond REACH."""
+    """Detunings in cm/s at which every line's profile is computed, from 0 to some points beyond REACH."""
     out = [0.0]
-    while out[-1] < REACH * 1.1 * LIGHT:
+    while out[-1] < REACH * 1.5 * LIGHT:
         out.append(out[-1] + STEP_CORE + GROWTH * max(out[-1] - PLATEAU, 0.0))
     return np.array(out)
 
@@ -269,16 +269,12 @@ def _cross_section_jvp(primals, tangents):
     return value, sum(slopes[k] * tangent for k, tangent in enumerate(tangents[1]))
 
 
-def hydrogen_opacity(
-    plan: HydrogenPlan, gas: Gas, vmic: Float[Array, "*depth"] | float
-) -> Float[Array, "wave depth"]:
+def hydrogen_opacity(plan: HydrogenPlan, gas: Gas, vmic: Float[Array, "*depth"] | float) -> Float[Array, "wave depth"]:
     """H I line opacity in cm^2/g at the plan's wavelengths; see `hydrogen_nodes`."""
     return jnp.maximum(_mix(hydrogen_nodes(plan, gas, vmic), plan.near, plan.interpolation), 0.0)
 
 
-def hydrogen_nodes(
-    plan: HydrogenPlan, gas: Gas, vmic: Float[Array, "*depth"] | float
-) -> Float[Array, "node depth"]:
+def hydrogen_nodes(plan: HydrogenPlan, gas: Gas, vmic: Float[Array, "*depth"] | float) -> Float[Array, "node depth"]:
     """H I line opacity in cm^2/g of stellar matter, with stimulated emission, at the plan's own few wavelengths.
 
     `plan.near` and `plan.interpolation` take it to the grid. Shapes: the plan's nodes by the depths of `gas`.

@@ -57,11 +57,7 @@ def oscillator_strength(n: int, m: int) -> float:
     """
     z = Fraction(-4 * n * m, (m - n) ** 2)
     delta = _f21(n - 1, m, z) ** 2 - _f21(m - 1, n, z) ** 2
-    gaunt = (
-        pi
-        * sqrt(3.0)
-        * abs(float(Fraction(m - n, m + n) ** (2 * n + 2 * m) * Fraction(n * m, m - n) * delta))
-    )
+    gaunt = pi * sqrt(3.0) * abs(float(Fraction(m - n, m + n) ** (2 * n + 2 * m) * Fraction(n * m, m - n) * delta))
     kramers = 32.0 / (3.0 * pi * sqrt(3.0)) / (n**5 * m**3 * (1.0 / n**2 - 1.0 / m**2) ** 3)
     return kramers * gaunt
 
@@ -72,15 +68,7 @@ def radiative_width(n: int, m: int) -> float:
     for upper in (n, m):
         for lower in range(1, upper):
             wavelength = line_wavelength(lower, upper) * 1e-8
-            rate += (
-                8
-                * pi
-                * E2_OVER_MC
-                * pi
-                * oscillator_strength(lower, upper)
-                * lower**2
-                / (upper**2 * wavelength**2)
-            )
+            rate += 8 * pi * E2_OVER_MC * pi * oscillator_strength(lower, upper) * lower**2 / (upper**2 * wavelength**2)
     return rate
 
 

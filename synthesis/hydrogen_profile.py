@@ -129,9 +129,7 @@ def _matrices(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return values(points), slopes, values(points[:-1] + 0.5 / SUB)
 
 
-def stark_at(
-    table: StarkTable, t: Float[Array, " depth"], xne: Float[Array, " depth"]
-) -> Float[Array, "depth alpha"]:
+def stark_at(table: StarkTable, t: Float[Array, " depth"], xne: Float[Array, " depth"]) -> Float[Array, "depth alpha"]:
     """ln S at the alpha nodes, cubic in (log T, log Ne).
 
     Outside the table (2500-79400 K, 1e10-1e16 cm^-3) the nearest profile in alpha holds and only F0 scales.

@@ -51,8 +51,7 @@ def read_stehle(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, list]:
     profiles = []
     for i in range(n_line):
         alpha, value = (
-            np.frombuffer(r, "<f4").reshape(n_ne, n_t, points).astype(float)
-            for r in records[8 + 2 * i : 10 + 2 * i]
+            np.frombuffer(r, "<f4").reshape(n_ne, n_t, points).astype(float) for r in records[8 + 2 * i : 10 + 2 * i]
         )
         profiles.append((alpha, value, count[i]))
     return levels, t, log_ne, profiles
@@ -108,9 +107,7 @@ def deconvolve(alpha: np.ndarray, value: np.ndarray, sigma: float) -> tuple[np.n
     start = np.interp(LOG_ALPHA, np.log10(alpha[1:]), np.log(value[1:]))
     core = 4.0 * sigma
     inside = core > 10.0**LOG_ALPHA
-    if (
-        inside.any() and 10.0**last > core
-    ):  # continue the wing inwards, flattened at the width that keeps the area
+    if inside.any() and 10.0**last > core:  # continue the wing inwards, flattened at the width that keeps the area
         at = np.interp(np.log10(core), np.log10(alpha[1:]), np.log(value[1:]))
         width = (3.0 * np.exp(at) * core**2.5) ** (1 / 1.5)
         guess = at + 1.25 * np.log((core**2 + width**2) / (10.0 ** (2 * LOG_ALPHA) + width**2))
@@ -212,13 +209,13 @@ def scaled(table: np.ndarray, known: tuple[int, int], wanted: tuple[int, int]) -
 
     The shift in frequency is that of the upper level, proportional to m^2 F: alpha scales as lambda^2 m^2.
     """
-    shift = np.log10(
-        wavelength_of(*wanted) ** 2 * wanted[1] ** 2 / (wavelength_of(*known) ** 2 * known[1] ** 2)
-    )
+    shift = np.log10(wavelength_of(*wanted) ** 2 * wanted[1] ** 2 / (wavelength_of(*known) ** 2 * known[1] ** 2))
     at = LOG_ALPHA - shift
     out = np.apply_along_axis(lambda y: np.interp(at, LOG_ALPHA, y), -1, table)
     out -= 2.5 * np.log(10) * np.maximum(at - LOG_ALPHA[-1], 0.0)
-    return out - shift * np.log(10)
+    s = np.exp(out @ INTERP.T)
+    area = s @ AREA + 2 * s[..., -1] * CELL[-1] / 1.5
+    return out - np.log(area)[..., None]
 
 
 def build(stehle: Path, lemke: Path) -> dict[str, np.ndarray]:

@@ -62,7 +62,7 @@ def test_depth_against_fine_interpolation(shared, star, interpolate):
 
 
 def test_linear_source_is_eddington_barbier():
-    """S = a + b tau: I(mu) = a + b mu, flux pi (a + 2 b / 3), up to the spline of exp(x), h^4 / 180 (Mihalas 1978, eq. 2-60)."""
+    """S = a + b tau: I(mu) = a + b mu, but for the spline of exp(x), h^4 / 180 (Mihalas 1978, eq. 2-60)."""
     scale = np.array([[0.3], [1.0], [7.0]])
     tau = scale * np.asarray(TAU)
     source = jnp.asarray(2.0 + 5.0 * tau)

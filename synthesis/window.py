@@ -25,11 +25,15 @@ State = tuple[Structure, Gas, Float[Array, "*depth"]]
 
 
 class Layered(NamedTuple):
-    """A star's layers before lines, each quantity on its own nodes; opacities in cm^2/g."""
+    """A star's layers before lines, each quantity on its own nodes; opacities in cm^2/g.
+
+    `kappa` is absorption and `scattering` of the continuum together.
+    """
 
     abross: Float[Array, " depth"]
     profile: Profile
     kappa: Float[Array, "node depth"]
+    scattering: Float[Array, "node depth"]
     source: Float[Array, "node depth"]
     level: Float[Array, " node"]
     hydrogen: Float[Array, "core depth"] | None
@@ -122,7 +126,7 @@ class Window(eqx.Module):
         kappa, source = absorption + scattering, planck(nodes, gas.t)
         level = emergent_flux(kappa / structure.abross, source, structure.tau, self.order)
         hydrogen = None if self.hydrogen is None else hydrogen_nodes(self.hydrogen, gas, vmic * 1e5)
-        return Layered(structure.abross, profile_state(gas, vmic), kappa, source, level, hydrogen)
+        return Layered(structure.abross, profile_state(gas, vmic), kappa, scattering, source, level, hydrogen)
 
     def opacity(self, layers: Layered, delta: Float[Array, " free"]) -> Float[Array, "wave depth"]:
         """Continuum, hydrogen and line opacity on the grid, cm^2/g."""

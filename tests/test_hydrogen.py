@@ -146,6 +146,25 @@ def test_convolution(line):
         np.testing.assert_allclose(ours[k], v @ np.tile(mass[k], 2), rtol=0.012)
 
 
+TABULATED = [
+    ((2, 3), 5000.0, 1e12, [0.001, 0.1, 1.0, 10.0, 100.0], [0.3536, 0.3522, 0.2393, 5.904e-06, 2.227e-08]),
+    ((2, 3), 1e4, 1e14, [0.01585, 0.0631, 0.2512, 1.0, 3.981], [4.649, 3.495, 0.1078, 0.001822, 6.474e-05]),
+    ((4, 11), 1e4, 1e15, [0.2512, 1.585, 10.0, 63.1, 398.1], [0.1171, 0.1006, 0.005721, 4.381e-05, 4.267e-07]),
+    ((4, 13), 5000.0, 1e13, [1.229, 12.29, 194.8, 3087.0], [0.02507, 0.01598, 2.899e-05, 2.722e-08]),
+]
+
+
+@pytest.mark.parametrize(("line", "t", "xne", "alpha", "published"), TABULATED)
+def test_published_profiles(line, t, xne, alpha, published):
+    """Thermal motion put back in gives the tables as published (Stehle & Hutcheon 1999, Lemke 1997), but for their
+    areas, which are not 1."""
+    f0, doppler = 1.25e-9 * xne ** (2 / 3), line_wavelength(*line) * np.sqrt(2 * K_BOLTZMANN * t / 1.67356e-24)
+    x = jnp.asarray(alpha) * f0
+    widths = (jnp.array([v]) for v in (doppler / C_LIGHT, 1e-12))
+    ours = convolved(stark_table(*line), jnp.array([t]), jnp.array([xne]), x, *widths)[0] * f0
+    np.testing.assert_allclose(ours, published, rtol=0.01)
+
+
 def test_opacity_area():
     """Integral over frequency of one line is pi e^2/(m c) f N_l w (1 - exp(-h nu/kT)) / rho."""
     wave = np.linspace(6564.6 - 500, 6564.6 + 500, 40001)
@@ -284,8 +303,9 @@ def hydrogen_only(folder: Path, name: str, window: str, every: int) -> tuple[np.
 
 @pytest.mark.parametrize(("name", "limit"), [("sun", 0.0025), ("t4500g15m05", 0.002)])
 def test_h_alpha_wings(shared, name, limit):
-    """Turbospectrum 20.1 with over without hydrogen, where metals take less than 0.5 %; beyond 1 A from the
-    core (inside, Turbospectrum interpolates profiles that contain the Doppler core and ignores vmic)."""
+    """Turbospectrum 20.1 with over without hydrogen, where metals take less than 0.5 %; beyond 1.5 A from the
+    centre. Inside, Turbospectrum interpolates between profiles for 2500, 5000 and 10000 K that contain their
+    thermal core, and leaves vmic out: done that way, our own difference falls from 0.041 to 0.027 in the giant."""
     air, ours, full, bare = hydrogen_only(shared / "reference" / "turbospectrum", name, "6540", 10)
     distance = np.abs(air - 6562.8)
     clean = (bare > 0.995) & (distance > 1.5)

@@ -1,0 +1,144 @@
+"""The Gaia-ESO line list as published (VizieR J/A+A/645/A106, table geslines): FITS, VOTable, ECSV or CDS text.
+
+Source: Heiter et al. (2021, A&A 645, A106). Columns read, by any of their names in VizieR's and the survey's tables:
+element, ion (1 neutral), isotope (0 none), wavelength, log gf, lower energy, log radiative and Stark damping, van der
+Waals damping (negative log10 of the FWHM per hydrogen atom at 10^4 K, or ABO sigma.alpha), and, if there, upper J.
+"""
+
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from synthesis.lineio.records import OUTSIDE, Problems, Records, numbers, species_columns
+from synthesis.species import parse_species
+
+NAMES = {
+    "element": ("element", "name", "name1", "species"),
+    "ion": ("ion",),
+    "isotope": ("isotope", "isotope1"),
+    "wavelength": ("lambda", "wavelength", "wave"),
+    "loggf": ("loggf",),
+    "elow": ("elow",),
+    "jup": ("jup",),
+    "rad": ("raddamp",),
+    "stark": ("stadamp", "starkdamp"),
+    "vdw": ("vdwdamp",),
+}
+REQUIRED = ("element", "ion", "wavelength", "loggf", "elow", "vdw")
+PUBLISHED = {
+    "element": "Element",
+    "ion": "Ion",
+    "isotope": "Isotope",
+    "wavelength": "lambda",
+    "loggf": "loggf",
+    "elow": "Elow",
+    "jup": "Jup",
+    "rad": "Rad-damp",
+    "stark": "Sta-damp",
+    "vdw": "Vdw-damp",
+}
+
+
+def columns_of(names: list[str]) -> dict[str, str]:
+    """Our name of a column -> the table's, for those it has."""
+    plain = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in names}
+    return {key: plain[alias] for key, aliases in NAMES.items() for alias in reversed(aliases) if alias in plain}
+
+
+def read_table(path: Path, content: bytes) -> Table:
+    """The table in any of its file formats. Raises ValueError where astropy cannot read it."""
+    head = content[:200].lstrip()
+    extra: dict[str, int | str]
+    if head.startswith(b"SIMPLE"):
+        form, extra = "fits", {"hdu": 1}
+    elif head.startswith(b"<"):
+        form, extra = "votable", {}
+    elif head.startswith(b"# %ECSV"):
+        form, extra = "ascii.ecsv", {}
+    else:
+        form, extra = "ascii.cds", {"readme": str(path.parent / "ReadMe")}
+        if not (path.parent / "ReadMe").is_file():
+            raise ValueError(
+                f"{path}: expected a FITS, VOTable or ECSV table, or VizieR's text with its ReadMe in the same folder"
+            )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # units and UCDs that astropy does not know
+            return Table.read(path, format=form, **extra)
+    except (ValueError, OSError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not readable as a {form} table: {error}") from None
+
+
+def parse(table: Table, path: Path, problems: Problems) -> Records:
+    """Records of the table; zero or missing damping is unknown. The published wavelengths are in air."""
+    found = columns_of(table.colnames)
+    missing = [key for key in REQUIRED if key not in found]
+    if missing:
+        expected = ", ".join(PUBLISHED[key] for key in missing)
+        raise ValueError(f"{path}: columns {expected} are missing; it has {', '.join(table.colnames)}")
+    rows = np.arange(1, len(table) + 1)
+
+    def column(key: str, default: float) -> np.ndarray:
+        if key not in found:
+            return np.full(len(table), default)
+        data = table[found[key]]
+        if data.ndim > 1:  # the survey's own tables keep three places, for the atoms of a molecule
+            data = data[:, 0]
+        data = np.ma.filled(data.astype(float), default) if data.dtype.kind in "fiu" else np.ma.filled(data, "")
+        if np.asarray(data).dtype.kind in "fiu":
+            values = np.asarray(data, float)
+            for i in np.flatnonzero(~np.isfinite(values) if key in REQUIRED else np.zeros(len(values), bool)):
+                problems.add(rows[i], PUBLISHED[key], str(values[i]), "a number")
+            return np.where(np.isfinite(values), values, default)
+        return numbers(np.asarray(data, dtype=str), rows, PUBLISHED[key], problems, default)
+
+    element = table[found["element"]]
+    element = element[:, 0] if element.ndim > 1 else element
+    names = [str(e).strip() for e in np.ma.filled(element, "")]
+    ion, isotope = column("ion", np.nan), column("isotope", 0.0)
+    keys = [f"{e}|{_integer(i)}|{_integer(a)}" for e, i, a in zip(names, ion, isotope, strict=True)]
+    z, stage, mass = species_columns(keys, rows, _species, problems, "an element's symbol and a stage of 1 or more")
+    rad, stark, vdw = (column(key, 0.0) for key in ("rad", "stark", "vdw"))
+    return Records(
+        row=rows,
+        name=np.array([f"{e} {_integer(i)}" for e, i in zip(names, ion, strict=True)], dtype=str),
+        z=z,
+        ion=stage,
+        isotope=mass,
+        wavelength=column("wavelength", np.nan),
+        elow=column("elow", np.nan),
+        loggf=column("loggf", np.nan),
+        gup=2 * column("jup", np.nan) + 1,
+        log_gamma_rad=np.where(rad == 0.0, np.nan, rad),
+        vdw=np.where(vdw == 0.0, np.nan, vdw),
+        log_gamma4=np.where(stark == 0.0, np.nan, stark),
+        label=np.full(len(rows), ""),
+        orbitals=np.full((len(rows), 2), ""),
+        stated="air",
+    )
+
+
+def _integer(value: float) -> int:
+    return int(value) if np.isfinite(value) else 0
+
+
+def _species(key: str) -> tuple[int, int, int]:
+    name, ion, isotope = key.split("|")
+    if int(ion) < 1 or not name:
+        raise ValueError(name)
+    z, _ = parse_species(name)
+    if int(ion) > 3:
+        return OUTSIDE
+    return z, int(ion), max(int(isotope), 0)
+
+
+def build(columns: dict[str, np.ndarray]) -> Table:
+    """A table with the published names; the keys are those of `PUBLISHED`."""
+    table = Table({PUBLISHED[key]: value for key, value in columns.items()})
+    for name, unit in (("lambda", "Angstrom"), ("Elow", "eV")):
+        table[name].unit = unit
+    table["lambda"].description = "wavelength in air"
+    return table

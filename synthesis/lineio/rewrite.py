@@ -1,0 +1,95 @@
+"""Corrections of log gf put into the user's own file: only the log gf fields change."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float
+
+from synthesis.lineio import kurucz, moog, turbospectrum, vald
+from synthesis.lineio.read import read_indexed
+from synthesis.lineio.records import Medium, OnBad, read_bytes
+from synthesis.linelist import LineList
+
+REWRITABLE = ("vald", "kurucz", "turbospectrum", "moog")
+
+
+def corrected(lines: LineList, delta: Float[np.ndarray, " line"]) -> LineList:
+    """`lines` with `delta` (dex) added to log gf. Raises ValueError for a wrong length or what is not finite."""
+    # not _replace: a LineList's length is its number of lines
+    return LineList(**lines._asdict() | {"loggf": lines.loggf + _checked(lines, delta)})
+
+
+def _checked(lines: LineList, delta: np.ndarray) -> np.ndarray:
+    delta = np.asarray(delta, float)
+    if delta.shape != (len(lines),):
+        raise ValueError(f"corrections of shape {delta.shape} for {len(lines)} lines; give one a line, 0 for none")
+    if not np.all(np.isfinite(delta)):
+        raise ValueError(f"correction {int(np.flatnonzero(~np.isfinite(delta))[0])} is not a number; give 0 for none")
+    return delta
+
+
+def rewrite_lines(
+    source: str | Path,
+    target: str | Path,
+    corrections: Float[np.ndarray, " line"],
+    format: str | None = None,
+    medium: Medium | None = None,
+    *,
+    on_bad: OnBad = "raise",
+) -> int:
+    """Copy the list `source` to `target` with corrections added to its log gf; gives the number of fields changed.
+
+    `corrections` (dex) follow the order of `read_lines(source)`, 0 where there is none. Every byte outside the log gf
+    fields stays, and so do decimals and the right-hand end of each field. Formats: vald, kurucz, turbospectrum, moog.
+    Raises ValueError where a value does not fit its field, or for other formats.
+    """
+    source, target = Path(source), Path(target)
+    # air or vacuum does not matter here, but the order of lines has to be that of the reader
+    lines, rows, format = read_indexed(source, format, medium, scaled=None, on_bad=on_bad)
+    if format not in REWRITABLE:
+        raise ValueError(f"{source}: format {format!r} cannot be rewritten in place; use write_lines")
+    delta = _checked(lines, corrections)
+    text = read_bytes(source).decode("latin-1").split("\n")
+    span = _spans(format, text, source)
+    changed = 0
+    for row, change in zip(rows.tolist(), delta.tolist(), strict=True):
+        if change != 0.0:
+            line = text[row - 1]
+            start, stop = span(line)
+            text[row - 1] = line[:start] + _field(line[start:stop], change, source, row) + line[stop:]
+            changed += text[row - 1] != line
+    content = "\n".join(text).encode("latin-1")
+    target.write_bytes(gzip.compress(content) if target.suffix == ".gz" else content)
+    return changed
+
+
+def _spans(format: str, text: list[str], path: Path):
+    """Function that finds the log gf field of a line."""
+    if format == "vald":
+        form = vald.layout(text, path)
+        return lambda line: vald.loggf_span(line, form)
+    if format == "kurucz":
+        shift = kurucz.shift_of(text)
+        return lambda line: kurucz.loggf_span(line, shift)
+    if format == "moog":
+        fixed = moog.is_fixed(moog.data_lines(text)[1])
+        return lambda line: moog.loggf_span(line, fixed)
+    return turbospectrum.loggf_span
+
+
+def _field(old: str, change: float, path: Path, row: int) -> str:
+    """The field with its number changed: as many decimals, the same end, blanks on the left given up if needed."""
+    token = old.strip()
+    tail = old[len(old.rstrip()) :]
+    mantissa, letter, _ = token.upper().replace("D", "E").partition("E")
+    decimals = len(mantissa.partition(".")[2])
+    value = float(token.upper().replace("D", "E")) + change
+    new = f"{value:.{decimals}{'E' if letter else 'f'}}"
+    room = len(old) - len(tail)
+    if len(new) > room:
+        raise ValueError(
+            f"{path}: line {row}: log gf {new} does not fit the {room} columns of its field; widen the field in the "
+            "source, or use write_lines"
+        )
+    return new.rjust(room) + tail

@@ -1,0 +1,238 @@
+"""VALD3 extracts: 'extract stellar' and 'extract all' (element), short and long.
+
+Source: VALD wiki, pages "select output", "presformat output" and "Vald3Format" (Ryabchikova et al. 2015).
+"""
+
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from synthesis.abundances import SYMBOLS
+from synthesis.lineio.records import EV_TO_WAVENUMBER, OUTSIDE, Medium, Problems, Records, numbers, species_columns
+from synthesis.species import MOLECULE_CODES, constituents
+
+WAVELENGTH = re.compile(r"W[LN]_(air|vac)\(\s*([^)]*?)\s*\)")
+ENERGY = re.compile(r"(E_low|Excit)\(\s*([^)]*?)\s*\)")
+RECORD = re.compile(r"\s*'([A-Z][A-Za-z0-9]*\+*\s+\d+)\s*'\s*,")
+END = re.compile(r"\s*(\*|References:|'[^']*'\s*,\s*$|'H\s*:)")
+SCALED = re.compile(r"\*\s*oscillator strengths were (NOT )?scaled", re.IGNORECASE)
+SPECIES = re.compile(r"([A-Z][A-Za-z0-9]*\+*)\s+(\d+)")
+ATOM = re.compile(r"([A-Z][a-z]?)(\d*)")
+MASS = re.compile(r"\((\d{1,3})\)([A-Z][a-z]?)(\d*)")
+NUMBER = {symbol: z for z, symbol in enumerate(SYMBOLS, start=1)}
+UNIT = {"A": 1.0, "Angstrom": 1.0, "nm": 10.0, "mum": 1e4, "micron": 1e4}
+
+_COLUMNS = {
+    ("short", "all"): ("wavelength", "elow", "loggf", "rad", "stark", "waals", "lande"),
+    ("short", "stellar"): ("wavelength", "elow", "vmic", "loggf", "rad", "stark", "waals", "lande", "depth"),
+    ("long", "all"): ("wavelength", "loggf", "elow", "jlow", "eup", "jup", "g1", "g2", "g3", "rad", "stark", "waals"),
+    ("long", "stellar"): (
+        *("wavelength", "loggf", "elow", "jlow", "eup", "jup", "g1", "g2", "g3", "rad", "stark", "waals"),
+        "depth",
+    ),
+}
+
+
+class Layout(NamedTuple):
+    """What the header of an extract says. `energy` and `wavelength` turn the file's units into eV and Angstrom."""
+
+    header: int
+    columns: tuple[str, ...]
+    long: bool
+    medium: Medium
+    wavelength: float | None
+    energy: float
+
+
+def find_header(text: list[str]) -> int | None:
+    """Index of the line with the column names, None if there is none."""
+    for i, line in enumerate(text[:200]):
+        if WAVELENGTH.search(line) and ENERGY.search(line):
+            return i
+    return None
+
+
+def layout(text: list[str], path: Path) -> Layout:
+    """Read the header. Raises ValueError where it is missing or has units that are not known."""
+    i = find_header(text)
+    if i is None:
+        raise ValueError(
+            f"{path}: no VALD header with 'WL_air(A)' or 'WL_vac(A)' in it; keep the header lines of the extract"
+        )
+    wave, energy = WAVELENGTH.search(text[i]), ENERGY.search(text[i])
+    assert wave is not None
+    assert energy is not None
+    medium: Medium = "air" if wave[1] == "air" else "vacuum"
+    wavenumber = wave[2].replace("^", "") == "cm-1"
+    if wavenumber and medium == "air":
+        raise ValueError(f"{path}: line {i + 1}: wavenumbers in air; ask VALD for vacuum, or for wavelengths")
+    if not wavenumber and wave[2] not in UNIT:
+        raise ValueError(f"{path}: line {i + 1}: wavelength unit {wave[2]!r}, expected A, nm or cm^-1")
+    if energy[2].replace("^", "") not in ("eV", "cm-1"):
+        raise ValueError(f"{path}: line {i + 1}: energy unit {energy[2]!r}, expected eV or cm^-1")
+    long = energy[1] == "E_low"
+    stellar = "Vmic" in text[i] or "depth" in text[i]
+    return Layout(
+        i,
+        _COLUMNS["long" if long else "short", "stellar" if stellar else "all"],
+        long,
+        medium,
+        None if wavenumber else UNIT[wave[2]],
+        1.0 if energy[2] == "eV" else 1.0 / EV_TO_WAVENUMBER,
+    )
+
+
+def parse(text: list[str], path: Path, problems: Problems) -> Records:
+    """Records of an extract; energies, wavelengths and the medium as its header says, scaling as its footer does."""
+    form = layout(text, path)
+    index, extra = _blocks(text, form, problems)
+    n_column = len(form.columns)
+    names, cells, tails, good = [], [], [], []
+    for i in index:
+        parts = text[i].split(",", n_column + 1)
+        match = RECORD.match(text[i])
+        if match is None or len(parts) < n_column + 1:
+            problems.add(i + 1, "line", text[i][:60], f"{n_column + 1} fields after the layout of the header")
+            continue
+        good.append(i)
+        names.append(match[1])
+        cells.append(parts[1 : n_column + 1])
+        tails.append(extra[i][2] if form.long else "".join(parts[n_column + 1 :]))
+    rows = np.array(good, int) + 1
+    table = dict(zip(form.columns, np.array(cells, dtype=str).reshape(-1, n_column).T, strict=True))
+    value = {
+        key: numbers(table[key], rows, key, problems)
+        for key in ("wavelength", "elow", "loggf", "rad", "stark", "waals", *(("jup",) if form.long else ()))
+    }
+    # the isotope stands in the reference field: '(12)C(14)N', '(153)Eu+'
+    masses = [" ".join(m[0] for m in MASS.finditer(tail)) if "(" in tail else "" for tail in tails]
+    keys = [f"{name}|{mass}" for name, mass in zip(names, masses, strict=True)]
+    z, ion, isotope = species_columns(keys, rows, _species, problems, "an element or molecule and its stage, as 'Fe 1'")
+    unknown = {key: np.where(value[key] == 0.0, np.nan, value[key]) for key in ("rad", "stark", "waals")}
+    wavelength = value["wavelength"]
+    with np.errstate(divide="ignore"):
+        wavelength = 1e8 / wavelength if form.wavelength is None else wavelength * form.wavelength
+    return Records(
+        row=rows,
+        name=np.array(names, dtype=str),
+        z=z,
+        ion=ion,
+        isotope=isotope,
+        wavelength=wavelength,
+        elow=value["elow"] * form.energy,
+        loggf=value["loggf"],
+        gup=2 * value["jup"] + 1 if form.long else np.full(len(rows), np.nan),
+        log_gamma_rad=unknown["rad"],
+        vdw=unknown["waals"],
+        log_gamma4=unknown["stark"],
+        label=np.array([_label(extra[i]) for i in good] if form.long else [""] * len(good), dtype=str),
+        orbitals=np.array([_orbitals(extra[i]) for i in good] if form.long else [("", "")] * len(good)).reshape(-1, 2),
+        stated=form.medium,
+        scaled=_scaled(text),
+    )
+
+
+def _blocks(text: list[str], form: Layout, problems: Problems) -> tuple[list[int], dict[int, list[str]]]:
+    """Indices of the lines that open a record and the lines that follow each."""
+    index: list[int] = []
+    extra: dict[int, list[str]] = {}
+    for i in range(form.header + 1, len(text)):
+        line = text[i]
+        if not line.strip() or line.startswith("#"):
+            continue
+        if RECORD.match(line):
+            index.append(i)
+            extra[i] = []
+        elif END.match(line):
+            break
+        elif form.long and index and len(extra[index[-1]]) < 3:
+            extra[index[-1]].append(line)
+        else:
+            problems.add(i + 1, "line", line[:60], "a record such as 'Fe 1', followed by numbers")
+    if form.long:
+        for i in index:
+            if len(extra[i]) != 3:
+                problems.add(i + 1, "record", f"{1 + len(extra[i])} lines", "four lines a record in the long format")
+                extra[i] += [""] * (3 - len(extra[i]))
+    return index, extra
+
+
+def _scaled(text: list[str]) -> bool | None:
+    for line in text:
+        if line.lstrip().startswith("*"):
+            match = SCALED.search(line)
+            if match:
+                return match[1] is None
+    return None
+
+
+def _label(lines: list[str]) -> str:
+    return " ".join(" ".join(line.replace("'", " ").split()) for line in lines[:2])
+
+
+def _orbitals(lines: list[str]) -> tuple[str, str]:
+    """Letters of the orbitals that differ between the two levels of an LS-coupled record, where only one does.
+
+    VALD writes configurations as '3d6.(5D).4s.4p.(3P*) z5F*': subshells separated by points, parents in brackets.
+    """
+    shells = []
+    for line in lines[:2]:
+        words = line.replace("'", " ").split()
+        shells.append(_subshells(words[1]) if len(words) > 1 else {})
+    lower, upper = shells
+    loses = [s for s in lower if lower[s] > upper.get(s, 0)]
+    gains = [s for s in upper if upper[s] > lower.get(s, 0)]
+    if len(loses) == len(gains) == 1 and lower[loses[0]] - upper.get(loses[0], 0) == 1:
+        return loses[0][-1], gains[0][-1]
+    return "", ""
+
+
+def _subshells(configuration: str) -> dict[str, int]:
+    count: dict[str, int] = {}
+    for part in re.sub(r"<[^>]*>|\([^)]*\)", ".", configuration).split("."):
+        for match in re.finditer(r"(\d+[spdfgh])(\d*)", part):
+            count[match[1]] = count.get(match[1], 0) + int(match[2] or 1)
+    return count
+
+
+def _species(key: str) -> tuple[int, int, int]:
+    name, _, masses = key.partition("|")
+    match = SPECIES.fullmatch(name)
+    if match is None:
+        raise ValueError(name)
+    formula, stage = match[1], int(match[2])
+    atoms = [(a, int(n or 1)) for a, n in ATOM.findall(formula)]
+    if not atoms or any(a not in NUMBER for a, _ in atoms):
+        raise ValueError(name)
+    numbers_ = sorted(NUMBER[a] for a, n in atoms for _ in range(n))
+    if len(numbers_) == 1:
+        z = numbers_[0]
+        if z > 92 or stage > 3:
+            return OUTSIDE
+    else:
+        z = int("".join(f"{n:02d}" for n in numbers_))
+        if z not in MOLECULE_CODES or stage != 1 or formula.endswith("+"):
+            return OUTSIDE
+    return z, stage, _isotope(z, masses)
+
+
+def _isotope(z: int, masses: str) -> int:
+    """Isotope code from '(12)C (14)N'; 0 for an atom of which nothing is said."""
+    given: dict[int, list[int]] = {}
+    for mass, symbol, count in MASS.findall(masses):
+        if symbol in NUMBER:
+            given.setdefault(NUMBER[symbol], []).extend([int(mass)] * int(count or 1))
+    code = 0
+    for number in constituents(z):
+        left = given.get(number, [])
+        code = 1000 * code + (left.pop(0) if left else 0)
+    return code
+
+
+def loggf_span(line: str, form: Layout) -> tuple[int, int]:
+    """Where the log gf field of a record line begins and ends: between its commas."""
+    commas = [i for i, c in enumerate(line) if c == ","]
+    k = form.columns.index("loggf")
+    return commas[k] + 1, commas[k + 1]

@@ -6,7 +6,7 @@ from importlib.resources import files
 import numpy as np
 
 from synthesis.isotopes import Ratios, log_share
-from synthesis.linelist import LineList
+from synthesis.linelist import LineList, load_lines
 
 OPTICAL_MOLECULES = (4200.0, 9200.0)
 H_BAND = (15000.0, 17005.0)
@@ -56,3 +56,21 @@ def load_hband_lines(start: float, stop: float, ratios: Ratios | None = None) ->
     Source: APOGEE's list of 2013 (Shetrone et al. 2015, ApJS 221, 24); built by tools/build_hband.py.
     """
     return _window("lines_hband", H_BAND, start, stop, ratios)
+
+
+def load_all_lines(start: float, stop: float, ratios: Ratios | None = None) -> LineList:
+    """Every shipped line, atoms and molecules, from start to stop (vacuum Angstrom), sorted by wavelength.
+
+    Optical: `linelist.load_lines` with `load_molecular_lines`; H band: `load_hband_lines`. Raises ValueError for a
+    window that neither covers.
+    """
+    if start >= H_BAND[0] and stop <= H_BAND[1]:
+        return load_hband_lines(start, stop, ratios)
+    if start < OPTICAL_MOLECULES[0] or stop > OPTICAL_MOLECULES[1]:
+        raise ValueError(
+            f"window {start:.0f}-{stop:.0f} A (vacuum): the shipped lists cover {OPTICAL_MOLECULES[0]:.0f}-"
+            f"{OPTICAL_MOLECULES[1]:.0f} and {H_BAND[0]:.0f}-{H_BAND[1]:.0f} A; read a list of your own with read_lines"
+        )
+    atoms, molecules = load_lines(start, stop), load_molecular_lines(start, stop, ratios)
+    both = LineList(*(np.concatenate(pair) for pair in zip(atoms, molecules, strict=True)))
+    return both.take(np.argsort(both.wavelength, kind="stable"))

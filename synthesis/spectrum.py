@@ -14,7 +14,7 @@ from emulator.structure import LABELS, Structure
 from synthesis.abundances import SYMBOLS, number_fractions
 from synthesis.eos import equation_of_state, solve_xne
 from synthesis.scattering import scattered_source
-from synthesis.spherical import spherical_flux
+from synthesis.spherical import reference_radius, shell_radius, spherical_flux
 from synthesis.transfer import emergent_flux, emergent_intensity
 from synthesis.window import Linearised, State, Window
 
@@ -106,6 +106,15 @@ def star_state(
     return structure, equation_of_state(t, p, xne, fractions), vmic
 
 
+def surface_logg(structure: Structure) -> Float[Array, ""]:
+    """log g (cgs) at which the structure is in hydrostatic equilibrium: the median over its layers.
+
+    Source: dP / dRHOX = g - g_rad, Kurucz (1970, SAO Special Report 309), eq. 4.3.
+    """
+    slope = jnp.diff(structure.p) / jnp.diff(structure.rhox)
+    return jnp.log10(jnp.median(slope + 0.5 * (structure.accrad[1:] + structure.accrad[:-1])))
+
+
 class Synthesis(eqx.Module):
     """A wavelength window with its lines, prepared; a call is a pure function that JAX can transform.
 
@@ -178,6 +187,9 @@ def _emergent(synthesis: Synthesis, star: State, delta: Array, mu: Array | None)
     structure, gas, _ = star
     window, physics, tau = synthesis.window, synthesis.physics, structure.tau
     layers = window.layered(star)
+    if physics.spherical:
+        reference = reference_radius(surface_logg(structure), physics.mass)
+        radius = shell_radius(tau, structure.rhox, gas.rho, reference)
 
     def emerge(kappa, scattered, thermal):
         ratio, source = kappa / structure.abross, thermal
@@ -185,7 +197,7 @@ def _emergent(synthesis: Synthesis, star: State, delta: Array, mu: Array | None)
             share = scattered / structure.abross
             source = scattered_source(ratio - share, share, thermal, tau)
         if physics.spherical:
-            return spherical_flux(ratio, source, structure, gas.rho, physics.mass)
+            return spherical_flux(ratio, source, tau, radius, reference)
         if mu is not None:
             return emergent_intensity(ratio, source, tau, jnp.asarray(mu, float))
         return emergent_flux(ratio, source, tau, window.order)

@@ -17,7 +17,7 @@ from synthesis.broadening import broaden
 from synthesis.buckets import C_KMS
 from synthesis.isotopes import Ratios, log_share
 from synthesis.linelist import LineList
-from synthesis.shipped import load_lines
+from synthesis.shipped import load_all_lines
 from synthesis.spectrum import Abundances, Labels, Physics, Spectrum, Synthesis, star_state
 from synthesis.strength import line_reach
 from synthesis.window import Window
@@ -62,7 +62,7 @@ def prepare(
     isotopes: Ratios | None = None,
     free: bool = False,
     cut: float = 1e-4,
-    order: int = 4,
+    order: int = 5,
     hydrogen: bool = True,
     physics: Physics | None = None,
 ) -> Synthesis:
@@ -76,7 +76,7 @@ def prepare(
     wavelength = np.asarray(wavelength, float)
     if wavelength.ndim != 1 or len(wavelength) < 2 or not np.all(np.diff(wavelength) > 0):
         raise ValueError("wavelength: expected at least two strictly increasing vacuum wavelengths in Angstrom")
-    lines = load_lines(wavelength[0], wavelength[-1]) if lines is None else lines
+    lines = load_all_lines(wavelength[0], wavelength[-1]) if lines is None else lines
     if isotopes is not None:
         lines = with_isotopes(lines, isotopes)
     several = atmosphere if isinstance(atmosphere, list) and not np.isscalar(atmosphere[0]) else [atmosphere]
@@ -127,7 +127,7 @@ def synthesize(
     electrons: Literal["structure", "solve"] = "structure",
     hydrogen: bool = True,
     cut: float = 1e-4,
-    order: int = 4,
+    order: int = 5,
 ) -> Spectrum:
     """The LTE spectrum of a star at start, start + step, ..., stop (Angstrom in `medium`).
 

@@ -47,7 +47,7 @@ def main() -> None:
     delta, n = jnp.zeros(options.max_lines), model.grid.n_pixel
     data = StarData(jnp.ones(n), jnp.full(n, 1e4))
     shared, noise = jnp.append(delta, 4.26), NoiseModel(jnp.array(1.0), jnp.array(0.01))
-    points = sum(b.start.size * (2 * b.half + 1) for b in model.buckets) * options.depths
+    points = sum(b.start.size * b.width for b in model.buckets) * options.depths
     print(
         f"{len(setup.lines)} lines, {model.grid.size} wavelengths, {options.depths} layers, {points:.3g} profile points"
     )

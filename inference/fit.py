@@ -26,10 +26,12 @@ from inference.star import StarData, StarProblem, chebyshev_basis
 from inference.stars import Progress, Run, fit_stars
 from inference.sweep import Pass, sweep
 from surveys.batch import SpectrumBatch
+from synthesis.abundances import number_fractions
+from synthesis.eos import equation_of_state
 from synthesis.grid import Grid
 from synthesis.linelist import QUALITY, LineList, load_lines
 from synthesis.model import SpectrumModel
-from synthesis.strength import line_windows
+from synthesis.strength import line_reach
 
 REFERENCE_STARS = (
     (4100.0, 1.0, 0.0),
@@ -61,14 +63,14 @@ class Setup:
     grid: Grid
     lines: LineList
     strength: Float[np.ndarray, " line"]
-    half_width: np.ndarray
+    reach: Float[np.ndarray, " line"]
     atmosphere: Layers
 
     def problem(self, room: int | None = None) -> StarProblem:
         """The star problem, with room for `room` corrections (the options' max_lines by default), none of them used."""
         o = self.options
         room = o.max_lines if room is None else room
-        model = SpectrumModel.build(self.atmosphere, self.lines, self.half_width, self.grid, room, o.angles, o.single)
+        model = SpectrumModel.build(self.atmosphere, self.lines, self.reach, self.grid, room, o.angles, o.single)
         prior = StarPrior(jnp.asarray(o.prior_mean()), jnp.asarray(o.prior_sd_star()))
         basis = jnp.asarray(chebyshev_basis(self.grid.n_pixel, o.continuum_degree))
         sd = jnp.full(basis.shape[1], 3.0)
@@ -100,10 +102,12 @@ def prepare(
     for teff, logg, feh in REFERENCE_STARS:
         labels = jnp.array([teff, logg, feh, 0.0])
         vmic = float(vmic_relation(teff, logg))
-        reference.append((atmosphere(labels), jnp.array([teff, logg, feh, 0.0, vmic])))
-    strength, half = line_windows(lines, grid, reference, options.line_cut)
+        structure = atmosphere(labels)
+        gas = equation_of_state(structure.t, structure.p, structure.xne, number_fractions(feh, 0.0))
+        reference.append((gas, jnp.asarray(vmic), (structure.tau < 3.0) & (structure.tau > 1e-5)))
+    strength, reach = line_reach(lines, reference, options.line_cut)
     keep = (strength > options.line_cut) | given
-    return Setup(options, grid, lines.take(keep), strength[keep], half[keep], atmosphere)
+    return Setup(options, grid, lines.take(keep), strength[keep], reach[keep], atmosphere)
 
 
 def scaled_data(batch: SpectrumBatch) -> tuple[StarData, Float[np.ndarray, " star"]]:

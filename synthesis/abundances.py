@@ -1,5 +1,7 @@
 """Element abundances: the solar scale, atomic weights, and the mixture of a star from its labels."""
 
+from pathlib import Path
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -43,7 +45,21 @@ ATOMIC_WEIGHTS = np.array([
 ALPHA_ELEMENTS = (8, 10, 12, 14, 16, 18, 20, 22)
 """Atomic numbers that follow [alpha/Fe]: O, Ne, Mg, Si, S, Ar, Ca, Ti, as in the ATLAS9 ODFNEW grids."""
 
-_SOLAR = np.where(np.isfinite(ASPLUND2009), 10.0 ** (ASPLUND2009 - 12.0), 0.0)
+
+
+def _fractions(log_eps: np.ndarray) -> np.ndarray:
+    return np.where(np.isfinite(log_eps), 10.0 ** (np.nan_to_num(log_eps, neginf=0.0) - 12.0), 0.0)
+
+
+def _scales() -> dict[str, np.ndarray]:
+    scales = {"asplund2009": _fractions(ASPLUND2009)}
+    table = np.genfromtxt(Path(__file__).parent / "data" / "solar.csv", delimiter=",", names=True, dtype=None)
+    return scales | {name: _fractions(table[name]) for name in table.dtype.names[1:]}
+
+
+SOLAR = _scales()
+"""n(Z)/n(H) of the Sun by name of the scale: asplund2009 (the default), asplund2021, grevesse1998 (the one ATLAS-9
+ODFNEW atmospheres were computed with). Sources: tools/build_solar.py; zero where a scale has no value."""
 _IS_METAL = np.arange(1, 93) >= 3
 _IS_ALPHA = np.isin(np.arange(1, 93), ALPHA_ELEMENTS)
 
@@ -52,14 +68,17 @@ def number_fractions(
     feh: Float[Array, ""] | float,
     alpha: Float[Array, ""] | float,
     xfe: Float[Array, "92"] | None = None,
+    solar: str = "asplund2009",
 ) -> Float[Array, "92"]:
     """n(Z)/n(H) of every element Z = 1-92 for the labels of a star; zero for elements without a solar value.
 
     Elements from lithium on shift by `feh`, those in `ALPHA_ELEMENTS` also by `alpha`; `xfe[z - 1]` adds any
-    further [X/Fe] of one element (dex, on top of `alpha`; helium too). Differentiable in all three.
-    Source of the solar scale: Asplund et al. (2009).
+    further [X/Fe] of one element (dex, on top of `alpha`; helium too). Differentiable in all three. `solar` names
+    the scale (`SOLAR`). Raises ValueError for one that is not there.
     """
+    if solar not in SOLAR:
+        raise ValueError(f"solar scale {solar!r}: expected one of {', '.join(SOLAR)}")
     shift = jnp.where(_IS_METAL, feh, 0.0) + jnp.where(_IS_ALPHA, alpha, 0.0)
     if xfe is not None:
         shift = shift + xfe
-    return jnp.asarray(_SOLAR) * jnp.power(10.0, shift)
+    return jnp.asarray(SOLAR[solar]) * jnp.power(10.0, shift)

@@ -16,12 +16,19 @@ from synthesis.constants import (
     RYDBERG_HYDROGEN,
 )
 from synthesis.continuum_tables import TABLES, between, smooth_table
+from synthesis.eos import debye_lowering
 from synthesis.gas import Gas
 
 LEVELS = 40
 DISSOLVING = 10
 ELECTRON_AFFINITY = 0.754195
 """eV, of hydrogen (Lykke, Murray & Lineberger 1991)."""
+AFFINITY_LOWERING = 2.0
+"""Lowering of the affinity of H- in a plasma, in units of that of a neutral atom's ionisation energy.
+
+2 is the convention of MARCS and Turbospectrum (after Tarafdar & Vardya), followed because the latter is the yardstick.
+Debye theory proper gives 0, as H- and the free electron are shifted alike; that would add 1% of H- at tau = 1 in the
+Sun, and take 0.35% (dwarfs) or 0.1% (giants) from the continuum flux; normalised flux would not notice."""
 _RYDBERG_K = RYDBERG_HYDROGEN * HC_OVER_K_ANGSTROM * 1e-8
 _KRAMERS = 1.0449e-26
 """Kramers bound-free cross-section: this times wavelength^3 (Angstrom) / n^5, cm^2."""
@@ -93,15 +100,10 @@ def _free_free(wavelength: Array, gas: Gas) -> Array:
 
 
 def hminus_density(gas: Gas) -> Float[Array, " depth"]:
-    """Number density of H-, cm^-3 (Saha; one bound state).
-
-    The Debye field shifts H- and the free electron alike, so that the affinity stays (MARCS codes lower it by
-    twice the lowering of a neutral atom, after Tarafdar & Vardya: 1% less opacity at tau = 1 in the Sun).
-    """
+    """Number density of H-, cm^-3: Saha, one bound state, affinity lowered as `AFFINITY_LOWERING` says."""
     wave = PLANCK**2 / (2 * jnp.pi * ELECTRON_MASS * BOLTZMANN * gas.t)
-    return (
-        gas.n_over_u[0, 0] * gas.xne * 0.5 * wave**1.5 * jnp.exp(ELECTRON_AFFINITY / (BOLTZMANN_EV * gas.t))
-    )
+    affinity = ELECTRON_AFFINITY - AFFINITY_LOWERING * debye_lowering(gas.t, gas.xne)
+    return gas.n_over_u[0, 0] * gas.xne * 0.5 * wave**1.5 * jnp.exp(affinity / (BOLTZMANN_EV * gas.t))
 
 
 def hminus_bound_free(

@@ -28,6 +28,9 @@ that ExoMol gives where none is known (Tennyson et al. 2016, J. Mol. Spectrosc. 
 
 _TABLES = {"sp": (1.0, 1.3), "pd": (1.3, 2.3), "df": (2.3, 3.3)}
 """First effective quantum numbers of the two axes (state of lower l first), in steps of 0.1."""
+_UPPER_P = np.array([[2.6, 2.7, 2.8, 2.9, 3.0], [762.0, 858, 969, 1030, 1074], [0.270, 0.266, 0.268, 0.258, 0.254]])
+"""d-p transitions whose d state (n* < 2) is too compact for the tables: n*, cross-section and exponent of the p state
+alone, which dominates (Barklem, private communication 1997 to the authors of Turbospectrum, who use it)."""
 
 
 class Damping(NamedTuple):
@@ -67,7 +70,8 @@ def generic_abo(
     """Cross-section at 10^6 cm/s (a0^2) and velocity exponent of transitions of neutral atoms; nan where none.
 
     `below_limit` holds chi - E of lower and upper level (eV), `orbitals` their letters. Tables cover effective quantum
-    numbers of about 1-3 (s, p), 2.3-4 (d), 3.3-5 (f); linear between nodes 0.1 apart.
+    numbers of about 1-3 (s, p), 2.3-4 (d), 3.3-5 (f); linear between nodes 0.1 apart. A d state below n* = 2 under a
+    p state is neglected.
     Source: Anstee & O'Mara (1995), Barklem & O'Mara (1997), Barklem, O'Mara & Ross (1998).
     """
     ion, below_limit = np.asarray(ion), np.asarray(below_limit, float)
@@ -79,6 +83,11 @@ def generic_abo(
             pick = (ion == 1) & (letters[:, lower] == name[0]) & (letters[:, upper] == name[1])
             points = n_star[pick][:, [lower, upper]]
             sigma[pick], alpha[pick] = cross_section(points), exponent(points)
+    upper = n_star[:, 1]
+    alone = (ion == 1) & (letters[:, 0] == "d") & (letters[:, 1] == "p") & (n_star[:, 0] < 2)
+    alone &= (upper >= _UPPER_P[0, 0]) & (upper <= _UPPER_P[0, -1])
+    sigma = np.where(alone, np.interp(upper, _UPPER_P[0], _UPPER_P[1]), sigma)
+    alpha = np.where(alone, np.interp(upper, _UPPER_P[0], _UPPER_P[2]), alpha)
     return sigma, alpha
 
 

@@ -2,11 +2,13 @@
 
 `equation_of_state` takes the electron density as given (the structure's), `solve_xne` finds the one that
 conserves charge. Unknowns are the logarithms of the free neutral atoms of hydrogen and of every element that
-molecules bind; the equations are logarithms of conservation laws, solved together by damped Newton steps. A
-last step taken from the converged, derivative-free solution carries the implicit derivative.
+molecules bind; the equations are logarithms of conservation laws, solved together by damped Newton steps.
+Elements that only trace molecules bind (`trace_molecules`) are eliminated in closed form. A last step taken from
+the converged, derivative-free solution carries the implicit derivative.
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +27,7 @@ from synthesis.constants import (
 )
 from synthesis.gas import Gas
 from synthesis.partition import IONISATION_ENERGY, MOLECULE_ATOMS, log_molecule_constant, log_partition
+from synthesis.trace_molecules import ELEMENTS, TRACE_PARTNERS, TRACE_Z, log_trace_constant, taken
 
 _BOUND = np.flatnonzero(MOLECULE_ATOMS.sum(axis=0) > 0)
 """Indices (z - 1) of the elements that molecules bind; hydrogen is the first."""
@@ -50,31 +53,51 @@ def _stages(t: Array, xne: Array) -> tuple[Array, Array]:
     """n(stage) / n(neutral) [92, 3, depth] and ln U."""
     log_u = log_partition(t)
     chi = _CHI - np.array([1.0, 2.0])[:, None] * debye_lowering(t, xne)
-    log_ratio = (
-        _LOG_SAHA + 1.5 * jnp.log(t) - jnp.log(xne) + jnp.diff(log_u, axis=1) - chi / (BOLTZMANN_EV * t)
-    )
+    log_ratio = _LOG_SAHA + 1.5 * jnp.log(t) - jnp.log(xne) + jnp.diff(log_u, axis=1) - chi / (BOLTZMANN_EV * t)
     ratio = jnp.where(_MISSING, 0.0, jnp.exp(jnp.clip(log_ratio, -300.0, 150.0)))
     first = ratio[:, 0]
     return jnp.stack([jnp.ones_like(first), first, first * ratio[:, 1]], axis=1), log_u
 
 
-def _nuclei(z: Array, log_k: Array, stages: Array) -> tuple[Array, Array]:
-    """Nuclei of every bound element and all molecules of one layer; `stages` is n(element)/n(neutral)."""
-    molecules = jnp.exp(log_k + _ATOMS @ z)
-    return jnp.exp(z) * stages + _ATOMS.T @ molecules, molecules.sum()
+class _Layer(NamedTuple):
+    """What the equilibrium of one layer is given; `stages` is n(element)/n(neutral) of the bound elements."""
+
+    log_k: Array
+    stages: Array
+    log_trace: Array
+    trace_stages: Array
+    particles: Array
+    fractions: Array
 
 
-def _balance(z: Array, log_k: Array, stages: Array, fractions: Array, particles: Array) -> Array:
-    """Logarithmic residuals of one layer: particles, then nuclei of elements relative to hydrogen."""
-    nuclei, molecules = _nuclei(z, log_k, stages)
+_AXES = _Layer(1, 1, 1, 1, 0, None)
+
+
+def _nuclei(z: Array, given: _Layer) -> tuple[Array, Array]:
+    """Nuclei of every bound element, and all molecules but those of trace elements, of one layer."""
+    molecules = jnp.exp(given.log_k + _ATOMS @ z)
+    nuclei = jnp.exp(z) * given.stages + _ATOMS.T @ molecules
+    trace = taken(given.log_trace, z, given.trace_stages, given.fractions, _BOUND).partners
+    # What trace molecules hold is counted per nucleus of hydrogen, their own hydrogen included.
+    return nuclei + trace * nuclei[0] / (1 - trace[0]), molecules.sum()
+
+
+def _balance(z: Array, given: _Layer) -> Array:
+    """Logarithmic residuals of one layer: particles, then nuclei of elements relative to hydrogen.
+
+    A trace molecule counts as the one atom of the trace element that it holds.
+    """
+    nuclei, molecules = _nuclei(z, given)
+    fractions = given.fractions
     unbound = fractions.sum() - fractions[_BOUND].sum()
-    number = jnp.log((unbound * nuclei[0] + (jnp.exp(z) * stages).sum() + molecules) / particles)
+    number = jnp.log((unbound * nuclei[0] + (jnp.exp(z) * given.stages).sum() + molecules) / given.particles)
     share = jnp.log(nuclei[1:]) - jnp.log(nuclei[0]) - jnp.log(fractions[_BOUND[1:]] + _FLOOR)
     return jnp.concatenate([number[None], share])
 
 
-def _start(log_k: Array, stages: Array, fractions: Array, particles: Array) -> Array:
+def _start(given: _Layer) -> Array:
     """Free atoms of one layer with H2 as the only molecule (closed form)."""
+    log_k, stages, fractions, particles = given.log_k, given.stages, given.fractions, given.particles
     a, b = jnp.exp(log_k[0]) * (2 * fractions.sum() - 1), fractions.sum() * stages[0]
     hydrogen = 2 * particles / (b + jnp.sqrt(b**2 + 4 * a * particles))
     nuclei = hydrogen * stages[0] + 2 * jnp.exp(log_k[0]) * hydrogen**2
@@ -82,33 +105,33 @@ def _start(log_k: Array, stages: Array, fractions: Array, particles: Array) -> A
     return jnp.concatenate([jnp.log(hydrogen)[None], others])
 
 
-def _relax(z: Array, log_k: Array, stages: Array, fractions: Array, particles: Array) -> Array:
+def _relax(z: Array, given: _Layer) -> Array:
     """From all-free atoms towards the solution of one layer: an element gives half its excess of nuclei back.
 
     All-free atoms overbook the molecules of cool gas by many orders; Newton from there would not arrive.
     """
-    hydrogen = jnp.log(jnp.exp(z[0]) * stages[0] + 2 * jnp.exp(log_k[0] + 2 * z[0]))
+    hydrogen = jnp.log(jnp.exp(z[0]) * given.stages[0] + 2 * jnp.exp(given.log_k[0] + 2 * z[0]))
 
     def give(_, z):
-        excess = _balance(z, log_k, stages, fractions, particles)
+        excess = _balance(z, given)
         # Residuals of the elements are relative to hydrogen as it stands: hold them to its first guess.
-        drift = jnp.log(_nuclei(z, log_k, stages)[0][0]) - hydrogen
+        drift = jnp.log(_nuclei(z, given)[0][0]) - hydrogen
         return z - 0.5 * excess.at[1:].add(drift)
 
     return jax.lax.fori_loop(0, _RELAXATIONS, give, z)
 
 
-def _newton(residual: Callable[..., Array], z: Array, parameters: tuple, steps: int) -> Array:
-    """Root of residual(z, *parameters), z [n]; first derivatives with respect to the parameters are exact."""
+def _newton(residual: Callable[..., Array], z: Array, parameters: _Layer, steps: int) -> Array:
+    """Root of residual(z, parameters), z [n]; first derivatives with respect to the parameters are exact."""
     frozen = jax.lax.stop_gradient(parameters)
 
     def step(_, z):
-        full = jnp.linalg.solve(jax.jacfwd(residual)(z, *frozen), residual(z, *frozen))
+        full = jnp.linalg.solve(jax.jacfwd(residual)(z, frozen), residual(z, frozen))
         return z - jnp.clip(full, -_LARGEST_STEP, _LARGEST_STEP)
 
     z = jax.lax.fori_loop(0, steps, step, jax.lax.stop_gradient(z))
-    slope = jax.lax.stop_gradient(jax.jacfwd(residual)(z, *frozen))
-    return z - jnp.linalg.solve(slope, residual(z, *parameters))
+    slope = jax.lax.stop_gradient(jax.jacfwd(residual)(z, frozen))
+    return z - jnp.linalg.solve(slope, residual(z, parameters))
 
 
 def equation_of_state(
@@ -120,7 +143,8 @@ def equation_of_state(
     """Populations and density at T (K), gas pressure P (dyn cm^-2), electron density (cm^-3).
 
     `fractions` is n(Z)/n(H) from `abundances.number_fractions`. Particles add up to P/kT, electrons as given;
-    nuclei of H, C, N, O and the other elements of `partition.MOLECULES` are shared with the molecules.
+    nuclei of H, C, N, O and the other elements of `partition.MOLECULES` are shared with the molecules, and those of
+    trace elements with theirs (`trace_molecules`).
     Where the electrons exceed 99.9% of P/kT the rest is held at 0.1%. Saha with Debye lowering
     (`debye_lowering`).
     Source: Mihalas (1978), chapter 5; constants of Barklem & Collet (2016).
@@ -130,16 +154,23 @@ def equation_of_state(
     particles = jnp.maximum(p / (BOLTZMANN * t) - xne, 1e-3 * p / (BOLTZMANN * t))
     per_neutral = stages.sum(axis=1)
 
-    def layer(log_k, per_neutral, particles):
-        given = (log_k, per_neutral, fractions, particles)
-        frozen = jax.lax.stop_gradient(given)
-        return _newton(_balance, _relax(_start(*frozen), *frozen), given, _STEPS)
+    given = _Layer(
+        log_k, per_neutral[_BOUND], log_trace_constant(t, xne), per_neutral[ELEMENTS - 1], particles, fractions
+    )
 
-    z = jax.vmap(layer, in_axes=(1, 1, 0), out_axes=1)(log_k, per_neutral[_BOUND], particles)
-    nuclei, _ = jax.vmap(_nuclei, in_axes=1, out_axes=(1, 0))(z, log_k, per_neutral[_BOUND])
+    def layer(given):
+        frozen = jax.lax.stop_gradient(given)
+        return _newton(_balance, _relax(_start(frozen), frozen), given, _STEPS)
+
+    z = jax.vmap(layer, in_axes=(_AXES,), out_axes=1)(given)
+    nuclei, _ = jax.vmap(_nuclei, in_axes=(1, _AXES), out_axes=(1, 0))(z, given)
     hydrogen = nuclei[0]
     neutral = fractions[:, None] * hydrogen / per_neutral
     neutral = neutral.at[_BOUND].set(jnp.exp(z))
+    free = jax.vmap(lambda k, z, p: taken(k, z, p, fractions, _BOUND).free, in_axes=1, out_axes=1)(
+        given.log_trace, z, given.trace_stages
+    )
+    neutral = neutral.at[ELEMENTS - 1].set(free * hydrogen)
     n = neutral[:, None] * stages
     rho = hydrogen * (fractions * ATOMIC_WEIGHTS).sum() * ATOMIC_MASS
     molecules = jnp.exp(log_k + _ATOMS @ z)
@@ -150,6 +181,13 @@ def molecule_densities(gas: Gas) -> Float[Array, "molecule depth"]:
     """Number density of every molecule of `partition.MOLECULES`, cm^-3, from the free neutral atoms."""
     free = jnp.log(gas.n[_BOUND, 0])
     return jnp.exp(log_molecule_constant(gas.t) + _ATOMS @ free)
+
+
+def trace_densities(gas: Gas) -> Float[Array, "trace depth"]:
+    """Number density of every molecule of `trace_molecules.TRACE_MOLECULES`, cm^-3, from the free neutral atoms."""
+    free = jnp.log(gas.n[_BOUND, 0])
+    log_trace = log_trace_constant(gas.t, gas.xne)
+    return gas.n[TRACE_Z - 1, 0] * jnp.exp(log_trace + TRACE_PARTNERS[:, _BOUND] @ free)
 
 
 def electron_density(gas: Gas) -> Float[Array, " depth"]:
@@ -194,8 +232,8 @@ def _bracket(t: Array, p: Array, fractions: Array) -> Array:
         stages, _ = _stages(t, jnp.exp(middle))
         per_neutral = stages.sum(axis=1)
         particles = jnp.exp(log_total) - jnp.exp(middle)
-        start = jax.vmap(_start, in_axes=(1, 1, None, 0), out_axes=1)
-        neutral_h = jnp.exp(start(log_k, per_neutral[_BOUND], fractions, particles)[0])
+        given = _Layer(log_k, per_neutral[_BOUND], log_k, per_neutral, particles, fractions)  # no trace molecules here
+        neutral_h = jnp.exp(jax.vmap(_start, in_axes=(_AXES,), out_axes=1)(given)[0])
         nuclei = neutral_h * per_neutral[0] + 2 * jnp.exp(log_k[0]) * neutral_h**2
         charge = (stages[:, 1] + 2 * stages[:, 2]) / per_neutral * fractions[:, None]
         electrons = nuclei * charge[1:].sum(axis=0) + neutral_h * stages[0, 1]

@@ -10,6 +10,7 @@ from synthesis.constants import (
     ELECTRON_CHARGE,
     ELECTRON_MASS,
     LIGHT,
+    PLANCK,
     RYDBERG_HYDROGEN,
 )
 
@@ -56,11 +57,7 @@ def oscillator_strength(n: int, m: int) -> float:
     """
     z = Fraction(-4 * n * m, (m - n) ** 2)
     delta = _f21(n - 1, m, z) ** 2 - _f21(m - 1, n, z) ** 2
-    gaunt = (
-        pi
-        * sqrt(3.0)
-        * abs(float(Fraction(m - n, m + n) ** (2 * n + 2 * m) * Fraction(n * m, m - n) * delta))
-    )
+    gaunt = pi * sqrt(3.0) * abs(float(Fraction(m - n, m + n) ** (2 * n + 2 * m) * Fraction(n * m, m - n) * delta))
     kramers = 32.0 / (3.0 * pi * sqrt(3.0)) / (n**5 * m**3 * (1.0 / n**2 - 1.0 / m**2) ** 3)
     return kramers * gaunt
 
@@ -71,15 +68,7 @@ def radiative_width(n: int, m: int) -> float:
     for upper in (n, m):
         for lower in range(1, upper):
             wavelength = line_wavelength(lower, upper) * 1e-8
-            rate += (
-                8
-                * pi
-                * E2_OVER_MC
-                * pi
-                * oscillator_strength(lower, upper)
-                * lower**2
-                / (upper**2 * wavelength**2)
-            )
+            rate += 8 * pi * E2_OVER_MC * pi * oscillator_strength(lower, upper) * lower**2 / (upper**2 * wavelength**2)
     return rate
 
 
@@ -97,13 +86,27 @@ def abo_width_coefficient(sigma: float, exponent: float, reduced_mass: float) ->
     return w, 0.5 * (1 - exponent)
 
 
-def collision_widths(n: int, m: int) -> tuple[float, float, float, float]:
-    """(w_H, p_H, w_He, p_He): half widths in rad/s are w (T/1e4 K)^p times the density of H I, He I.
+def van_der_waals_width(n: int, m: int, reduced_mass: float) -> tuple[float, float]:
+    """(w, p) as above, of dispersion forces on both levels by H I: Unsoeld (1955), Physik der
+    Sternatmosphaeren, section 82: full width 8.08 C6^(2/5) v^(3/5) N with v the mean relative speed.
+
+    C6 from the polarisability of H (4.5 a0^3) and the mean square radii n^2 (7 n^2 + 5) / 4 a0^2.
+    """
+    radius = (m**2 * (7 * m**2 + 5) - n**2 * (7 * n**2 + 5)) / 4
+    frequency = ELECTRON_CHARGE**2 / BOHR_RADIUS / (PLANCK / (2 * pi))  # of one Hartree, rad/s
+    speed = sqrt(8 * BOLTZMANN * 1e4 / (pi * reduced_mass))
+    return 0.5 * 8.08 * (4.5 * radius * frequency * BOHR_RADIUS**6) ** 0.4 * speed**0.6, 0.3
+
+
+def collision_widths(n: int, m: int) -> tuple[float, float, float, float, float, float]:
+    """(w_H, p_H, w_vdW, p_vdW, w_He, p_He): half widths in rad/s are w (T/1e4 K)^p times the density of H I
+    (first two pairs) and He I.
 
     H alpha to H gamma: Barklem et al. (2000). The others: resonance broadening, Ali & Griem (1966, Phys Rev
     144, 366), full width 1.92 sqrt(g1/g_p) e^2 f lambda N/(m c), of the lower level's p states, which carry
     the Balmer lines above H gamma; for higher lower levels (and every upper one) weighted with 3/n^2.
     """
+    w_vdw, p_vdw = 0.0, 0.3
     if n == 2 and m in SELF_BROADENING:
         w_h, p_h = abo_width_coefficient(*SELF_BROADENING[m], M_H / 2)
     else:
@@ -113,7 +116,9 @@ def collision_widths(n: int, m: int) -> tuple[float, float, float, float]:
             f = oscillator_strength(1, level) if level > 1 else 0.0
             if level > 1:
                 w_h += 0.5 * share * 1.92 / sqrt(3.0) * E2_OVER_MC * f * line_wavelength(1, level) * 1e-8
+        if n > 3:
+            w_vdw, p_vdw = van_der_waals_width(n, m, M_H / 2)
     if n == 2 and m in HELIUM_BROADENING:
         w_he, p_he = abo_width_coefficient(*HELIUM_BROADENING[m], M_H * 4.0026 / 5.0104)
-        return w_h, p_h, HELIUM_FACTOR * w_he, p_he
-    return w_h, p_h, 0.0, 0.0
+        return w_h, p_h, w_vdw, p_vdw, HELIUM_FACTOR * w_he, p_he
+    return w_h, p_h, w_vdw, p_vdw, 0.0, 0.0

@@ -1,5 +1,6 @@
 """Line opacity: lines in buckets of fixed window width, summed onto the grid without a loop over lines."""
 
+import functools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -8,49 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
+from synthesis.buckets import Bucket
 from synthesis.constants import ATOMIC_MASS, BOLTZMANN, BOLTZMANN_EV, HC_OVER_K_ANGSTROM
 from synthesis.gas import Gas
-from synthesis.grid import C_KMS, Grid
-from synthesis.linelist import LineList
 from synthesis.molecules import molecule_n_over_u
-from synthesis.species import species_mass, species_row
-from synthesis.voigt import faddeeva, voigt
+from synthesis.voigt import faddeeva, faddeeva_far
 
 LN10 = float(np.log(10.0))
 SQRT_PI = float(np.sqrt(np.pi))
 STRENGTH = 0.02654008854  # pi e^2 / (m_e c), cm^2 Hz
-
-
-LEVELS = (4, 9, 24, 64, 180, 512, 1500, 4000)
-"""Half windows of the buckets, grid points: few, since each is compiled once, with at most a threefold excess."""
-
-
-class Bucket(eqx.Module):
-    """Lines whose window is 2 * half + 1 points wide, padded to a whole number of chunks.
-
-    Shapes: `chunk line` of every column; a padding line has log strength -99 and adds nothing.
-    `start` is the first grid point of the window, `offset` the velocity (km/s) from the line to that point.
-    `line` is the line's row in the list (the list's length for padding), `free` the index of the correction that
-    moves it (the number of corrections where none does).
-    """
-
-    start: Int[Array, "chunk line"]
-    offset: Float[Array, "chunk line"]
-    wavelength: Float[Array, "chunk line"]
-    species: Int[Array, "chunk line"]
-    mass: Float[Array, "chunk line"]
-    elow: Float[Array, "chunk line"]
-    loggf: Float[Array, "chunk line"]
-    log_gamma_rad: Float[Array, "chunk line"]
-    log_gamma6: Float[Array, "chunk line"]
-    gamma6_exponent: Float[Array, "chunk line"]
-    log_gamma4: Float[Array, "chunk line"]
-    line: Int[Array, "chunk line"]
-    free: Int[Array, "chunk line"]
-    half: int = eqx.field(static=True)
-    velocity_step: float = eqx.field(static=True)
 
 
 class Profile(eqx.Module):
@@ -62,12 +31,12 @@ class Profile(eqx.Module):
     xne: Float[Array, " depth"]
     perturbers: Float[Array, " depth"]
     rho: Float[Array, " depth"]
-    vmic: Float[Array, ""]
+    vmic: Float[Array, " depth"]
     t: Float[Array, " depth"]
 
 
-def profile_state(gas: Gas, vmic: Float[Array, ""]) -> Profile:
-    """Gather the layer quantities of the profiles; vmic in km/s.
+def profile_state(gas: Gas, vmic: Float[Array, "*depth"]) -> Profile:
+    """Gather the layer quantities of the profiles; vmic in km/s, one number or one a layer.
 
     Perturbers of van der Waals broadening: H I plus He I and H2 weighted by their polarisability and velocity
     relative to hydrogen (0.41336, 0.85), as Turbospectrum does.
@@ -80,63 +49,9 @@ def profile_state(gas: Gas, vmic: Float[Array, ""]) -> Profile:
         gas.xne,
         perturbers,
         gas.rho,
-        vmic,
+        jnp.broadcast_to(vmic, gas.t.shape),
         gas.t,
     )
-
-
-def make_buckets(
-    lines: LineList,
-    half_width: Int[np.ndarray, " line"],
-    grid: Grid,
-    chunk_elements: int = 4096,
-    single: bool = False,
-) -> list[Bucket]:
-    """Sort lines into buckets by half width (grid points, see LEVELS), on the host, once a run.
-
-    `half_width` is where each line's opacity has fallen below what matters; windows are cut at the grid's edge by
-    shifting them inside, which keeps shapes fixed. `chunk_elements` bounds the points evaluated at once; `single`
-    evaluates the profiles (nothing else) in float32, for hardware that is slow in double.
-    """
-    index = np.rint(grid.position(lines.wavelength)).astype(int)
-    allowed = np.array([half for half in LEVELS if 2 * half + 1 <= grid.size])
-    level = allowed[np.minimum(np.searchsorted(allowed, half_width), len(allowed) - 1)]
-    inside = (index + level >= 0) & (index - level < grid.size)
-    buckets = []
-    for half in allowed:
-        pick = np.flatnonzero(inside & (level == half))
-        if len(pick) == 0:
-            continue
-        half = int(half)
-        width = 2 * half + 1
-        per_chunk = max(1, chunk_elements // width)
-        n_chunk = -(-len(pick) // per_chunk)
-        per_chunk = -(-len(pick) // n_chunk)
-        total = n_chunk * per_chunk
-        take = np.concatenate([pick, np.full(total - len(pick), pick[-1])])
-        start = np.clip(index[take] - half, 0, grid.size - width)
-        log10_start = (grid.first_pixel - grid.pad + start / grid.oversampling) * grid.log_step
-        offset = (log10_start - np.log10(lines.wavelength[take])) * LN10 * C_KMS
-        padding = np.arange(total) >= len(pick)
-        strength = np.where(padding, -99.0, lines.loggf[take] + lines.log_fraction[take])
-        columns = {
-            "start": start,
-            "offset": offset.astype(np.float32 if single else np.float64),
-            "wavelength": lines.wavelength[take],
-            "species": species_row(lines.z[take], lines.ion[take]),
-            "mass": species_mass(lines.z[take]),
-            "elow": lines.elow[take],
-            "loggf": strength,
-            "log_gamma_rad": lines.log_gamma_rad[take],
-            "log_gamma6": lines.log_gamma6[take],
-            "gamma6_exponent": lines.gamma6_exponent[take],
-            "log_gamma4": lines.log_gamma4[take],
-            "line": np.where(padding, len(lines), take),
-            "free": np.zeros(total, int),
-        }
-        arrays = {k: jnp.asarray(v.reshape(n_chunk, per_chunk)) for k, v in columns.items()}
-        buckets.append(Bucket(half=half, velocity_step=grid.velocity_step, **arrays))
-    return buckets
 
 
 def line_constants(
@@ -161,13 +76,49 @@ def line_constants(
     return scale, doppler, gamma / (4.0 * np.pi * frequency_width)
 
 
-def _profiles(b: Bucket, state: Profile, delta) -> Float[Array, "line window depth"]:
-    """Opacity of every line of one chunk in its own window, cm^2/g."""
-    scale, doppler, a = line_constants(b, state, delta)
-    dtype = b.offset.dtype
-    velocity = b.offset[:, None] + b.velocity_step * jnp.arange(2 * b.half + 1, dtype=dtype)
-    u = velocity[:, :, None] / doppler.astype(dtype)[:, None, :]
-    return scale.astype(dtype)[:, None, :] * voigt(u, a.astype(dtype)[:, None, :])
+def _offsets(b: Bucket, grid: Float[Array, " padded"]) -> tuple[Float[Array, "line window"], Array]:
+    """Velocity of every window point from its line, km/s, and which points count."""
+    velocity = jax.vmap(lambda s: lax.dynamic_slice_in_dim(grid, s, b.width))(b.start) - b.velocity[:, None]
+    distance = jnp.abs(b.start[:, None] + np.arange(b.width) - b.centre[:, None])
+    return velocity, (distance <= b.half) & (distance > b.hole)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _slab(wings: bool, scale, doppler, a, velocity) -> Float[Array, "line window depth"]:
+    """scale * H(a, velocity / doppler); scale, doppler and a per line and layer."""
+    u = velocity[:, :, None] / doppler[:, None, :]
+    return scale[:, None, :] * _w(wings, u, a)[0]
+
+
+def _w(wings: bool, u, a):
+    return (faddeeva_far if wings else faddeeva)(u, jnp.broadcast_to(a[:, None, :], u.shape))
+
+
+@_slab.defjvp
+def _slab_jvp(wings, primals, tangents):
+    """The tangent sorted by powers of velocity, so that its transpose sums K and L over the window as matrix products.
+
+    d(scale H) with H_u = 2 (a L - u K), H_a = 2 (a K + u L) - 2/sqrt(pi) and du = -u d(doppler)/doppler; K and L are
+    the real and imaginary part of w. The velocities are constants.
+    """
+    scale, doppler, a, velocity = primals
+    k, m = _w(wings, velocity[:, :, None] / doppler[:, None, :], a)
+    d_scale, d_doppler, d_a, _ = tangents
+    stretch, damp = scale * d_doppler / doppler, scale * d_a
+    even = jnp.stack([d_scale + 2.0 * a * damp, 2.0 * stretch / doppler**2], axis=1)
+    powers = jnp.stack([jnp.ones_like(velocity), velocity**2], axis=1)
+    change = k * jnp.einsum("lpw,lpd->lwd", powers, even)
+    change = change + m * jnp.einsum("lpw,lpd->lwd", velocity[:, None], (2.0 * (damp - a * stretch) / doppler)[:, None])
+    return scale[:, None, :] * k, change - 2.0 / SQRT_PI * damp[:, None, :]
+
+
+@jax.checkpoint
+def _chunk_opacity(b: Bucket, state: Profile, delta, grid) -> Float[Array, "line window depth"]:
+    """Opacity of every line of one chunk in its own window, cm^2/g; reverse mode evaluates it anew, chunk by chunk."""
+    velocity, counts = _offsets(b, grid)
+    dtype = jnp.float32 if b.single else state.t.dtype
+    constants = (x.astype(dtype) for x in line_constants(b, state, delta))
+    return jnp.where(counts[:, :, None], _slab(b.hole >= 0, *constants, velocity.astype(dtype)), 0.0)
 
 
 _WINDOWS = lax.ScatterDimensionNumbers(
@@ -176,16 +127,19 @@ _WINDOWS = lax.ScatterDimensionNumbers(
 
 
 def line_opacity(
-    buckets: Sequence[Bucket], state: Profile, delta: Float[Array, " free"], size: int
-) -> Float[Array, "wave depth"]:
-    """Opacity of all lines on a grid of `size` points, cm^2/g; `delta` are the corrections to log gf, dex."""
+    buckets: Sequence[Bucket], state: Profile, delta: Float[Array, " free"], grid: Float[Array, " padded"]
+) -> Float[Array, "padded depth"]:
+    """Opacity of all lines on the points of `grid` (`buckets.padded_velocity`), cm^2/g; `delta` corrects log gf, dex.
+
+    Both derivative modes work; the reverse one evaluates the profiles once more and keeps nothing of their size.
+    """
     padded = jnp.concatenate([delta, jnp.zeros(1, delta.dtype)])
-    kappa = jnp.zeros((size, state.t.shape[0]), state.t.dtype)
+    kappa = jnp.zeros((grid.shape[0], state.t.shape[0]), state.t.dtype)
 
     for bucket in buckets:
 
         def add(kappa, chunk):
-            slab = _profiles(chunk, state, padded).astype(kappa.dtype)
+            slab = _chunk_opacity(chunk, state, padded, grid).astype(kappa.dtype)
             return lax.scatter_add(kappa, chunk.start[:, None], slab, _WINDOWS, mode="promise_in_bounds"), None
 
         kappa, _ = lax.scan(add, kappa, bucket)
@@ -196,7 +150,7 @@ class LineResponse(NamedTuple):
     """dF(lambda) by log gf of every line within its window, and the lines' share of dF(lambda) by parameters."""
 
     by_line: list[Float[Array, "chunk line window"]]
-    by_parameter: Float[Array, "wave parameter"]
+    by_parameter: Float[Array, "padded parameter"]
 
 
 def line_response(
@@ -204,17 +158,18 @@ def line_response(
     state: Profile,
     tangents: Profile,
     delta: Float[Array, " free"],
-    response: Float[Array, "wave depth"],
+    response: Float[Array, "padded depth"],
+    grid: Float[Array, " padded"],
 ) -> LineResponse:
     """Derivatives of the flux through all lines at once, given R(lambda, depth) = dF / d kappa.
 
     For log gf of a line within its window it is ln10 * sum over depth of R * kappa_line (exact, as a line's opacity
     is proportional to its gf); for parameters (`tangents` has a leading axis) the same sum over R * d kappa_line,
-    with the chain through opacity scale, Doppler width and damping. One more pass over the windows: no loop over
-    lines, and nothing of size parameter x wave x depth.
+    with the chain through opacity scale, Doppler width and damping as in `_slab`. One more pass over the windows: no
+    loop over lines, and nothing of size parameter x wave x depth.
     """
     padded = jnp.concatenate([delta, jnp.zeros(1, delta.dtype)])
-    n_parameter, n = tangents.t.shape
+    n_parameter = tangents.t.shape[0]
 
     def sum_depth(x, y):
         return jnp.einsum("lwd,ldp->lwp", x, y)
@@ -222,22 +177,18 @@ def line_response(
     by_parameter = jnp.zeros((response.shape[0], n_parameter))
     by_line = []
     for bucket in buckets:
-        width = 2 * bucket.half + 1
 
-        def one_chunk(total, chunk, width=width):
+        def one_chunk(total, chunk):
             constants, moved = jax.vmap(
                 lambda t: jax.jvp(lambda s: line_constants(chunk, s, padded), (state,), (t,)), out_axes=(None, -1)
             )(tangents)
-            (scale, doppler, a), (d_scale, d_doppler, d_a) = jax.tree.map(
-                lambda x: x.astype(chunk.offset.dtype), (constants, moved)
-            )
-            steps = jnp.arange(width, dtype=chunk.offset.dtype)
-            velocity = (chunk.offset[:, None] + chunk.velocity_step * steps)[:, :, None]
-            k, m = faddeeva(velocity / doppler[:, None, :], jnp.broadcast_to(a[:, None, :], (*velocity.shape[:2], n)))
-            rows = jax.vmap(lambda s: lax.dynamic_slice_in_dim(response, s, width))(chunk.start)
-            rows = rows.astype(chunk.offset.dtype)
-            # d(scale H)/dp with H_u = 2 (a L - u K), H_a = 2 (a K + u L) - 2/sqrt(pi) and du = -u d(doppler)/doppler,
-            # sorted by powers of velocity so that only R K and R L are summed over depth, as matrix products
+            dtype = jnp.float32 if chunk.single else state.t.dtype
+            (scale, doppler, a), (d_scale, d_doppler, d_a) = jax.tree.map(lambda x: x.astype(dtype), (constants, moved))
+            velocity, counts = _offsets(chunk, grid)
+            velocity = velocity.astype(dtype)[:, :, None]
+            k, m = _w(chunk.hole >= 0, velocity / doppler[:, None, :], a)
+            rows = jax.vmap(lambda s: lax.dynamic_slice_in_dim(response, s, chunk.width))(chunk.start)
+            rows = jnp.where(counts[:, :, None], rows.astype(dtype), 0.0)
             a, doppler = a[..., None], doppler[..., None]
             stretch, damp = scale[..., None] * d_doppler / doppler, scale[..., None] * d_a
             weights = [d_scale + 2.0 * a * damp, 2.0 * stretch / doppler**2]

@@ -1,56 +1,69 @@
-"""Which lines matter, and how far each reaches: judged against the continuum in a set of atmospheres."""
+"""Which lines matter, and how far each one reaches: the error bound on the opacity that sets the windows."""
 
+from collections.abc import Sequence
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float
 
-from emulator.structure import Structure
-from synthesis.abundances import number_fractions
+from synthesis.buckets import Bucket, make_buckets
 from synthesis.continuum import continuum_opacity
-from synthesis.eos import equation_of_state
-from synthesis.grid import Grid
+from synthesis.gas import Gas
 from synthesis.linelist import LineList
-from synthesis.lines import LEVELS, line_constants, make_buckets, profile_state
+from synthesis.lines import line_constants, profile_state
 from synthesis.voigt import voigt
 
+CONTINUUM_STEP = 100.0  # Angstrom between the wavelengths where lines are weighed against the continuum
 
-def line_windows(
+
+@eqx.filter_jit
+def _reach(
+    bucket: Bucket, nodes: Array, node: Array, gas: Gas, vmic: Array, counts: Array, cut: float
+) -> tuple[Array, Array]:
+    """Line-centre opacity over continuum, and the velocity beyond which the ratio is below `cut`, per line."""
+    absorption, _ = continuum_opacity(nodes, gas)
+
+    def chunk(inputs):
+        b, node = inputs
+        scale, doppler, a = line_constants(b, profile_state(gas, vmic), jnp.zeros(1))
+        # the scattering part of the continuum is left out: it is the stricter bound, and Turbospectrum's
+        ratio = jnp.where(counts, scale / absorption[node], 0.0) / cut
+        # H(a, u) < exp(-u^2) + a / (sqrt(pi) u^2) (1 + 3/(2 u^2)): where these are a third and two thirds of 1 / ratio
+        core = jnp.sqrt(jnp.log(jnp.maximum(3.0 * ratio, 1.0)))
+        wing = jnp.sqrt(1.5 + 1.5 * a * ratio / np.sqrt(np.pi))
+        reach = doppler * jnp.where(ratio > 1.0, jnp.maximum(core, wing), 0.0)
+        return jnp.max(ratio * voigt(jnp.zeros_like(a), a), axis=1) * cut, jnp.max(reach, axis=1)
+
+    return jax.lax.map(chunk, (bucket, node))
+
+
+def line_reach(
     lines: LineList,
-    grid: Grid,
-    atmospheres: list[tuple[Structure, Float[Array, "5"]]],
-    cut: float = 1e-3,
-    max_kms: float = 6000.0,
-) -> tuple[Float[np.ndarray, " line"], Int[np.ndarray, " line"]]:
-    """Line-centre opacity over continuum, and the half window in grid points where it has fallen to `cut`.
+    atmospheres: Sequence[tuple[Gas, Float[Array, "*depth"], Bool[Array, " depth"]]],
+    cut: float = 1e-4,
+) -> tuple[Float[np.ndarray, " line"], Float[np.ndarray, " line"]]:
+    """Line-centre opacity over continuous absorption, and the distance (km/s) at which it has fallen to `cut`.
 
-    Both are the largest over the atmospheres and over layers with tau_ross < 3. A line whose ratio never reaches
-    `cut` gets half window 0 and may be dropped. `atmospheres` holds structures with their parameters
-    (teff, logg, feh, alpha, vmic). The criterion is Turbospectrum's (its eps is 1e-4).
+    Both are the largest over the atmospheres and over their layers that count. A line whose ratio never reaches
+    `cut` gets reach 0 and may be dropped. An atmosphere is its gas, vmic (km/s, a number or one a layer) and the
+    layers that count. The criterion is Turbospectrum's (its eps is 1e-4, over all layers).
     """
-    mid = np.array([0.5 * (grid.wavelength[0] + grid.wavelength[-1])])
-    distances = np.unique(np.rint(np.geomspace(4.0, max_kms / grid.velocity_step, 40)).astype(int))
-    wide = Grid(grid.first_pixel - 200, grid.n_pixel + 400, grid.log_step, grid.oversampling)
-    chunk = (2 * LEVELS[0] + 1) * len(lines)
-    bucket = make_buckets(lines, np.zeros(len(lines), int), wide, chunk_elements=chunk)[0]
-    bucket = jax.tree.map(lambda x: x[0], bucket)
-
-    @jax.jit
-    def ratios(structure, parameters):
-        fractions = number_fractions(parameters[2], parameters[3])
-        gas = equation_of_state(structure.t, structure.p, structure.xne, fractions)
-        absorption, scattering = continuum_opacity(jnp.asarray(mid), gas)
-        continuum = (absorption + scattering)[0]
-        seen = (structure.tau < 3.0) & (structure.tau > 1e-5)
-        scale, doppler, a = line_constants(bucket, profile_state(gas, parameters[4]), jnp.zeros(1))
-        scale = jnp.where(seen, scale / continuum, 0.0)
-
-        def at(distance):
-            return jnp.max(scale * voigt(distance * grid.velocity_step / doppler, a), axis=1)
-
-        return jax.lax.map(at, jnp.concatenate([jnp.zeros(1), jnp.asarray(distances, float)]))
-
-    largest = np.max([np.asarray(ratios(s, jnp.asarray(p))) for s, p in atmospheres], axis=0)[:, : len(lines)]
-    reached = largest[1:] > cut
-    half = np.where(reached.any(0), distances[np.minimum(reached.sum(0), len(distances) - 1)], distances[0])
-    return largest[0], np.where(largest[0] > cut, half, 0)
+    if len(lines) == 0:
+        return np.zeros(0), np.zeros(0)
+    edges = lines.wavelength.min(), lines.wavelength.max()
+    nodes = np.linspace(edges[0], edges[1], max(2, int((edges[1] - edges[0]) / CONTINUUM_STEP) + 2))
+    # one bucket that holds every line, whatever the width: only its columns are used
+    grid = np.linspace(edges[0] - 1.0, edges[1] + 1.0, 1000)
+    [bucket] = make_buckets(lines, np.zeros(len(lines)), grid, chunk_points=256 * 9, spare=True)
+    order = np.minimum(np.asarray(bucket.line), len(lines) - 1)
+    node = np.rint((lines.wavelength[order] - nodes[0]) / (nodes[1] - nodes[0])).astype(int)
+    strength, reach = np.zeros(len(lines)), np.zeros(len(lines))
+    for gas, vmic, counts in atmospheres:
+        centre, far = _reach(bucket, jnp.asarray(nodes), jnp.asarray(node), gas, vmic, counts, cut)
+        real = np.asarray(bucket.line).ravel() < len(lines)
+        row = np.asarray(bucket.line).ravel()[real]
+        strength[row] = np.maximum(strength[row], np.asarray(centre).ravel()[real])
+        reach[row] = np.maximum(reach[row], np.asarray(far).ravel()[real])
+    return strength, np.where(strength > cut, reach, 0.0)

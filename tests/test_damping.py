@@ -53,10 +53,11 @@ def test_recipes_and_cross_sections_are_turbospectrums(reference):
     below = chi[:, None] - np.stack([r["E_low_eV"], r["E_low_eV"] + 12398.42 / air_to_vacuum(r["wl_air_A"])], axis=1)
     letters = np.stack([r["lev_lo"], r["lev_up"]], axis=1)
     sigma, alpha = generic_abo(ion, below, letters)
-    generic = np.isin(r["recipe"], ["A", "B", "C"])
+    generic = np.isin(r["recipe"], ["A", "B", "C"]) | ((r["recipe"] == "S") & (r["vdw_list"] < 20))
     ours = np.isfinite(sigma) & (r["vdw_list"] < 20)
-    assert np.sum(ours != generic) < 5
-    both = ours & generic & (np.abs(chi - r["chi_ion_eV"]) < 0.003)
+    assert np.sum(ours != generic) < 10  # it has five more in its table of single transitions
+    single = (r["recipe"] == "S") & (r["lev_lo"] == "s")
+    both = ours & generic & ~single & (np.abs(chi - r["chi_ion_eV"]) < 0.003)
     assert both.sum() > 1600
     np.testing.assert_allclose(sigma[both], r["abo_sigma_au"][both], rtol=0.007)
     np.testing.assert_allclose(alpha[both], r["abo_alpha"][both], atol=0.002)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from synthesis.abundances import SYMBOLS, number_fractions
-from synthesis.eos import electron_density, equation_of_state, molecule_densities, solve_xne
+from synthesis.eos import electron_density, equation_of_state, molecule_densities, solve_xne, trace_densities
 from synthesis.partition import IONISATION_ENERGY, MOLECULE_ATOMS, MOLECULES, log_partition
+from synthesis.trace_molecules import TRACE_PARTNERS, TRACE_Z
 
 STARS = {
     "sun": (0.0, 0.0),
@@ -76,7 +77,7 @@ def test_hydrogen_and_density_agree_with_turbospectrum(star):
     np.testing.assert_allclose(star.gas.rho / data["tsB_rho_babsma"], 1 / 1.0078, atol=1.2e-3)
 
 
-SPECIES = [(26, 1), (26, 2), (14, 1), (20, 1), (20, 2), (22, 1), (22, 2), (28, 1), (11, 1)]
+SPECIES = [(40, 1), (57, 2), (26, 1), (26, 2), (14, 1), (20, 1), (20, 2), (22, 1), (22, 2), (28, 1), (11, 1)]
 
 
 @pytest.mark.parametrize("species", SPECIES)
@@ -88,9 +89,11 @@ def test_populations_agree_with_turbospectrum(star, species):
     z, ion = species
     ours = star.gas.n[z - 1, ion - 1] / star.gas.rho / 1.0078
     ratio = (ours / star.data["sp_nion_per_g"][row[0]])[star.window & star.shallow]
+    # Barklem & Collet's Zr I is up to 7% above Irwin's, and the atoms with it.
+    tolerance = 0.08 if z == 40 else 0.03
     # Cool layers hang on molecules, SiO above all, whose constants differ between the sources.
     cool = star.gas.t[star.window & star.shallow] < 3500
-    np.testing.assert_allclose(ratio[~cool], 1, atol=0.03)
+    np.testing.assert_allclose(ratio[~cool], 1, atol=tolerance)
     np.testing.assert_allclose(ratio[cool], 1, atol=0.12)
 
 
@@ -116,8 +119,11 @@ def test_nuclei_charge_and_particles_are_conserved_everywhere(feh):
     assert all(bool(jnp.isfinite(x).all()) for x in gas)
     np.testing.assert_allclose(electron_density(gas), xne, rtol=1e-9)
     molecules = molecule_densities(gas)
-    np.testing.assert_allclose((gas.n.sum((0, 1)) + xne + molecules.sum(0)) * K * t / p, 1, atol=1e-9)
-    nuclei = np.asarray(gas.n.sum(1) + MOLECULE_ATOMS.T @ molecules)
+    trace = np.asarray(trace_densities(gas))
+    particles = gas.n.sum((0, 1)) + xne + molecules.sum(0) + trace.sum(0)
+    np.testing.assert_allclose(particles * K * t / p, 1, atol=1e-9)
+    nuclei = np.array(gas.n.sum(1) + MOLECULE_ATOMS.T @ molecules + TRACE_PARTNERS.T @ trace)
+    np.add.at(nuclei, TRACE_Z - 1, trace)
     np.testing.assert_allclose(nuclei, np.asarray(fractions)[:, None] * nuclei[0], rtol=1e-8, atol=1e-30)
     np.testing.assert_allclose(molecules[MOLECULES.index("H2")], gas.n_h2, rtol=1e-12)
 

@@ -16,7 +16,7 @@ from synthesis.air import air_to_vacuum
 from synthesis.grid import Grid
 from synthesis.linelist import load_lines
 from synthesis.model import SpectrumModel
-from synthesis.strength import line_windows
+from synthesis.strength import line_reach
 
 VMIC = {"sun": 1.0, "t4500g15m05": 1.8, "t6500g40p00": 1.5}
 FEH = {"t4500g15m05": -0.5}
@@ -50,13 +50,15 @@ def compare(shared, star, window, width):
     grid = Grid(first, n_pixel, oversampling=160, pad=2)
     parameters = jnp.array([5000.0, 4.0, FEH.get(star, 0.0), 0.0, VMIC[star]])
     lines = load_lines(wavelength[0], wavelength[-1])  # the reference has only the lines of its window
-    strength, half = line_windows(lines, grid, [(structure, parameters)], cut=1e-4)
+    gas = SpectrumModel.build(Given(structure), lines.take(np.zeros(0, int)), np.zeros(0), grid).state(parameters)[1]
+    strength, reach = line_reach(lines, [(gas, parameters[4], structure.tau > 0)], cut=1e-4)
     keep = strength > 1e-4
-    model = SpectrumModel.build(Given(structure), lines.take(keep), half[keep], grid, order=4)
+    model = SpectrumModel.build(Given(structure), lines.take(keep), reach[keep], grid, order=4)
     flux = np.asarray(model.normalised(parameters, jnp.zeros(0)))
     pick = inside & (wavelength > grid.wavelength[200]) & (wavelength < grid.wavelength[-200])
     ours = np.interp(wavelength[pick], grid.wavelength, flux)
-    level = np.interp(wavelength[pick], model.node_wavelength, np.asarray(model._layers(parameters).level))
+    level = np.asarray(model.window.layered(model.state(parameters)).level)
+    level = np.interp(wavelength[pick], model.window.node_wavelength, level)
     return ours - spectra[f"Blte_norm_{window}"][pick], level / spectra[f"Blte_cont_{window}"][pick]
 
 

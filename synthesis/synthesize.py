@@ -1,0 +1,189 @@
+"""The front door of the spectrum model: `synthesize` one spectrum, or `prepare` a window for many."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Literal
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+import emulator
+from emulator.layers import Layers
+from emulator.structure import Structure
+from synthesis.air import air_to_vacuum, vacuum_to_air
+from synthesis.broadening import broaden
+from synthesis.buckets import C_KMS
+from synthesis.isotopes import Ratios, log_share
+from synthesis.linelist import LineList
+from synthesis.shipped import load_all_lines
+from synthesis.spectrum import Abundances, Labels, Physics, Spectrum, Synthesis, star_state
+from synthesis.strength import line_reach
+from synthesis.window import Window
+
+DEPTHS = np.logspace(-6.0, 1.8, 80)
+"""Rosseland optical depths at which an atmosphere given by its labels is taken."""
+FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
+Medium = Literal["vacuum", "air"]
+
+
+@cache
+def emulated(family: str = "atlas9") -> Layers:
+    """The shipped emulator on `DEPTHS`."""
+    return Layers(emulator.load(family), jnp.asarray(DEPTHS))
+
+
+@eqx.filter_jit
+def _state(layers, physics, atmosphere, feh, alpha, vmic, abundances):
+    return star_state(layers, physics, atmosphere, feh, alpha, vmic, abundances)
+
+
+@eqx.filter_jit
+def _call(synthesis, atmosphere, feh, alpha, vmic, abundances, corrections, mu):
+    given = {"feh": feh, "alpha": alpha, "vmic": vmic, "abundances": abundances}
+    return synthesis(atmosphere, **given, corrections=corrections, mu=mu)
+
+
+def with_isotopes(lines: LineList, isotopes: Ratios) -> LineList:
+    """The lines with the shares of isotopes that the ratios say, {(Z, mass number): share of the element}."""
+    return lines._replace(log_fraction=log_share(lines.z, lines.isotope, isotopes))
+
+
+def prepare(
+    atmosphere: Structure | Labels | list[Structure | Labels],
+    lines: LineList | None,
+    wavelength: Float[np.ndarray, " wave"],
+    *,
+    vmic: Float[Array, "*depth"] | float = 1.0,
+    feh: float | None = None,
+    alpha: float | None = None,
+    abundances: Abundances | None = None,
+    isotopes: Ratios | None = None,
+    free: bool = False,
+    cut: float = 1e-4,
+    order: int = 5,
+    hydrogen: bool = True,
+    physics: Physics | None = None,
+) -> Synthesis:
+    """A window whose lines and shapes are fixed, for strictly increasing vacuum wavelengths in Angstrom.
+
+    `atmosphere`: one, or a list of those that will be asked for. A line is kept where its opacity exceeds `cut` of
+    the continuous absorption in any layer of any of them, and reaches as far as that. `free` makes room for a
+    correction to every line of `lines`. Other arguments as in `synthesize`.
+    """
+    physics = Physics() if physics is None else physics
+    wavelength = np.asarray(wavelength, float)
+    if wavelength.ndim != 1 or len(wavelength) < 2 or not np.all(np.diff(wavelength) > 0):
+        raise ValueError("wavelength: expected at least two strictly increasing vacuum wavelengths in Angstrom")
+    lines = load_all_lines(wavelength[0], wavelength[-1]) if lines is None else lines
+    if isotopes is not None:
+        lines = with_isotopes(lines, isotopes)
+    several = atmosphere if isinstance(atmosphere, list) and not np.isscalar(atmosphere[0]) else [atmosphere]
+    reference = []
+    for one in several:
+        structure, gas, v = _state(emulated(), physics, one, feh, alpha, vmic, abundances)
+        reference.append((gas, v, jnp.ones(structure.t.shape, bool)))
+    strength, reach = line_reach(lines, reference, cut)
+    kept = np.flatnonzero(strength > cut)
+    n_free = len(lines) if free else 0
+    window = Window.build(
+        wavelength,
+        lines.take(kept),
+        reach[kept],
+        n_free=n_free,
+        order=order,
+        hydrogen=hydrogen,
+        split=True,
+        spare=True,
+    )
+    if free:
+        window = window.with_free(kept)
+    return Synthesis(window, emulated(), wavelength, physics)
+
+
+def synthesize(
+    atmosphere: Structure | Labels,
+    lines: LineList | None,
+    start: float,
+    stop: float,
+    *,
+    step: float = 0.01,
+    medium: Medium = "vacuum",
+    vmic: Float[Array, "*depth"] | float = 1.0,
+    feh: float | None = None,
+    alpha: float | None = None,
+    abundances: Mapping[str, float] | Float[Array, "92"] | None = None,
+    solar: str = "asplund2009",
+    isotopes: Ratios | None = None,
+    corrections: Float[np.ndarray, " line"] | None = None,
+    vsini: float = 0.0,
+    vmacro: float = 0.0,
+    resolution: float | None = None,
+    mu: Sequence[float] | None = None,
+    scattering: bool = False,
+    spherical: bool = False,
+    mass: float = 1.0,
+    electrons: Literal["structure", "solve"] = "structure",
+    hydrogen: bool = True,
+    cut: float = 1e-4,
+    order: int = 5,
+) -> Spectrum:
+    """The LTE spectrum of a star at start, start + step, ..., stop (Angstrom in `medium`).
+
+    - `atmosphere`: labels (teff K, logg, feh, alpha), for which the ATLAS-9 emulator gives the structure, or a
+      `Structure` of arrays (see `read_atmosphere`).
+    - `lines`: a `LineList` (see `read_lines`), or None for the shipped lists, atoms and molecules.
+    - `vmic`: km/s, a number or one a layer. `feh`, `alpha`: abundances where they differ from the labels (for a
+      `Structure` they are 0 unless given). `abundances`: further [X/Fe], {"C": -0.1} or an array of 92. `solar`:
+      asplund2009, asplund2021 or grevesse1998. `isotopes`: {(Z, mass number): share} unlike the Earth's.
+    - `corrections`: dex added to log gf, one for every line of `lines`.
+    - `vsini`, `vmacro` (radial-tangential) in km/s, and `resolution` = lambda / FWHM of a Gaussian instrument.
+    - `mu`: cosines at which intensities instead of the flux are wanted.
+    - `scattering`, `spherical`, `mass`, `electrons`: see `Physics`. `hydrogen`: include its lines. `cut`: the
+      opacity relative to the continuum at which lines end. `order`: Gauss angles of the flux.
+
+    Compiles once per shape of the problem; for derivatives, and for many spectra of one window, use `prepare`.
+    Raises ValueError, with a sentence, for arguments that make no sense.
+    """
+    if medium not in ("vacuum", "air"):
+        raise ValueError(f"medium {medium!r}: expected 'vacuum' or 'air', the medium of start and stop")
+    if not 0 < start < stop or not step > 0:
+        raise ValueError(f"start {start}, stop {stop}, step {step}: expected 0 < start < stop in Angstrom and step > 0")
+    if mu is not None and (spherical or vsini > 0 or vmacro > 0):
+        raise ValueError("mu: intensities are for planes, without rotation and macroturbulence, which act on the disc")
+    asked = start + step * np.arange(int(round((stop - start) / step)) + 1)
+    vacuum = air_to_vacuum(asked) if medium == "air" else asked
+    sigma = C_KMS / resolution / FWHM if resolution else 0.0
+    broad = vsini > 0 or vmacro > 0 or sigma > 0
+    grid = _broad_grid(vacuum, 1.5 * vsini + 4.0 * vmacro + 6.0 * sigma) if broad else vacuum
+    physics = Physics(scattering, spherical, mass, electrons, solar)
+    given = {"vmic": vmic, "feh": feh, "alpha": alpha, "abundances": abundances}
+    synthesis = prepare(
+        atmosphere, lines, grid, **given, isotopes=isotopes, free=corrections is not None, cut=cut, order=order,
+        hydrogen=hydrogen, physics=physics,
+    )  # fmt: skip
+    angles = None if mu is None else jnp.asarray(mu, float)
+    made = _call(synthesis, atmosphere, feh, alpha, vmic, abundances, corrections, angles)
+    flux, continuum = made.flux, made.continuum
+    if broad:
+        ratio = _seen(made.normalised, grid, vacuum, vsini=vsini, vmacro=vmacro, sigma=sigma)
+        continuum = jnp.interp(vacuum, grid, continuum)
+        flux = ratio * continuum
+    return Spectrum(jnp.asarray(asked), flux, continuum, medium, solar)
+
+
+def _broad_grid(vacuum: np.ndarray, pad: float) -> np.ndarray:
+    """Log-uniform wavelengths at least as fine as those asked for, `pad` km/s farther at both ends."""
+    step = float(np.min(np.diff(np.log(vacuum))))
+    reach = pad / C_KMS + 10 * step
+    n = int(np.ceil((np.log(vacuum[-1] / vacuum[0]) + 2 * reach) / step)) + 1
+    return vacuum[0] * np.exp(-reach + step * np.arange(n))
+
+
+def _seen(ratio: Array, grid: np.ndarray, vacuum: np.ndarray, **widths: float) -> Array:
+    """A normalised spectrum on a log-uniform grid, broadened and brought to the wavelengths asked for."""
+    from scipy.interpolate import CubicSpline
+
+    step = C_KMS * float(np.log(grid[1] / grid[0]))
+    return jnp.asarray(CubicSpline(grid, np.asarray(broaden(ratio, step, **widths)))(vacuum))

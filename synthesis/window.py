@@ -1,0 +1,210 @@
+"""The spectrum of a wavelength window: everything prepared once, then structure, gas and vmic in, flux out."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from emulator.structure import Structure
+from synthesis.buckets import TILE, Bucket, make_buckets, padded_velocity
+from synthesis.continuum import continuum_opacity
+from synthesis.gas import Gas
+from synthesis.hydrogen import HydrogenPlan, hydrogen_nodes, hydrogen_plan
+from synthesis.linelist import LineList
+from synthesis.lines import Profile, line_opacity, line_response, profile_state
+from synthesis.transfer import emergent_flux, planck, response
+
+CONTINUUM_STEP = 10.0  # Angstrom between continuum nodes
+State = tuple[Structure, Gas, Float[Array, "*depth"]]
+"""What a spectrum is computed from: structure, gas, vmic in km/s (a number or one a layer)."""
+
+
+class Layered(NamedTuple):
+    """A star's layers before lines, each quantity on its own nodes; opacities in cm^2/g.
+
+    `kappa` is absorption and `scattering` of the continuum together.
+    """
+
+    abross: Float[Array, " depth"]
+    profile: Profile
+    kappa: Float[Array, "node depth"]
+    scattering: Float[Array, "node depth"]
+    source: Float[Array, "node depth"]
+    level: Float[Array, " node"]
+    hydrogen: Float[Array, "core depth"] | None
+
+
+class Linearised(eqx.Module):
+    """A normalised spectrum, its derivatives by parameters, and by log gf of every line within its windows.
+
+    `by_line[b]` belongs to bucket b of the window: values on the points start, start + 1, ... of each row.
+    """
+
+    flux: Float[Array, " wave"]
+    by_parameter: Float[Array, "wave parameter"]
+    by_line: list[Float[Array, "chunk line window"]]
+
+
+class Window(eqx.Module):
+    """A wavelength grid with its lines, of fixed shape: one instance a run, so that everything compiles once.
+
+    `delta` below are corrections to log gf (dex), `n_free` of them; `with_free` says which line each one moves.
+    """
+
+    buckets: list[Bucket]
+    hydrogen: HydrogenPlan | None
+    linear: "Spread"
+    node_wavelength: np.ndarray
+    velocity: Float[Array, " padded"]
+    size: int = eqx.field(static=True)
+    n_line: int = eqx.field(static=True)
+    n_free: int = eqx.field(static=True)
+    order: int = eqx.field(static=True)
+
+    @classmethod
+    def build(
+        cls,
+        wavelength: Float[np.ndarray, " wave"],
+        lines: LineList,
+        reach: Float[np.ndarray, " line"],
+        *,
+        n_free: int = 0,
+        order: int = 3,
+        hydrogen: bool = True,
+        **shapes: bool,
+    ) -> "Window":
+        """Prepare the fixed shapes, on the host, for strictly increasing vacuum wavelengths in Angstrom.
+
+        `reach` in km/s comes from `synthesis.strength.line_reach`; `n_free` is the number of corrections there is
+        room for; `order` the number of Gauss angles; `shapes` goes to `make_buckets`.
+        """
+        wavelength = np.asarray(wavelength, float)
+        n_node = max(2, int((wavelength[-1] - wavelength[0]) / CONTINUUM_STEP) + 1)
+        nodes = np.linspace(wavelength[0], wavelength[-1], n_node)
+        left = np.clip(np.searchsorted(nodes, wavelength, side="right") - 1, 0, n_node - 2)
+        share = (wavelength - nodes[left]) / np.diff(nodes)[left]
+        linear = Spread(jnp.asarray(np.stack([left, left + 1], 1)), jnp.asarray(np.stack([1.0 - share, share], 1)))
+        window = cls(
+            make_buckets(lines, reach, wavelength, **shapes),
+            hydrogen_plan(wavelength) if hydrogen else None,
+            linear,
+            nodes,
+            jnp.asarray(padded_velocity(wavelength)),
+            len(wavelength),
+            len(lines),
+            n_free,
+            order,
+        )
+        return window.with_free(np.full(len(lines), -1))
+
+    def with_free(self, free: Int[np.ndarray, " line"]) -> "Window":
+        """The same window with correction free[i] moving line i (-1: none); shapes, and so compilations, are kept.
+
+        Raises ValueError where there are more corrections than there is room for.
+        """
+        if len(free) and free.max() >= self.n_free:
+            raise ValueError(f"{free.max() + 1} corrections, but the model was built with room for {self.n_free}")
+        index = np.append(np.where(free < 0, self.n_free, free), self.n_free)
+        moved = [jnp.asarray(index[np.asarray(b.line)]) for b in self.buckets]
+        return eqx.tree_at(lambda w: [b.free for b in w.buckets], self, moved)
+
+    @property
+    def cubic(self) -> "Spread":
+        """From hydrogen's nodes to the grid."""
+        return Spread(self.hydrogen.near, self.hydrogen.interpolation)
+
+    def layered(self, state: State) -> Layered:
+        """Everything but the lines, on nodes where it is smooth."""
+        structure, gas, vmic = state
+        nodes = jnp.asarray(self.node_wavelength)
+        absorption, scattering = continuum_opacity(nodes, gas)
+        kappa, source = absorption + scattering, planck(nodes, gas.t)
+        level = emergent_flux(kappa / structure.abross, source, structure.tau, self.order)
+        hydrogen = None if self.hydrogen is None else hydrogen_nodes(self.hydrogen, gas, vmic * 1e5)
+        return Layered(structure.abross, profile_state(gas, vmic), kappa, scattering, source, level, hydrogen)
+
+    def opacity(self, layers: Layered, delta: Float[Array, " free"]) -> Float[Array, "wave depth"]:
+        """Continuum, hydrogen and line opacity on the grid, cm^2/g."""
+        kappa = self.linear(layers.kappa)
+        if layers.hydrogen is not None:
+            kappa = kappa + self.cubic(layers.hydrogen)
+        return kappa + line_opacity(self.buckets, layers.profile, delta, self.velocity)[: self.size]
+
+    def spectrum(
+        self, state: State, delta: Float[Array, " free"]
+    ) -> tuple[Float[Array, " wave"], Float[Array, " wave"]]:
+        """Flux and continuum flux, erg cm^-2 s^-1 A^-1 at the surface, with S = B."""
+        layers = self.layered(state)
+        ratio = self.opacity(layers, delta) / layers.abross
+        flux = emergent_flux(ratio, self.linear(layers.source), state[0].tau, self.order)
+        return flux, self.linear(layers.level)
+
+    def linearised(
+        self,
+        state: Callable[[Float[Array, " parameter"]], State],
+        parameters: Float[Array, " parameter"],
+        delta: Float[Array, " free"],
+    ) -> Linearised:
+        """The normalised spectrum with its exact derivatives by all parameters and by log gf of all lines.
+
+        `state` makes a star of its parameters (its optical depths may not depend on them). The price is one
+        synthesis, one reverse pass of the transfer, and one more pass over the line windows, however many lines
+        there are.
+        """
+        tau = jax.lax.stop_gradient(state(parameters)[0].tau)
+        slopes, layers = jax.jacfwd(lambda p: (self.layered(state(p)),) * 2, has_aux=True)(parameters)
+        tangents = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), slopes.profile)
+        kappa, source = self.opacity(layers, delta), self.linear(layers.source)
+        flux, by_ratio, by_source = response(kappa / layers.abross, source, tau, self.order)
+        by_kappa = by_ratio / layers.abross
+        by_parameter = self.linear.contract(by_kappa, slopes.kappa) + self.linear.contract(by_source, slopes.source)
+        if layers.hydrogen is not None:
+            by_parameter = by_parameter + self.cubic.contract(by_kappa, slopes.hydrogen)
+        by_parameter = by_parameter - (by_kappa * kappa / layers.abross) @ slopes.abross
+        padded = jnp.pad(by_kappa, ((0, self.velocity.shape[0] - self.size), (0, 0)))
+        lines = line_response(self.buckets, layers.profile, tangents, delta, padded, self.velocity)
+        level = self.linear(layers.level)[:, None]
+        normalised = flux[:, None] / level
+        by_parameter = by_parameter + lines.by_parameter[: self.size] - normalised * self.linear(slopes.level)
+        inverse = jnp.pad(1.0 / level[:, 0], (0, TILE))
+        by_line = [
+            window * inverse[b.start[..., None] + np.arange(b.width)]
+            for b, window in zip(self.buckets, lines.by_line, strict=True)
+        ]
+        return Linearised(normalised[:, 0], by_parameter / level, by_line)
+
+
+class Spread(eqx.Module):
+    """Interpolation from a few nodes onto the grid: which nodes each point takes, with what weights."""
+
+    index: Int[Array, "wave k"]
+    weight: Float[Array, "wave k"]
+
+    def __call__(self, values: Float[Array, "node *rest"]) -> Float[Array, "wave *rest"]:
+        """Values on the grid."""
+        shape = (-1, *[1] * (values.ndim - 1))
+        k = self.index.shape[1]
+        terms = [values[self.index[:, i]] * jnp.reshape(self.weight[:, i], shape) for i in range(k)]
+        return functools.reduce(jnp.add, terms)
+
+    def contract(
+        self, response: Float[Array, "wave depth"], slopes: Float[Array, "node depth parameter"]
+    ) -> Float[Array, "wave parameter"]:
+        """Sum over depth of response * (slopes on the grid), without ever making the latter."""
+        n_node, n_depth, n_parameter = slopes.shape
+        if n_node * n_parameter * response.shape[0] < 2e7:
+            table = response @ jnp.moveaxis(slopes, 1, 0).reshape(n_depth, n_node * n_parameter)
+            table = table.reshape(-1, n_node, n_parameter)
+            picked = jnp.take_along_axis(table, jnp.asarray(self.index)[:, :, None], axis=1)
+            return jnp.sum(picked * self.weight[:, :, None], axis=1)
+
+        def point(inputs):
+            row, index, weight = inputs
+            return row @ jnp.tensordot(weight, slopes[index], 1)
+
+        return jax.lax.map(point, (response, self.index, self.weight), batch_size=256)

@@ -43,6 +43,10 @@ class LineList(NamedTuple):
     def __len__(self) -> int:
         return len(self.wavelength)
 
+    def replace(self, **columns: np.ndarray) -> "LineList":
+        """The same lines with other columns (`_replace` takes the number of lines for that of columns)."""
+        return LineList(**(self._asdict() | columns))
+
     def take(self, keep: np.ndarray) -> "LineList":
         """The lines where `keep` (boolean or indices) says so."""
         return LineList(*(column[keep] for column in self))

@@ -137,13 +137,19 @@ def line_opacity(
     kappa = jnp.zeros((grid.shape[0], state.t.shape[0]), state.t.dtype)
 
     for bucket in buckets:
-
-        def add(kappa, chunk):
-            slab = _chunk_opacity(chunk, state, padded, grid).astype(kappa.dtype)
-            return lax.scatter_add(kappa, chunk.start[:, None], slab, _WINDOWS, mode="promise_in_bounds"), None
-
-        kappa, _ = lax.scan(add, kappa, bucket)
+        kappa = _add_bucket(kappa, bucket, state, padded, grid)
     return kappa
+
+
+@eqx.filter_jit
+def _add_bucket(kappa, bucket: Bucket, state: Profile, delta, grid) -> Float[Array, "padded depth"]:
+    """Compiled by itself, so that windows whose buckets partly agree in shape share what they can."""
+
+    def add(kappa, chunk):
+        slab = _chunk_opacity(chunk, state, delta, grid).astype(kappa.dtype)
+        return lax.scatter_add(kappa, chunk.start[:, None], slab, _WINDOWS, mode="promise_in_bounds"), None
+
+    return lax.scan(add, kappa, bucket)[0]
 
 
 class LineResponse(NamedTuple):

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -16,7 +15,7 @@ from synthesis.eos import equation_of_state, solve_xne
 from synthesis.scattering import scattered_source
 from synthesis.spherical import reference_radius, shell_radius, spherical_flux
 from synthesis.transfer import emergent_flux, emergent_intensity
-from synthesis.window import Linearised, State, Window
+from synthesis.window import Layered, Linearised, Spread, State, Window
 
 Labels = Sequence[float] | Float[Array, "4"]
 Abundances = Mapping[str, Float[Array, ""] | float] | Float[Array, "92"]
@@ -73,6 +72,7 @@ def relative_abundances(abundances: Abundances | None) -> Float[Array, "92"] | N
     return xfe
 
 
+@eqx.filter_jit
 def star_state(
     layers: Layers,
     physics: Physics,
@@ -149,7 +149,9 @@ class Synthesis(eqx.Module):
                 "prepare it with free=True and give one for every line of the list"
             )
         star = star_state(self.layers, self.physics, atmosphere, feh, alpha, vmic, abundances)
-        flux, continuum = _emergent(self, star, delta, mu)
+        layers = self.window.layered(star)
+        kappa = self.window.opacity(layers, delta)
+        flux, continuum = _emergent(self.window.linear, self.window.order, self.physics, star, layers, kappa, mu)
         return Spectrum(jnp.asarray(self.wavelength), flux, continuum, "vacuum", self.physics.solar)
 
     def linearised(
@@ -182,11 +184,11 @@ class Synthesis(eqx.Module):
         return self.window.linearised(state, jnp.asarray([parameters[n] for n in names], float), delta)
 
 
-def _emergent(synthesis: Synthesis, star: State, delta: Array, mu: Array | None) -> tuple[Array, Array]:
+@eqx.filter_jit
+def _emergent(linear: Spread, order: int, physics: Physics, star: State, layers: Layered, kappa, mu):
     """Flux (or intensity at every mu) and its continuum on the window's grid."""
     structure, gas, _ = star
-    window, physics, tau = synthesis.window, synthesis.physics, structure.tau
-    layers = window.layered(star)
+    tau = structure.tau
     if physics.spherical:
         reference = reference_radius(surface_logg(structure), physics.mass)
         radius = shell_radius(tau, structure.rhox, gas.rho, reference)
@@ -199,9 +201,8 @@ def _emergent(synthesis: Synthesis, star: State, delta: Array, mu: Array | None)
         if physics.spherical:
             return spherical_flux(ratio, source, tau, radius, reference)
         if mu is not None:
-            return emergent_intensity(ratio, source, tau, jnp.asarray(mu, float))
-        return emergent_flux(ratio, source, tau, window.order)
+            return emergent_intensity(ratio, source, tau, mu)
+        return emergent_flux(ratio, source, tau, order)
 
-    level = window.linear(emerge(layers.kappa, layers.scattering, layers.source))
-    kappa = window.opacity(layers, delta)
-    return emerge(kappa, window.linear(layers.scattering), window.linear(layers.source)), level
+    level = linear(emerge(layers.kappa, layers.scattering, layers.source))
+    return emerge(kappa, linear(layers.scattering), linear(layers.source)), level

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Literal
 
-import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 import emulator
 from emulator.layers import Layers
 from emulator.structure import Structure
-from synthesis.air import air_to_vacuum, vacuum_to_air
+from synthesis.air import air_to_vacuum
 from synthesis.broadening import broaden
 from synthesis.buckets import C_KMS
 from synthesis.isotopes import Ratios, log_share
@@ -34,20 +34,14 @@ def emulated(family: str = "atlas9") -> Layers:
     return Layers(emulator.load(family), jnp.asarray(DEPTHS))
 
 
-@eqx.filter_jit
-def _state(layers, physics, atmosphere, feh, alpha, vmic, abundances):
-    return star_state(layers, physics, atmosphere, feh, alpha, vmic, abundances)
-
-
-@eqx.filter_jit
-def _call(synthesis, atmosphere, feh, alpha, vmic, abundances, corrections, mu):
-    given = {"feh": feh, "alpha": alpha, "vmic": vmic, "abundances": abundances}
-    return synthesis(atmosphere, **given, corrections=corrections, mu=mu)
+def _arrays(tree):
+    """Numbers as arrays, so that a new value is not a new compilation."""
+    return jax.tree.map(lambda x: x if isinstance(x, str) else jnp.asarray(x, float), tree)
 
 
 def with_isotopes(lines: LineList, isotopes: Ratios) -> LineList:
     """The lines with the shares of isotopes that the ratios say, {(Z, mass number): share of the element}."""
-    return lines._replace(log_fraction=log_share(lines.z, lines.isotope, isotopes))
+    return lines.replace(log_fraction=log_share(lines.z, lines.isotope, isotopes))
 
 
 def prepare(
@@ -68,9 +62,9 @@ def prepare(
 ) -> Synthesis:
     """A window whose lines and shapes are fixed, for strictly increasing vacuum wavelengths in Angstrom.
 
-    `atmosphere`: one, or a list of those that will be asked for. A line is kept where its opacity exceeds `cut` of
-    the continuous absorption in any layer of any of them, and reaches as far as that. `free` makes room for a
-    correction to every line of `lines`. Other arguments as in `synthesize`.
+    `atmosphere`: one, or a list of those that will be asked for (labels then as tuples). A line is kept where its
+    opacity exceeds `cut` of the continuous absorption in any layer of any of them, and reaches as far as that.
+    `free` makes room for a correction to every line of `lines`. Other arguments as in `synthesize`.
     """
     physics = Physics() if physics is None else physics
     wavelength = np.asarray(wavelength, float)
@@ -79,10 +73,11 @@ def prepare(
     lines = load_all_lines(wavelength[0], wavelength[-1]) if lines is None else lines
     if isotopes is not None:
         lines = with_isotopes(lines, isotopes)
-    several = atmosphere if isinstance(atmosphere, list) and not np.isscalar(atmosphere[0]) else [atmosphere]
+    several = atmosphere if isinstance(atmosphere, list) else [atmosphere]
+    feh, alpha, vmic, abundances = _arrays((feh, alpha, vmic, abundances))
     reference = []
     for one in several:
-        structure, gas, v = _state(emulated(), physics, one, feh, alpha, vmic, abundances)
+        structure, gas, v = star_state(emulated(), physics, _arrays(one), feh, alpha, vmic, abundances)
         reference.append((gas, v, jnp.ones(structure.t.shape, bool)))
     strength, reach = line_reach(lines, reference, cut)
     kept = np.flatnonzero(strength > cut)
@@ -152,19 +147,20 @@ def synthesize(
         raise ValueError(f"start {start}, stop {stop}, step {step}: expected 0 < start < stop in Angstrom and step > 0")
     if mu is not None and (spherical or vsini > 0 or vmacro > 0):
         raise ValueError("mu: intensities are for planes, without rotation and macroturbulence, which act on the disc")
-    asked = start + step * np.arange(int(round((stop - start) / step)) + 1)
+    asked = start + step * np.arange(round((stop - start) / step) + 1)
     vacuum = air_to_vacuum(asked) if medium == "air" else asked
     sigma = C_KMS / resolution / FWHM if resolution else 0.0
     broad = vsini > 0 or vmacro > 0 or sigma > 0
     grid = _broad_grid(vacuum, 1.5 * vsini + 4.0 * vmacro + 6.0 * sigma) if broad else vacuum
     physics = Physics(scattering, spherical, mass, electrons, solar)
+    atmosphere, vmic, feh, alpha, abundances = _arrays((atmosphere, vmic, feh, alpha, abundances))
     given = {"vmic": vmic, "feh": feh, "alpha": alpha, "abundances": abundances}
     synthesis = prepare(
         atmosphere, lines, grid, **given, isotopes=isotopes, free=corrections is not None, cut=cut, order=order,
         hydrogen=hydrogen, physics=physics,
     )  # fmt: skip
-    angles = None if mu is None else jnp.asarray(mu, float)
-    made = _call(synthesis, atmosphere, feh, alpha, vmic, abundances, corrections, angles)
+    corrections, mu = _arrays((corrections, mu))
+    made = synthesis(atmosphere, **given, corrections=corrections, mu=mu)
     flux, continuum = made.flux, made.continuum
     if broad:
         ratio = _seen(made.normalised, grid, vacuum, vsini=vsini, vmacro=vmacro, sigma=sigma)

@@ -120,13 +120,7 @@ class Window(eqx.Module):
 
     def layered(self, state: State) -> Layered:
         """Everything but the lines, on nodes where it is smooth."""
-        structure, gas, vmic = state
-        nodes = jnp.asarray(self.node_wavelength)
-        absorption, scattering = continuum_opacity(nodes, gas)
-        kappa, source = absorption + scattering, planck(nodes, gas.t)
-        level = emergent_flux(kappa / structure.abross, source, structure.tau, self.order)
-        hydrogen = None if self.hydrogen is None else hydrogen_nodes(self.hydrogen, gas, vmic * 1e5)
-        return Layered(structure.abross, profile_state(gas, vmic), kappa, scattering, source, level, hydrogen)
+        return _layered(self.hydrogen, jnp.asarray(self.node_wavelength), state, self.order)
 
     def opacity(self, layers: Layered, delta: Float[Array, " free"]) -> Float[Array, "wave depth"]:
         """Continuum, hydrogen and line opacity on the grid, cm^2/g."""
@@ -177,6 +171,16 @@ class Window(eqx.Module):
             for b, window in zip(self.buckets, lines.by_line, strict=True)
         ]
         return Linearised(normalised[:, 0], by_parameter / level, by_line)
+
+
+@eqx.filter_jit
+def _layered(hydrogen: HydrogenPlan | None, nodes: Array, state: State, order: int) -> Layered:
+    structure, gas, vmic = state
+    absorption, scattering = continuum_opacity(nodes, gas)
+    kappa, source = absorption + scattering, planck(nodes, gas.t)
+    level = emergent_flux(kappa / structure.abross, source, structure.tau, order)
+    lines = None if hydrogen is None else hydrogen_nodes(hydrogen, gas, vmic * 1e5)
+    return Layered(structure.abross, profile_state(gas, vmic), kappa, scattering, source, level, lines)
 
 
 class Spread(eqx.Module):

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-import emulator  # noqa: F401  (switches double precision on)
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+import emulator  # noqa: F401  (switches double precision on)
 from emulator.model import load
 from synthesis.abundances import number_fractions
 from synthesis.air import air_to_vacuum

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -29,7 +30,7 @@ use_compilation_cache()
 
 from emulator import model as emulator  # noqa: E402
 from emulator.layers import Layers  # noqa: E402
-from synthesis.abundances import ASPLUND2009, number_fractions  # noqa: E402
+from synthesis.abundances import number_fractions  # noqa: E402
 from synthesis.air import air_to_vacuum, vacuum_to_air  # noqa: E402
 from synthesis.eos import equation_of_state, solve_xne  # noqa: E402
 from synthesis.grid import C_KMS, Grid  # noqa: E402
@@ -101,7 +102,6 @@ def mixture(star: Star) -> Float[Array, "92"]:
     xfe = np.zeros(92)
     for z, abundance in star.abundances.items():
         xfe[z - 1] = abundance - standard[z - 1]
-    assert np.isfinite(ASPLUND2009[[z - 1 for z in star.abundances]]).all()
     return jnp.asarray(xfe)
 
 
@@ -129,8 +129,6 @@ def synthesise(star: Star, start: float, stop: float, molecules: bool = True) ->
 
 
 def _with(model: Mixed, xfe: Array) -> Mixed:
-    import equinox as eqx
-
     return eqx.tree_at(lambda m: m.xfe, model, xfe, is_leaf=lambda x: x is None)
 
 

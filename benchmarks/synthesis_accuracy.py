@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from rich.console import Console
@@ -232,6 +233,12 @@ def show(result: dict, console: Console) -> None:
         console.print(table)
 
 
+def write(result: dict, path: Path | None) -> None:
+    """The figures so far, as JSON."""
+    if path:
+        path.write_text(json.dumps(result, indent=1))
+
+
 def main() -> None:
     """Compare, print, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -267,13 +274,15 @@ def main() -> None:
                     console.print(f"{name} {key} skipped: {error}")
                     continue
                 result["stars"][name][key] = entry
+                write(result, options.json)
+                jax.clear_caches()  # every window compiles anew: kept, they exhaust the maps a process may have
                 console.print(f"{name} {key}: {entry['lines']} lines, {time.perf_counter() - began:.0f} s")
         for path in sorted((folder / "derivatives").glob(f"{name}_*.npz")):
             if not options.no_derivatives:
                 result["derivatives"][path.stem] = compare_derivatives(star, path)
+                jax.clear_caches()
     show(result, console)
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1))
+    write(result, options.json)
 
 
 if __name__ == "__main__":

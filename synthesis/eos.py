@@ -33,6 +33,8 @@ _BOUND = np.flatnonzero(MOLECULE_ATOMS.sum(axis=0) > 0)
 """Indices (z - 1) of the elements that molecules bind; hydrogen is the first."""
 _ATOMS = MOLECULE_ATOMS[:, _BOUND]
 _STEPS, _RELAXATIONS = 9, 24
+_TRACE_STEPS = 3
+"""Last Newton steps, with trace molecules: these change the others by 1% at most, and errors are squared each step."""
 _BISECTIONS, _CHARGE_STEPS = 40, 4
 _LARGEST_STEP = 3.0
 _LOG_SAHA = float(1.5 * np.log(2 * np.pi * ELECTRON_MASS * BOLTZMANN / PLANCK**2) + np.log(2.0))
@@ -64,8 +66,8 @@ class _Layer(NamedTuple):
 
     log_k: Array
     stages: Array
-    log_trace: Array
-    trace_stages: Array
+    log_trace: Array | None
+    trace_stages: Array | None
     particles: Array
     fractions: Array
 
@@ -77,6 +79,8 @@ def _nuclei(z: Array, given: _Layer) -> tuple[Array, Array]:
     """Nuclei of every bound element, and all molecules but those of trace elements, of one layer."""
     molecules = jnp.exp(given.log_k + _ATOMS @ z)
     nuclei = jnp.exp(z) * given.stages + _ATOMS.T @ molecules
+    if given.log_trace is None:
+        return nuclei, molecules.sum()
     trace = taken(given.log_trace, z, given.trace_stages, given.fractions, _BOUND).partners
     # What trace molecules hold is counted per nucleus of hydrogen, their own hydrogen included.
     return nuclei + trace * nuclei[0] / (1 - trace[0]), molecules.sum()
@@ -121,15 +125,20 @@ def _relax(z: Array, given: _Layer) -> Array:
     return jax.lax.fori_loop(0, _RELAXATIONS, give, z)
 
 
-def _newton(residual: Callable[..., Array], z: Array, parameters: _Layer, steps: int) -> Array:
-    """Root of residual(z, parameters), z [n]; first derivatives with respect to the parameters are exact."""
-    frozen = jax.lax.stop_gradient(parameters)
+def _iterate(residual: Callable[..., Array], z: Array, frozen: _Layer, steps: int) -> Array:
+    """`steps` damped Newton steps towards the root of residual(z, frozen), z [n]."""
 
     def step(_, z):
         full = jnp.linalg.solve(jax.jacfwd(residual)(z, frozen), residual(z, frozen))
         return z - jnp.clip(full, -_LARGEST_STEP, _LARGEST_STEP)
 
-    z = jax.lax.fori_loop(0, steps, step, jax.lax.stop_gradient(z))
+    return jax.lax.fori_loop(0, steps, step, z)
+
+
+def _newton(residual: Callable[..., Array], z: Array, parameters: _Layer, steps: int) -> Array:
+    """Root of residual(z, parameters), z [n]; first derivatives with respect to the parameters are exact."""
+    frozen = jax.lax.stop_gradient(parameters)
+    z = _iterate(residual, jax.lax.stop_gradient(z), frozen, steps)
     slope = jax.lax.stop_gradient(jax.jacfwd(residual)(z, frozen))
     return z - jnp.linalg.solve(slope, residual(z, parameters))
 
@@ -160,7 +169,9 @@ def equation_of_state(
 
     def layer(given):
         frozen = jax.lax.stop_gradient(given)
-        return _newton(_balance, _relax(_start(frozen), frozen), given, _STEPS)
+        plain = frozen._replace(log_trace=None, trace_stages=None)
+        z = _iterate(_balance, _relax(_start(plain), plain), plain, _STEPS)
+        return _newton(_balance, z, given, _TRACE_STEPS)
 
     z = jax.vmap(layer, in_axes=(_AXES,), out_axes=1)(given)
     nuclei, _ = jax.vmap(_nuclei, in_axes=(1, _AXES), out_axes=(1, 0))(z, given)
@@ -232,8 +243,10 @@ def _bracket(t: Array, p: Array, fractions: Array) -> Array:
         stages, _ = _stages(t, jnp.exp(middle))
         per_neutral = stages.sum(axis=1)
         particles = jnp.exp(log_total) - jnp.exp(middle)
-        given = _Layer(log_k, per_neutral[_BOUND], log_k, per_neutral, particles, fractions)  # no trace molecules here
-        neutral_h = jnp.exp(jax.vmap(_start, in_axes=(_AXES,), out_axes=1)(given)[0])
+        given = _Layer(log_k, per_neutral[_BOUND], None, None, particles, fractions)
+        neutral_h = jnp.exp(
+            jax.vmap(_start, in_axes=(_AXES._replace(log_trace=None, trace_stages=None),), out_axes=1)(given)[0]
+        )
         nuclei = neutral_h * per_neutral[0] + 2 * jnp.exp(log_k[0]) * neutral_h**2
         charge = (stages[:, 1] + 2 * stages[:, 2]) / per_neutral * fractions[:, None]
         electrons = nuclei * charge[1:].sum(axis=0) + neutral_h * stages[0, 1]

@@ -1,5 +1,6 @@
 """Equation of state against Turbospectrum, closed forms, conservation laws and finite differences."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import jax
@@ -10,7 +11,7 @@ import pytest
 from synthesis.abundances import SYMBOLS, number_fractions
 from synthesis.eos import electron_density, equation_of_state, molecule_densities, solve_xne, trace_densities
 from synthesis.partition import IONISATION_ENERGY, MOLECULE_ATOMS, MOLECULES, log_partition
-from synthesis.trace_molecules import TRACE_PARTNERS, TRACE_Z
+from synthesis.trace_molecules import TRACE_MOLECULES, TRACE_PARTNERS, TRACE_Z
 
 STARS = {
     "sun": (0.0, 0.0),
@@ -157,3 +158,72 @@ def test_partition_functions():
     difference = (log_partition(t + 1e-3) - log_partition(t - 1e-3)) / 2e-3
     np.testing.assert_allclose(slope, difference, rtol=1e-4, atol=1e-9)
     assert IONISATION_ENERGY[25, 0] == pytest.approx(7.9025, abs=1e-3)
+
+
+def residuals(t, p, feh, alpha):
+    """Largest residual of charge, particles and nuclei in one atmosphere, electron density solved."""
+    fractions = number_fractions(feh, alpha)
+    xne = solve_xne(t, p, fractions)
+    gas = equation_of_state(t, p, xne, fractions)
+    molecules, trace = molecule_densities(gas), trace_densities(gas)
+    charge = electron_density(gas) / xne - 1
+    particles = (gas.n.sum((0, 1)) + xne + molecules.sum(0) + trace.sum(0)) * K * t / p - 1
+    nuclei = gas.n.sum(1) + MOLECULE_ATOMS.T @ molecules + TRACE_PARTNERS.T @ trace
+    nuclei = nuclei.at[TRACE_Z - 1].add(trace)
+    share = nuclei / (fractions[:, None] * nuclei[0] + 1e-300) - 1
+    worst = jnp.abs(jnp.concatenate([jnp.stack([charge, particles]), jnp.where(fractions[:, None] > 0, share, 0.0)]))
+    return jnp.where(jnp.isfinite(worst), worst, jnp.inf).max()
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(None, marks=pytest.mark.slow)])
+def test_converges_on_every_layer_of_atlas_decks(count):
+    """Castelli & Kurucz ATLAS9 decks up to 8000 K as tools/build_atlas9.py collects them; measured max 1e-10."""
+    path = Path(__file__).resolve().parents[1] / ".cache" / "atlas9.npz"
+    if not path.exists():
+        pytest.skip(f"no {path.name}: run tools/build_atlas9.py")
+    with np.load(path) as file:
+        labels, values, names = file["labels"], file["values"], [str(q).lower() for q in file["quantities"]]
+    keep = np.flatnonzero((labels[:, 0] >= 3500) & (labels[:, 0] <= 8000))
+    # The coolest, the densest and the most extreme mixtures come first, then an even sample.
+    edge = np.argsort(labels[keep, 0], kind="stable")[:40]
+    even = np.linspace(0, keep.size - 1, (count or 41) - 40, dtype=int)
+    some = keep if count is None else keep[np.unique(np.concatenate([edge, even]))]
+    t, p = (values[some, names.index(q)] for q in ("t", "p"))
+    batch = 20
+    spare = -len(some) % batch
+    pad = [np.concatenate([x, np.repeat(x[-1:], spare, axis=0)]) for x in (t, p, labels[some, 2], labels[some, 3])]
+    measure = jax.jit(jax.vmap(residuals))
+    worst = np.concatenate([measure(*(x[i : i + batch] for x in pad)) for i in range(0, len(pad[0]), batch)])
+    assert len(worst) >= min(count or 0, len(keep)) * 0.8
+    assert worst.max() < 1e-8
+
+
+def test_abundance_of_every_element_has_a_derivative():
+    """ln of n_e, density, n(H I), n(TiO) and of free Zr by ln n(Z)/n(H) of all 92, against finite differences."""
+    t, p = jnp.array([2600.0, 4500.0, 7000.0]), jnp.array([1e4, 1e3, 1e5])
+    solar = number_fractions(0.0, 0.0)
+    present = np.flatnonzero(np.asarray(solar) > 0)
+
+    @jax.jit
+    def quantities(shift):
+        fractions = solar * jnp.exp(shift)
+        xne = solve_xne(t, p, fractions)
+        gas = equation_of_state(t, p, xne, fractions)
+        tio = gas.n_molecule[MOLECULES.index("TiO")]
+        return jnp.log(jnp.stack([xne, gas.rho, gas.n[0, 0], tio, gas.n[39, 0]]))
+
+    jacobian = np.asarray(jax.jit(jax.jacfwd(quantities))(jnp.zeros(92)))
+    back = jax.jit(jax.grad(lambda s: quantities(s).sum()))(jnp.zeros(92))
+    assert np.isfinite(jacobian).all()
+    np.testing.assert_allclose(back, jacobian.sum((0, 1)), rtol=1e-7, atol=1e-10)
+    for k in present[::4]:
+        step = jnp.zeros(92).at[k].set(1e-4)
+        difference = (quantities(step) - quantities(-step)) / 2e-4
+        np.testing.assert_allclose(jacobian[..., k], difference, rtol=1e-5, atol=1e-7)
+
+
+def test_molecules_asked_for_are_there():
+    """The list of the project's issue on synthesis."""
+    asked = {"H2", "CH", "NH", "OH", "C2", "CN", "CO", "N2", "MgH", "SiH", "SiO", "TiO", "FeH", "H2O"}
+    assert asked <= set(MOLECULES)
+    assert {"ZrO", "LaO+", "CaH", "AlH", "YO", "HF"} <= set(TRACE_MOLECULES)

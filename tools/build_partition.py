@@ -92,6 +92,9 @@ def equilibrium(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
 
 PARTNERS = (1, 6, 7, 8, 16)
 """What the molecules of trace elements are made of besides: H, C, N, O, S."""
+TRACE = """ZrO HF CaH LaO HCl BeH2 BH BH2 BO AlH PH PH2 PO ScO ScO2 MnH NiH CuH YO YO2 ZrH ZrO2 HI BaO LaO2 CeO CeO2
+NdO NdO2 GeO GeH NbO BeH GaH AsH SeH HBr AgH InH SnH SbH TeH PtH AuH PbH BiH SnO TbO LuO HfO TaO WO ThO""".split()
+"""Those of the source's 157 that hold 1% of their element or more somewhere in ATLAS9 atmospheres of 3500-4250 K."""
 OXIDE_IONS = {40: "ZrO +", 57: "LaO +"}
 
 
@@ -107,12 +110,15 @@ def trace_molecules(path: Path, bound: np.ndarray) -> dict[str, tuple[np.ndarray
         partners = {z: count for z, count in pairs if z in PARTNERS}
         if len(trace) != 1 or len(partners) != len(pairs) - 1 or not 1 <= sum(partners.values()) <= 2:
             continue
-        if trace[0] > 92:
+        if trace[0] > 92 or cells[0] not in TRACE:
             continue
         atoms = np.zeros(92)
         for z, count in partners.items():
             atoms[z - 1] = count
         found[cells[0]] = (np.array(cells[1:6], float), trace[0], atoms)
+    lost = set(TRACE) - set(found)
+    if lost:
+        raise ValueError(f"{path.name}: no molecule {sorted(lost)}")
     return found
 
 

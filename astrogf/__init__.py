@@ -1,7 +1,70 @@
 """astrogf: oscillator strengths and stellar labels from the spectra of a whole survey.
 
-This room is the face: command line, run configuration, run folder, report. Nothing here imports JAX before a
-computation starts, so that help and mistakes in a configuration answer at once.
+This room is the face: command line, run configuration, run folder, report; and the names below, to be used from
+Python. Nothing here imports JAX before one of them is used, so that help and mistakes in a configuration answer at
+once.
+
+    import astrogf
+
+    spectrum = astrogf.synthesize((5777, 4.44, 0.0, 0.0), None, 5160, 5190, medium="air", resolution=50_000)
+    lines = astrogf.read_lines("sun.vald")
+    star = astrogf.read_atmosphere(Path("sun.atm"))
+    spectrum = astrogf.synthesize(star, lines, 5160, 5190, vmic=1.0, abundances={"Mg": 0.1})
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from emulator.decks import read_deck as read_atmosphere
+    from emulator.structure import Structure
+    from synthesis.lineio import read_lines, rewrite_lines, write_lines
+    from synthesis.linelist import LineList
+    from synthesis.shipped import load_all_lines as load_lines
+    from synthesis.spectrum import Physics, Spectrum, Synthesis
+    from synthesis.synthesize import prepare, synthesize
+
+_PUBLIC = {
+    "LineList": "synthesis.linelist:LineList",
+    "Physics": "synthesis.spectrum:Physics",
+    "Spectrum": "synthesis.spectrum:Spectrum",
+    "Structure": "emulator.structure:Structure",
+    "Synthesis": "synthesis.spectrum:Synthesis",
+    "load_lines": "synthesis.shipped:load_all_lines",
+    "prepare": "synthesis.synthesize:prepare",
+    "read_atmosphere": "emulator.decks:read_deck",
+    "read_lines": "synthesis.lineio:read_lines",
+    "rewrite_lines": "synthesis.lineio:rewrite_lines",
+    "synthesize": "synthesis.synthesize:synthesize",
+    "write_lines": "synthesis.lineio:write_lines",
+}
+"""Public name: module and name there."""
+
+__all__ = [
+    "LineList",
+    "Physics",
+    "Spectrum",
+    "Structure",
+    "Synthesis",
+    "load_lines",
+    "prepare",
+    "read_atmosphere",
+    "read_lines",
+    "rewrite_lines",
+    "synthesize",
+    "write_lines",
+]
+
+
+def __getattr__(name: str):
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'astrogf' has no attribute {name!r}; public are {', '.join(__all__)}")
+    module, _, attribute = _PUBLIC[name].partition(":")
+    import_module("emulator")  # switches double precision on
+    return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

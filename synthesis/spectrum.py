@@ -151,7 +151,7 @@ class Synthesis(eqx.Module):
         star = star_state(self.layers, self.physics, atmosphere, feh, alpha, vmic, abundances)
         layers = self.window.layered(star)
         kappa = self.window.opacity(layers, delta)
-        flux, continuum = _emergent(self.window.linear, self.window.order, self.physics, star, layers, kappa, mu)
+        flux, continuum = emerge(self.window.linear, self.window.order, self.physics, star, layers, kappa, mu)
         return Spectrum(jnp.asarray(self.wavelength), flux, continuum, "vacuum", self.physics.solar)
 
     def linearised(
@@ -173,27 +173,40 @@ class Synthesis(eqx.Module):
         if wrong or missing:
             raise ValueError(f"parameters: {', '.join(wrong or missing)} {'not known' if wrong else 'missing'}")
 
-        def state(vector):
-            value = dict(zip(names, vector, strict=True))
-            star = [value[k] for k in LABELS] if atmosphere is None else atmosphere
-            elements = {k: v for k, v in value.items() if k in SYMBOLS}
-            given = value.get("feh"), value.get("alpha"), value.get("vmic", jnp.asarray(1.0)), elements
-            return star_state(self.layers, self.physics, star, *given)
-
         delta = jnp.zeros(self.window.n_free) if corrections is None else jnp.asarray(corrections, float)
-        return self.window.linearised(state, jnp.asarray([parameters[n] for n in names], float), delta)
+        return _linearised(self, tuple(names), jnp.asarray([parameters[n] for n in names], float), atmosphere, delta)
 
 
 @eqx.filter_jit
-def _emergent(linear: Spread, order: int, physics: Physics, star: State, layers: Layered, kappa, mu):
-    """Flux (or intensity at every mu) and its continuum on the window's grid."""
+def _linearised(synthesis: Synthesis, names: tuple[str, ...], values, atmosphere, delta) -> Linearised:
+    def state(vector):
+        value = dict(zip(names, vector, strict=True))
+        star = [value[k] for k in LABELS] if atmosphere is None else atmosphere
+        elements = {k: v for k, v in value.items() if k in SYMBOLS}
+        given = value.get("feh"), value.get("alpha"), value.get("vmic", jnp.asarray(1.0)), elements
+        return star_state(synthesis.layers, synthesis.physics, star, *given)
+
+    return synthesis.window.linearised(state, values, delta)
+
+
+@eqx.filter_jit
+def emerge(
+    linear: Spread,
+    order: int,
+    physics: Physics,
+    star: State,
+    layers: Layered,
+    kappa: Float[Array, "wave depth"],
+    mu: Float[Array, " mu"] | None = None,
+) -> tuple[Float[Array, "wave *mu"], Float[Array, "wave *mu"]]:
+    """Flux (or intensity at every mu) and its continuum on a window's grid, given the whole opacity `kappa` there."""
     structure, gas, _ = star
     tau = structure.tau
     if physics.spherical:
         reference = reference_radius(surface_logg(structure), physics.mass)
         radius = shell_radius(tau, structure.rhox, gas.rho, reference)
 
-    def emerge(kappa, scattered, thermal):
+    def solve(kappa, scattered, thermal):
         ratio, source = kappa / structure.abross, thermal
         if physics.scattering:
             share = scattered / structure.abross
@@ -204,5 +217,5 @@ def _emergent(linear: Spread, order: int, physics: Physics, star: State, layers:
             return emergent_intensity(ratio, source, tau, mu)
         return emergent_flux(ratio, source, tau, order)
 
-    level = linear(emerge(layers.kappa, layers.scattering, layers.source))
-    return emerge(kappa, linear(layers.scattering), linear(layers.source)), level
+    level = linear(solve(layers.kappa, layers.scattering, layers.source))
+    return solve(kappa, linear(layers.scattering), linear(layers.source)), level

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 import emulator
+from emulator.decks import Deck
 from emulator.layers import Layers
 from emulator.structure import Structure
 from synthesis.air import air_to_vacuum
@@ -34,6 +35,13 @@ def emulated(family: str = "atlas9") -> Layers:
     return Layers(emulator.load(family), jnp.asarray(DEPTHS))
 
 
+def _opened(atmosphere, feh, alpha):
+    """A deck as its structure, with the deck's own feh and alpha where none are given."""
+    if not isinstance(atmosphere, Deck):
+        return atmosphere, feh, alpha
+    return atmosphere.structure, atmosphere.feh if feh is None else feh, atmosphere.alpha if alpha is None else alpha
+
+
 def _arrays(tree):
     """Numbers as arrays, so that a new value is not a new compilation."""
     return jax.tree.map(lambda x: x if isinstance(x, str) else jnp.asarray(x, float), tree)
@@ -45,7 +53,7 @@ def with_isotopes(lines: LineList, isotopes: Ratios) -> LineList:
 
 
 def prepare(
-    atmosphere: Structure | Labels | list[Structure | Labels],
+    atmosphere: Structure | Deck | Labels | list[Structure | Deck | Labels],
     lines: LineList | None,
     wavelength: Float[np.ndarray, " wave"],
     *,
@@ -74,10 +82,11 @@ def prepare(
     if isotopes is not None:
         lines = with_isotopes(lines, isotopes)
     several = atmosphere if isinstance(atmosphere, list) else [atmosphere]
-    feh, alpha, vmic, abundances = _arrays((feh, alpha, vmic, abundances))
+    vmic, abundances = _arrays((vmic, abundances))
     reference = []
     for one in several:
-        structure, gas, v = star_state(emulated(), physics, _arrays(one), feh, alpha, vmic, abundances)
+        star = _arrays(_opened(one, feh, alpha))
+        structure, gas, v = star_state(emulated(), physics, *star, vmic, abundances)
         reference.append((gas, v, jnp.ones(structure.t.shape, bool)))
     strength, reach = line_reach(lines, reference, cut)
     kept = np.flatnonzero(strength > cut)
@@ -98,7 +107,7 @@ def prepare(
 
 
 def synthesize(
-    atmosphere: Structure | Labels,
+    atmosphere: Structure | Deck | Labels,
     lines: LineList | None,
     start: float,
     stop: float,
@@ -126,11 +135,11 @@ def synthesize(
 ) -> Spectrum:
     """The LTE spectrum of a star at start, start + step, ..., stop (Angstrom in `medium`).
 
-    - `atmosphere`: labels (teff K, logg, feh, alpha), for which the ATLAS-9 emulator gives the structure, or a
-      `Structure` of arrays (see `read_atmosphere`).
+    - `atmosphere`: labels (teff K, logg, feh, alpha), for which the ATLAS-9 emulator gives the structure, a model
+      read by `read_atmosphere`, or a `Structure` of arrays.
     - `lines`: a `LineList` (see `read_lines`), or None for the shipped lists, atoms and molecules.
     - `vmic`: km/s, a number or one a layer. `feh`, `alpha`: abundances where they differ from the labels (for a
-      `Structure` they are 0 unless given). `abundances`: further [X/Fe], {"C": -0.1} or an array of 92. `solar`:
+      `Structure` they are 0 unless given, for a model its own). `abundances`: further [X/Fe], {"C": -0.1} or an array of 92. `solar`:
       asplund2009, asplund2021 or grevesse1998. `isotopes`: {(Z, mass number): share} unlike the Earth's.
     - `corrections`: dex added to log gf, one for every line of `lines`.
     - `vsini`, `vmacro` (radial-tangential) in km/s, and `resolution` = lambda / FWHM of a Gaussian instrument.
@@ -153,6 +162,7 @@ def synthesize(
     broad = vsini > 0 or vmacro > 0 or sigma > 0
     grid = _broad_grid(vacuum, 1.5 * vsini + 4.0 * vmacro + 6.0 * sigma) if broad else vacuum
     physics = Physics(scattering, spherical, mass, electrons, solar)
+    atmosphere, feh, alpha = _opened(atmosphere, feh, alpha)
     atmosphere, vmic, feh, alpha, abundances = _arrays((atmosphere, vmic, feh, alpha, abundances))
     given = {"vmic": vmic, "feh": feh, "alpha": alpha, "abundances": abundances}
     synthesis = prepare(

@@ -177,7 +177,7 @@ def residuals(t, p, feh, alpha):
 
 @pytest.mark.parametrize("count", [100, pytest.param(None, marks=pytest.mark.slow)])
 def test_converges_on_every_layer_of_atlas_decks(count):
-    """Castelli & Kurucz ATLAS9 decks up to 8000 K as tools/build_atlas9.py collects them; measured max 1e-10."""
+    """Castelli & Kurucz ATLAS9 decks up to 8000 K as tools/build_atlas9.py collects them."""
     path = Path(__file__).resolve().parents[1] / ".cache" / "atlas9.npz"
     if not path.exists():
         pytest.skip(f"no {path.name}: run tools/build_atlas9.py")

@@ -50,25 +50,25 @@ def one(star: str, task: str, window: tuple[float, float], points: int) -> dict:
     prepare_seconds = time.perf_counter() - began
     prepared = eqx.tree_at(lambda s: s.layers, prepared, layers)
 
-    def spectrum(p, delta):
+    def spectrum(prepared, p, delta):
         made = prepared(tuple(p[:4]), vmic=p[4], corrections=delta)
         return made.flux, made.continuum
 
-    parameters, delta = jnp.append(labels, vmic), jnp.zeros(prepared.window.n_free)
-    names = ("teff", "logg", "feh", "alpha", "vmic")
-    run = {
-        "spectrum": lambda p, d: spectrum(p, d),
-        "labels": lambda p, d: prepared.linearised(dict(zip(names, p, strict=True)), corrections=d),
-        "reverse": jax.grad(lambda p, d: sum(jnp.sum(x) for x in spectrum(p, d)), argnums=(0, 1)),
-    }[task]
-    function = jax.jit(run)
+    def gradient(prepared, p, delta):
+        return jax.grad(lambda p, d: sum(jnp.sum(x) for x in spectrum(prepared, p, d)), argnums=(0, 1))(p, delta)
+
+    def jacobian(prepared, p, delta):
+        return prepared.linearised(dict(zip(("teff", "logg", "feh", "alpha", "vmic"), p, strict=True)), None, delta)
+
+    function = eqx.filter_jit({"spectrum": spectrum, "labels": jacobian, "reverse": gradient}[task])
+    arguments = prepared, jnp.append(labels, vmic), jnp.zeros(prepared.window.n_free)
     began = time.perf_counter()
-    compiled = function.lower(parameters, delta).compile()
+    compiled = function.lower(*arguments).compile()
     compile_seconds = time.perf_counter() - began
     took = []
     for _ in range(4):
         began = time.perf_counter()
-        jax.block_until_ready(compiled(parameters, delta))
+        jax.block_until_ready(compiled(*arguments))
         took.append(time.perf_counter() - began)
     kept = {int(i) for b in prepared.window.buckets for i in np.unique(np.asarray(b.line))}
     return {
@@ -79,7 +79,7 @@ def one(star: str, task: str, window: tuple[float, float], points: int) -> dict:
         "prepare_seconds": prepare_seconds,
         "first_prepare_seconds": first_prepare,
         "peak_gb": peak_memory_gb(),
-        "temporaries_gb": compiled.memory_analysis().temp_size_in_bytes / 1e9,
+        "temporaries_gb": compiled.compiled.memory_analysis().temp_size_in_bytes / 1e9,
         "lines": len(kept - {prepared.window.n_line}),
         "profile_points": int(sum(b.start.size * b.width for b in prepared.window.buckets)) * LAYERS,
         "wavelengths": points,

@@ -20,7 +20,7 @@ def test_value(points):
     u, a = points
     truth = wofz(u + 1j * a).real
     got = np.asarray(voigt(jnp.asarray(u), jnp.asarray(a)))
-    assert np.abs(got - truth).max() < 1e-10
+    assert np.abs(got - truth).max() < 1e-12
     strong = a > 1e-3
     np.testing.assert_allclose(got[strong], truth[strong], rtol=1e-5)
 

@@ -15,7 +15,6 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -28,22 +27,17 @@ from astrogf.runtime import use_all_cores, use_compilation_cache
 use_all_cores()
 use_compilation_cache()
 
-from emulator import model as emulator  # noqa: E402
-from emulator.layers import Layers  # noqa: E402
 from synthesis.abundances import number_fractions  # noqa: E402
 from synthesis.air import air_to_vacuum, vacuum_to_air  # noqa: E402
-from synthesis.eos import equation_of_state, solve_xne  # noqa: E402
-from synthesis.grid import C_KMS, Grid  # noqa: E402
-from synthesis.lines import profile_state  # noqa: E402
-from synthesis.model import SpectrumModel  # noqa: E402
+from synthesis.grid import C_KMS  # noqa: E402
 from synthesis.shipped import load_hband_lines  # noqa: E402
-from synthesis.strength import line_windows  # noqa: E402
+from synthesis.spectrum import Physics  # noqa: E402
+from synthesis.synthesize import prepare  # noqa: E402
 
 OBSERVED = Path(__file__).resolve().parents[2] / "shared" / "data" / "highres" / "apogee_tuning"
 MASK = "mask_v02_aspcap_wave.txt.xz"
 MASK_PIXEL = 0.15  # A: a pixel farther than this from all pixels of the mask lies in a gap between detectors
-PIECE = 950.0  # A synthesised at once
-LOG_STEP, OVERSAMPLING = 1e-4, 110  # 0.63 km/s
+STEP = 0.63  # km/s between the wavelengths of the synthesis
 
 
 class Star(NamedTuple):
@@ -75,20 +69,6 @@ STARS = {
 }  # fmt: skip
 
 
-class Mixed(SpectrumModel):
-    """A spectrum model of a star with its own mixture."""
-
-    xfe: Array = None  # type: ignore[assignment]
-
-    def gas(self, parameters):
-        """As SpectrumModel's, [X/Fe] added and the electrons solved anew."""
-        structure = self.atmosphere(parameters[:4])
-        fractions = number_fractions(parameters[2], parameters[3], self.xfe)
-        xne = solve_xne(structure.t, structure.p, fractions)
-        gas = equation_of_state(structure.t, structure.p, xne, fractions)
-        return structure, gas, profile_state(gas, parameters[4])
-
-
 def read_columns(path: Path) -> Float[np.ndarray, "2 pixel"]:
     """The first two columns of a compressed text file."""
     with lzma.open(path, "rt") as file:
@@ -106,30 +86,15 @@ def mixture(star: Star) -> Float[Array, "92"]:
 
 
 def synthesise(star: Star, start: float, stop: float, molecules: bool = True) -> tuple[np.ndarray, np.ndarray]:
-    """Vacuum wavelength (uniform in its logarithm) and normalised flux, piece by piece."""
-    atmosphere = Layers(emulator.load("atlas9"), jnp.logspace(-6.0, 1.6, 56))
-    parameters, labels = jnp.array(star.parameters), jnp.array(star.parameters[:4])
-    structure = atmosphere(labels)
-    first, last = (int(np.round(np.log10(x) / LOG_STEP)) for x in (start, stop))
-    width = int(np.log10(1.0 + PIECE / start) / LOG_STEP)
-    wavelength, flux = [], []
-    for begin in range(first, last, width):
-        grid = Grid(begin, min(width, last - begin), LOG_STEP, OVERSAMPLING, pad=2)
-        edge = grid.wavelength[[0, -1]]
-        lines = load_hband_lines(max(edge[0] - 20.0, 15000.0), min(edge[1] + 20.0, 17005.0), star.ratios)
-        lines = lines if molecules else lines.take(lines.z <= 92)
-        strength, half = line_windows(lines, grid, [(structure, parameters)], cut=1e-4)
-        keep = strength > 1e-4
-        model = Mixed.build(atmosphere, lines.take(keep), half[keep], grid, order=4)
-        model = _with(model, mixture(star))
-        inner = slice(grid.pad * OVERSAMPLING, -grid.pad * OVERSAMPLING)
-        wavelength.append(grid.wavelength[inner])
-        flux.append(np.asarray(model.normalised(parameters, jnp.zeros(0)))[inner])
-    return np.concatenate(wavelength), np.concatenate(flux)
-
-
-def _with(model: Mixed, xfe: Array) -> Mixed:
-    return eqx.tree_at(lambda m: m.xfe, model, xfe, is_leaf=lambda x: x is None)
+    """Vacuum wavelength (uniform in its logarithm) and normalised flux."""
+    wavelength = np.exp(np.arange(np.log(start), np.log(stop), STEP / C_KMS))
+    lines = load_hband_lines(max(start - 20.0, 15000.0), min(stop + 20.0, 17005.0), star.ratios)
+    lines = lines if molecules else lines.take(lines.z <= 92)
+    labels, vmic = star.parameters[:4], star.parameters[4]
+    physics = Physics(electrons="solve")
+    prepared = prepare(labels, lines, wavelength, vmic=vmic, abundances=mixture(star), physics=physics)
+    made = prepared(tuple(jnp.asarray(x) for x in labels), vmic=vmic, abundances=mixture(star))
+    return wavelength, np.asarray(made.normalised)
 
 
 def broaden(flux: np.ndarray, step: float, sigma: float, vsini: float) -> np.ndarray:

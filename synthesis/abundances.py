@@ -54,7 +54,7 @@ def _fractions(log_eps: np.ndarray) -> np.ndarray:
 def _scales() -> dict[str, np.ndarray]:
     scales = {"asplund2009": _fractions(ASPLUND2009)}
     table = np.genfromtxt(Path(__file__).parent / "data" / "solar.csv", delimiter=",", names=True, dtype=None)
-    return scales | {name: _fractions(table[name]) for name in table.dtype.names[1:]}
+    return scales | {name: _fractions(table[name]) for name in (table.dtype.names or ())[1:]}
 
 
 SOLAR = _scales()

@@ -136,7 +136,7 @@ def make_buckets(
     halves = np.unique(np.minimum(np.rint(smallest * GROWTH ** np.arange(n_level)).astype(int), size))
     level = np.minimum(np.searchsorted(halves, need), len(halves) - 1)
     core = int(np.ceil(CORE_KMS / np.diff(grid).min()))
-    hole = int(halves[min(np.searchsorted(halves, core), len(halves) - 1)])
+    hole = int(halves[np.minimum(np.searchsorted(halves, core), len(halves) - 1)])
     wide = split & (halves[level] >= 4 * hole)
     buckets = []
     for k, half in enumerate(halves):

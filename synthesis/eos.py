@@ -8,7 +8,7 @@ the converged, derivative-free solution carries the implicit derivative.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -66,13 +66,13 @@ class _Layer(NamedTuple):
 
     log_k: Array
     stages: Array
-    log_trace: Array | None
-    trace_stages: Array | None
+    log_trace: Array
+    trace_stages: Array
     particles: Array
     fractions: Array
 
 
-_AXES = _Layer(1, 1, 1, 1, 0, None)
+_AXES: Any = _Layer(1, 1, 1, 1, 0, None)  # type: ignore[arg-type]
 
 
 def _nuclei(z: Array, given: _Layer) -> tuple[Array, Array]:
@@ -243,10 +243,9 @@ def _bracket(t: Array, p: Array, fractions: Array) -> Array:
         stages, _ = _stages(t, jnp.exp(middle))
         per_neutral = stages.sum(axis=1)
         particles = jnp.exp(log_total) - jnp.exp(middle)
-        given = _Layer(log_k, per_neutral[_BOUND], None, None, particles, fractions)
-        neutral_h = jnp.exp(
-            jax.vmap(_start, in_axes=(_AXES._replace(log_trace=None, trace_stages=None),), out_axes=1)(given)[0]
-        )
+        # trace molecules are left out: any array will do for what only they need
+        given = _Layer(log_k, per_neutral[_BOUND], log_k, per_neutral, particles, fractions)
+        neutral_h = jnp.exp(jax.vmap(_start, in_axes=(_AXES,), out_axes=1)(given)[0])
         nuclei = neutral_h * per_neutral[0] + 2 * jnp.exp(log_k[0]) * neutral_h**2
         charge = (stages[:, 1] + 2 * stages[:, 2]) / per_neutral * fractions[:, None]
         electrons = nuclei * charge[1:].sum(axis=0) + neutral_h * stages[0, 1]

@@ -176,7 +176,7 @@ def scattered_response(
     """
 
     def part(*columns):
-        flux, pull = jax.vjp(lambda *c: scattered_flux(*c, tau_ross, order), *columns)
+        flux, pull = jax.vjp(lambda k, s, b: scattered_flux(k, s, b, tau_ross, order), *columns)
         return flux, *pull(jnp.ones_like(flux))
 
     return by_blocks(part, (absorption, scattering, thermal), block)

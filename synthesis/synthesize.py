@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +18,7 @@ from synthesis.broadening import broaden
 from synthesis.buckets import C_KMS
 from synthesis.isotopes import Ratios, log_share
 from synthesis.linelist import LineList
-from synthesis.shipped import load_all_lines
+from synthesis.shipped import H_BAND, OPTICAL_MOLECULES, load_all_lines
 from synthesis.spectrum import Abundances, Labels, Physics, Spectrum, Synthesis, star_state
 from synthesis.strength import line_reach
 from synthesis.window import Window
@@ -45,6 +45,17 @@ def _opened(atmosphere, feh, alpha):
 def _arrays(tree):
     """Numbers as arrays, so that a new value is not a new compilation."""
     return jax.tree.map(lambda x: x if isinstance(x, str) else jnp.asarray(x, float), tree)
+
+
+def shipped_lines(start: float, stop: float) -> LineList:
+    """The shipped lines of a window (vacuum Angstrom) and, as far as they reach, 30 A to its sides.
+
+    Raises ValueError for a window that the shipped lists do not cover.
+    """
+    cover = H_BAND if start >= H_BAND[0] else OPTICAL_MOLECULES
+    inside = cover[0] <= start and stop <= cover[1]
+    edges = (max(start - 30.0, cover[0]), min(stop + 30.0, cover[1])) if inside else (start, stop)
+    return load_all_lines(*edges)
 
 
 def with_isotopes(lines: LineList, isotopes: Ratios) -> LineList:
@@ -78,15 +89,16 @@ def prepare(
     wavelength = np.asarray(wavelength, float)
     if wavelength.ndim != 1 or len(wavelength) < 2 or not np.all(np.diff(wavelength) > 0):
         raise ValueError("wavelength: expected at least two strictly increasing vacuum wavelengths in Angstrom")
-    lines = load_all_lines(wavelength[0], wavelength[-1]) if lines is None else lines
+    lines = shipped_lines(wavelength[0], wavelength[-1]) if lines is None else lines
     if isotopes is not None:
         lines = with_isotopes(lines, isotopes)
-    several = atmosphere if isinstance(atmosphere, list) else [atmosphere]
+    labels = not isinstance(atmosphere, list) or np.isscalar(atmosphere[0])
+    several: Any = [atmosphere] if labels else atmosphere
     vmic, abundances = _arrays((vmic, abundances))
     reference = []
     for one in several:
-        star = _arrays(_opened(one, feh, alpha))
-        structure, gas, v = star_state(emulated(), physics, *star, vmic, abundances)
+        star, its_feh, its_alpha = _arrays(_opened(one, feh, alpha))
+        structure, gas, v = star_state(emulated(), physics, star, its_feh, its_alpha, vmic, abundances)
         reference.append((gas, v, jnp.ones(structure.t.shape, bool)))
     strength, reach = line_reach(lines, reference, cut)
     kept = np.flatnonzero(strength > cut)
@@ -163,15 +175,19 @@ def synthesize(
     broad = vsini > 0 or vmacro > 0 or sigma > 0
     grid = _broad_grid(vacuum, 1.5 * vsini + 4.0 * vmacro + 6.0 * sigma) if broad else vacuum
     physics = Physics(scattering, spherical, mass, electrons, solar)
-    atmosphere, feh, alpha = _opened(atmosphere, feh, alpha)
-    atmosphere, vmic, feh, alpha, abundances = _arrays((atmosphere, vmic, feh, alpha, abundances))
-    given = {"vmic": vmic, "feh": feh, "alpha": alpha, "abundances": abundances}
+    lines = shipped_lines(vacuum[0], vacuum[-1]) if lines is None else lines
+    if corrections is not None:
+        if np.shape(corrections) != (len(lines),):
+            found = f"{np.size(corrections)} values for {len(lines)} lines"
+            raise ValueError(f"corrections: {found}; give one for every line")
+        lines = lines.replace(loggf=lines.loggf + np.asarray(corrections))
+    star, *composition = _opened(atmosphere, feh, alpha)
+    names = ("vmic", "feh", "alpha", "abundances")
+    given: dict[str, Any] = dict(zip(names, _arrays((vmic, *composition, abundances)), strict=True))
     synthesis = prepare(
-        atmosphere, lines, grid, **given, isotopes=isotopes, free=corrections is not None, cut=cut, order=order,
-        hydrogen=hydrogen, physics=physics,
-    )  # fmt: skip
-    corrections, mu = _arrays((corrections, mu))
-    made = synthesis(atmosphere, **given, corrections=corrections, mu=mu)
+        star, lines, grid, **given, isotopes=isotopes, cut=cut, order=order, hydrogen=hydrogen, physics=physics
+    )
+    made = synthesis(_arrays(star), **given, mu=_arrays(mu))
     flux, continuum = made.flux, made.continuum
     if broad:
         ratio = _seen(made.normalised, grid, vacuum, vsini=vsini, vmacro=vmacro, sigma=sigma)

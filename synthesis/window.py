@@ -115,7 +115,8 @@ class Window(eqx.Module):
 
     @property
     def cubic(self) -> "Spread":
-        """From hydrogen's nodes to the grid."""
+        """From hydrogen's nodes to the grid; only where there is hydrogen."""
+        assert self.hydrogen is not None
         return Spread(self.hydrogen.near, self.hydrogen.interpolation)
 
     def layered(self, state: State) -> Layered:

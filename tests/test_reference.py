@@ -12,7 +12,7 @@ WINDOWS = ("5150", "5350", "6100", "6540", "8480")
 STARS = ("sun", "t4000g15p00", "t4500g15m05", "t4500g45p00", "t5750g45m20a04", "t6500g40p00")
 QUICK = [("sun", "6540"), ("t4000g15p00", "5150")]
 BEYOND = {
-    ("t4500g15m05", "6540"): "H alpha core: 99% 0.017, maximum 0.041; the reference has its profiles at three temperatures",
+    ("t4500g15m05", "6540"): "H alpha core: 99% 0.017, maximum 0.041; the reference has three temperatures",
     ("t6500g40p00", "6540"): "wings of H alpha: median 0.0021, maximum 0.0026",
     ("t6500g40p00", "8480"): "cores of Paschen 15 and 16: 99% 0.014",
 }

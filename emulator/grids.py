@@ -19,7 +19,8 @@ from emulator.network import QUANTITIES, spline
 from emulator.structure import Structure
 
 Kind = Literal["linear", "cubic"]
-_MARCS = re.compile(r"^[sp](\d+)_g([+-][\d.]+)_m[\d.]+_t\d+_x3_z([+-][\d.]+)_a([+-][\d.]+)_c([+-][\d.]+)_", re.MULTILINE)
+_SIGNED = r"([+-][\d.]+)"
+_MARCS = re.compile(rf"^[sp](\d+)_g{_SIGNED}_m[\d.]+_t\d+_x3_z{_SIGNED}_a{_SIGNED}_c{_SIGNED}_", re.MULTILINE)
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d*)?(?:E[+-]\d+)?")
 _BOLTZMANN = 1.380649e-16
 

@@ -3,30 +3,28 @@
 Pure functions on arrays; `astrogf validate-emulator` reads the files and draws.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Array, Bool, Float
 
 from emulator import hydrostatic
 from emulator.cards import RANGE
 from emulator.decks import Deck
+from emulator.domain import neighbours
 from emulator.layers import Source
 from emulator.network import QUANTITIES
-from emulator.structure import LABELS, Structure
+from emulator.structure import Structure
 
 LN10 = float(np.log(10.0))
 LAYERS = np.arange(RANGE[0], RANGE[1] + 1e-9, 0.125)
 """log tau of the layers that count, the ATLAS grid between -5 and 1.5."""
-STEPS = {"teff": 500.0, "logg": 0.5, "feh": 0.5, "alpha": 0.4}
-"""Farthest that two decks may lie apart in one label to count as neighbours."""
 RESOLVED = {"t": 0.003, "others": 0.03}
 """Size of a difference in ln q between neighbours above which it is resolved: ten times what the decks' own
 convergence leaves (their hydrostatic residual is 0.001 to 0.003 dex at the 95th percentile)."""
-SCALE = {"t": 100.0}
-"""T errors are given in per cent, the others in dex."""
 
 
 class Sample(NamedTuple):
@@ -59,10 +57,7 @@ class Sample(NamedTuple):
 def evaluate(source: Source, labels: Float[np.ndarray, "star 4"]) -> Float[np.ndarray, "star 6 depth"]:
     """ln of the six quantities on LAYERS, 256 stars at a time."""
     tau = 10.0 ** jnp.asarray(LAYERS)
-    stack = jax.jit(
-        jax.vmap(lambda x: jnp.log(jnp.stack([getattr(s := source(x, tau), q) for q in QUANTITIES])))
-    )
-    return _in_parts(stack, labels)
+    return _in_parts(lambda x: jnp.log(_columns(source(x, tau), QUANTITIES)), labels)
 
 
 def covered(source: Source, labels: Float[np.ndarray, "star 4"]) -> Bool[np.ndarray, " star"]:
@@ -94,11 +89,10 @@ def errors(
 def residuals(source: Source, labels: Float[np.ndarray, "star 4"], log_tau: Float[np.ndarray, " depth"]) -> np.ndarray:
     """Hydrostatic residual in dex of each star on these depths, without the first 2 and the last 20."""
     tau = 10.0 ** jnp.asarray(log_tau)
-    names = ("rhox", "p", "accrad")
-    run = jax.jit(jax.vmap(lambda x: jnp.stack([getattr(s := source(x, tau), q) for q in names])))
     blank = np.ones(len(log_tau))
     rest = []
-    for x, (rhox, p, accrad) in zip(labels, _in_parts(run, labels), strict=True):
+    tables = _in_parts(lambda x: _columns(source(x, tau), ("rhox", "p", "accrad")), labels)
+    for x, (rhox, p, accrad) in zip(labels, tables, strict=True):
         s = Structure(blank, rhox, blank, p, blank, blank, accrad)  # type: ignore[arg-type]
         rest.append(hydrostatic.residual(s, x[1])[2:-20])
     return np.concatenate([*rest, []])
@@ -110,19 +104,6 @@ def spread(values: np.ndarray) -> dict[str, float | None]:
     names = {"median": 50, "p95": 95, "p99": 99}
     found: dict[str, float | None] = {n: float(np.percentile(good, p)) if len(good) else None for n, p in names.items()}
     return found | {"undefined": float(1 - len(good) / max(1, len(values)))}
-
-
-def neighbours(labels: Float[np.ndarray, "deck 4"]) -> dict[str, np.ndarray]:
-    """Pairs of decks that differ in one label only, by the label's next value in the set: index pairs by label."""
-    pairs: dict[str, np.ndarray] = {}
-    for k, name in enumerate(LABELS):
-        others = np.delete(labels, k, axis=1)
-        order = np.lexsort((labels[:, k], *others.T))
-        a, b = order[:-1], order[1:]
-        step = labels[b, k] - labels[a, k]
-        good = np.all(others[a] == others[b], axis=1) & (step > 0) & (step <= STEPS[name] + 1e-9)
-        pairs[name] = np.stack([a[good], b[good]], axis=1)
-    return pairs
 
 
 def derivatives(
@@ -161,8 +142,7 @@ def draws(
     rng = np.random.default_rng(seed)
     labels = low + (high - low) * rng.random((20 * count, 4))
     labels = labels[covered(source, labels)][:count]
-    run = jax.jit(jax.vmap(lambda x: jnp.stack([getattr(s := source(x), q) for q in ("tau", *QUANTITIES)])))
-    values = _in_parts(run, labels)
+    values = _in_parts(lambda x: _columns(source(x), ("tau", *QUANTITIES)), labels)
     rises = {q: np.all(np.diff(values[:, i]) > 0, axis=1) for i, q in ((0, "tau"), (1, "rhox"), (3, "p"))}
     weak = np.any(values[:, 6] > 10.0 ** labels[:, 1:2], axis=1)
     return {
@@ -176,10 +156,15 @@ def draws(
     }
 
 
-def _in_parts(run: Any, labels: np.ndarray, size: int = 256) -> np.ndarray:
-    """`run` on parts of one size (compiled once), the last one filled up."""
+def _columns(structure: Structure, names: tuple[str, ...]) -> Float[Array, "column depth"]:
+    return jnp.stack([getattr(structure, q) for q in names])
+
+
+def _in_parts(one: Callable[[Array], Array], labels: np.ndarray, size: int = 256) -> np.ndarray:
+    """`one` over all labels, in parts of one size (compiled once), the last one filled up."""
     if not len(labels):
         raise ValueError("no labels to evaluate: the decks lie outside the domain")
+    run = jax.jit(jax.vmap(one))
     full = np.concatenate([labels, np.repeat(labels[-1:], -len(labels) % size, axis=0)])
     parts = [np.asarray(run(jnp.asarray(full[i : i + size]))) for i in range(0, len(full), size)]
     return np.concatenate(parts)[: len(labels)]

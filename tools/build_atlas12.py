@@ -6,7 +6,8 @@
 The teacher's networks carry offsets that are the same in every atmosphere and jump from depth to depth (each output
 has its own last bias, left where a stochastic optimiser stopped). They are measured without any ATLAS-12 deck and
 taken out, see `offsets`; then nodes whose RHOX does not increase, or that are not in hydrostatic equilibrium, are
-dropped (P falls inwards where ACCRAD exceeds gravity in real decks of supergiants: that is no reason). Only the labels at which C3K models exist are used: between them the teacher is made of linear pieces.
+dropped (P falls inwards where ACCRAD exceeds gravity in real decks of supergiants: that is no reason). Only the labels
+at which C3K models exist are used: between them the teacher is made of linear pieces.
 """
 
 import argparse
@@ -95,7 +96,8 @@ def usable(labels: np.ndarray, values: np.ndarray, log_tau: np.ndarray) -> tuple
             here = (labels[:, 0] == teff) & (labels[:, 1] == logg)
             if good[here].mean() < 0.5:
                 good[(labels[:, 0] == teff) & ((labels[:, 1] <= logg) if logg < 3 else here)] = False
-    counts = {k: int(v.sum()) for k, v in bad.items()} | {"beyond a gravity that most nodes fail at": int((before & ~good).sum())}
+    counts = {k: int(v.sum()) for k, v in bad.items()}
+    counts["beyond a gravity that most nodes fail at"] = int((before & ~good).sum())
     return good, counts
 
 
@@ -123,7 +125,8 @@ def build(out: Path, atlas9: Path) -> None:
     )
     for reason, count in counts.items():
         print(f"left out: {count} nodes, {reason}")
-    print("median size of the offsets, dex:", dict(zip(QUANTITIES, np.median(np.abs(off), axis=1).round(5), strict=True)))
+    sizes = np.median(np.abs(off), axis=1)
+    print("median size of the offsets, dex:", {q: round(float(v), 5) for q, v in zip(QUANTITIES, sizes, strict=True)})
     print(f"{out}: {good.sum()} of {len(labels)} nodes, sha256 {sha256(out)}")
 
 

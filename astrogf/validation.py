@@ -143,7 +143,7 @@ def bars(result: dict[str, Any]) -> list[dict[str, Any]]:
     rows.append(("hydrostatic residual, median", residual["median"], 0.0005, "dex"))
     for label, table in result["label_derivatives"][result["family"]].items():
         for q, name in NAMES.items():
-            if q in table and table[q]["all"] is not None:
+            if q in table and q != "accrad" and table[q]["all"] is not None:
                 rows.append((f"d ln {name} / d {label}, rms", 100 * table[q]["all"], 3.0, "%"))
     found = [{"what": w, "measured": m, "bar": b, "unit": u, "met": bool(m <= b)} for w, m, b, u in rows]
     for key in ("finite_and_positive", "tau_increases", "rhox_increases", "p_increases"):

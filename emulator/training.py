@@ -29,6 +29,7 @@ class TrainConfig:
     """One training run, the keys of a TOML file; the card records them all, seeds included."""
 
     data: str = ".cache/atlas9.npz"
+    start: str = ""
     family: str = "atlas9"
     equilibrium: model.Equilibrium = "integral"
     merge: network.Merge = "product"
@@ -168,6 +169,8 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
         rank=config.rank, depth_encoder=config.depth_encoder, merge=config.merge,
         reference=config.reference, temperature=config.temperature, key=key,
     )  # fmt: skip
+    if config.start:
+        net = started(Path(config.start), nodes)
     hull = Hull.of(nodes.labels)
     template = single(model.make(net, hull, config.family, config.equilibrium))
     weights, fixed = model.partition(template.network)
@@ -249,6 +252,17 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
     card = evaluate(emulator, nodes.labels[held], nodes.log_tau, nodes.ln_values[held], extra)
     (out / f"{config.family}.json").write_text(json.dumps(card, indent=1) + "\n")
     return card
+
+
+def started(path: Path, nodes: Nodes) -> network.DualEncoder:
+    """The network in a weights file, to go on from on other nodes: its tables stay what they were.
+
+    Raises ValueError when it was made for other depths.
+    """
+    net = model.load(path.stem, path).network
+    if net.log_tau.shape != nodes.log_tau.shape or not np.allclose(net.log_tau, nodes.log_tau):
+        raise ValueError(f"{path}: made for other depths than the training set; start needs the same ones")
+    return net
 
 
 def rule(config: TrainConfig, schedule: optax.Schedule) -> optax.GradientTransformation:

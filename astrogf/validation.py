@@ -158,7 +158,8 @@ def say(result: dict[str, Any], out: Path) -> None:
     console.print(f"{result['decks']['in_table_1']} decks in all domains, {result['decks']['note']}", soft_wrap=True)
     for row in result["bars"]:
         mark = "[green]met[/green]" if row["met"] else "[red]not met[/red]"
-        console.print(f"  {row['what']:<44} {row['measured']:>10.4g} {row['unit']:<3} (bar {row['bar']:g}) {mark}", soft_wrap=True)
+        text = f"  {row['what']:<44} {row['measured']:>10.5g} {row['unit']:<3} (bar {row['bar']:g}) {mark}"
+        console.print(text, soft_wrap=True)
     console.print(f"Written to {out / 'index.html'}")
 
 

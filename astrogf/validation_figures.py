@@ -61,8 +61,10 @@ def over_hr(
         for i, (q, ax) in enumerate(zip(QUANTITIES, axes.flat, strict=True)):
             miss = np.median(_miss(found, truth, i), axis=1)
             value = np.array([np.median(miss[at == j]) for j in range(len(places))])
-            norm = LogNorm(max(value.min(), value.max() / 100), value.max() * 1.0001)
-            dots = ax.scatter(*places.T, c=np.maximum(value, norm.vmin), norm=norm, s=17, marker="s", cmap="cividis", lw=0)
+            floor = max(value.min(), value.max() / 100)
+            norm = LogNorm(floor, value.max() * 1.0001)
+            style: dict[str, Any] = {"s": 17, "marker": "s", "cmap": "cividis", "lw": 0}
+            dots = ax.scatter(*places.T, c=np.maximum(value, floor), norm=norm, **style)
             bar = figure.colorbar(dots, ax=ax, pad=0.02, aspect=25)
             bar.ax.tick_params(labelsize=7, which="both")
             ax.set_title(f"{TITLES[q]} ({_unit(q)})")

@@ -173,7 +173,9 @@ def read_folder(folder: Path, teff_max: float = np.inf) -> tuple[list[Deck], lis
         raise FileNotFoundError(f"no folder {folder}; --decks wants a folder of ATLAS decks")
     decks, refused = [], []
     for path in sorted(p for p in folder.iterdir() if p.is_file()):
-        raw = gzip.open(path).read() if path.suffix == ".gz" else path.read_bytes()
+        raw = path.read_bytes()
+        if path.suffix == ".gz":
+            raw = gzip.decompress(raw)
         if not re.search(rb"^TEFF", raw, re.MULTILINE):
             continue
         good, bad = read_decks(raw.decode(errors="replace"), path.name, teff_max)

@@ -58,8 +58,8 @@ class Grid(eqx.Module):
         table[where] = ln_values
         _, nearest = distance_transform_edt(~present, return_indices=True)
         bend = CubicSpline(log_tau, np.eye(len(log_tau)))(log_tau, 2)
-        numbers = [jnp.asarray(a) for a in axes]
-        return cls(tuple(numbers), jnp.asarray(log_tau), jnp.asarray(table[tuple(nearest)]), jnp.asarray(bend),
+        a, b, c, d = (jnp.asarray(axis) for axis in axes)
+        return cls((a, b, c, d), jnp.asarray(log_tau), jnp.asarray(table[tuple(nearest)]), jnp.asarray(bend),
                    jnp.asarray(present), kind)  # fmt: skip
 
     def __call__(self, labels: Float[Array, "4"], tau: Float[Array, " depth"] | None = None) -> Structure:

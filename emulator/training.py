@@ -26,9 +26,13 @@ Optimiser = Literal["muon", "adamw"]
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """One training run, the keys of a TOML file; the card records them all, seeds included."""
+    """One training run, the keys of a TOML file; the card records them all, seeds included.
+
+    `source` says in words what the training set is; `start` names weights to go on from.
+    """
 
     data: str = ".cache/atlas9.npz"
+    source: str = ""
     start: str = ""
     family: str = "atlas9"
     equilibrium: model.Equilibrium = "integral"
@@ -97,7 +101,7 @@ class Nodes(NamedTuple):
     def read(cls, path: Path) -> "Nodes":
         """From the file that tools/build_atlas9.py writes."""
         if not path.exists():
-            raise FileNotFoundError(f"no training set at {path}; build it with tools/build_atlas9.py")
+            raise FileNotFoundError(f"no training set at {path}; build it with tools/build_{path.stem}.py")
         with np.load(path) as z:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             return cls(z["labels"], z["log_tau"], np.log(z["values"]), digest)

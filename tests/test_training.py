@@ -99,7 +99,7 @@ def test_principal_components_rebuild_the_nodes(nodes: str) -> None:
         ('width = "wide"', "width should be of type int"),
         ('merge = "sum"', "merge should be one of product, concat"),
         ('depth_encoder = "modes"\nmerge = "concat"', "needs merge 'product'"),
-        ('data = "nowhere.npz"', "tools/build_atlas9.py"),
+        ('data = "atlas9.npz"', "tools/build_atlas9.py"),
     ],
 )
 def test_a_bad_configuration_names_the_key(nodes: str, tmp_path: Path, line: str, sentence: str) -> None:

@@ -1,7 +1,9 @@
 """Training set of the atlas12 family: the C3K nodes of the package atmosnet 1.0.1. A teacher's values, not decks.
 
-    python tools/build_atlas9.py            first: real decks, to measure the teacher's offsets with
-    python tools/build_atlas12.py           writes .cache/atlas12.npz (33 MB, not committed)
+    python tools/build_atlas12.py           writes .cache/atlas12.npz (40 MB, not committed)
+
+Needs the training set of tools/build_atlas9.py (real decks, to measure the teacher's offsets with), and builds it where
+it is missing.
 
 The teacher's networks carry offsets that are the same in every atmosphere and jump from depth to depth (each output
 has its own last bias, left where a stochastic optimiser stopped). They are measured without any ATLAS-12 deck and
@@ -14,6 +16,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import build_atlas9
 import jax
 import numpy as np
 from sources import fetch, sha256
@@ -104,7 +107,7 @@ def usable(labels: np.ndarray, values: np.ndarray, log_tau: np.ndarray) -> tuple
 def build(out: Path, atlas9: Path) -> None:
     """Write arrays `labels`, `log_tau`, `values`, `offsets`."""
     if not atlas9.exists():
-        sys.exit(f"no {atlas9}: run tools/build_atlas9.py first")
+        build_atlas9.build(atlas9)
     networks = Networks.read(fetch("atmosnet") / "atmosnet" / "data" / FILES["cool"])
     log_tau = networks.log_tau[:DEPTHS]
     labels = networks.nodes

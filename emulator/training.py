@@ -251,6 +251,7 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
     extra = {
         "source": config.source, "config": dataclasses.asdict(config), "version": _version(), "data_sha256": nodes.sha256,
         "nodes": {"fitted": len(fit), "validation": len(stop), "held_out": len(held)},
+        "start_sha256": hashlib.sha256(Path(config.start).read_bytes()).hexdigest() if config.start else None,
         "best_validation_loss": best,
         "steps": int(history[-1][0]), "seconds": round(time.time() - start, 1),
         "device": jax.devices()[0].device_kind,

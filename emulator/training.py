@@ -28,8 +28,7 @@ Optimiser = Literal["muon", "adamw"]
 class TrainConfig:
     """One training run, the keys of a TOML file; the card records them all, seeds included.
 
-    `source` says in words what the training set is; `start` names weights to go on from; `gas_tolerance` takes the
-    place of TOLERANCE for XNE and ABROSS.
+    `source` says in words what the training set is; `start` names weights to go on from.
     """
 
     data: str = ".cache/atlas9.npz"
@@ -52,7 +51,6 @@ class TrainConfig:
     average: float = 0.999
     physics_weight: float = 0.0
     sobolev_weight: float = 0.0
-    gas_tolerance: float = 0.02
     held_out: float = 0.1
     validation: float = 0.03
     seed: int = 1
@@ -125,7 +123,6 @@ def loss(
     target: Float[Array, "node 6 depth"],
     physics_weight: float,
     sobolev_weight: float = 0.0,
-    gas_tolerance: float = 0.02,
 ) -> Float[Array, ""]:
     """Pseudo-Huber distance in ln q in units of TOLERANCE; with 'loss', the two equations of equilibrium too.
 
@@ -135,8 +132,7 @@ def loss(
     The equations are taken as d ln RHOX / d ln tau = tau / (ABROSS RHOX) and d ln P / d ln tau =
     tau (g - ACCRAD) / (ABROSS P), the left sides by forward differentiation of the network in tau.
     """
-    scale = TOLERANCE | {"xne": gas_tolerance, "abross": gas_tolerance}
-    unit = jnp.asarray([scale[q] for q in network.QUANTITIES], dtype=target.dtype)
+    unit = jnp.asarray([TOLERANCE[q] for q in network.QUANTITIES], dtype=target.dtype)
 
     def huber(miss: Float[Array, "6 depth"]) -> Float[Array, ""]:
         return jnp.mean(4 * (jnp.sqrt(1 + (miss / 4) ** 2) - 1) * 4)
@@ -203,7 +199,7 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
     def step(carry: tuple, k: Array) -> tuple[tuple, Array]:
         w, mean, state = carry
         pick = draw(k)
-        price = config.physics_weight, config.sobolev_weight, config.gas_tolerance
+        price = config.physics_weight, config.sobolev_weight
         value, slope = jax.value_and_grad(
             lambda v: loss(assemble(v), data[0][pick], log_tau, data[1][pick], *price)
         )(w)
@@ -249,7 +245,8 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
     model.save(emulator, out / f"{config.family}.eqx")
     emulator = model.load(config.family, out / f"{config.family}.eqx")
     extra = {
-        "source": config.source, "config": dataclasses.asdict(config), "version": _version(), "data_sha256": nodes.sha256,
+        "source": config.source,
+        "config": dataclasses.asdict(config), "version": _version(), "data_sha256": nodes.sha256,
         "nodes": {"fitted": len(fit), "validation": len(stop), "held_out": len(held)},
         "start_sha256": hashlib.sha256(Path(config.start).read_bytes()).hexdigest() if config.start else None,
         "best_validation_loss": best,

@@ -119,6 +119,26 @@ def train(
         engine.train(config, out)
 
 
+@app.command("validate-emulator")
+def validate_emulator(
+    decks: Annotated[Path, typer.Option(help="Folder of ATLAS-9 or ATLAS-12 decks; gzipped and joined ones too.")],
+    out: Annotated[Path, typer.Option(help="Folder for validation.json, index.html and the pictures.")],
+    family: Annotated[str, typer.Option(help="Shipped emulator: atlas9 or atlas12.")] = "atlas9",
+    weights: Annotated[Path | None, typer.Option(help="Weights that `astrogf train` wrote, instead.")] = None,
+    others: Annotated[Path | None, typer.Option(help="Folder whose subfolders hold weights to compare with.")] = None,
+    draws: Annotated[int, typer.Option(help="Random labels to test for monotone structures.")] = 10_000,
+    debug: Debug = False,
+) -> None:
+    """Measure an emulator of model atmospheres against real decks.
+
+    Example: `astrogf validate-emulator --decks ~/atlas12 --family atlas12 --out runs/validation`
+    """
+    with plain_errors(debug):
+        from astrogf.validation import validate
+
+        validate(decks, out, family, weights, others, count=draws)
+
+
 @app.command()
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `astrogf fit` or `astrogf demo` wrote.")],

@@ -1,5 +1,6 @@
 """Reader of ATLAS decks: the READ DECK6 text that ATLAS-9 and ATLAS-12 write, 64, 72 or 80 layers."""
 
+import gzip
 import itertools
 import re
 from dataclasses import dataclass
@@ -159,6 +160,29 @@ def read_decks(text: str, name: str, teff_max: float = np.inf) -> tuple[list[Dec
             decks.append(read_deck(text[a:b], f"{name} block {i}"))
         except DeckError as error:
             refused.append(str(error))
+    return decks, refused
+
+
+def read_folder(folder: Path, teff_max: float = np.inf) -> tuple[list[Deck], list[str]]:
+    """Every deck in the files of a folder (text, also gzipped, one deck or many a file), and why others were refused.
+
+    Files without a line that begins with TEFF are passed over. Raises FileNotFoundError for a folder that does not
+    exist or holds no deck.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(f"no folder {folder}; --decks wants a folder of ATLAS decks")
+    decks, refused = [], []
+    for path in sorted(p for p in folder.iterdir() if p.is_file()):
+        raw = path.read_bytes()
+        if path.suffix == ".gz":
+            raw = gzip.decompress(raw)
+        if not re.search(rb"^TEFF", raw, re.MULTILINE):
+            continue
+        good, bad = read_decks(raw.decode(errors="replace"), path.name, teff_max)
+        decks += good
+        refused += bad
+    if not decks:
+        raise FileNotFoundError(f"no ATLAS deck (text with READ DECK6) up to {teff_max:.0f} K in {folder}")
     return decks, refused
 
 

@@ -11,6 +11,10 @@ SCALE = (250.0, 0.5, 0.5, 0.4)
 """Spacing of the ATLAS-9 grid in teff, logg, feh, alpha: a margin of 1 is one grid step."""
 
 
+STEPS = {"teff": 500.0, "logg": 0.5, "feh": 0.5, "alpha": 0.4}
+"""Farthest that two decks may lie apart in one label to count as neighbours."""
+
+
 class Hull(eqx.Module):
     """The box of the labels, cut by two edges that the grid has.
 
@@ -77,3 +81,16 @@ class Hull(eqx.Module):
     def card(self) -> dict:
         """The hull as plain numbers, for the card."""
         return {k: np.asarray(v).tolist() for k, v in vars(self).items()}
+
+
+def neighbours(labels: Float[np.ndarray, "deck 4"]) -> dict[str, np.ndarray]:
+    """Pairs of decks that differ in one label only, by the label's next value in the set: index pairs by label."""
+    pairs: dict[str, np.ndarray] = {}
+    for k, name in enumerate(LABELS):
+        others = np.delete(labels, k, axis=1)
+        order = np.lexsort((labels[:, k], *others.T))
+        a, b = order[:-1], order[1:]
+        step = labels[b, k] - labels[a, k]
+        good = np.all(others[a] == others[b], axis=1) & (step > 0) & (step <= STEPS[name] + 1e-9)
+        pairs[name] = np.stack([a[good], b[good]], axis=1)
+    return pairs

@@ -1,16 +1,30 @@
-"""An emulator on the depths of a run: labels in, structure out."""
+"""A structure source on the depths of a run: labels in, structure out."""
+
+from typing import Protocol
 
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from emulator.model import Emulator
 from emulator.structure import Structure
 
 
-class Layers(eqx.Module):
-    """`emulator` evaluated at fixed optical depths `tau`: fewer layers than its 80 are a speed choice."""
+class Source(Protocol):
+    """What `Emulator`, `grids.Grid` and `atmosnet.Networks` have in common."""
 
-    emulator: Emulator
+    def __call__(self, labels: Float[Array, "4"], tau: Float[Array, " depth"] | None = None) -> Structure:
+        """Structure at (teff, logg, feh, alpha) and Rosseland depths `tau`, units as in `Structure`."""
+
+    def margin(self, labels: Float[Array, "4"]) -> Float[Array, ""]:
+        """Signed distance to the edge of the domain, positive inside."""
+
+
+class Layers(eqx.Module):
+    """A source evaluated at fixed optical depths `tau`: fewer layers than 80 are a speed choice.
+
+    Any `Source` will do, so that what the choice of atmospheres does to a result can be measured.
+    """
+
+    emulator: Source
     tau: Float[Array, " depth"]
 
     def __call__(self, labels: Float[Array, "4"]) -> Structure:
@@ -18,5 +32,5 @@ class Layers(eqx.Module):
         return self.emulator(labels, self.tau)
 
     def margin(self, labels: Float[Array, "4"]) -> Float[Array, ""]:
-        """Signed distance to the emulator's training domain, positive inside."""
+        """Signed distance to the source's domain, positive inside."""
         return self.emulator.margin(labels)

@@ -124,6 +124,8 @@ def save(emulator: Emulator, path: Path) -> None:
         "family": emulator.family,
         "equilibrium": emulator.equilibrium,
         "merge": net.merge,
+        "reference": net.reference,
+        "temperature": net.temperature,
         "log_tau": [*emulator.tau_range, len(net.log_tau)],
         "label_mlp": _shape(net.label_encoder),
         "depth_mlp": _shape(depth.mlp) if isinstance(depth, DepthNetwork) else None,
@@ -157,7 +159,8 @@ def load(family: str = "atlas9", path: Path | None = None) -> Emulator:
             depth = DepthNetwork(_mlp(head["depth_mlp"]), low, high)
         final = _mlp(head["head_mlp"]) if head["head_mlp"] else None
         tables = (zero(4), zero(4), zero(n), zero((6, n)), zero((6, n)), zero(6))
-        blank = DualEncoder(_mlp(head["label_mlp"]), depth, final, *tables, head["merge"])
+        choices = head["merge"], head.get("reference", "grey"), head.get("temperature", "inverse")
+        blank = DualEncoder(_mlp(head["label_mlp"]), depth, final, *tables, *choices)
         k = head["knots"]
         hull = Hull(zero(4), zero(4), zero(k), zero(k), zero(2))
         weights, rest = partition(blank)

@@ -17,7 +17,9 @@ QUANTITIES = ("rhox", "t", "p", "xne", "abross", "accrad")
 """Order of the outputs, all natural logarithms; ACCRAD is positive in each of the 214,632 training layers."""
 
 Merge = Literal["product", "concat"]
-DepthKind = Literal["modes", "network"]
+DepthKind = Literal["modes", "nodes", "network"]
+Reference = Literal["grey", "none"]
+Temperature = Literal["inverse", "linear"]
 
 
 class DepthNetwork(eqx.Module):
@@ -53,7 +55,8 @@ class DualEncoder(eqx.Module):
     """Labels and log tau to ln(RHOX, T, P, XNE, ABROSS, ACCRAD), mean and scale of the nodes taken out.
 
     `mean` and `scale` hold one value a quantity and node of `log_tau`; between the nodes they are splines,
-    given by `mean_bend` (second derivatives). T is taken relative to Teff, P to gravity, ACCRAD to Teff^4.
+    given by `mean_bend` (second derivatives). With the reference 'grey' T is taken relative to Teff, P to
+    gravity, ACCRAD to Teff^4: with the mean at each depth taken out, T/Teff is T over the grey atmosphere's.
     """
 
     label_encoder: eqx.nn.MLP
@@ -66,10 +69,13 @@ class DualEncoder(eqx.Module):
     mean_bend: Float[Array, "quantity node"]
     scale: Float[Array, " quantity"]
     merge: Merge = eqx.field(static=True)
+    reference: Reference = eqx.field(static=True, default="grey")
+    temperature: Temperature = eqx.field(static=True, default="inverse")
 
     def features(self, labels: Float[Array, "4"]) -> Float[Array, "4"]:
-        """5040/teff, logg, feh, alpha, standardised."""
-        x = jnp.stack([5040.0 / labels[0], labels[1], labels[2], labels[3]])
+        """5040/teff (or teff/5040), logg, feh, alpha, standardised."""
+        hot = 5040.0 / labels[0] if self.temperature == "inverse" else labels[0] / 5040.0
+        x = jnp.stack([hot, labels[1], labels[2], labels[3]])
         return (x - self.label_mean) / self.label_scale
 
     def __call__(
@@ -87,6 +93,8 @@ class DualEncoder(eqx.Module):
             assert self.head is not None
             raw = jax.vmap(self.head)(joined).T
         base = jax.vmap(lambda m, b: spline(log_tau, self.log_tau, m, b))(self.mean, self.mean_bend)
+        if self.reference == "none":
+            return base + raw * self.scale[:, None]
         ln_t, ln_g = jnp.log(labels[0]), labels[1] * np.log(10.0)
         zero = jnp.zeros_like(ln_g)
         offset = jnp.stack([zero, ln_t, ln_g, zero, zero, 4 * ln_t])
@@ -94,7 +102,7 @@ class DualEncoder(eqx.Module):
 
 
 def offsets(labels: Float[np.ndarray, "node 4"]) -> Float[np.ndarray, "node quantity"]:
-    """What `DualEncoder` adds before anything is learned: ln Teff to ln T, ln g to P, 4 ln Teff to ACCRAD."""
+    """What the reference 'grey' adds before anything is learned: ln Teff to ln T, ln g to P, 4 ln Teff to ACCRAD."""
     ln_t, ln_g = np.log(labels[:, 0]), labels[:, 1] * np.log(10.0)
     zero = np.zeros_like(ln_g)
     return np.stack([zero, ln_t, ln_g, zero, zero, 4 * ln_t], axis=-1)
@@ -124,21 +132,28 @@ def build(
     rank: int,
     depth_encoder: DepthKind,
     merge: Merge,
+    reference: Reference = "grey",
+    temperature: Temperature = "inverse",
     key: PRNGKeyArray,
 ) -> DualEncoder:
-    """A network before training: standardised on these nodes, weights drawn from `key`."""
-    x = np.column_stack([5040.0 / labels[:, 0], labels[:, 1:]])
-    rank = min(rank, len(labels), len(log_tau))
-    rest = ln_values - offsets(labels)[:, :, None]
+    """A network before training: standardised on these nodes, weights drawn from `key`.
+
+    The depth encoder 'nodes' gives every depth of the grid its own output: a plain network of the labels.
+    """
+    hot = 5040.0 / labels[:, 0] if temperature == "inverse" else labels[:, 0] / 5040.0
+    x = np.column_stack([hot, labels[:, 1:]])
+    rank = len(log_tau) if depth_encoder == "nodes" else min(rank, len(labels), len(log_tau))
+    rest = ln_values - (offsets(labels)[:, :, None] if reference == "grey" else 0.0)
     mean = rest.mean(axis=0)
     scale = (rest - mean).std(axis=(0, 2))
     k1, k2, k3 = jax.random.split(key, 3)
     q = len(QUANTITIES)
     depth: DepthNetwork | DepthModes
-    if depth_encoder == "modes":
+    if depth_encoder != "network":
         if merge != "product":
-            raise ValueError("depth_encoder 'modes' needs merge 'product'; choose 'network' to concatenate")
-        modes = principal((rest - mean) / scale[:, None], rank)
+            raise ValueError(f"depth_encoder '{depth_encoder}' needs merge 'product'; choose 'network' to concatenate")
+        each = np.broadcast_to(np.eye(rank), (q, rank, rank))
+        modes = each if depth_encoder == "nodes" else principal((rest - mean) / scale[:, None], rank)
         bend = CubicSpline(log_tau, modes, axis=1)(log_tau, 2)
         depth = DepthModes(jnp.asarray(log_tau), jnp.asarray(modes), jnp.asarray(bend))
     else:
@@ -156,6 +171,8 @@ def build(
         jnp.asarray(CubicSpline(log_tau, mean, axis=-1)(log_tau, 2)),
         jnp.asarray(scale),
         merge,
+        reference,
+        temperature,
     )
 
 

@@ -19,16 +19,21 @@ from jaxtyping import Array, Float
 
 from emulator import model, network
 from emulator.cards import Card, evaluate
-from emulator.domain import Hull
+from emulator.domain import Hull, neighbours
 
 Optimiser = Literal["muon", "adamw"]
 
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
-    """One training run, the keys of a TOML file; the card records them all, seeds included."""
+    """One training run, the keys of a TOML file; the card records them all, seeds included.
+
+    `source` says in words what the training set is; `start` names weights to go on from.
+    """
 
     data: str = ".cache/atlas9.npz"
+    source: str = ""
+    start: str = ""
     family: str = "atlas9"
     equilibrium: model.Equilibrium = "integral"
     merge: network.Merge = "product"
@@ -36,6 +41,8 @@ class TrainConfig:
     layers: int = 3
     rank: int = 48
     depth_encoder: network.DepthKind = "modes"
+    reference: network.Reference = "grey"
+    temperature: network.Temperature = "inverse"
     optimiser: Optimiser = "muon"
     steps: int = 20000
     batch: int = 256
@@ -43,6 +50,7 @@ class TrainConfig:
     weight_decay: float = 1e-4
     average: float = 0.999
     physics_weight: float = 0.0
+    sobolev_weight: float = 0.0
     held_out: float = 0.1
     validation: float = 0.03
     seed: int = 1
@@ -66,7 +74,9 @@ class TrainConfig:
         choices = {
             "equilibrium": ("integral", "loss", "none"),
             "merge": ("product", "concat"),
-            "depth_encoder": ("modes", "network"),
+            "depth_encoder": ("modes", "nodes", "network"),
+            "reference": ("grey", "none"),
+            "temperature": ("inverse", "linear"),
             "optimiser": ("muon", "adamw"),
         }
         for key, allowed in choices.items():
@@ -91,7 +101,7 @@ class Nodes(NamedTuple):
     def read(cls, path: Path) -> "Nodes":
         """From the file that tools/build_atlas9.py writes."""
         if not path.exists():
-            raise FileNotFoundError(f"no training set at {path}; build it with tools/build_atlas9.py")
+            raise FileNotFoundError(f"no training set at {path}; build it with tools/build_{path.stem}.py")
         with np.load(path) as z:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             return cls(z["labels"], z["log_tau"], np.log(z["values"]), digest)
@@ -112,19 +122,26 @@ def loss(
     log_tau: Float[Array, " depth"],
     target: Float[Array, "node 6 depth"],
     physics_weight: float,
+    sobolev_weight: float = 0.0,
 ) -> Float[Array, ""]:
     """Pseudo-Huber distance in ln q in units of TOLERANCE; with 'loss', the two equations of equilibrium too.
+
+    With `sobolev_weight` the first half of the nodes are neighbours of the second, and the miss of their
+    differences counts in units of a fifth of TOLERANCE: what a label derivative is off by.
 
     The equations are taken as d ln RHOX / d ln tau = tau / (ABROSS RHOX) and d ln P / d ln tau =
     tau (g - ACCRAD) / (ABROSS P), the left sides by forward differentiation of the network in tau.
     """
     unit = jnp.asarray([TOLERANCE[q] for q in network.QUANTITIES], dtype=target.dtype)
 
-    def one(label: Float[Array, "4"], goal: Float[Array, "6 depth"]) -> Float[Array, ""]:
+    def huber(miss: Float[Array, "6 depth"]) -> Float[Array, ""]:
+        return jnp.mean(4 * (jnp.sqrt(1 + (miss / 4) ** 2) - 1) * 4)
+
+    def one(label: Float[Array, "4"], goal: Float[Array, "6 depth"]) -> tuple[Array, Float[Array, "6 depth"]]:
         s = emulator.on_log_tau(label, log_tau)
         ln = jnp.log(jnp.stack([getattr(s, q) for q in network.QUANTITIES]))
         miss = (ln - goal) / unit[:, None]
-        total = jnp.mean(4 * (jnp.sqrt(1 + (miss / 4) ** 2) - 1) * 4)
+        total = huber(miss)
         if emulator.equilibrium == "loss":
             ln, slope = jax.jvp(lambda u: emulator.network(label, u), (log_tau,), (jnp.ones_like(log_tau),))
             slope = slope / np.log(10.0)
@@ -132,9 +149,13 @@ def loss(
             rhox = (slope[0] - mass / jnp.exp(ln[0])) / 0.002
             p = (slope[2] - mass * (10.0 ** label[1] - jnp.exp(ln[5])) / jnp.exp(ln[2])) / 0.002
             total = total + physics_weight * jnp.mean(jnp.sqrt(1 + rhox**2) + jnp.sqrt(1 + p**2) - 2)
-        return total
+        return total, miss
 
-    return jnp.mean(jax.vmap(one)(labels, target))
+    total, miss = jax.vmap(one)(labels, target)
+    if sobolev_weight > 0:
+        half = len(labels) // 2
+        total = jnp.mean(total) + sobolev_weight * jnp.mean(jax.vmap(huber)(5 * (miss[half:] - miss[:half])))
+    return jnp.mean(total)
 
 
 def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) -> Card:
@@ -149,8 +170,11 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
     key = jax.random.key(config.seed)
     net = network.build(
         nodes.labels[fit], nodes.log_tau, nodes.ln_values[fit], width=config.width, layers=config.layers,
-        rank=config.rank, depth_encoder=config.depth_encoder, merge=config.merge, key=key,
+        rank=config.rank, depth_encoder=config.depth_encoder, merge=config.merge,
+        reference=config.reference, temperature=config.temperature, key=key,
     )  # fmt: skip
+    if config.start:
+        net = started(Path(config.start), nodes)
     hull = Hull.of(nodes.labels)
     template = single(model.make(net, hull, config.family, config.equilibrium))
     weights, fixed = model.partition(template.network)
@@ -165,12 +189,19 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
     data = single((nodes.labels[fit], nodes.ln_values[fit]))
     check = single((nodes.labels[stop], nodes.ln_values[stop]))
     log_tau = jnp.asarray(nodes.log_tau, jnp.float32)
+    pairs = jnp.asarray(np.concatenate(list(neighbours(nodes.labels[fit]).values())))
+
+    def draw(k: Array) -> Array:
+        if config.sobolev_weight > 0:
+            return jax.random.choice(k, pairs, (config.batch // 2,), replace=True).T.reshape(-1)
+        return jax.random.choice(k, len(fit), (config.batch,), replace=False)
 
     def step(carry: tuple, k: Array) -> tuple[tuple, Array]:
         w, mean, state = carry
-        pick = jax.random.choice(k, len(fit), (config.batch,), replace=False)
+        pick = draw(k)
+        price = config.physics_weight, config.sobolev_weight
         value, slope = jax.value_and_grad(
-            lambda v: loss(assemble(v), data[0][pick], log_tau, data[1][pick], config.physics_weight)
+            lambda v: loss(assemble(v), data[0][pick], log_tau, data[1][pick], *price)
         )(w)
         update, state = optimiser.update(slope, state, w)
         w = optax.apply_updates(w, update)
@@ -214,8 +245,10 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
     model.save(emulator, out / f"{config.family}.eqx")
     emulator = model.load(config.family, out / f"{config.family}.eqx")
     extra = {
+        "source": config.source,
         "config": dataclasses.asdict(config), "version": _version(), "data_sha256": nodes.sha256,
         "nodes": {"fitted": len(fit), "validation": len(stop), "held_out": len(held)},
+        "start_sha256": hashlib.sha256(Path(config.start).read_bytes()).hexdigest() if config.start else None,
         "best_validation_loss": best,
         "steps": int(history[-1][0]), "seconds": round(time.time() - start, 1),
         "device": jax.devices()[0].device_kind,
@@ -225,6 +258,17 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
     card = evaluate(emulator, nodes.labels[held], nodes.log_tau, nodes.ln_values[held], extra)
     (out / f"{config.family}.json").write_text(json.dumps(card, indent=1) + "\n")
     return card
+
+
+def started(path: Path, nodes: Nodes) -> network.DualEncoder:
+    """The network in a weights file, to go on from on other nodes: its tables stay what they were.
+
+    Raises ValueError when it was made for other depths.
+    """
+    net = model.load(path.stem, path).network
+    if net.log_tau.shape != nodes.log_tau.shape or not np.allclose(net.log_tau, nodes.log_tau):
+        raise ValueError(f"{path}: made for other depths than the training set; start needs the same ones")
+    return net
 
 
 def rule(config: TrainConfig, schedule: optax.Schedule) -> optax.GradientTransformation:

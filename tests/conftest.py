@@ -9,6 +9,8 @@ from astrogf.runtime import use_all_cores, use_compilation_cache
 use_all_cores()
 use_compilation_cache()
 
+import jax  # noqa: E402
+
 import emulator  # noqa: E402, F401  (switches double precision on)
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
@@ -20,3 +22,10 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no reference data at {SHARED}")
     return SHARED
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs():
+    """Drop compiled programs after every file: kept, they exhaust memory and the maps that a process may have."""
+    yield
+    jax.clear_caches()

@@ -12,7 +12,7 @@ import pytest
 from emulator import load
 from emulator.decks import read_decks
 from emulator.network import QUANTITIES, principal
-from emulator.training import TrainConfig, main, train
+from emulator.training import TrainConfig, loss, main, train
 
 DECKS = Path(__file__).parent / "data" / "atlas9_decks.txt.gz"
 SMALL = TrainConfig(
@@ -41,7 +41,7 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.mark.parametrize(
     ("equilibrium", "merge", "depth_encoder"),
-    [("integral", "product", "modes"), ("loss", "concat", "network")],
+    [("integral", "product", "modes"), ("loss", "concat", "network"), ("none", "product", "nodes")],
 )
 def test_each_kind_learns_and_its_weights_load(
     nodes: str, tmp_path: Path, equilibrium: str, merge: str, depth_encoder: str
@@ -99,7 +99,7 @@ def test_principal_components_rebuild_the_nodes(nodes: str) -> None:
         ('width = "wide"', "width should be of type int"),
         ('merge = "sum"', "merge should be one of product, concat"),
         ('depth_encoder = "modes"\nmerge = "concat"', "needs merge 'product'"),
-        ('data = "nowhere.npz"', "tools/build_atlas9.py"),
+        ('data = "atlas9.npz"', "tools/build_atlas9.py"),
     ],
 )
 def test_a_bad_configuration_names_the_key(nodes: str, tmp_path: Path, line: str, sentence: str) -> None:
@@ -112,3 +112,47 @@ def test_a_bad_configuration_names_the_key(nodes: str, tmp_path: Path, line: str
 def test_the_shipped_configuration_is_valid() -> None:
     config = TrainConfig.read(Path(__file__).parents[1] / "configs" / "train_atlas9.toml")
     assert config.family == "atlas9"
+
+
+def test_training_goes_on_from_the_weights_of_another_family(nodes: str, tmp_path: Path) -> None:
+    first = dataclasses.replace(SMALL, data=nodes, family="first")
+    train(first, tmp_path, say=lambda _: None)
+    second = dataclasses.replace(
+        first, family="second", start=str(tmp_path / "first.eqx"), learning_rate=1e-9, weight_decay=0.0
+    )
+    train(second, tmp_path / "second", say=lambda _: None)
+    labels = jnp.array([5000.0, 3.0, -1.0, 0.2])
+    a, b = load("first", tmp_path / "first.eqx"), load("second", tmp_path / "second" / "second.eqx")
+    np.testing.assert_allclose(a(labels).t, b(labels).t, rtol=1e-5)
+    with np.load(nodes) as z:
+        np.savez(tmp_path / "cut.npz", **(dict(z) | {"log_tau": z["log_tau"] + 0.1}))
+    with pytest.raises(ValueError, match="other depths"):
+        train(dataclasses.replace(second, data=str(tmp_path / "cut.npz")), tmp_path / "third", say=lambda _: None)
+
+
+def test_sobolev_loss_counts_the_miss_of_differences() -> None:
+    """Neighbours that miss by the same amount have the right derivative: only an unequal miss costs more."""
+    emulator = load("atlas9")
+    labels = jnp.array([[5000.0, 3.0, -1.0, 0.0], [5250.0, 3.0, -1.0, 0.0]])
+    log_tau = jnp.linspace(-5, 1, 20)
+    exact = [emulator.on_log_tau(x, log_tau) for x in labels]
+    goal = jnp.stack([jnp.log(jnp.stack([getattr(s, q) for q in QUANTITIES])) for s in exact])
+    alike = loss(emulator, labels, log_tau, goal + 0.01, 0.0)
+    assert loss(emulator, labels, log_tau, goal + 0.01, 0.0, 1.0) == pytest.approx(float(alike), rel=1e-6)
+    uneven = goal + jnp.array([0.01, -0.01])[:, None, None]
+    assert loss(emulator, labels, log_tau, uneven, 0.0, 1.0) > 2 * loss(emulator, labels, log_tau, uneven, 0.0)
+
+
+def test_every_ablation_variant_is_a_valid_configuration() -> None:
+    import sys
+
+    root = Path(__file__).parents[1]
+    sys.path.insert(0, str(root / "tools"))
+    try:
+        from ablate_emulator import variants
+    finally:
+        sys.path.pop(0)
+    found = variants(root / "configs" / "ablate_atlas9.toml")
+    assert {"shipped", "paper-dual-encoder", "plain-mlp", "physics-loss", "no-grey-reference"} <= set(found)
+    assert len({config.steps for config in found.values()}) == 1
+    assert len({config.seed_split for config in found.values()}) == 1

@@ -10,8 +10,6 @@ from synthesis.linelist import LineList
 from synthesis.species import species_mass, species_row
 
 C_KMS = LIGHT * 1e-5
-GROWTH = 2.0
-"""Widths grow by this factor from bucket to bucket: a compilation each, against points evaluated for nothing."""
 CORE_KMS = 50.0
 """Beyond this distance every line is more than seven Doppler widths away (carbon at 12,000 K and 3 km/s: 5.1 km/s),
 and the asymptotic form of the profile holds to 2e-8."""
@@ -114,6 +112,7 @@ def make_buckets(
     wavelength: Float[np.ndarray, " wave"],
     *,
     smallest: int = 4,
+    growth: float = 2.0,
     chunk_points: int = 4096,
     split: bool = False,
     spare: bool = False,
@@ -123,7 +122,8 @@ def make_buckets(
 
     `reach` (km/s) is where a line's opacity has fallen below what matters. Windows that stick out of the grid are
     shifted inside, which keeps shapes fixed; lines whose window does not touch the grid are left out.
-    `chunk_points` bounds the points evaluated at once. `split` gives wide lines a core and wings in tiles, so that
+    Widths start at `smallest` points to a side and grow by `growth` from bucket to bucket: a compilation each, against
+    points evaluated for nothing. `chunk_points` bounds the points evaluated at once. `split` gives wide lines a core and wings in tiles, so that
     the wings take the cheap asymptotic profile. `spare` rounds shapes up, so that like problems share a compilation;
     `single` evaluates the profiles (nothing else) in float32, for hardware that is slow in double.
     """
@@ -132,8 +132,8 @@ def make_buckets(
     index, step = _place(grid, velocity_of(lines.wavelength))
     need = np.ceil(np.asarray(reach, float) / step).astype(int)
     touches = (index + need >= 0) & (index - need < size)
-    n_level = int(np.ceil(np.log(max(size / smallest, 1.0)) / np.log(GROWTH))) + 1
-    halves = np.unique(np.minimum(np.rint(smallest * GROWTH ** np.arange(n_level)).astype(int), size))
+    n_level = int(np.ceil(np.log(max(size / smallest, 1.0)) / np.log(growth))) + 1
+    halves = np.unique(np.minimum(np.rint(smallest * growth ** np.arange(n_level)).astype(int), size))
     level = np.minimum(np.searchsorted(halves, need), len(halves) - 1)
     core = int(np.ceil(CORE_KMS / np.diff(grid).min()))
     hole = int(halves[np.minimum(np.searchsorted(halves, core), len(halves) - 1)])

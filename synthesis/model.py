@@ -1,5 +1,7 @@
 """The spectrum model of a fit: stellar labels and log gf corrections to a normalised spectrum, with all derivatives."""
 
+from typing import Any
+
 import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -38,7 +40,9 @@ class SpectrumModel(eqx.Module):
         single: bool = False,
     ) -> "SpectrumModel":
         """Prepare the fixed shapes of a run, on the host: see `Window.build`."""
-        window = Window.build(grid.wavelength, lines, reach, n_free=n_free, order=order, single=single)
+        # few buckets: a fit compiles each of them many times over
+        shapes: dict[str, Any] = {"growth": 2.7, "single": single}
+        window = Window.build(grid.wavelength, lines, reach, n_free=n_free, order=order, **shapes)
         return cls(atmosphere, window, grid)
 
     @property

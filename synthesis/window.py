@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -76,7 +76,7 @@ class Window(eqx.Module):
         n_free: int = 0,
         order: int = 3,
         hydrogen: bool = True,
-        **shapes: bool,
+        **shapes: Any,
     ) -> "Window":
         """Prepare the fixed shapes, on the host, for strictly increasing vacuum wavelengths in Angstrom.
 

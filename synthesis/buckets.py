@@ -123,9 +123,10 @@ def make_buckets(
     `reach` (km/s) is where a line's opacity has fallen below what matters. Windows that stick out of the grid are
     shifted inside, which keeps shapes fixed; lines whose window does not touch the grid are left out.
     Widths start at `smallest` points to a side and grow by `growth` from bucket to bucket: a compilation each, against
-    points evaluated for nothing. `chunk_points` bounds the points evaluated at once. `split` gives wide lines a core and wings in tiles, so that
-    the wings take the cheap asymptotic profile. `spare` rounds shapes up, so that like problems share a compilation;
-    `single` evaluates the profiles (nothing else) in float32, for hardware that is slow in double.
+    points evaluated for nothing. `chunk_points` bounds the points evaluated at once. `split` gives wide lines a core
+    and wings in tiles, so that the wings take the cheap asymptotic profile. `spare` rounds shapes up, so that like
+    problems share a compilation; `single` evaluates the profiles (nothing else) in float32, for hardware that is slow
+    in double.
     """
     grid = velocity_of(np.asarray(wavelength, float))
     size = len(grid)

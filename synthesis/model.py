@@ -16,6 +16,9 @@ from synthesis.window import Linearised, State, Window
 
 PARAMETERS = ("teff", "logg", "feh", "alpha", "vmic")
 """Order of a star's parameter vector here: K, dex, dex, dex, km/s."""
+WIDEST = 4000
+"""Grid points to a side of the widest window of a fit, some 100 A: the derivative by a line is taken to survey pixels
+window by window, whose cost grows with the square of the width."""
 
 
 class SpectrumModel(eqx.Module):
@@ -39,9 +42,10 @@ class SpectrumModel(eqx.Module):
         order: int = 3,
         single: bool = False,
     ) -> "SpectrumModel":
-        """Prepare the fixed shapes of a run, on the host: see `Window.build`."""
+        """Prepare the fixed shapes of a run, on the host: see `Window.build`. No line reaches beyond `WIDEST` points."""
         # few buckets: a fit compiles each of them many times over
         shapes: dict[str, Any] = {"growth": 2.7, "single": single}
+        reach = np.minimum(reach, WIDEST * grid.velocity_step)
         window = Window.build(grid.wavelength, lines, reach, n_free=n_free, order=order, **shapes)
         return cls(atmosphere, window, grid)
 

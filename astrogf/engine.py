@@ -139,10 +139,10 @@ def train(config: Path, out: Path) -> None:
     from emulator.training import TrainConfig, main
 
     try:
-        TrainConfig.read(config)
+        family = TrainConfig.read(config).family
     except (ValueError, OSError) as error:
         raise UserError(f"{error}.") from error
     try:
         main(config, out)
     except FileNotFoundError as error:
-        raise UserError(f"{error}. Build the training set with `python tools/build_atlas9.py`.") from error
+        raise UserError(f"{error}. Build the training set with `python tools/build_{family}.py`.") from error

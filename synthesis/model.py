@@ -42,7 +42,7 @@ class SpectrumModel(eqx.Module):
         order: int = 3,
         single: bool = False,
     ) -> "SpectrumModel":
-        """Prepare the fixed shapes of a run, on the host: see `Window.build`. No line reaches beyond `WIDEST` points."""
+        """Prepare the fixed shapes of a run, on the host: see `Window.build`. No line reaches past `WIDEST` points."""
         # few buckets: a fit compiles each of them many times over
         shapes: dict[str, Any] = {"growth": 2.7, "single": single}
         reach = np.minimum(reach, WIDEST * grid.velocity_step)

@@ -8,10 +8,6 @@ from jaxtyping import Array, Float, Int
 
 from synthesis.grid import C_KMS, Grid
 
-TAPS_PIXELS = 6
-"""Half length of the kernel in survey pixels; five standard deviations of the LAMOST line-spread function."""
-
-
 def kernel(rv: Float[Array, ""], sigma: Float[Array, ""], grid: Grid) -> tuple[Int[Array, ""], Float[Array, " tap"]]:
     """Whole-point shift and kernel taps that take the rest-frame grid to one observed pixel.
 
@@ -22,7 +18,7 @@ def kernel(rv: Float[Array, ""], sigma: Float[Array, ""], grid: Grid) -> tuple[I
     step = grid.velocity_step
     shift = jnp.log1p(rv / C_KMS) * C_KMS / step
     whole = jax.lax.stop_gradient(jnp.rint(shift)).astype(int)
-    half = TAPS_PIXELS * grid.oversampling
+    half = grid.taps * grid.oversampling
     x = (jnp.arange(-half, half + 1) + shift - whole) * step
     pixel = grid.oversampling * step / 2.0
     taps = ndtr((x + pixel) / sigma) - ndtr((x - pixel) / sigma)
@@ -34,7 +30,7 @@ def observe(
 ) -> Float[Array, " pixel"]:
     """The spectrum as the survey's pixels see it."""
     whole, taps = kernel(rv, sigma, grid)
-    half = TAPS_PIXELS * grid.oversampling
+    half = grid.taps * grid.oversampling
     length = (grid.n_pixel - 1) * grid.oversampling + 2 * half + 1
     first = grid.pad * grid.oversampling - half - whole
     strip = jax.lax.dynamic_slice_in_dim(flux, jnp.clip(first, 0, grid.size - length), length)
@@ -50,7 +46,7 @@ def observe(
 
 def rv_limit(grid: Grid) -> float:
     """Largest |rv| (km/s) for which the padded grid still covers every pixel's kernel."""
-    return (grid.pad - TAPS_PIXELS) * grid.oversampling * grid.velocity_step
+    return (grid.pad - grid.taps) * grid.oversampling * grid.velocity_step
 
 
 def observe_windows(
@@ -67,7 +63,7 @@ def observe_windows(
     """
     whole, taps = kernel(rv, sigma, grid)
     over, width = grid.oversampling, windows.shape[1]
-    half = TAPS_PIXELS * over
+    half = grid.taps * over
     n_local = -(-(width + 2 * half) // over) + 1
     # grid point j contributes to pixel i with tap (j + whole) - (i + pad) * over + half
     base = start + whole - grid.pad * over

@@ -140,6 +140,25 @@ def validate_emulator(
 
 
 @app.command()
+def check(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `astrogf fit` or `astrogf demo` wrote.")],
+    spectra: Annotated[Path, typer.Option(help="Directory with spectra; stars of the run itself are left out.")],
+    json: Annotated[Path | None, typer.Option(help="File for all figures.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="File for the picture (png, pdf).")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Check on the run's own stars too.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Hold a run's corrections against stars that it has not seen.
+
+    Example: `astrogf check runs/first --spectra ~/lamost --json check.json --figure check.png`
+    """
+    with plain_errors(debug):
+        from astrogf.check import held_out_check
+
+        held_out_check(run, spectra, json=json, figure=figure, everything=everything)
+
+
+@app.command()
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `astrogf fit` or `astrogf demo` wrote.")],
     debug: Debug = False,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from inference.options import FitOptions
     from inference.result import FitResult
     from inference.beliefs import Belief
+    from inference.check import Checked, Corrections
     from surveys.batch import SpectrumBatch
     from synthesis.linelist import LineList
 
@@ -215,6 +216,21 @@ def fit(batches: "list[SpectrumBatch]", config: Config, progress: Progress) -> "
         return joint_fit(batches, fit_options(config), progress, lines=line_list(config), beliefs=beliefs(config))
     except NoStarsError as error:
         raise UserError(f"{str(error)[0].upper()}{str(error)[1:]}.", error.set_aside) from error
+
+
+def check(batches: "list[SpectrumBatch]", config: Config, found: "Corrections", progress: Progress) -> "Checked":
+    """Labels of unseen spectra refitted with both lists. Raises UserError."""
+    use_compilation_cache()
+    use_all_cores()
+    from inference.check import check as refit
+    from inference.fit import NoStarsError
+
+    try:
+        return refit(
+            batches, fit_options(config), found, progress, lines=line_list(config), beliefs=beliefs(config)
+        )
+    except (NoStarsError, ValueError) as error:
+        raise UserError(f"{str(error)[0].upper()}{str(error)[1:]}.") from error
 
 
 def simulate(config: Config, out: Path, progress: Progress) -> Truth:

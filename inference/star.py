@@ -122,32 +122,46 @@ class LineColumns(NamedTuple):
     """
 
     dense: Float[Array, "pixel free"]
-    local: list[tuple[Int[Array, " line"], Int[Array, "line local"], Float[Array, "line local"]]]
+    local: list[tuple[Int[Array, "chunk line"], Int[Array, "chunk line local"], Float[Array, "chunk line local"]]]
+
+
+AT_ONCE = 2_000_000
+"""Numbers of the instrument's matrices (or of gathered derivatives) held at once, for one spectrum."""
 
 
 def line_columns(problem: StarProblem, theta, windows) -> LineColumns:
     """Take the responses within the line windows through the instrument."""
     grid, n_slot = problem.spectrum.grid, problem.spectrum.n_free
     columns, local = jnp.zeros((grid.n_pixel, n_slot + 1)), []
+    sigma = jnp.exp(theta[LN_SIGMA])
     for bucket, window in zip(problem.spectrum.buckets, windows, strict=True):
-        start, free = bucket.start.reshape(-1), bucket.free.reshape(-1)
-        flat = window.reshape(start.shape[0], -1)
-        first, values = observe_windows(flat, start, theta[RV], jnp.exp(theta[LN_SIGMA]), grid)
-        pixel = first[:, None] + np.arange(values.shape[1])
+        start = jnp.reshape(bucket.start, (-1, bucket.start.shape[-1]))
+        window = window.reshape(*start.shape, -1)
+        reach = window.shape[-1] // grid.oversampling + 2 * grid.taps + 2
+        batch = max(1, AT_ONCE // (start.shape[1] * reach * min(window.shape[-1], 2 * grid.taps * grid.oversampling)))
+        first, values = jax.lax.map(
+            lambda row: observe_windows(row[0], row[1], theta[RV], sigma, grid), (window, start), batch_size=batch
+        )
+        pixel = first[..., None] + np.arange(values.shape[-1])
         inside = (pixel >= 0) & (pixel < grid.n_pixel)
         pixel, values = jnp.where(inside, pixel, 0), jnp.where(inside, values, 0.0)
-        columns = columns.at[pixel, free[:, None]].add(values)
-        local.append((bucket.line.reshape(-1), pixel, values))
+        columns = columns.at[pixel, jnp.reshape(bucket.free, (*start.shape, 1))].add(values)
+        local.append((jnp.reshape(bucket.line, start.shape), pixel, values))
     return LineColumns(columns[:, :n_slot], local)
 
 
 def information(columns: LineColumns, own_covariance, weighted_own, weights, n_line: int) -> Float[Array, " line"]:
     """Squared signal-to-noise per dex of log gf of every line alone, the star's own parameters marginalised."""
+
+    def chunk(row):
+        pixel, values = row
+        own = jnp.einsum("lp,lpo->lo", values, weighted_own[pixel])
+        return jnp.sum(weights[pixel] * values**2, axis=1) - jnp.sum((own @ own_covariance) * own, axis=1)
+
     total = jnp.zeros(n_line + 1)
     for line, pixel, values in columns.local:
-        own = jnp.einsum("lp,lpo->lo", values, weighted_own[pixel])
-        known = jnp.sum(weights[pixel] * values**2, axis=1) - jnp.sum((own @ own_covariance) * own, axis=1)
-        total = total.at[line].add(known)
+        batch = max(1, AT_ONCE // (pixel[0].size * weighted_own.shape[1]))
+        total = total.at[line].add(jax.lax.map(chunk, (pixel, values), batch_size=batch))
     return total[:n_line]
 
 

@@ -1,5 +1,7 @@
 """From the high-resolution spectrum to survey pixels: velocity shift, Gaussian broadening, pixel integration."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -68,7 +70,31 @@ def observe_windows(
     # grid point j contributes to pixel i with tap (j + whole) - (i + pad) * over + half
     base = start + whole - grid.pad * over
     first = (base - half) // over
+    if width > taps.shape[0]:
+        return first, _strided(windows, taps, base - half - first * over, n_local, over)
     tap = base[:, None, None] + np.arange(width) - (first[:, None] + np.arange(n_local))[:, :, None] * over + half
     valid = (tap >= 0) & (tap < taps.shape[0])
     matrix = jnp.where(valid, taps[jnp.clip(tap, 0, taps.shape[0] - 1)], 0.0)
     return first, jnp.einsum("lpw,lw->lp", matrix, windows)
+
+
+def _strided(
+    windows: Float[Array, "line window"],
+    taps: Float[Array, " tap"],
+    phase: Int[Array, " line"],
+    n_local: int,
+    over: int,
+) -> Float[Array, "line local"]:
+    """Correlation with the taps at every `over`-th point, for windows wider than the kernel.
+
+    `phase` (0 to over - 1) is how far right of its first pixel's kernel a window begins. The cost is the kernel's
+    length a pixel, whatever the window's width.
+    """
+    n_block = -(-taps.shape[0] // over)
+    blocks = jnp.pad(taps, (0, n_block * over - taps.shape[0])).reshape(n_block, over)
+    left, length = taps.shape[0] - 1, (n_local + n_block) * over
+    wide = jnp.pad(windows, ((0, 0), (left + over, max(length - windows.shape[1] - left, 0) + over)))
+    shifted = jax.vmap(lambda row, at: jax.lax.dynamic_slice_in_dim(row, at, length))(wide, over - phase)
+    cells = shifted.reshape(windows.shape[0], n_local + n_block, over)
+    terms = (cells[:, b : b + n_local] @ blocks[b] for b in range(n_block))
+    return functools.reduce(jnp.add, terms)

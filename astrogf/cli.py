@@ -159,6 +159,41 @@ def check(
 
 
 @app.command()
+def inspect(
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A spectrum, or a directory searched with all below it.")
+    ],
+    window: Annotated[
+        list[str] | None, typer.Option(help="Wavelengths that would be fitted, such as 4900-5400; may be repeated.")
+    ] = None,
+    snr_min: Annotated[float, typer.Option(help="Least signal-to-noise ratio a pixel.")] = 20.0,
+    snr_band: Annotated[str, typer.Option(help="Band of the header's S/N: u, g, r, i or z.")] = "g",
+    types: Annotated[str, typer.Option(help="First letters of the spectral types kept; empty keeps all.")] = "FGK",
+    json: Annotated[Path | None, typer.Option(help="File for everything that is found, as JSON.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="File for a picture of some of the spectra (png or pdf).")] = None,
+    debug: Debug = False,
+) -> None:
+    """Say what survey files hold, what of it would be used, and why not the rest.
+
+    Example: `astrogf inspect ~/lamost --window 4900-5400 --figure spectra.png`
+    """
+    with plain_errors(debug):
+        from astrogf.inspection import inspect as look
+        from astrogf.inspection import read_windows
+
+        windows = read_windows(window or [])
+        look(
+            path,
+            windows=windows,
+            snr_min=snr_min,
+            snr_band=snr_band,
+            spectral_types=types,
+            json_out=json,
+            figure_out=figure,
+        )
+
+
+@app.command()
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `astrogf fit` or `astrogf demo` wrote.")],
     debug: Debug = False,

@@ -168,6 +168,29 @@ def line_list(config: Config) -> "LineList | None":
     return with_molecules(lines) if config.model.molecules else lines
 
 
+def census(
+    path: Path,
+    settings: dict[str, Any],
+    progress: Callable[[int, int], None],
+    each: Callable[[str, list[Any]], None] | None,
+) -> list[dict[str, Any]]:
+    """What every file at `path` holds and whether it would be used (surveys.census). Raises UserError.
+
+    settings: windows, snr_min, snr_band, spectral_types.
+    """
+    from surveys.census import census as count
+    from surveys.selection import Selection
+    from surveys.spectrum import SurveyError, window_pixels
+
+    try:
+        selection = Selection(settings["snr_min"], settings["snr_band"], settings["spectral_types"], 0.9, 30.0)
+        for window in settings["windows"]:
+            window_pixels(window)
+        return count(path, selection, settings["windows"], progress=progress, each=each)
+    except SurveyError as error:
+        raise UserError(str(error)) from error
+
+
 def survey_labels(table: Path, stars: Table) -> Table:
     """Labels of the survey's own pipeline for these stars, columns teff, logg, feh; NaN where it has none.
 

@@ -99,7 +99,9 @@ def _check_sums(hdu: fits.hdu.base._BaseHDU, start: int, raw: bytes, path: Path)
     data = hdu.fileinfo()["datLoc"]
     end = min(data + -(-hdu.size // _BLOCK) * _BLOCK, len(raw))
     if stated["DATASUM"] and stated["DATASUM"] != str(_ones_sum(raw[data:end])):
-        raise SurveyError(f"{path}: the data of block {name} differ from its DATASUM: damaged or edited; fetch it again.")
+        raise SurveyError(
+            f"{path}: the data of block {name} differ from its DATASUM: damaged or edited; fetch it again."
+        )
     # a block with the right CHECKSUM sums to minus zero, all bits set; a value of only zeros means undefined
     if stated["CHECKSUM"].strip("0") and _ones_sum(raw[start:end]) not in (0, 0xFFFFFFFF):
         raise SurveyError(f"{path}: block {name} does not add up to its CHECKSUM: damaged or edited; fetch it again.")
@@ -178,7 +180,7 @@ def cell_number(table: fits.FITS_rec, name: str, row: int = 0) -> float:
 def cell_text(table: fits.FITS_rec, name: str, row: int = 0) -> str:
     """As `cell`, stripped text or ""."""
     value = cell(table, name, row)
-    return "" if value is None else str(value).strip()
+    return "" if value is None else str(np.ravel(value)[0] if np.size(value) else "").strip()
 
 
 def _unpack(raw: bytes, path: Path) -> bytes:

@@ -111,7 +111,7 @@ def load_pieces(
     windows: vacuum Angstrom, in the frame of the spectra (rest frame for apStar, aspcapStar and mwmStar,
     heliocentric for LAMOST and SDSS; table column `frame`). kinds: names of readers.KINDS, or beginnings of
     them ("lamost", "lamost_mrs"); None takes all. snr_min: against the piece's own S/N: the header's where the
-    format has one (LRS and SDSS: of `snr_band`), else the median of flux*sqrt(ivar) over the piece; the column
+    format has one (LRS: of `snr_band`; MRS: the arm's; SDSS: SN_MEDIAN_ALL; APOGEE: SNR), else the median of flux*sqrt(ivar) over the piece; the column
     snr_source says which. spectral_types, min_good_fraction, max_gap, progress: as in load_directory.
     exposures: single exposures or visits instead of coadds, where a file has both.
 
@@ -136,7 +136,9 @@ def load_pieces(
     root = source.parent if single else source
     taken, aside, partly = _gather(paths, root, windows, read, kinds, selection, progress)
     if not taken and all(row[1] in ("unreadable", "unknown_release", "stated") for row in aside):
-        raise SurveyError(f"None of the {len(paths)} files in {source} can be read. The first: {aside[0][2]}", aside[0][1])
+        raise SurveyError(
+            f"None of the {len(paths)} files in {source} can be read. The first: {aside[0][2]}", aside[0][1]
+        )
     name_stars([piece.row for group in taken.values() for piece in group])
     order = {kind: i for i, kind in enumerate(readers.KINDS)}
     batches = []
@@ -184,7 +186,8 @@ def _gather(
                 try:
                     if kinds and not any(spectrum.kind.startswith(kind) for kind in kinds):
                         raise SurveyError(
-                            f"{path} holds a spectrum of kind {spectrum.kind}; {', '.join(kinds)} was asked for.", "kind"
+                            f"{path} holds a spectrum of kind {spectrum.kind}; {', '.join(kinds)} was asked for.",
+                            "kind",
                         )
                     selection.check_type(spectrum, path)
                 except SurveyError as err:
@@ -224,7 +227,9 @@ def _aside_table(aside: list[tuple[str, str, str]]) -> Table:
 
 
 def _batch(wavelength: np.ndarray, pieces: list[Piece]) -> SpectrumBatch:
-    flux, ivar = (np.array([getattr(p, name) for p in pieces]).reshape(-1, wavelength.size) for name in ("flux", "ivar"))
+    flux, ivar = (
+        np.array([getattr(p, name) for p in pieces]).reshape(-1, wavelength.size) for name in ("flux", "ivar")
+    )
     widths = [p.lsf for p in pieces]
     known = [w for w in widths if w is not None]
     lsf = np.array(known) if known and len(known) == len(widths) else None

@@ -149,7 +149,7 @@ def _spectrum(header: fits.Header, rows: np.ndarray, coeff0: float, *, path: Pat
     masks = bits(andmask), bits(ormask)
     reasons = judge(flux, ivar, bad=masks[0] != 0, suspect=masks[1] != 0)
     flux, ivar = silenced(flux, ivar, reasons)
-    meta = _meta(header, release) | {"sha256": sha256}
+    meta = header_meta(header, "LAMOST LRS", release) | {"sha256": sha256}
     return Spectrum(first, flux, ivar, *masks, meta, reasons=reasons)
 
 
@@ -206,13 +206,14 @@ def _first_pixel(coeff0: float, rows: np.ndarray, path: Path) -> int:
     return first
 
 
-def _meta(header: fits.Header, release: str) -> dict:
+def header_meta(header: fits.Header, survey: str, release: str) -> dict:
+    """The columns of a batch's table from the primary header of a LAMOST file."""
     z = number(header, "Z")
     # LAMOST writes -9999 where it found no redshift
     rv = z * SPEED_OF_LIGHT if np.isfinite(z) and abs(z) < 10 else np.nan
     z_err = number(header, "Z_ERR")
     meta = {
-        "survey": "LAMOST LRS",
+        "survey": survey,
         "release": release,
         "object": text(header, "DESIG") or text(header, "OBJNAME") or text(header, "OBJECT"),
         "obsid": text(header, "OBSID").removeprefix("-9999"),

@@ -86,15 +86,20 @@ class Selection:
         if spectrum.lsf is not None:
             lsf = np.interp(np.arange(n_pixel), np.arange(here.start, here.stop), spectrum.lsf[there])
         good_fraction = self._check_pixels(flux, ivar, first, step, path)
+        snr, source = self.check_signal(spectrum, path)
+        row = spectrum.meta | {"path": name, "snr": snr, "snr_source": source, "good_fraction": good_fraction}
+        return Piece(flux, ivar, lsf, row | {k: getattr(spectrum, k) for k in ("kind", "piece", "frame")})
+
+    def check_signal(self, spectrum: Spectrum, path: Path) -> tuple[float, str]:
+        """As signal_to_noise. Raises SurveyError where it is below the cut, or where no pixel is usable."""
         snr, source = self.signal_to_noise(spectrum, path)
         if snr < self.snr_min:
-            band = f"({self.snr_band})" if source.startswith(("SNR", "SN_")) and source[-1:].lower() in BANDS else ""
+            band = f"({self.snr_band})" if spectrum.kind == "lamost_lrs" else ""
             which = f" of {spectrum.piece}" if spectrum.piece else ""
             raise SurveyError(
                 f"{path} has S/N{band}{which} = {snr:.1f} ({source}), below snr_min = {self.snr_min:g}.", "low_snr"
             )
-        row = spectrum.meta | {"path": name, "snr": snr, "snr_source": source, "good_fraction": good_fraction}
-        return Piece(flux, ivar, lsf, row | {k: getattr(spectrum, k) for k in ("kind", "piece", "frame")})
+        return snr, source
 
     def _check_pixels(self, flux: np.ndarray, ivar: np.ndarray, first: int, step: float, path: Path) -> float:
         """The fraction of usable pixels, if it is enough."""
@@ -123,7 +128,8 @@ class Selection:
 
     def signal_to_noise(self, spectrum: Spectrum, path: Path) -> tuple[float, str]:
         """The S/N per pixel and where it is from: the header's key, or "measured"."""
-        for name in (f"snr_{self.snr_band}", "snr_header"):
+        # LAMOST LRS has one of each band only; SDSS one of all, and the bands' beside it for the table
+        for name in (f"snr_{self.snr_band}",) if spectrum.kind == "lamost_lrs" else ("snr_header",):
             value = spectrum.meta.get(name, np.nan)
             if np.isfinite(value):
                 return float(value), spectrum.meta.get(f"{name}_key", name)

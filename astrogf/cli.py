@@ -208,6 +208,28 @@ def report(
         redraw(run)
 
 
+@app.command()
+def compare(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `astrogf fit` or `astrogf demo` wrote.")],
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="Reference log gf: ECSV, CSV, FITS or VOTable.")],
+    json: Annotated[Path, typer.Option(help="JSON file for the figures.")],
+    figure: Annotated[Path | None, typer.Option(help="Picture (PNG or PDF).")] = None,
+    ratio: Annotated[float, typer.Option(help="Lines the data decided: posterior / prior sd below this.")] = 0.3,
+    medium: Annotated[str | None, typer.Option(help="air or vacuum, where the table does not say.")] = None,
+    tolerance: Annotated[float, typer.Option(help="Largest difference in wavelength of one line, in Angstrom.")] = 0.05,
+    elow: Annotated[float, typer.Option(help="Largest difference in lower energy of one line, in eV.")] = 0.02,
+    debug: Debug = False,
+) -> None:
+    """Compare the log gf of a run with reference values, laboratory ones or another list's.
+
+    Example: `astrogf compare runs/first laboratory.ecsv --json comparison.json --figure comparison.png`
+    """
+    with plain_errors(debug):
+        from astrogf.compare import compare as against
+
+        against(run, table, json, figure, ratio=ratio, medium=medium, wavelength=tolerance, elow=elow)
+
+
 def main() -> None:
     """Entry point of the command."""
     app()

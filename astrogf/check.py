@@ -137,7 +137,7 @@ def show(console: Console, summary: dict[str, Any]) -> None:
         "chi2 per pixel, corrected list": f"{summary['chi2_per_pixel_corrected']:.3f} (median)",
         "chi2 gained by a star": ", ".join(f"{k} {v:.0f}" for k, v in summary["chi2_gain_quantiles"].items()),
         "stars that get worse": f"{100 * summary['share_worse']:.1f}%",
-        "pixels within 68 / 95%": f"{100 * summary['pixel_coverage_68']:.1f} / {100 * summary['pixel_coverage_95']:.1f}%",
+        "pixels within 68, 95%": ", ".join(f"{100 * summary[f'pixel_coverage_{k}']:.1f}%" for k in (68, 95)),
     }
     for name, z in summary["repeats"].items():
         rows[f"repeats of a star, {name}"] = f"{z['robust_sd']:.2f} of the error ({z['pairs']} pairs)"

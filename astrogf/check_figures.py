@@ -1,4 +1,4 @@
-"""The picture of a held-out check: what the corrected list gains, whether noise is noise, and one spectrum with its band."""
+"""The picture of a held-out check: what the corrected list gains, whether noise is noise, a spectrum with its band."""
 
 from pathlib import Path
 

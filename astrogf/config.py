@@ -293,7 +293,8 @@ def reference() -> str:
     """The configuration page's tables (Markdown), written from the schema so that they cannot fall behind."""
     out = []
     for name, model in _sections().items():
-        out += [f"## [{name}]" if name != "spectra" else "## [spectra.NAME]", "", (model.__doc__ or "").strip(), "", "| key | default | meaning |", "|---|---|---|"]
+        title = "spectra.NAME" if name == "spectra" else name
+        out += [f"## [{title}]", "", (model.__doc__ or "").strip(), "", "| key | default | meaning |", "|---|---|---|"]
         for key, field in model.model_fields.items():
             value = field.default
             shown = str(list(value)) if isinstance(value, tuple) else repr(value).replace("'", '"')

@@ -15,11 +15,11 @@ from astrogf.errors import UserError
 from astrogf.runtime import use_all_cores, use_compilation_cache
 
 if TYPE_CHECKING:
+    from inference.beliefs import Belief
+    from inference.check import Checked, Corrections
     from inference.demo import DemoOptions
     from inference.options import FitOptions
     from inference.result import FitResult
-    from inference.beliefs import Belief
-    from inference.check import Checked, Corrections
     from surveys.batch import SpectrumBatch
     from synthesis.linelist import LineList
 
@@ -66,7 +66,7 @@ def load(config: Config, spectra: Path, progress: Progress) -> "Loaded":
     from surveys.spectrum import LOG_STEP, SurveyError
 
     o = config.survey
-    windows = list(o.windows) or [o.window]
+    windows, resolution = list(o.windows) or [o.window], config.stars.resolution
     batches, set_aside = [], Table(names=("path", "reason", "detail"), dtype=(str, str, str))
     try:
         if o.kind != "stated":
@@ -96,12 +96,10 @@ def load(config: Config, spectra: Path, progress: Progress) -> "Loaded":
             batches = [
                 highres.joined(
                     batch,
-                    highres.batch(as_survey, o.window, _log_step(batch), like=batch, resolution=config.stars.resolution),
+                    highres.batch(as_survey, o.window, _log_step(batch), like=batch, resolution=resolution),
                 )
                 for batch in batches
-            ] or [
-                highres.batch(as_survey, window, LOG_STEP, resolution=config.stars.resolution) for window in windows
-            ]
+            ] or [highres.batch(as_survey, window, LOG_STEP, resolution=resolution) for window in windows]
         if own:
             batches += [highres.batch(own, window, o.log_step) for window in windows]
     except SurveyError as error:
@@ -133,7 +131,7 @@ def _stated_file(name: str, spectra: Path) -> Path:
     for path in (spectra / name, Path(name)):
         if path.is_file():
             return path
-    raise UserError(f"There is no file {name}, neither in {spectra} nor beside the configuration ([spectra.NAME] file).")
+    raise UserError(f"[spectra.NAME] file: there is no {name}, neither in {spectra} nor beside the configuration.")
 
 
 def beliefs(config: Config) -> "dict[str, Belief]":

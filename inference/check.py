@@ -117,7 +117,8 @@ def predictive(
         move = jnp.append(jnp.asarray(root @ rng.normal(size=n_line)), 0.0)
         own = jax.vmap(substitute, in_axes=(0, None))(star, move)
         own_root = np.linalg.cholesky(np.asarray(star.covariance))
-        own = np.asarray(own) - np.asarray(star.constant) + np.einsum("sij,sj->si", own_root, rng.normal(size=own.shape))
+        scatter = np.einsum("sij,sj->si", own_root, rng.normal(size=own.shape))
+        own = np.asarray(own) - np.asarray(star.constant) + scatter
         theta = np.asarray(run.theta)[:n] + own * steps(sample.n_own)
         rows = []
         for piece, coefficients in zip(sample.pieces, passed.coefficients, strict=True):
@@ -173,9 +174,8 @@ def check(
         sd = np.sqrt(np.asarray(jax.vmap(noise.variance)(piece.data.flux, piece.data.ivar, model)))
         sigma.append(np.where(np.asarray(piece.data.ivar) > 0, sd, np.inf) * level[:, None])
     band = predictive(corrected, run, passed, found.covariance, n_band)
-    scale = side_by_side(
-        sample, [np.tile(level[:, None], (1, len(b.wavelength))) for level, b in zip(origin.levels, origin.batches)], 1.0
-    )
+    ones = [np.ones((len(level), len(b.wavelength))) for level, b in zip(origin.levels, origin.batches, strict=True)]
+    scale = side_by_side(sample, [level[:, None] * one for level, one in zip(origin.levels, ones, strict=True)], 1.0)
 
     def scaled(result: Pass) -> np.ndarray:
         rows = [m * level[:, None] for m, level in zip(result.model, origin.levels, strict=True)]

@@ -90,14 +90,16 @@ def collect(
         levels.append(level)
         releases.append(names)
         for row, s in enumerate(star):
-            tables.setdefault(s, dict(zip(batch.table.colnames, batch.table[row])))
+            tables.setdefault(s, dict(zip(batch.table.colnames, batch.table[row], strict=True)))
     known = [beliefs.get(path, Belief()) for path in paths]
     sample = Sample(tuple(pieces), star_prior(known, options))
     table = Table(rows=[tables[s] for s in range(len(paths))], names=batches[0].table.colnames)
     return Collected(setups, sample, known, Origin(batches, table, lines, levels, releases))
 
 
-def search(collected: Collected, options: FitOptions, progress: Progress) -> tuple[Float[np.ndarray, "star own"], float]:
+def search(
+    collected: Collected, options: FitOptions, progress: Progress
+) -> tuple[Float[np.ndarray, "star own"], float]:
     """Where every star begins, and seconds of a synthesis: anchors at their labels, the others at the best node."""
     sample, beliefs = collected.sample, collected.beliefs
     theta = np.full((sample.n_star, sample.n_own), np.nan)

@@ -177,7 +177,8 @@ def assemble(
     covariance = np.asarray(own_covariances(joint.passed.star, joint.posterior.covariance))
     theta = np.asarray(joint.run.theta)
     sigma, outlying = [], []
-    for piece, model, found, level in zip(sample.pieces, joint.passed.model, joint.run.noise, origin.levels, strict=True):
+    columns = zip(sample.pieces, joint.passed.model, joint.run.noise, origin.levels, strict=True)
+    for piece, model, found, level in columns:
         data, good = piece.data, np.asarray(piece.data.ivar > 0)
         sd = np.sqrt(np.asarray(jax.vmap(noise.variance)(data.flux, data.ivar, found)))
         outlying.append(((np.abs(np.asarray(data.flux) - model) > 5 * sd) & good).sum(1))

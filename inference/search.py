@@ -118,7 +118,8 @@ def coarse_search(
 ) -> Search:
     """Best (labels, rv) of every star among nodes and velocities within the padded grid's reach.
 
-    Nodes are seen at no less than SEARCH_SIGMA of broadening, so that velocities need not be close. `noise_floor` (share of the flux) keeps bright stars from being decided by what a coarse node lacks.
+    Nodes are seen at no less than SEARCH_SIGMA of broadening, so that velocities need not be close. `noise_floor`
+    (share of the flux) keeps bright stars from being decided by what a coarse node lacks.
     """
     nodes = label_nodes(problem)
     grid = problem.spectrum.grid

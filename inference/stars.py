@@ -67,14 +67,15 @@ def _keep_better(sample: Sample, better: Bool[Array, " star"], new: Pass, old: P
         return np.where(mine.reshape(-1, *[1] * (a.ndim - 1)), a, b)
 
     mine = np.asarray(better)
-    star = Eliminated(*(jnp.asarray(pick(mine, np.asarray(a), np.asarray(b))) for a, b in zip(new.star, old.star)))
+    pairs = zip(new.star, old.star, strict=True)
+    star = Eliminated(*(jnp.asarray(pick(mine, np.asarray(a), np.asarray(b))) for a, b in pairs))
     rows = [mine[p.star] for p in sample.pieces]
     return new._replace(
         star=star,
         log_posterior=pick(mine, new.log_posterior, old.log_posterior),
         chi2=pick(mine, new.chi2, old.chi2),
-        model=tuple(pick(r, a, b) for r, a, b in zip(rows, new.model, old.model)),
-        coefficients=tuple(pick(r, a, b) for r, a, b in zip(rows, new.coefficients, old.coefficients)),
+        model=tuple(map(pick, rows, new.model, old.model)),
+        coefficients=tuple(map(pick, rows, new.coefficients, old.coefficients)),
     )
 
 

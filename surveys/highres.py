@@ -99,6 +99,8 @@ def _unpacked(raw: bytes, path: Path) -> bytes:
 
 
 def _from_text(plain: bytes, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    if len(plain.splitlines()) < 10:
+        raise SurveyError(f"{path} has {len(plain.splitlines())} lines; expected at least 10 rows of numbers.")
     try:
         columns = np.loadtxt(io.StringIO(plain.decode("ascii")), ndmin=2, comments=("#", "!", ";"))
     except (UnicodeDecodeError, ValueError) as err:
@@ -214,7 +216,10 @@ def batch(
     )
 
 
-COLUMNS = ("path", "sha256", "survey", "release", "object", "ra", "dec", "snr", "rv_header", "class", "subclass", "star")
+COLUMNS = (
+    *("path", "sha256", "survey", "release", "object", "ra", "dec", "snr", "rv_header"),
+    *("class", "subclass", "star"),
+)
 _NUMBERS = ("ra", "dec", "snr", "rv_header")
 
 

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, Int
 
 from synthesis.grid import C_KMS, Grid
 
+
 def kernel(rv: Float[Array, ""], sigma: Float[Array, ""], grid: Grid) -> tuple[Int[Array, ""], Float[Array, " tap"]]:
     """Whole-point shift and kernel taps that take the rest-frame grid to one observed pixel.
 

@@ -14,7 +14,7 @@ from inference.joint import fit_joint
 from inference.model import joint_model
 from inference.noise import NoiseModel, learn_noise, variance
 from inference.options import FitOptions
-from inference.parameters import STAR, lsf_sigma, names, steps, vmic_relation
+from inference.parameters import lsf_sigma, names, steps, vmic_relation
 from inference.pieces import Piece, Sample, quiet
 from inference.selection import choose, group_transitions
 from inference.setup import prepare, with_free
@@ -65,8 +65,8 @@ def simulated():
     chosen = select_lines(setups, lines, sweep(sample, theta, start, quiet(sample), chunk=4), OPTIONS)
     truth = 0.2 * rng.normal(size=len(chosen.leader))
     delta = jnp.zeros(OPTIONS.max_lines).at[: len(truth)].set(truth)
-    problems, data = [with_free(p, chosen.free[s.row]) for p, s in zip(alone, setups)], []
-    for problem, mine in zip(problems, whose):
+    problems, data = [with_free(p, chosen.free[s.row]) for p, s in zip(alone, setups, strict=True)], []
+    for problem, mine in zip(problems, whose, strict=True):
         clean = np.array([eqx.filter_jit(predict)(problem, theta[s], delta) for s in mine])
         sd = clean / 150.0
         data.append(StarData(jnp.asarray(clean + sd * rng.normal(size=sd.shape)), jnp.asarray(sd**-2.0)))

@@ -1,4 +1,4 @@
-"""A plain table of lines (ECSV, FITS, VOTable): wavelength, species, lower energy, log gf; damping where it has some."""
+"""A plain table of lines (ECSV, FITS, VOTable): wavelength, species, lower energy, log gf, perhaps damping."""
 
 from pathlib import Path
 

@@ -13,7 +13,7 @@ from inference import hyper
 from inference.beliefs import Belief, star_prior, starting_point
 from inference.joint import fit_joint
 from inference.options import FitOptions
-from inference.parameters import lsf_sigma
+from inference.parameters import STAR, lsf_sigma
 from inference.pieces import Piece, Sample, margins, quiet
 from inference.result import FitResult, Origin, assemble
 from inference.search import coarse_search, find_velocity
@@ -103,7 +103,7 @@ def search(
     """Where every star begins, and seconds of a synthesis: anchors at their labels, the others at the best node."""
     sample, beliefs = collected.sample, collected.beliefs
     theta = np.full((sample.n_star, sample.n_own), np.nan)
-    theta[:, -len(options.abundances) or sample.n_own :] = 0.0
+    theta[:, len(STAR) :] = np.asarray(sample.prior.mean)[:, len(STAR) :]
     seconds = [np.nan]
     n_anchor, done = sum(b.is_anchor for b in beliefs), 0
     for piece in sample.pieces:

@@ -1,0 +1,167 @@
+"""A directory of survey files into a store: once, in order, and on from where it stopped."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from surveys import lamost
+from surveys.fitsfile import read_bytes
+from surveys.ingest import SNR_FALLBACK, find_files
+from surveys.spectrum import LOG_STEP, Spectrum, SurveyError
+from surveys.store import CHUNK, GRIDS, Grid, Store, create
+from surveys.storewriter import Writer, open_writer
+
+Read = Callable[[Path], Sequence[Spectrum]]
+"""Every spectrum of a file; raises SurveyError for a file that cannot be used."""
+
+
+def read_lrs(path: Path) -> list[Spectrum]:
+    """A file of LAMOST LRS."""
+    return [lamost.read(path)]
+
+
+def ingest(
+    directory: Path | str,
+    store: Path | str,
+    grid: Grid | str = "lamost_lrs",
+    *,
+    read: Read = read_lrs,
+    chunk: int = CHUNK,
+    progress: Callable[[int, int], None] | None = None,
+) -> Store:
+    """Every spectrum under `directory` that lies on `grid` into the store, which is made if it does not exist.
+
+    Run again it goes on: files that the store knows are not opened (but for one that was set aside and has
+    another size now, and the last one taken, of which a kill may have left out some spectra). The finished store
+    has the same bytes as if it had never been stopped. A file with the bytes of one in the store is set aside.
+    Every readable spectrum is taken, whatever its S/N or class: selection is for later. Paths in the table are
+    relative to `directory`. progress(done, total) is called after every file.
+
+    One bad file never ends the run: it becomes a row of Store.set_aside. Raises SurveyError where the directory
+    or the store cannot be used, or the store has another grid.
+    """
+    directory, store = Path(directory), Path(store)
+    wanted = _grid(grid)
+    paths = find_files(directory)
+    if not store.exists():
+        create(store, wanted, chunk)
+    source = str(directory.resolve())
+    with open_writer(store, source) as writer:
+        before = Store(store)
+        if before.grid != wanted:
+            raise SurveyError(
+                f"{store} has {before.grid.describe()}, and {wanted.describe()} is asked for: give another store."
+            )
+        known = _Known(before, source)
+        for done, path in enumerate(paths, start=1):
+            name = path.relative_to(directory).as_posix()
+            if known.wants(name, path):
+                _take(writer, path, name, read, known)
+            if progress is not None:
+                progress(done, len(paths))
+    return Store(store)
+
+
+def _grid(grid: Grid | str) -> Grid:
+    if isinstance(grid, Grid):
+        return grid
+    if grid not in GRIDS:
+        raise SurveyError(f"{grid!r} is no grid known here; there are: {', '.join(GRIDS)}.")
+    return GRIDS[grid]
+
+
+class _Known:
+    """What a store holds already, by path and by content."""
+
+    def __init__(self, store: Store, source: str) -> None:
+        sources, paths = store.column("source"), store.column("path")
+        self.number = store.sources.index(source) if source in store.sources else len(store.sources)
+        mine = paths[sources == self.number].tolist()
+        self.taken = Counter(mine)
+        self.last = mine[-1] if mine else None
+        files = zip(sources.tolist(), paths.tolist(), strict=True)
+        self.by_content = dict(zip(store.column("sha256").tolist(), files, strict=True))
+        self.aside: dict[str, int] = {}
+        for step in store.steps:
+            for path, size, *_ in step.aside:
+                if step.source == source:
+                    self.aside[path] = size
+
+    def wants(self, name: str, path: Path) -> bool:
+        if name in self.taken:
+            return name == self.last
+        return name not in self.aside or self.aside[name] != _size(path)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
+def _take(writer: Writer, path: Path, name: str, read: Read, known: _Known) -> None:
+    size, sha256 = _size(path), ""
+    taken = known.taken[name]
+    try:
+        sha256 = read_bytes(path)[1]
+        twin = known.by_content.get(sha256)
+        if twin is not None and twin != (known.number, name):
+            raise SurveyError(f"{path} has the same bytes as {twin[1]}, which is in the store.", "duplicate_file")
+        kept, fault = 0, SurveyError(f"{path} holds no spectrum.", "no_coverage")
+        for spectrum in read(path):
+            try:
+                _check_step(spectrum, writer.grid, path)
+                writer.add(
+                    spectrum.first,
+                    spectrum.flux,
+                    spectrum.ivar,
+                    _row(spectrum, name, size, sha256),
+                    reasons=getattr(spectrum, "reasons", None),
+                    lsf=getattr(spectrum, "lsf", None),
+                    only_check=kept < taken,
+                )
+                kept += 1
+            except SurveyError as err:
+                fault = err
+        if not kept:
+            raise fault
+        known.by_content.setdefault(sha256, (known.number, name))
+    except SurveyError as err:
+        writer.set_aside(name, err.reason, str(err), size, sha256)
+    except Exception as err:  # a reader's own fault is this file's misfortune, not the run's
+        sentence = f"{path} broke the reader ({type(err).__name__}: {err}): report it."
+        writer.set_aside(name, "unreadable", sentence, size, sha256)
+
+
+def _check_step(spectrum: Spectrum, grid: Grid, path: Path) -> None:
+    step = getattr(spectrum, "log_step", LOG_STEP)
+    if not np.isclose(step, grid.log_step, rtol=1e-9):
+        raise SurveyError(
+            f"{path} has pixels of {step:g} dex, the store has {grid.log_step:g}; spectra are not resampled here: "
+            "give a store of its own grid.",
+            "no_coverage",
+        )
+
+
+def _row(spectrum: Spectrum, name: str, size: int, sha256: str) -> dict[str, Any]:
+    own = {key: getattr(spectrum, key) for key in ("kind", "piece", "frame") if hasattr(spectrum, key)}
+    row = {**spectrum.meta, **own, "path": name, "sha256": sha256, "size": size}
+    snr = row.get("snr", np.nan)
+    if not np.isfinite(snr):
+        row["snr"], row["snr_source"] = _signal_to_noise(spectrum)
+    return row
+
+
+def _signal_to_noise(spectrum: Spectrum) -> tuple[float, str]:
+    """The header's S/N of the g band, else the median of flux*sqrt(ivar) about the g band or, off it, of all."""
+    header = spectrum.meta.get("snr_g", np.nan)
+    if np.isfinite(header):
+        return float(header), str(spectrum.meta.get("snr_g_key", "snr_g"))
+    good = spectrum.ivar > 0
+    inside = good & (spectrum.wavelength > SNR_FALLBACK[0]) & (spectrum.wavelength < SNR_FALLBACK[1])
+    use = inside if inside.any() else good
+    return (float(np.median(spectrum.flux[use] * np.sqrt(spectrum.ivar[use]))) if use.any() else np.nan), "measured"

@@ -89,8 +89,8 @@ def create(path: Path, grid: Grid, chunk: int = CHUNK) -> None:
     draft = path.with_name(f".{path.name}.partial")
     shutil.rmtree(draft, ignore_errors=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    about = {"astrogf_store": VERSION, "chunk": chunk, **grid._asdict()}
-    root = zarr.create_group(draft, zarr_format=3, attributes=about)
+    about: Any = {"astrogf_store": VERSION, "chunk": chunk, **grid._asdict()}
+    root: Any = zarr.create_group(draft, zarr_format=3, attributes=about)
     shuffled = BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle")
     for name, (kind, fill) in PIXELS.items():
         root.create_array(
@@ -114,7 +114,7 @@ def create(path: Path, grid: Grid, chunk: int = CHUNK) -> None:
             dimension_names=("star",),
             attributes={"unit": UNITS[name]} if name in UNITS else {},
         )
-    wavelength = root.create_array(
+    wavelength: Any = root.create_array(
         "wavelength",
         shape=(grid.n_pixel,),
         dtype="float64",
@@ -145,8 +145,8 @@ class Store:
             what = "is no store of spectra (it has no journal)" if self.path.exists() else "does not exist"
             raise SurveyError(f"{self.path} {what}: give what `astrogf ingest DIRECTORY --store PATH` wrote.")
         try:
-            self._root = zarr.open_group(self.path, mode="r", zarr_format=3)
-            about = dict(self._root.attrs)
+            self._root: Any = zarr.open_group(self.path, mode="r", zarr_format=3)
+            about: dict[str, Any] = dict(self._root.attrs)
             self.version, self.chunk = int(about["astrogf_store"]), int(about["chunk"])
             self.grid = Grid(int(about["first"]), float(about["log_step"]), int(about["n_pixel"]))
         except (KeyError, ValueError, TypeError, OSError) as err:
@@ -157,6 +157,7 @@ class Store:
             )
         self.steps, self.journal_bytes = journal.read(self.path)
         self.n = self.steps[-1].rows if self.steps else 0
+        self._arrays: dict[str, Any] = {}
         # a later step may have filled up the chunk of an earlier one
         self._files = {step.chunk: step.files for step in self.steps if step.chunk >= 0}
 
@@ -194,7 +195,9 @@ class Store:
             self.check(name, chunk)
         start, stop = chunk * self.chunk, min((chunk + 1) * self.chunk, self.n)
         try:
-            values = self._root[array_name(name)][start:stop]
+            if name not in self._arrays:
+                self._arrays[name] = self._root[array_name(name)]
+            values = self._arrays[name][start:stop]
         except Exception as err:  # a codec's own classes, reached only with check=False
             raise SurveyError(self._damaged(name, chunk, f"cannot be decoded ({type(err).__name__})")) from err
         if values.shape[0] != stop - start:
@@ -242,7 +245,10 @@ class Store:
     @cached_property
     def stars(self) -> np.ndarray:
         """The name of every spectrum's star: spectra within 3 arcsec of each other are of one (surveys.ingest)."""
-        return group_stars(*(self.column(name) for name in ("ra", "dec", "path"))) if self.n else np.empty(0, str)
+        if not self.n:
+            return np.empty(0, str)
+        ra, dec, path = (self.column(name).tolist() for name in ("ra", "dec", "path"))
+        return group_stars(ra, dec, path)
 
     def table(self, columns: Sequence[str] | None = None) -> Table:
         """The table of all spectra, or some of its columns, with the column `star` if asked for or by default."""

@@ -20,6 +20,7 @@ from surveys.journal import Step
 from surveys.spectrum import SurveyError
 from surveys.store import COLUMNS, FILLS, PIXELS, Store, array_name, chunk_file
 
+_AHEAD = 16  # chunks
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -33,8 +34,8 @@ class Writer:
         self.grid, self.chunk, self.path, self.source = store.grid, store.chunk, store.path, source
         sources = store.sources
         self._source_number = sources.index(source) if source in sources else len(sources)
-        self._root = zarr.open_group(store.path, mode="r+", zarr_format=3)
-        self._arrays = {name: self._root[array_name(name)] for name in (*PIXELS, *COLUMNS)}
+        root: Any = zarr.open_group(store.path, mode="r+", zarr_format=3)
+        self._arrays = {name: root[array_name(name)] for name in (*PIXELS, *COLUMNS)}
         _clean(store)
         self._pixels = {
             name: np.full((self.chunk, self.grid.n_pixel), fill, kind) for name, (kind, fill) in PIXELS.items()
@@ -97,13 +98,18 @@ class Writer:
             )
         if only_check:
             return
-        given = {"flux": flux, "ivar": ivar, "reasons": _reasons(reasons, good), "lsf": lsf}
+        given: dict[str, np.ndarray | None] = {
+            "flux": flux,
+            "ivar": ivar,
+            "reasons": _reasons(reasons, good),
+            "lsf": lsf,
+        }
         at = len(self._rows)
-        for pixel_name, values in given.items():
+        for pixel_name, pixels in given.items():
             line = self._pixels[pixel_name][at]
             line[:] = PIXELS[pixel_name][1]
-            if values is not None:
-                line[here] = values[there]
+            if pixels is not None:
+                line[here] = pixels[there]
         filled = {column: FILLS[kind] for column, kind in COLUMNS.items()}
         rest = {key: value for key, value in row.items() if key not in COLUMNS}
         self._rows.append(
@@ -150,7 +156,7 @@ class Writer:
         for name, kind in COLUMNS.items():
             held = [row[name] for row in self._rows] + [FILLS[kind]] * (self.chunk - rows)
             values[name] = np.array(held, dtype=object if kind == "string" else kind)
-        written = {}
+        written: dict[str, str] = {}
         for name, array in self._arrays.items():
             written |= _write_block(self.path, name, array, self._full, values[name])
         return written
@@ -159,7 +165,8 @@ class Writer:
 def _write_block(path: Path, name: str, array: Any, chunk: int, values: np.ndarray) -> dict[str, str]:
     """Write a whole chunk, fill values included, so that its bytes depend on nothing that was there before."""
     n = len(values)
-    _resize(array, max(array.shape[0], (chunk + 1) * n))
+    if array.shape[0] < (chunk + 1) * n:  # several chunks at once: each time costs a file
+        _resize(array, (chunk // _AHEAD + 1) * _AHEAD * n)
     array[chunk * n : (chunk + 1) * n] = values
     file = path / chunk_file(name, chunk)
     if not file.exists():  # all fill values: Zarr writes no file
@@ -204,7 +211,7 @@ def _restore_tail(store: Store) -> None:
     The rows that it names are in the newer file too, unchanged, and the same rows give the same bytes.
     """
     chunk = store.n_chunk - 1
-    root = zarr.open_group(store.path, mode="r+", zarr_format=3)
+    root: Any = zarr.open_group(store.path, mode="r+", zarr_format=3)
     for name in (*PIXELS, *COLUMNS):
         try:
             store.check(name, chunk)

@@ -45,7 +45,7 @@ def write(store: Path, n: int) -> dict:
     from surveys.storewriter import open_writer
 
     if not store.exists():
-        create(store, GRIDS["lamost_lrs"])
+        create(store, GRIDS["lamost_lrs"], kind="lamost_lrs")
     start, spent = len(Store(store)), 0.0
     began = time.perf_counter()
     with open_writer(store, "simulated") as writer:

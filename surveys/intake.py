@@ -1,5 +1,6 @@
 """A directory of survey files into a store: once, in order, and on from where it stopped."""
 
+import importlib.util
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 
 from surveys import lamost
 from surveys.fitsfile import read_bytes
-from surveys.ingest import SNR_FALLBACK, find_files
+from surveys.ingest import find_files
 from surveys.spectrum import LOG_STEP, Spectrum, SurveyError
 from surveys.store import CHUNK, GRIDS, Grid, Store, create
 from surveys.storewriter import Writer, open_writer
@@ -18,8 +19,13 @@ Read = Callable[[Path], Sequence[Spectrum]]
 """Every spectrum of a file; raises SurveyError for a file that cannot be used."""
 
 
-def read_lrs(path: Path) -> list[Spectrum]:
-    """A file of LAMOST LRS."""
+SNR_FALLBACK = (4000.0, 5500.0)  # A: about the g band, where the header has no S/N
+
+
+def read_any(path: Path) -> Sequence[Spectrum]:
+    """A file of any kind that can be read here."""
+    if importlib.util.find_spec("surveys.readers"):
+        return importlib.import_module("surveys.readers").read(path)
     return [lamost.read(path)]
 
 
@@ -28,11 +34,13 @@ def ingest(
     store: Path | str,
     grid: Grid | str = "lamost_lrs",
     *,
-    read: Read = read_lrs,
+    read: Read = read_any,
     chunk: int = CHUNK,
     progress: Callable[[int, int], None] | None = None,
 ) -> Store:
-    """Every spectrum under `directory` that lies on `grid` into the store, which is made if it does not exist.
+    """Every spectrum of one kind under `directory` into the store, which is made if it does not exist.
+
+    grid: a kind (a key of store.GRIDS), or a grid of one's own on which any kind is taken that has its step.
 
     Run again it goes on: files that the store knows are not opened (but for one that was set aside and has
     another size now, and the last one taken, of which a kill may have left out some spectra). The finished store
@@ -44,33 +52,32 @@ def ingest(
     or the store cannot be used, or the store has another grid.
     """
     directory, store = Path(directory), Path(store)
-    wanted = _grid(grid)
+    kind, wanted = ("", grid) if isinstance(grid, Grid) else (grid, _grid(grid))
     paths = find_files(directory)
     if not store.exists():
-        create(store, wanted, chunk)
+        create(store, wanted, chunk, kind)
     source = str(directory.resolve())
     with open_writer(store, source) as writer:
         before = Store(store)
-        if before.grid != wanted:
+        if (before.grid, before.kind) != (wanted, kind):
             raise SurveyError(
-                f"{store} has {before.grid.describe()}, and {wanted.describe()} is asked for: give another store."
+                f"{store} holds {before.kind or 'spectra'} on {before.grid.describe()}; {kind or 'spectra'} on "
+                f"{wanted.describe()} are asked for: give another store."
             )
         known = _Known(before, source)
         for done, path in enumerate(paths, start=1):
             name = path.relative_to(directory).as_posix()
             if known.wants(name, path):
-                _take(writer, path, name, read, known)
+                _take(writer, path, name, read, known, kind)
             if progress is not None:
                 progress(done, len(paths))
     return Store(store)
 
 
-def _grid(grid: Grid | str) -> Grid:
-    if isinstance(grid, Grid):
-        return grid
-    if grid not in GRIDS:
-        raise SurveyError(f"{grid!r} is no grid known here; there are: {', '.join(GRIDS)}.")
-    return GRIDS[grid]
+def _grid(kind: str) -> Grid:
+    if kind not in GRIDS:
+        raise SurveyError(f"{kind!r} is no kind of spectrum known here; there are: {', '.join(GRIDS)}.")
+    return GRIDS[kind]
 
 
 class _Known:
@@ -103,7 +110,7 @@ def _size(path: Path) -> int:
         return -1
 
 
-def _take(writer: Writer, path: Path, name: str, read: Read, known: _Known) -> None:
+def _take(writer: Writer, path: Path, name: str, read: Read, known: _Known, kind: str) -> None:
     size, sha256 = _size(path), ""
     taken = known.taken[name]
     try:
@@ -114,7 +121,7 @@ def _take(writer: Writer, path: Path, name: str, read: Read, known: _Known) -> N
         kept, fault = 0, SurveyError(f"{path} holds no spectrum.", "no_coverage")
         for spectrum in read(path):
             try:
-                _check_step(spectrum, writer.grid, path)
+                _check_kind(spectrum, kind, writer.grid, path)
                 writer.add(
                     spectrum.first,
                     spectrum.flux,
@@ -137,7 +144,10 @@ def _take(writer: Writer, path: Path, name: str, read: Read, known: _Known) -> N
         writer.set_aside(name, "unreadable", sentence, size, sha256)
 
 
-def _check_step(spectrum: Spectrum, grid: Grid, path: Path) -> None:
+def _check_kind(spectrum: Spectrum, kind: str, grid: Grid, path: Path) -> None:
+    found = getattr(spectrum, "kind", kind)
+    if kind and found != kind:
+        raise SurveyError(f"{path} is of the kind {found}, and the store is of {kind}: give {found} its own.", "kind")
     step = getattr(spectrum, "log_step", LOG_STEP)
     if not np.isclose(step, grid.log_step, rtol=1e-9):
         raise SurveyError(

@@ -44,15 +44,20 @@ class Grid(NamedTuple):
         return f"{low:.0f}-{high:.0f} A in {self.n_pixel} pixels of {self.log_step:g} dex"
 
 
+_OPTICAL, _APOGEE = Grid(35400, LOG_STEP, 4800), Grid(696500, 6e-6, 8575)
 GRIDS = {
     "lamost_lrs": Grid(35682, LOG_STEP, 3909),
-    "sdss_optical": Grid(35400, LOG_STEP, 4800),
     "lamost_mrs_blue": Grid(369000, 1e-5, 4400),
     "lamost_mrs_red": Grid(379500, 1e-5, 4500),
-    "apogee": Grid(696500, 6e-6, 8575),
+    "sdss_optical": _OPTICAL,
+    "mwmstar_boss": _OPTICAL,
+    "apogee_apstar": _APOGEE,
+    "apogee_aspcapstar": _APOGEE,
+    "apogee_apvisit": _APOGEE,
+    "mwmstar_apogee": _APOGEE,
 }
-"""The grids of the surveys read here, each wide enough for every release: 3700-9099, 3467-10469, 4898-5420,
-6237-6918 and 15101-17000 A."""
+"""The grid of every kind of spectrum, wide enough for all of its releases: 3700-9099 A, 4898-5420 A, 6237-6918 A,
+3467-10469 A and 15101-17000 A. A store holds one kind: those of one grid still differ in frame and scale."""
 
 PIXELS: dict[str, tuple[str, Any]] = {
     "flux": ("float32", 0.0),
@@ -79,8 +84,11 @@ SNR_EDGES = (0, 5, 10, 20, 30, 50, 70, 100, 150, 200, 300)
 FILLS: dict[str, Any] = {"string": "", "float64": np.nan, "int64": 0}
 
 
-def create(path: Path, grid: Grid, chunk: int = CHUNK) -> None:
-    """An empty store; it appears whole or not at all. Raises SurveyError if something is there."""
+def create(path: Path, grid: Grid, chunk: int = CHUNK, kind: str = "") -> None:
+    """An empty store; it appears whole or not at all. Raises SurveyError if something is there.
+
+    kind: the only kind of spectra (a key of GRIDS) that surveys.intake is to put in; "" takes what fits the grid.
+    """
     path = Path(path)
     if path.exists():
         raise SurveyError(f"{path} exists already: give a new name for the store.")
@@ -89,7 +97,7 @@ def create(path: Path, grid: Grid, chunk: int = CHUNK) -> None:
     draft = path.with_name(f".{path.name}.partial")
     shutil.rmtree(draft, ignore_errors=True)
     path.parent.mkdir(parents=True, exist_ok=True)
-    about: Any = {"astrogf_store": VERSION, "chunk": chunk, **grid._asdict()}
+    about: Any = {"astrogf_store": VERSION, "kind": kind, "chunk": chunk, **grid._asdict()}
     root: Any = zarr.create_group(draft, zarr_format=3, attributes=about)
     shuffled = BloscCodec(cname="lz4", clevel=1, shuffle="bitshuffle")
     for name, (kind, fill) in PIXELS.items():
@@ -148,6 +156,7 @@ class Store:
             self._root: Any = zarr.open_group(self.path, mode="r", zarr_format=3)
             about: dict[str, Any] = dict(self._root.attrs)
             self.version, self.chunk = int(about["astrogf_store"]), int(about["chunk"])
+            self.kind = str(about["kind"])
             self.grid = Grid(int(about["first"]), float(about["log_step"]), int(about["n_pixel"]))
         except (KeyError, ValueError, TypeError, OSError) as err:
             raise SurveyError(f"{self.path} is a damaged store: its zarr.json does not say what it holds.") from err
@@ -294,10 +303,10 @@ def _units(table: Table) -> None:
 def summary(path: Path | str) -> dict[str, Any]:
     """What a store holds, for people and as JSON: counts, grid, S/N histogram, releases, what was set aside.
 
-    Reads five columns and no pixel. Raises SurveyError for what is no store.
+    Reads a few columns and no pixel. Raises SurveyError for what is no store.
     """
     store = Store(path)
-    columns = {name: store.column(name) for name in ("survey", "release", "snr", "kind", "class")}
+    columns = {name: store.column(name) for name in ("survey", "release", "snr", "class")}
     snr = columns["snr"]
     counts, _ = np.histogram(snr[np.isfinite(snr)], bins=[*SNR_EDGES, np.inf])
     aside = store.set_aside["reason"].tolist()
@@ -305,6 +314,7 @@ def summary(path: Path | str) -> dict[str, Any]:
     return {
         "spectra": store.n,
         "stars": len(set(store.stars)),
+        "kind": store.kind,
         "complete": store.complete,
         "sources": store.sources,
         "grid": store.grid._asdict() | {"low": float(wavelength[0]), "high": float(wavelength[-1])},

@@ -140,6 +140,60 @@ def validate_emulator(
 
 
 @app.command()
+def check(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `astrogf fit` or `astrogf demo` wrote.")],
+    spectra: Annotated[Path, typer.Option(help="Directory with spectra; stars of the run itself are left out.")],
+    json: Annotated[Path | None, typer.Option(help="File for all figures.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="File for the picture (png, pdf).")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Check on the run's own stars too.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Hold a run's corrections against stars that it has not seen.
+
+    Example: `astrogf check runs/first --spectra ~/lamost --json check.json --figure check.png`
+    """
+    with plain_errors(debug):
+        from astrogf.check import held_out_check
+
+        held_out_check(run, spectra, json=json, figure=figure, everything=everything)
+
+
+@app.command()
+def inspect(
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A spectrum, or a directory searched with all below it.")
+    ],
+    window: Annotated[
+        list[str] | None, typer.Option(help="Wavelengths that would be fitted, such as 4900-5400; may be repeated.")
+    ] = None,
+    snr_min: Annotated[float, typer.Option(help="Least signal-to-noise ratio a pixel.")] = 20.0,
+    snr_band: Annotated[str, typer.Option(help="Band of the header's S/N: u, g, r, i or z.")] = "g",
+    types: Annotated[str, typer.Option(help="First letters of the spectral types kept; empty keeps all.")] = "FGK",
+    json: Annotated[Path | None, typer.Option(help="File for everything that is found, as JSON.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="File for a picture of some of the spectra (png or pdf).")] = None,
+    debug: Debug = False,
+) -> None:
+    """Say what survey files hold, what of it would be used, and why not the rest.
+
+    Example: `astrogf inspect ~/lamost --window 4900-5400 --figure spectra.png`
+    """
+    with plain_errors(debug):
+        from astrogf.inspection import inspect as look
+        from astrogf.inspection import read_windows
+
+        windows = read_windows(window or [])
+        look(
+            path,
+            windows=windows,
+            snr_min=snr_min,
+            snr_band=snr_band,
+            spectral_types=types,
+            json_out=json,
+            figure_out=figure,
+        )
+
+
+@app.command()
 def report(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `astrogf fit` or `astrogf demo` wrote.")],
     debug: Debug = False,
@@ -152,6 +206,28 @@ def report(
         from astrogf.pipeline import redraw
 
         redraw(run)
+
+
+@app.command()
+def compare(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `astrogf fit` or `astrogf demo` wrote.")],
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="Reference log gf: ECSV, CSV, FITS or VOTable.")],
+    json: Annotated[Path, typer.Option(help="JSON file for the figures.")],
+    figure: Annotated[Path | None, typer.Option(help="Picture (PNG or PDF).")] = None,
+    ratio: Annotated[float, typer.Option(help="Lines the data decided: posterior / prior sd below this.")] = 0.3,
+    medium: Annotated[str | None, typer.Option(help="air or vacuum, where the table does not say.")] = None,
+    tolerance: Annotated[float, typer.Option(help="Largest difference in wavelength of one line, in Angstrom.")] = 0.05,
+    elow: Annotated[float, typer.Option(help="Largest difference in lower energy of one line, in eV.")] = 0.02,
+    debug: Debug = False,
+) -> None:
+    """Compare the log gf of a run with reference values, laboratory ones or another list's.
+
+    Example: `astrogf compare runs/first laboratory.ecsv --json comparison.json --figure comparison.png`
+    """
+    with plain_errors(debug):
+        from astrogf.compare import compare as against
+
+        against(run, table, json, figure, ratio=ratio, medium=medium, wavelength=tolerance, elow=elow)
 
 
 def main() -> None:

@@ -13,14 +13,18 @@ class SpectrumBatch(NamedTuple):
     Units: wavelength in vacuum Angstrom, log10 step constant; flux on any scale of the star's own, ivar in
     1/flux^2. A pixel with ivar 0 is unusable and its flux is 0 (never NaN), whatever made it so.
     `table` has one row a star, in the same order: path (relative to the directory given), sha256, survey,
-    release, object, ra, dec (deg), snr, rv_header (km/s, heliocentric, NaN if absent), class, subclass.
+    release, object, ra, dec (deg), snr, rv_header (km/s, heliocentric, positive = receding, NaN if absent),
+    class, subclass, kind, piece, frame. Pieces of one star in different batches share `path`.
+    `lsf`: Gaussian sigma of the line-spread function, km/s, where every star's file gives one; else None.
     """
 
     wavelength: Float[np.ndarray, " pixel"]
     flux: Float[np.ndarray, "star pixel"]
     ivar: Float[np.ndarray, "star pixel"]
     table: Table
+    lsf: Float[np.ndarray, "star pixel"] | None = None
 
     def select(self, keep: np.ndarray) -> "SpectrumBatch":
         """The stars where `keep` (boolean or indices) says so."""
-        return SpectrumBatch(self.wavelength, self.flux[keep], self.ivar[keep], self.table[keep])
+        lsf = None if self.lsf is None else self.lsf[keep]
+        return SpectrumBatch(self.wavelength, self.flux[keep], self.ivar[keep], self.table[keep], lsf)

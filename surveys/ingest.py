@@ -1,39 +1,34 @@
-"""A directory of survey files in, one batch on one grid out, and a table of what was set aside and why."""
+"""A directory of survey files in, batches of one grid each out, and a table of what was set aside and why."""
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import astropy.units as u
 import numpy as np
-from astropy.coordinates import SkyCoord, search_around_sky
 from astropy.table import Table
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from surveys import lamost
+from surveys import lamost, readers
 from surveys.batch import SpectrumBatch
 from surveys.fitsfile import looks_like_fits, read_bytes
+from surveys.selection import SAME_STAR_ARCSEC, Piece, Selection, batch_table, group_stars, name_stars
 from surveys.spectrum import REASONS, Spectrum, SurveyError, grid, window_pixels
 
-SAME_STAR_ARCSEC = 3.0
-"""Spectra nearer to each other than this are of one star (the LAMOST fibre is 3.3 arcsec wide)."""
+__all__ = [
+    "SAME_STAR_ARCSEC",
+    "Ingested",
+    "Pieces",
+    "find_files",
+    "group_stars",
+    "load_directory",
+    "load_pieces",
+    "reason_counts",
+]
 
-_LUMINOSITY = "dgeusx"  # lower-case prefixes: dM0 dwarf, gM0 giant (no G star), sdM1, esdM2, usdM3
-
-SNR_FALLBACK = (4000.0, 5500.0)  # A: about the g band, where the header has no S/N
-
-_TEXT = ("path", "sha256", "survey", "release", "object")
-_COLUMNS: dict[str, type] = (
-    dict.fromkeys(_TEXT, str)
-    | dict.fromkeys(("ra", "dec", "snr", "rv_header"), float)
-    | {"class": str, "subclass": str, "star": str, "obsid": str, "plan": str}
-    | {"mjd": int, "spectrograph": int, "fiber": int, "rv_header_err": float, "snr_source": str}
-    | {f"snr_{band}": float for band in lamost.BANDS}
-    | {"good_fraction": float}
-)
-_UNITS = {"ra": "deg", "dec": "deg", "rv_header": "km/s", "rv_header_err": "km/s"}
+Window = tuple[float, float]
+Progress = Callable[[int, int], None]
+Reader = Callable[[bytes, Path, str], list[Spectrum]]
 
 
 class Ingested(NamedTuple):
@@ -44,18 +39,29 @@ class Ingested(NamedTuple):
     set_aside: Table
 
 
+class Pieces(NamedTuple):
+    """`batches`: one SpectrumBatch for each kind and window that holds something; `table["kind"]` is the same in
+    all rows of a batch and `table["path"]` links the pieces of one file. `set_aside`: one row a file of which
+    nothing is used: path, reason, detail. `partly`: of files that are used, the pieces and windows that are not:
+    path, piece, window (A, a pair), reason, detail."""
+
+    batches: list[SpectrumBatch]
+    set_aside: Table
+    partly: Table
+
+
 def load_directory(
     directory: Path | str,
-    window: tuple[float, float],
+    window: Window,
     *,
     snr_min: float = 20.0,
     snr_band: str = "g",
     spectral_types: str = "FGK",
     min_good_fraction: float = 0.9,
     max_gap: float = 30.0,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Ingested:
-    """Every FITS file under `directory`, by content: the usable spectra in `window`, and why not the others.
+    """Every LAMOST LRS file under `directory`, by content: the usable spectra in `window`, and why not the others.
 
     window: vacuum Angstrom as observed (heliocentric, not rest frame); pixels with their centre inside are
     taken. snr_min: against the header's S/N of `snr_band` (one of ugriz), or, where the header has none, the
@@ -69,14 +75,105 @@ def load_directory(
     """
     directory = Path(directory)
     first, n_pixel = window_pixels(window)
-    if snr_band not in lamost.BANDS:
-        raise SurveyError(f"snr_band = {snr_band!r} is none of the bands LAMOST gives a S/N for: {lamost.BANDS}.")
+    selection = Selection(snr_min, snr_band, spectral_types, min_good_fraction, max_gap)
     paths = find_files(directory)
 
+    def read(raw: bytes, path: Path, sha256: str) -> list[Spectrum]:
+        return [lamost.parse(raw, path, sha256)]
+
+    taken, aside, _ = _gather(paths, directory, [window], read, None, selection, progress)
+    if not taken and all(row[1] in ("unreadable", "not_lamost_lrs") for row in aside):
+        raise SurveyError(
+            f"None of the {len(paths)} FITS files in {directory} is a readable LAMOST LRS spectrum. "
+            f"The first: {aside[0][2]}",
+            aside[0][1],
+        )
+    rows = [piece for group in taken.values() for piece in group]
+    batch = _batch(grid(first, n_pixel), rows)
+    return Ingested(batch, _aside_table(aside))
+
+
+def load_pieces(
+    source: Path | str,
+    windows: Sequence[Window],
+    *,
+    kinds: Sequence[str] | None = None,
+    snr_min: float = 20.0,
+    snr_band: str = "g",
+    spectral_types: str = "FGK",
+    min_good_fraction: float = 0.9,
+    max_gap: float = 30.0,
+    exposures: bool = False,
+    progress: Progress | None = None,
+) -> Pieces:
+    """Every spectrum of any known kind in a directory or file, cut to the windows it covers.
+
+    windows: vacuum Angstrom, in the frame of the spectra (rest frame for apStar, aspcapStar and mwmStar,
+    heliocentric for LAMOST and SDSS; table column `frame`). kinds: names of readers.KINDS, or beginnings of
+    them ("lamost", "lamost_mrs"); None takes all. snr_min: against the piece's own S/N: the header's where the
+    format has one (LRS: of `snr_band`; MRS: the arm's; SDSS: SN_MEDIAN_ALL; APOGEE: SNR), else the median of flux*sqrt(ivar) over the piece; the column
+    snr_source says which. spectral_types, min_good_fraction, max_gap, progress: as in load_directory.
+    exposures: single exposures or visits instead of coadds, where a file has both.
+
+    The batches are ordered by kind and then by window. Raises SurveyError as load_directory does.
+    """
+    source = Path(source)
+    windows = [(float(low), float(high)) for low, high in windows]
+    if not windows:
+        raise SurveyError("No window is given: name at least one, two wavelengths in vacuum Angstrom.")
+    for window in windows:
+        window_pixels(window)
+    for kind in kinds or ():
+        if not any(known.startswith(kind) for known in readers.KINDS):
+            raise SurveyError(f"kinds has {kind!r}, which is none of {', '.join(readers.KINDS)}.", "kind")
+    selection = Selection(snr_min, snr_band, spectral_types, min_good_fraction, max_gap)
+    single = source.is_file()
+    paths = [source] if single else find_files(source)
+
+    def read(raw: bytes, path: Path, sha256: str) -> list[Spectrum]:
+        return readers.parse(raw, path, sha256, exposures=exposures)
+
+    root = source.parent if single else source
+    taken, aside, partly = _gather(paths, root, windows, read, kinds, selection, progress)
+    if not taken and all(row[1] in ("unreadable", "unknown_release", "stated") for row in aside):
+        raise SurveyError(
+            f"None of the {len(paths)} files in {source} can be read. The first: {aside[0][2]}", aside[0][1]
+        )
+    name_stars([piece.row for group in taken.values() for piece in group])
+    order = {kind: i for i, kind in enumerate(readers.KINDS)}
+    batches = []
+    for key in sorted(taken, key=lambda key: (order.get(key.kind, len(order)), key.window)):
+        first, n_pixel = window_pixels(windows[key.window], key.log_step)
+        batches.append(_batch(grid(first, n_pixel, key.log_step), taken[key]))
+    columns = ("path", "piece", "window", "reason", "detail")
+    notes = Table({name: [row[i] for row in partly] for i, name in enumerate(columns)})
+    return Pieces(batches, _aside_table(aside), notes)
+
+
+class _Key(NamedTuple):
+    kind: str
+    log_step: float
+    window: int
+
+
+def _gather(
+    paths: list[Path],
+    root: Path,
+    windows: list[Window],
+    read: Reader,
+    kinds: Sequence[str] | None,
+    selection: Selection,
+    progress: Progress | None,
+) -> tuple[dict[_Key, list[Piece]], list[tuple[str, str, str]], list[tuple]]:
+    """Pieces by kind and window, files set aside, and refused parts of files that are used."""
     seen: dict[str, str] = {}
-    rows, fluxes, ivars, aside = [], [], [], []
+    taken: dict[_Key, list[Piece]] = defaultdict(list)
+    aside: list[tuple[str, str, str]] = []
+    partly: list[tuple] = []
     for done, path in enumerate(paths, start=1):
-        name = path.relative_to(directory).as_posix()
+        name = path.relative_to(root).as_posix()
+        refused: list[tuple[str, Window | None, SurveyError]] = []
+        used = 0
         try:
             raw, sha256 = read_bytes(path)
             if sha256 in seen:
@@ -85,43 +182,58 @@ def load_directory(
                     "duplicate_file",
                 )
             seen[sha256] = name
-            spectrum = lamost.parse(raw, path, sha256)
-            _check_type(spectrum, path, spectral_types)
-            flux, ivar = _cut(spectrum, first, n_pixel, path, window)
-            good_fraction = _check_pixels(flux, ivar, first, path, min_good_fraction, max_gap)
-            snr, source = _signal_to_noise(spectrum, snr_band, path)
-            if snr < snr_min:
-                raise SurveyError(
-                    f"{path} has S/N({snr_band}) = {snr:.1f} ({source}), below snr_min = {snr_min:g}.",
-                    "low_snr",
-                )
+            for spectrum in read(raw, path, sha256):
+                try:
+                    if kinds and not any(spectrum.kind.startswith(kind) for kind in kinds):
+                        raise SurveyError(
+                            f"{path} holds a spectrum of kind {spectrum.kind}; {', '.join(kinds)} was asked for.",
+                            "kind",
+                        )
+                    selection.check_type(spectrum, path)
+                except SurveyError as err:
+                    refused.append((spectrum.piece, None, err))
+                    continue
+                for i, window in enumerate(windows):
+                    try:
+                        piece = selection.take(spectrum, window, path, name)
+                    except SurveyError as err:
+                        refused.append((spectrum.piece, window, err))
+                    else:
+                        taken[_Key(spectrum.kind, spectrum.log_step, i)].append(piece)
+                        used += 1
         except SurveyError as err:
-            aside.append((name, err.reason, str(err)))
+            refused.append(("", None, err))
         except Exception as err:  # a reader's own fault is this file's misfortune, not the run's
-            aside.append((name, "unreadable", f"{path} broke the reader ({type(err).__name__}: {err}): report it."))
-        else:
-            rows.append(
-                spectrum.meta | {"path": name, "snr": snr, "snr_source": source, "good_fraction": good_fraction}
-            )
-            fluxes.append(flux)
-            ivars.append(ivar)
+            broken = SurveyError(f"{path} broke the reader ({type(err).__name__}: {err}): report it.", "unreadable")
+            refused.append(("", None, broken))
+        if used:
+            partly += [
+                (name, piece, window or (np.nan, np.nan), err.reason, str(err))
+                for piece, window, err in refused
+                if err.reason not in ("no_coverage", "kind")
+            ]
+        elif refused:
+            # that a blue arm does not cover the red window says less than what is wrong with the red one
+            telling = [err for _, _, err in refused if err.reason not in ("no_coverage", "kind")]
+            err = (telling or [err for _, _, err in refused])[0]
+            aside.append((name, err.reason, str(err)))
         if progress is not None:
             progress(done, len(paths))
+    return taken, aside, partly
 
-    set_aside = Table(rows=aside, names=("path", "reason", "detail"), dtype=(str, str, str))
-    if not rows and all(reason in ("unreadable", "not_lamost_lrs") for reason in set_aside["reason"]):
-        raise SurveyError(
-            f"None of the {len(paths)} FITS files in {directory} is a readable LAMOST LRS spectrum. "
-            f"The first: {aside[0][2]}",
-            aside[0][1],
-        )
-    batch = SpectrumBatch(
-        grid(first, n_pixel),
-        np.array(fluxes).reshape(-1, n_pixel),
-        np.array(ivars).reshape(-1, n_pixel),
-        _batch_table(rows),
+
+def _aside_table(aside: list[tuple[str, str, str]]) -> Table:
+    return Table(rows=aside, names=("path", "reason", "detail"), dtype=(str, str, str))
+
+
+def _batch(wavelength: np.ndarray, pieces: list[Piece]) -> SpectrumBatch:
+    flux, ivar = (
+        np.array([getattr(p, name) for p in pieces]).reshape(-1, wavelength.size) for name in ("flux", "ivar")
     )
-    return Ingested(batch, set_aside)
+    widths = [p.lsf for p in pieces]
+    known = [w for w in widths if w is not None]
+    lsf = np.array(known) if known and len(known) == len(widths) else None
+    return SpectrumBatch(wavelength, flux, ivar, batch_table([p.row for p in pieces]), lsf)
 
 
 def find_files(directory: Path | str) -> list[Path]:
@@ -149,106 +261,6 @@ def find_files(directory: Path | str) -> list[Path]:
             "give the directory of the spectra, *.fits or *.fits.gz."
         )
     return sorted(paths)
-
-
-def _check_type(spectrum: Spectrum, path: Path, spectral_types: str) -> None:
-    survey_class, subclass = spectrum.meta["class"], spectrum.meta["subclass"]
-    if survey_class and survey_class.upper() != "STAR":
-        raise SurveyError(f"{path} is of class {survey_class} by its header; only STAR is fitted.", "class")
-    known = subclass.upper() not in ("", "NON", "NONE", "UNKNOWN", "NULL", "-9999")
-    letter = subclass.lstrip(_LUMINOSITY)[:1] or subclass[:1]
-    if known and spectral_types and letter.upper() not in spectral_types.upper():
-        raise SurveyError(
-            f"{path} is of spectral type {subclass} by its header; {', '.join(spectral_types)} are kept.",
-            "spectral_type",
-        )
-
-
-def _cut(
-    spectrum: Spectrum, first: int, n_pixel: int, path: Path, window: tuple[float, float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Flux and ivar in the window, 0 where the file has no pixel."""
-    flux, ivar = np.zeros(n_pixel), np.zeros(n_pixel)
-    start, stop = max(first, spectrum.first), min(first + n_pixel, spectrum.first + len(spectrum.flux))
-    if start >= stop:
-        low, high = spectrum.wavelength[[0, -1]]
-        raise SurveyError(
-            f"{path} covers {low:.0f}-{high:.0f} A, nothing of the window {window[0]:g}-{window[1]:g} A.",
-            "no_coverage",
-        )
-    here, there = slice(start - first, stop - first), slice(start - spectrum.first, stop - spectrum.first)
-    flux[here], ivar[here] = spectrum.flux[there], spectrum.ivar[there]
-    return flux, ivar
-
-
-def _check_pixels(
-    flux: np.ndarray, ivar: np.ndarray, first: int, path: Path, min_good_fraction: float, max_gap: float
-) -> float:
-    """The fraction of usable pixels, if it is enough."""
-    good = ivar > 0
-    if not good.any() or not np.any(flux > 0):
-        why = "ivar 0, NaN, masked or flux 0" if not good.any() else "no positive flux"
-        raise SurveyError(f"{path} has no usable pixel in the window ({why} everywhere).", "no_good_pixels")
-    edges = np.diff(np.concatenate(([0], ~good, [0])).astype(int))
-    starts, stops = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
-    if starts.size:
-        widest = np.argmax(stops - starts)
-        low, high = grid(first + starts[widest], 1)[0], grid(first + stops[widest], 1)[0]
-        if high - low > max_gap:
-            raise SurveyError(
-                f"{path} has no usable pixel over {low:.1f}-{high:.1f} A, a gap of {high - low:.0f} A where "
-                f"max_gap = {max_gap:g} A is allowed: narrow the window or raise max_gap.",
-                "gap",
-            )
-    if good.mean() < min_good_fraction:
-        raise SurveyError(
-            f"{path} has {good.mean():.0%} usable pixels in the window; at least {min_good_fraction:.0%} "
-            "(min_good_fraction) are asked for.",
-            "few_good_pixels",
-        )
-    return float(good.mean())
-
-
-def _signal_to_noise(spectrum: Spectrum, band: str, path: Path) -> tuple[float, str]:
-    """The S/N per pixel and where it is from: the header's key, or "measured"."""
-    header = spectrum.meta[f"snr_{band}"]
-    if np.isfinite(header):
-        return float(header), spectrum.meta[f"snr_{band}_key"]
-    wavelength = spectrum.wavelength
-    use = (wavelength > SNR_FALLBACK[0]) & (wavelength < SNR_FALLBACK[1]) & (spectrum.ivar > 0)
-    if not use.any():
-        raise SurveyError(f"{path} has no S/N({band}) in its header and no usable pixel to measure one.", "low_snr")
-    return float(np.median(spectrum.flux[use] * np.sqrt(spectrum.ivar[use]))), "measured"
-
-
-def _batch_table(rows: list[dict]) -> Table:
-    stars = group_stars(*([row[name] for row in rows] for name in ("ra", "dec", "path")))
-    for row, star in zip(rows, stars, strict=True):
-        row["star"] = star
-    table = Table({name: np.array([row[name] for row in rows], dtype=kind) for name, kind in _COLUMNS.items()})
-    for name, unit in _UNITS.items():
-        table[name].unit = unit
-    return table
-
-
-def group_stars(ra: Sequence[float], dec: Sequence[float], path: Sequence[str]) -> np.ndarray:
-    """One name a star: spectra within SAME_STAR_ARCSEC of each other share it (chains count as one star).
-
-    The name is J and the position of the star's first spectrum in degrees; a spectrum without a position is a
-    star of its own, named after its path.
-    """
-    lon, lat = np.asarray(ra, dtype=float), np.asarray(dec, dtype=float)
-    names = np.array([f"path:{p}" for p in path], dtype=object)
-    placed = np.flatnonzero(np.isfinite(lon) & np.isfinite(lat))
-    if placed.size:
-        sky = SkyCoord(lon[placed] * u.deg, lat[placed] * u.deg)
-        i, j, _, _ = search_around_sky(sky, sky, SAME_STAR_ARCSEC * u.arcsec)
-        pairs = coo_array((np.ones(len(i)), (i, j)), shape=(placed.size, placed.size))
-        _, group = connected_components(pairs, directed=False)
-        _, leader = np.unique(group, return_index=True)
-        for member, at in zip(placed, placed[leader][group], strict=True):
-            names[member] = f"J{lon[at]:08.4f}{lat[at]:+08.4f}"
-    return names.astype(str)
 
 
 def reason_counts(set_aside: Table) -> dict[str, int]:

@@ -5,16 +5,14 @@ The data are heliocentric and in vacuum, flux on a relative scale, the resolving
 """
 
 import re
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
-from astropy.utils.exceptions import AstropyWarning
-from scipy.ndimage import median_filter
 
-from surveys.fitsfile import open_fits, read_bytes
+from surveys.fitsfile import fenced, number, open_fits, read_bytes, text, within
+from surveys.pixels import bits, judge, silenced
 from surveys.spectrum import LOG_STEP, SPEED_OF_LIGHT, Spectrum, SurveyError, grid
 
 KNOWN_RELEASES = tuple(f"LAMOST DR{n}" for n in range(1, 14))
@@ -24,7 +22,6 @@ BANDS = "ugriz"
 
 # 0.02 pixel is 1.4 km/s, well below any error of the LRS wavelength scale (about 5 km/s)
 _ON_GRID = 0.02
-_SURROUNDINGS, _ABSURD = 51, 100.0  # pixels; ratio
 
 
 def read(path: Path | str) -> Spectrum:
@@ -36,33 +33,28 @@ def read(path: Path | str) -> Spectrum:
 
 def parse(raw: bytes, path: Path, sha256: str) -> Spectrum:
     """As `read`, of bytes already in memory; `path` is only for messages."""
-    with open_fits(raw, path) as hdus, warnings.catch_warnings():
-        warnings.simplefilter("ignore", AstropyWarning)
-        try:
-            layout = _LAYOUTS[_recognise(hdus, path)]
-            return _spectrum(hdus[0].header, *layout(hdus, path), path=path, sha256=sha256)
-        except SurveyError:
-            raise
-        except (
-            fits.VerifyError,
-            KeyError,
-            ValueError,
-            TypeError,
-            IndexError,
-            OSError,
-            ArithmeticError,
-        ) as err:
-            raise SurveyError(
-                f"{path} is a damaged LAMOST file ({type(err).__name__}: {err}): fetch it again."
-            ) from err
+    with open_fits(raw, path) as hdus, fenced(path, "LAMOST"):
+        return spectrum(hdus, path, sha256)
+
+
+def is_lamost(hdus: fits.HDUList) -> bool:
+    """Whether the header says that this is a file of LAMOST."""
+    header = hdus[0].header
+    return "LAMOST" in text(header, "TELESCOP") + text(header, "ORIGIN") + text(header, "DATA_V")
+
+
+def spectrum(hdus: fits.HDUList, path: Path, sha256: str) -> Spectrum:
+    """The spectrum of opened blocks."""
+    layout = _LAYOUTS[_recognise(hdus, path)]
+    return _spectrum(hdus[0].header, *layout(hdus, path), path=path, sha256=sha256)
 
 
 def _recognise(hdus: fits.HDUList, path: Path) -> str:
     header = hdus[0].header
     names = [hdu.name for hdu in hdus]
-    lamost = "LAMOST" in _text(header, "TELESCOP") + _text(header, "ORIGIN") + _text(header, "DATA_V")
+    lamost = is_lamost(hdus)
     if lamost and ("COADD_B" in names or "COADD_R" in names):
-        raise SurveyError(f"{path} is a LAMOST MRS spectrum; not read yet.", "not_lamost_lrs")
+        raise SurveyError(f"{path} is a LAMOST MRS spectrum, not one of LRS.", "not_lamost_lrs")
     if lamost and isinstance(hdus[0], fits.PrimaryHDU) and header.get("NAXIS") == 2:
         return "image"
     if lamost and "COADD" in names:
@@ -76,7 +68,7 @@ def _recognise(hdus: fits.HDUList, path: Path) -> str:
             "image of 5 rows or a table COADD with FLUX, IVAR, WAVELENGTH.",
             "unknown_release",
         )
-    raise SurveyError(f"{path} is {_other_survey(hdus)}, not a LAMOST LRS spectrum; not read yet.", "not_lamost_lrs")
+    raise SurveyError(f"{path} is {_other_survey(hdus)}, not a LAMOST LRS spectrum.", "not_lamost_lrs")
 
 
 def _other_survey(hdus: fits.HDUList) -> str:
@@ -86,7 +78,7 @@ def _other_survey(hdus: fits.HDUList) -> str:
         return "an SDSS optical spectrum"
     if "LOCID" in header or (len(hdus) > 4 and hdus[1].shape[-1:] in ((8575,), (4096,))):
         return "an APOGEE spectrum"
-    return f"a FITS file of {_text(header, 'TELESCOP') or 'an unnamed telescope'}"
+    return f"a FITS file of {text(header, 'TELESCOP') or 'an unnamed telescope'}"
 
 
 def _image(hdus: fits.HDUList, path: Path) -> tuple[np.ndarray, float]:
@@ -98,7 +90,7 @@ def _image(hdus: fits.HDUList, path: Path) -> tuple[np.ndarray, float]:
             "(flux, ivar, wavelength, andmask, ormask).",
             "bad_header",
         )
-    coeff0, coeff1 = _number(header, "COEFF0"), _number(header, "COEFF1")
+    coeff0, coeff1 = number(header, "COEFF0"), number(header, "COEFF1")
     if not np.isclose(coeff1, LOG_STEP, rtol=1e-6):  # over 4000 pixels 1e-6 drifts by 0.004 pixel
         raise SurveyError(
             f"{path} has COEFF1 = {header.get('COEFF1')}; LAMOST LRS pixels are {LOG_STEP:g} dex apart. "
@@ -106,18 +98,18 @@ def _image(hdus: fits.HDUList, path: Path) -> tuple[np.ndarray, float]:
             "bad_header",
         )
     for twin, value in (("CRVAL1", coeff0), ("CD1_1", coeff1)):
-        other = _number(header, twin)
+        other = number(header, twin)
         if np.isfinite(other) and not np.isclose(other, value, rtol=0, atol=_ON_GRID * LOG_STEP):
             raise SurveyError(
                 f"{path} says {twin} = {other} and {value} for the same thing: one of them is damaged.",
                 "bad_header",
             )
     rows = np.array(hdus[0].data, dtype=np.float64)
-    rows_named = re.split(r"[,\s]+", _text(header, "EXTEN0").lower())
+    rows_named = re.split(r"[,\s]+", text(header, "EXTEN0").lower())
     # DR1 keeps a continuum-subtracted spectrum where later releases keep the wavelength, and says so.
     if "subcontinuum" in rows_named:
         rows[2] = np.nan
-    elif "wavelength" not in rows_named and _text(header, "DATA_V") not in KNOWN_RELEASES:
+    elif "wavelength" not in rows_named and text(header, "DATA_V") not in KNOWN_RELEASES:
         raise SurveyError(
             f"{path} is a LAMOST image of an unknown release: neither DATA_V nor EXTEN0 says what its rows "
             f"are (DATA_V = {header.get('DATA_V')!r}, EXTEN0 = {header.get('EXTEN0')!r}). "
@@ -137,7 +129,7 @@ def _table(hdus: fits.HDUList, path: Path) -> tuple[np.ndarray, float]:
     for i, name in enumerate(("FLUX", "IVAR", "WAVELENGTH", "ANDMASK", "ORMASK")):
         if name in columns:
             rows[i] = np.ravel(table[columns[name]][0])
-    coeff0 = _number(hdus[0].header, "COEFF0")
+    coeff0 = number(hdus[0].header, "COEFF0")
     if not np.isfinite(coeff0):
         coeff0 = float(np.median(np.log10(rows[2]) - LOG_STEP * np.arange(flux.size)))
     return rows, coeff0
@@ -150,55 +142,29 @@ _LAYOUTS: dict[str, Callable[[fits.HDUList, Path], tuple[np.ndarray, float]]] = 
 
 
 def _spectrum(header: fits.Header, rows: np.ndarray, coeff0: float, *, path: Path, sha256: str) -> Spectrum:
-    _check_frame(header, path)
-    release = _release(header, path)
+    check_frame(header, path)
+    release = release_of(header, path)
     first = _first_pixel(coeff0, rows, path)
     flux, ivar, _, andmask, ormask = rows
-    masks = [np.where(np.isfinite(m) & (np.abs(m) < 2**31), m, 1).astype(np.int32) for m in (andmask, ormask)]
-    good = _good(flux, ivar, masks[0])
-    return Spectrum(
-        first=first,
-        flux=np.where(good, flux, 0.0),
-        ivar=np.where(good, ivar, 0.0),
-        andmask=masks[0],
-        ormask=masks[1],
-        meta=_meta(header, release) | {"sha256": sha256},
-    )
+    masks = bits(andmask), bits(ormask)
+    reasons = judge(flux, ivar, bad=masks[0] != 0, suspect=masks[1] != 0)
+    flux, ivar = silenced(flux, ivar, reasons)
+    meta = header_meta(header, "LAMOST LRS", release) | {"sha256": sha256}
+    return Spectrum(first, flux, ivar, *masks, meta, reasons=reasons)
 
 
-def _good(flux: np.ndarray, ivar: np.ndarray, andmask: np.ndarray) -> np.ndarray:
-    """Which pixels may be used.
-
-    Out go: NaN or infinity, ivar <= 0, the and-mask (bad in every exposure), and flux exactly 0, which is
-    padding: in real files it stands past 9000 A with a positive ivar. The or-mask (bad in some exposure) is
-    no reason: the ivar is that of the good exposures which remain (23 such pixels with ivar > 0 in 350 real
-    files, out of 4801 or-masked). Out goes also a pixel whose flux or ivar is 100 times that of its
-    surroundings, in 350 real files never above 22 and 47 times: a flipped bit in a float's exponent, which no
-    checksum of these files would tell.
-    """
-    good = np.isfinite(flux) & np.isfinite(ivar)
-    size = np.where(good, np.abs(flux), 0.0)
-    weight = np.where(good, np.maximum(ivar, 0.0), 0.0)
-    good &= (weight > 0) & (size > 0) & (andmask == 0)
-    for values in (size, weight):
-        local = median_filter(values, _SURROUNDINGS)
-        floor = 0.05 * np.median(values[good]) if good.any() else 0.0
-        good &= values <= _ABSURD * np.maximum(local, floor)
-    return good
-
-
-def _check_frame(header: fits.Header, path: Path) -> None:
+def check_frame(header: fits.Header, path: Path) -> None:
     if header.get("VACUUM") is False:
         raise SurveyError(
             f"{path} says VACUUM = F: wavelengths in air, where LAMOST releases vacuum only.", "bad_header"
         )
 
 
-def _release(header: fits.Header, path: Path) -> str:
+def release_of(header: fits.Header, path: Path) -> str:
     """DATA_V, or for the files of before it existed the pipeline version."""
-    release = _text(header, "DATA_V")
+    release = text(header, "DATA_V")
     if not release:
-        return _text(header, "VERSPIPE") or "before DATA_V"
+        return text(header, "VERSPIPE") or "before DATA_V"
     if release not in KNOWN_RELEASES:
         raise SurveyError(
             f"{path} is of release {release!r}, unknown here ({KNOWN_RELEASES[0]} to {KNOWN_RELEASES[-1]} "
@@ -240,47 +206,30 @@ def _first_pixel(coeff0: float, rows: np.ndarray, path: Path) -> int:
     return first
 
 
-def _meta(header: fits.Header, release: str) -> dict:
-    z = _number(header, "Z")
+def header_meta(header: fits.Header, survey: str, release: str) -> dict:
+    """The columns of a batch's table from the primary header of a LAMOST file."""
+    z = number(header, "Z")
     # LAMOST writes -9999 where it found no redshift
     rv = z * SPEED_OF_LIGHT if np.isfinite(z) and abs(z) < 10 else np.nan
-    z_err = _number(header, "Z_ERR")
+    z_err = number(header, "Z_ERR")
     meta = {
-        "survey": "LAMOST LRS",
+        "survey": survey,
         "release": release,
-        "object": _text(header, "DESIG") or _text(header, "OBJNAME") or _text(header, "OBJECT"),
-        "obsid": _text(header, "OBSID").removeprefix("-9999"),
-        "ra": _within(_number(header, "RA"), 0, 360),
-        "dec": _within(_number(header, "DEC"), -90, 90),
+        "object": text(header, "DESIG") or text(header, "OBJNAME") or text(header, "OBJECT"),
+        "obsid": text(header, "OBSID").removeprefix("-9999"),
+        "ra": within(number(header, "RA"), 0, 360),
+        "dec": within(number(header, "DEC"), -90, 90),
         "rv_header": rv,
         "rv_header_err": z_err * SPEED_OF_LIGHT if 0 < z_err < 1 else np.nan,
-        "class": _text(header, "CLASS"),
-        "subclass": _text(header, "SUBCLASS"),
-        "plan": _text(header, "PLANID"),
-        "mjd": int(_within(_number(header, "LMJD"), 0, 1e6, otherwise=0)),
-        "spectrograph": int(_within(_number(header, "SPID"), 0, 99, otherwise=0)),
-        "fiber": int(_within(_number(header, "FIBERID"), 0, 9999, otherwise=0)),
+        "class": text(header, "CLASS"),
+        "subclass": text(header, "SUBCLASS"),
+        "plan": text(header, "PLANID"),
+        "mjd": int(within(number(header, "LMJD"), 0, 1e6, otherwise=0)),
+        "spectrograph": int(within(number(header, "SPID"), 0, 99, otherwise=0)),
+        "fiber": int(within(number(header, "FIBERID"), 0, 9999, otherwise=0)),
     }
     for band in BANDS:
-        new, old = _number(header, f"SNR{band.upper()}"), _number(header, f"SN_{band.upper()}")
-        meta[f"snr_{band}"] = _within(new if np.isfinite(new) else old, 0, 1e5)
+        new, old = number(header, f"SNR{band.upper()}"), number(header, f"SN_{band.upper()}")
+        meta[f"snr_{band}"] = within(new if np.isfinite(new) else old, 0, 1e5)
         meta[f"snr_{band}_key"] = f"SNR{band.upper()}" if np.isfinite(new) else f"SN_{band.upper()}"
     return meta
-
-
-def _within(value: float, low: float, high: float, otherwise: float = np.nan) -> float:
-    return value if low <= value <= high else otherwise
-
-
-def _text(header: fits.Header, key: str) -> str:
-    value = header.get(key, "")
-    return "" if value is None or isinstance(value, fits.card.Undefined) else str(value).strip()
-
-
-def _number(header: fits.Header, key: str) -> float:
-    """A header number; numbers that an old pipeline wrote as strings count, everything else is NaN."""
-    try:
-        value = float(header.get(key, np.nan))
-    except (TypeError, ValueError):
-        return np.nan
-    return np.nan if value == -9999 else value

@@ -1,6 +1,5 @@
 """A directory of survey files into a store: once, in order, and on from where it stopped."""
 
-import importlib.util
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -8,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from surveys import lamost
+from surveys import readers
 from surveys.fitsfile import read_bytes
 from surveys.ingest import find_files
-from surveys.spectrum import LOG_STEP, Spectrum, SurveyError
+from surveys.selection import Selection
+from surveys.spectrum import Spectrum, SurveyError
 from surveys.store import CHUNK, GRIDS, Grid, Store, create
 from surveys.storewriter import Writer, open_writer
 
@@ -19,22 +19,12 @@ Read = Callable[[Path], Sequence[Spectrum]]
 """Every spectrum of a file; raises SurveyError for a file that cannot be used."""
 
 
-SNR_FALLBACK = (4000.0, 5500.0)  # A: about the g band, where the header has no S/N
-
-
-def read_any(path: Path) -> Sequence[Spectrum]:
-    """A file of any kind that can be read here."""
-    if importlib.util.find_spec("surveys.readers"):
-        return importlib.import_module("surveys.readers").read(path)
-    return [lamost.read(path)]
-
-
 def ingest(
     directory: Path | str,
     store: Path | str,
     grid: Grid | str = "lamost_lrs",
     *,
-    read: Read = read_any,
+    read: Read = readers.read,
     chunk: int = CHUNK,
     progress: Callable[[int, int], None] | None = None,
 ) -> Store:
@@ -126,9 +116,9 @@ def _take(writer: Writer, path: Path, name: str, read: Read, known: _Known, kind
                     spectrum.first,
                     spectrum.flux,
                     spectrum.ivar,
-                    _row(spectrum, name, size, sha256),
-                    reasons=getattr(spectrum, "reasons", None),
-                    lsf=getattr(spectrum, "lsf", None),
+                    _row(spectrum, path, name, size, sha256),
+                    reasons=spectrum.reasons,
+                    lsf=spectrum.lsf,
                     only_check=kept < taken,
                 )
                 kept += 1
@@ -145,33 +135,22 @@ def _take(writer: Writer, path: Path, name: str, read: Read, known: _Known, kind
 
 
 def _check_kind(spectrum: Spectrum, kind: str, grid: Grid, path: Path) -> None:
-    found = getattr(spectrum, "kind", kind)
-    if kind and found != kind:
-        raise SurveyError(f"{path} is of the kind {found}, and the store is of {kind}: give {found} its own.", "kind")
-    step = getattr(spectrum, "log_step", LOG_STEP)
-    if not np.isclose(step, grid.log_step, rtol=1e-9):
+    if kind and spectrum.kind != kind:
         raise SurveyError(
-            f"{path} has pixels of {step:g} dex, the store has {grid.log_step:g}; spectra are not resampled here: "
-            "give a store of its own grid.",
+            f"{path} is of the kind {spectrum.kind}, and the store is of {kind}: give {spectrum.kind} a store.", "kind"
+        )
+    if not np.isclose(spectrum.log_step, grid.log_step, rtol=1e-9):
+        raise SurveyError(
+            f"{path} has pixels of {spectrum.log_step:g} dex, the store has {grid.log_step:g}; spectra are not "
+            "resampled here: give a store of its own grid.",
             "no_coverage",
         )
 
 
-def _row(spectrum: Spectrum, name: str, size: int, sha256: str) -> dict[str, Any]:
-    own = {key: getattr(spectrum, key) for key in ("kind", "piece", "frame") if hasattr(spectrum, key)}
-    row = {**spectrum.meta, **own, "path": name, "sha256": sha256, "size": size}
-    snr = row.get("snr", np.nan)
-    if not np.isfinite(snr):
-        row["snr"], row["snr_source"] = _signal_to_noise(spectrum)
-    return row
+def _row(spectrum: Spectrum, path: Path, name: str, size: int, sha256: str) -> dict[str, Any]:
+    snr, source = _ANY.signal_to_noise(spectrum, path)
+    own = {"path": name, "sha256": sha256, "size": size, "snr": snr, "snr_source": source}
+    return {**spectrum.meta, **own, "kind": spectrum.kind, "piece": spectrum.piece, "frame": spectrum.frame}
 
 
-def _signal_to_noise(spectrum: Spectrum) -> tuple[float, str]:
-    """The header's S/N of the g band, else the median of flux*sqrt(ivar) about the g band or, off it, of all."""
-    header = spectrum.meta.get("snr_g", np.nan)
-    if np.isfinite(header):
-        return float(header), str(spectrum.meta.get("snr_g_key", "snr_g"))
-    good = spectrum.ivar > 0
-    inside = good & (spectrum.wavelength > SNR_FALLBACK[0]) & (spectrum.wavelength < SNR_FALLBACK[1])
-    use = inside if inside.any() else good
-    return (float(np.median(spectrum.flux[use] * np.sqrt(spectrum.ivar[use]))) if use.any() else np.nan), "measured"
+_ANY = Selection(0.0, "g", "", 0.0, np.inf)  # for its measure of S/N, the one by which fits select

@@ -46,10 +46,8 @@ def _batches(
 ) -> Iterator[SpectrumBatch]:
     pixels = window_slice(store.grid, window)
     wavelength = store.wavelength[pixels]
-    names = [name for name in ("flux", "ivar", "reasons", "lsf") if name in SpectrumBatch._fields]
-    if not store.has("lsf"):
-        names = [name for name in names if name != "lsf"]
-    held = {name: np.zeros((batch_size, wavelength.size), _KINDS[name]) for name in names}
+    names = ["flux", "ivar", "lsf"] if store.has("lsf") else ["flux", "ivar"]
+    held = {name: np.zeros((batch_size, wavelength.size)) for name in names}
     tables: list[Table] = []
     n_held = 0
 
@@ -60,8 +58,8 @@ def _batches(
         table["padding"] = np.arange(rows) >= n_held
         # a copy: the held arrays are filled again while the caller works
         arrays = {name: held[name][:rows].copy() for name in names}
-        for values in arrays.values():
-            values[n_held:] = 0
+        for name, values in arrays.items():
+            values[n_held:] = values[n_held - 1] if name == "lsf" else 0
         return SpectrumBatch(wavelength=wavelength, table=table, **arrays)
 
     for chunk in range(store.n_chunk):
@@ -90,9 +88,6 @@ def _batches(
                 tables, n_held = [], 0
     if n_held:
         yield batch()
-
-
-_KINDS = {"flux": np.float64, "ivar": np.float64, "reasons": np.int32, "lsf": np.float64}
 
 
 def _wanted(select: np.ndarray | None, store: Store) -> np.ndarray:

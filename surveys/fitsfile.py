@@ -146,9 +146,10 @@ def text(header: fits.Header, key: str) -> str:
 
 
 def number(header: fits.Header, key: str) -> float:
-    """A header number; numbers that an old pipeline wrote as strings count, everything else is NaN."""
+    """A header number; numbers that an old pipeline wrote as strings count, everything else (T and F too) is NaN."""
     try:
-        value = float(header.get(key, np.nan))
+        value = header.get(key, np.nan)
+        value = np.nan if isinstance(value, bool) else float(value)
     except Exception:
         return np.nan
     return np.nan if value == -9999 else value

@@ -19,6 +19,17 @@ LSF = (1.0, 4287.0, 5.0, 1, 1, 1, 1, 1, 0, 1.75, -2e-5, 0.0, 0.0, -0.03, 0.0, 0.
 BADPIX, SKY_LINE, TELLURIC = 1, 1 << 12, 1 << 13
 
 
+UNITS = (
+    "Flux (10^-17 erg/s/cm^2/Ang)",
+    "Flux Error (10^-17 erg/s/cm^2/Ang)",
+    "Flag Mask (bitwise)",
+    "Sky (10^-17 erg/s/cm^2/Ang)",
+    "Sky Error (10^-17 erg/s/cm^2/Ang)",
+    "Telluric",
+    "Telluric Error",
+)
+
+
 def _grid_cards(header: fits.Header) -> fits.Header:
     for key, value in (
         ("CRVAL1", FIRST * APOGEE_STEP),
@@ -114,8 +125,8 @@ def write_apogee_star(
         header[f"SFILE{visit}"] = f"apVisit-{era}-5000-56000-{visit:03d}.fits"
         header[f"SNRVIS{visit}"] = round(signal_to_noise(full, weight) / np.sqrt(visits), 4)
     hdus: list = [fits.PrimaryHDU(header=header), *(fits.ImageHDU(a) for a in arrays)]
-    for hdu in hdus[1:]:
-        _grid_cards(hdu.header)
+    for hdu, unit in zip(hdus[1:], UNITS, strict=True):
+        _grid_cards(hdu.header)["BUNIT"] = unit
     hdus.append(fits.ImageHDU() if era == "dr17" else fits.ImageHDU(np.array(LSF)))
     table = [fits.Column("VHELIO", "D", array=np.full(visits, rv))]
     hdus.append(fits.BinTableHDU.from_columns(table))
@@ -198,6 +209,9 @@ def write_apogee_visit(
     arrays = [np.where(np.isfinite(flux), flux, 0.0).astype(np.float32), error.astype(np.float32), mask]
     arrays += [visit_wavelengths(), *[np.ones((3, 4096), dtype=np.float32)] * 4, np.zeros((3, 14)), lsf]
     hdus: list = [fits.PrimaryHDU(header=header), *(fits.ImageHDU(a) for a in arrays)]
+    units = (*UNITS[:3], "Wavelength (Ang)", *UNITS[3:])
+    for hdu, unit in zip(hdus[1:9], units, strict=True):
+        hdu.header["BUNIT"] = unit
     table = [fits.Column("FILE", "40A", array=np.array([f"apVisit-{release}-5000-56000-001.fits"]))]
     hdus.append(fits.BinTableHDU.from_columns(table))
     return save(path, hdus)

@@ -216,8 +216,8 @@ def _gather(
         elif refused:
             # that a blue arm does not cover the red window says less than what is wrong with the red one
             telling = [err for _, _, err in refused if err.reason not in ("no_coverage", "kind")]
-            err = (telling or [err for _, _, err in refused])[0]
-            aside.append((name, err.reason, str(err)))
+            worst = (telling or [err for _, _, err in refused])[0]
+            aside.append((name, worst.reason, str(worst)))
         if progress is not None:
             progress(done, len(paths))
     return taken, aside, partly

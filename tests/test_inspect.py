@@ -36,7 +36,7 @@ def mixed(tmp_path):
 def test_a_directory_in_json_on_screen_and_as_a_picture(mixed, tmp_path):
     folder, seen = mixed
     result = run(
-        folder, "--json", tmp_path / "o" / "i.json", "--figure", tmp_path / "o" / "i.png", "--window", "4900-5300"
+        folder, "--json", tmp_path / "o" / "i.json", "--figure", tmp_path / "o" / "i.png", "--window", "4910-5240"
     )
     assert result.exit_code == 0, result.output
     record = json.loads((tmp_path / "o" / "i.json").read_text())

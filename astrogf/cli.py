@@ -140,6 +140,25 @@ def validate_emulator(
 
 
 @app.command()
+def check(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `astrogf fit` or `astrogf demo` wrote.")],
+    spectra: Annotated[Path, typer.Option(help="Directory with spectra; stars of the run itself are left out.")],
+    json: Annotated[Path | None, typer.Option(help="File for all figures.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="File for the picture (png, pdf).")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Check on the run's own stars too.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Hold a run's corrections against stars that it has not seen.
+
+    Example: `astrogf check runs/first --spectra ~/lamost --json check.json --figure check.png`
+    """
+    with plain_errors(debug):
+        from astrogf.check import held_out_check
+
+        held_out_check(run, spectra, json=json, figure=figure, everything=everything)
+
+
+@app.command()
 def inspect(
     path: Annotated[
         Path, typer.Argument(metavar="PATH", help="A spectrum, or a directory searched with all below it.")
@@ -187,6 +206,28 @@ def report(
         from astrogf.pipeline import redraw
 
         redraw(run)
+
+
+@app.command()
+def compare(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `astrogf fit` or `astrogf demo` wrote.")],
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="Reference log gf: ECSV, CSV, FITS or VOTable.")],
+    json: Annotated[Path, typer.Option(help="JSON file for the figures.")],
+    figure: Annotated[Path | None, typer.Option(help="Picture (PNG or PDF).")] = None,
+    ratio: Annotated[float, typer.Option(help="Lines the data decided: posterior / prior sd below this.")] = 0.3,
+    medium: Annotated[str | None, typer.Option(help="air or vacuum, where the table does not say.")] = None,
+    tolerance: Annotated[float, typer.Option(help="Largest difference in wavelength of one line, in Angstrom.")] = 0.05,
+    elow: Annotated[float, typer.Option(help="Largest difference in lower energy of one line, in eV.")] = 0.02,
+    debug: Debug = False,
+) -> None:
+    """Compare the log gf of a run with reference values, laboratory ones or another list's.
+
+    Example: `astrogf compare runs/first laboratory.ecsv --json comparison.json --figure comparison.png`
+    """
+    with plain_errors(debug):
+        from astrogf.compare import compare as against
+
+        against(run, table, json, figure, ratio=ratio, medium=medium, wavelength=tolerance, elow=elow)
 
 
 def main() -> None:

@@ -45,8 +45,12 @@ class Section(BaseModel):
 class Survey(Section):
     """Which spectra, and which of them are good enough."""
 
-    kind: Literal["lamost_lrs"] = Field("lamost_lrs", description="survey whose files are read")
+    kind: Literal["lamost_lrs", "lamost_mrs", "sdss_optical", "apogee", "stated"] = Field(
+        "lamost_lrs", description="survey whose files are read; stated: only those of [spectra.NAME]"
+    )
     window: Range = Field((4900.0, 5400.0), description="wavelengths that are fitted, vacuum Angstrom")
+    windows: list[Range] = Field([], description="several windows instead of one, each with its own continuum")
+    log_step: Positive = Field(3e-6, description="pixels that stated spectra are rebinned to, dex (3e-6: 2.07 km/s)")
     spectral_types: str = Field("FGK", description="first letters of the subclasses kept; empty keeps all")
     snr_min: NotNegative = Field(20.0, description="least signal-to-noise ratio a pixel, in snr_band")
     snr_band: Literal["u", "g", "r", "i", "z"] = Field("g", description="band of the header's S/N")
@@ -64,13 +68,20 @@ class Model(Section):
     angles: Annotated[int, Field(ge=1, le=16)] = Field(2, description="Gauss angles of the flux integral")
     line_cut: Positive = Field(2e-3, description="least line-to-continuum opacity of a line that is computed")
     single: bool = Field(False, description="line profiles in single precision")
+    molecules: bool = Field(True, description="take the shipped molecular lines along")
+    rv_reach: Positive = Field(500.0, description="largest radial velocity looked for, km/s")
+    widest_sigma: Positive = Field(80.0, description="largest broadening (Gaussian sigma) there is room for, km/s")
 
 
 class Lines(Section):
     """Which lines get a free log gf, and what is believed of it beforehand."""
 
+    list: str | None = Field(None, description="line list of your own instead of the shipped atoms (see line-lists)")
+    borrow_damping: bool = Field(True, description="where your list has no damping, take that of the shipped line")
     max_lines: Count = Field(400, description="most lines with a free log gf, the most informative ones first")
     max_ratio: Fraction = Field(0.8, description="a line is freed if its expected posterior/prior sd is below this")
+    least_strength: Positive = Field(0.02, description="least line-to-continuum opacity of a line that may be freed")
+    floor: NotNegative = Field(0.0, description="systematic sd of every correction, dex, added to its posterior")
     prior_sd: Positive = Field(0.2, description="first prior sd of a correction, dex; each group then learns its own")
 
 
@@ -88,12 +99,15 @@ class Stars(Section):
     resolution: Positive = Field(1800.0, description="resolving power, prior mean (shared by all stars)")
     resolution_sd: Positive = Field(150.0, description="its prior sd")
     resolution_scatter: Positive = Field(0.05, description="sd of a star's own ln resolution about the shared one")
+    abundances: list[str] = Field([], description="elements whose [X/Fe] beyond alpha each star has of its own")
+    abundance_sd: Positive = Field(0.1, description="its prior sd about 0, dex")
 
 
 class Continuum(Section):
     """The smooth factor between model and observation, marginalised analytically."""
 
     degree: Annotated[int, Field(ge=0, le=30)] = Field(5, description="degree of the Chebyshev polynomial")
+    scale: Positive | None = Field(None, description="Angstrom a degree in wide windows, where that makes more")
 
 
 class Noise(Section):
@@ -126,6 +140,30 @@ class Demo(Section):
     seed: Annotated[int, Field(ge=0)] = Field(20261122, description="seed of everything random")
 
 
+class Stated(Section):
+    """A spectrum that does not say what it is, and what is known of its star: `[spectra.NAME]`, as many as wanted.
+
+    With teff and logg it is an anchor: its labels hold the zero points of the fit.
+    """
+
+    file: str = Field(description="text or FITS; beside the configuration, in --spectra, or an absolute path")
+    medium: Literal["air", "vacuum"] = Field(description="what the wavelengths are measured in")
+    unit: Literal["Angstrom", "nm", "um"] = Field("Angstrom", description="unit of the wavelengths")
+    star: str = Field("", description="name of the star; spectra of one name are held out together")
+    snr: Positive = Field(100.0, description="signal-to-noise ratio of a sample, where the file has no errors")
+    abundance_sd: Positive | None = Field(None, description="sd of its [X/Fe] about 0 (0.01 for the Sun), dex")
+    teff: Normal | None = Field(None, description="effective temperature [mean, sd], K")
+    logg: Normal | None = Field(None, description="log surface gravity [mean, sd], dex")
+    feh: Normal | None = Field(None, description="metallicity [mean, sd], dex")
+    alpha: Normal | None = Field(None, description="alpha enhancement [mean, sd], dex")
+    vmic: Normal | None = Field(None, description="microturbulence [mean, sd], km/s")
+    rv: Normal | None = Field(None, description="radial velocity [mean, sd], km/s")
+    resolution: Normal | None = Field(
+        None, description="lambda / FWHM of all broadening, the star's own included [mean, sd]"
+    )
+    degrade: bool = Field(False, description="broaden to [stars] resolution and rebin to the survey's pixels")
+
+
 class Config(Section):
     """Everything a run was told. `Config()` is a complete run on LAMOST low-resolution spectra."""
 
@@ -137,6 +175,7 @@ class Config(Section):
     noise: Noise = Noise()
     solver: Solver = Solver()
     demo: Demo = Demo()
+    spectra: dict[str, Stated] = {}
 
 
 DEMO: dict[str, dict[str, Any]] = {"model": {"oversampling": 48}, "lines": {"max_lines": 260}}
@@ -158,7 +197,17 @@ def load(path: Path) -> Config:
         raise UserError(f"The configuration file {path} cannot be read: {error}.") from error
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is not valid TOML: {error}.") from error
-    return parse(raw, str(path))
+    return parse(_beside(raw, path.resolve().parent), str(path))
+
+
+def _beside(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The same with the names of files that lie relative to the configuration made absolute."""
+    spectra = raw.get("spectra")
+    inside = list(spectra.values()) if isinstance(spectra, dict) else []
+    for section, key in [(raw.get("lines"), "list"), *((s, "file") for s in inside)]:
+        if isinstance(section, dict) and isinstance(section.get(key), str) and (folder / section[key]).is_file():
+            section[key] = str(folder / section[key])
+    return raw
 
 
 def parse(raw: dict[str, Any], source: str) -> Config:
@@ -172,12 +221,18 @@ def parse(raw: dict[str, Any], source: str) -> Config:
 
 
 def _sections() -> dict[str, type[Section]]:
-    return {name: type(field.default) for name, field in Config.model_fields.items()}
+    return {n: type(f.default) for n, f in Config.model_fields.items() if n != "spectra"} | {"spectra": Stated}
 
 
 def _sentence(error: dict[str, Any]) -> str:
     """One of pydantic's errors as '[section] key: expected ..., got ...'."""
     section, *rest = (str(part) for part in error["loc"])
+    if section == "spectra" and rest:
+        name, *rest = rest
+        if not rest:
+            return f"[spectra]: expected sections such as [spectra.sun] with file and medium, got {error['input']!r}."
+        if error["type"] == "missing":
+            return f"[spectra.{name}] {rest[0]}: missing; {Stated.model_fields[rest[0]].description}."
     key = rest[0] if rest else None
     if error["type"] == "extra_forbidden":
         return _unknown_key(section, key) if key else _unknown_section(section, error["input"])
@@ -193,6 +248,8 @@ def _shown(value: Any) -> str:
 def _expected(section: str, key: str, error: dict[str, Any]) -> str:
     """What pydantic wanted, in the words of somebody who writes TOML."""
     default = _sections()[section].model_fields[key].default
+    if section == "spectra" and error["type"].startswith("tuple"):
+        return "[mean, sd]"
     if error["type"] == "value_error":
         return str(error["ctx"]["error"])
     if isinstance(default, tuple):
@@ -236,11 +293,14 @@ def reference() -> str:
     """The configuration page's tables (Markdown), written from the schema so that they cannot fall behind."""
     out = []
     for name, model in _sections().items():
-        out += [f"## [{name}]", "", (model.__doc__ or "").strip(), "", "| key | default | meaning |", "|---|---|---|"]
+        title = "spectra.NAME" if name == "spectra" else name
+        out += [f"## [{title}]", "", (model.__doc__ or "").strip(), "", "| key | default | meaning |", "|---|---|---|"]
         for key, field in model.model_fields.items():
             value = field.default
             shown = str(list(value)) if isinstance(value, tuple) else repr(value).replace("'", '"')
-            if value is None:
+            if field.is_required():
+                shown = "required"
+            elif value is None:
                 shown = "not set"
             out.append(f"| `{key}` | `{shown}` | {field.description} |")
         out.append("")

@@ -15,10 +15,13 @@ from astrogf.errors import UserError
 from astrogf.runtime import use_all_cores, use_compilation_cache
 
 if TYPE_CHECKING:
+    from inference.beliefs import Belief
+    from inference.check import Checked, Corrections
     from inference.demo import DemoOptions
     from inference.options import FitOptions
     from inference.result import FitResult
     from surveys.batch import SpectrumBatch
+    from synthesis.linelist import LineList
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, how much of it is done and how much there is."""
@@ -38,7 +41,12 @@ def fit_options(config: Config) -> "FitOptions":
     given: dict[str, Any] = {}
     for section in (config.model, config.lines, config.stars, config.noise, config.solver):
         given |= dict(section)
-    return FitOptions(**given, continuum_degree=config.continuum.degree)
+    given["abundances"] = tuple(given["abundances"])
+    for name in ("list", "borrow_damping"):  # what the engine itself looks after
+        given.pop(name)
+    return FitOptions(
+        **given, continuum_degree=config.continuum.degree, continuum_scale=config.continuum.scale
+    )
 
 
 def demo_options(config: Config) -> "DemoOptions":
@@ -48,28 +56,114 @@ def demo_options(config: Config) -> "DemoOptions":
     return DemoOptions(window=config.survey.window, **dict(config.demo))
 
 
-def load(config: Config, spectra: Path, progress: Progress) -> "tuple[SpectrumBatch, Table]":
-    """Read a directory of survey files: what can be fitted, and what was set aside.
+def load(config: Config, spectra: Path, progress: Progress) -> "Loaded":
+    """Read a directory of survey files, and the stated spectra: what can be fitted, and what was set aside.
 
-    Raises UserError when the directory is of no use at all.
+    Raises UserError when the directory is of no use at all, or a stated spectrum cannot be read.
     """
-    from surveys.ingest import load_directory
-    from surveys.spectrum import SurveyError
+    from surveys import highres
+    from surveys.ingest import load_pieces
+    from surveys.spectrum import LOG_STEP, SurveyError
 
     o = config.survey
+    windows, resolution = list(o.windows) or [o.window], config.stars.resolution
+    batches, set_aside = [], Table(names=("path", "reason", "detail"), dtype=(str, str, str))
     try:
-        return load_directory(
-            spectra,
-            o.window,
-            snr_min=o.snr_min,
-            snr_band=o.snr_band,
-            spectral_types=o.spectral_types,
-            min_good_fraction=o.min_good_fraction,
-            max_gap=o.max_gap,
-            progress=lambda done, total: progress("reading spectra", done, total),
-        )
+        if o.kind != "stated":
+            found = load_pieces(
+                spectra,
+                windows,
+                kinds=[o.kind],
+                snr_min=o.snr_min,
+                snr_band=o.snr_band,
+                spectral_types=o.spectral_types,
+                min_good_fraction=o.min_good_fraction,
+                max_gap=o.max_gap,
+                progress=lambda done, total: progress("reading spectra", done, total),
+            )
+            batches, set_aside = found.batches, found.set_aside
+        stated = [
+            (name, highres.read(_stated_file(said.file, spectra), medium=said.medium, unit=said.unit, snr=said.snr))
+            for name, said in config.spectra.items()
+        ]
+        rows = [
+            (name, spectrum, {"release": name, "object": said.star or name, "star": said.star or name, "snr": said.snr})
+            for (name, spectrum), said in zip(stated, config.spectra.values(), strict=True)
+        ]
+        as_survey = [row for row, said in zip(rows, config.spectra.values(), strict=True) if said.degrade]
+        own = [row for row, said in zip(rows, config.spectra.values(), strict=True) if not said.degrade]
+        if as_survey:
+            batches = [
+                highres.joined(
+                    batch,
+                    highres.batch(as_survey, o.window, _log_step(batch), like=batch, resolution=resolution),
+                )
+                for batch in batches
+            ] or [highres.batch(as_survey, window, LOG_STEP, resolution=resolution) for window in windows]
+        if own:
+            batches += [highres.batch(own, window, o.log_step) for window in windows]
     except SurveyError as error:
         raise UserError(str(error)) from error
+    return Loaded(batches, set_aside)
+
+
+class Loaded(NamedTuple):
+    """Spectra to fit, a batch a window, and the files that were set aside: path, reason, detail."""
+
+    batches: "list[SpectrumBatch]"
+    set_aside: Table
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Path and sha256 of every spectrum that is to be fitted."""
+        return {str(r["path"]): str(r["sha256"]) for b in self.batches for r in b.table}
+
+
+def _log_step(batch: "SpectrumBatch") -> float:
+    import numpy as np
+
+    log = np.log10(batch.wavelength)
+    return float(f"{(log[-1] - log[0]) / (len(log) - 1):.6g}")
+
+
+def _stated_file(name: str, spectra: Path) -> Path:
+    """Where a stated spectrum lies: in --spectra, or as its name says. Raises UserError."""
+    for path in (spectra / name, Path(name)):
+        if path.is_file():
+            return path
+    raise UserError(f"[spectra.NAME] file: there is no {name}, neither in {spectra} nor beside the configuration.")
+
+
+def beliefs(config: Config) -> "dict[str, Belief]":
+    """What the configuration says of the labels of stated spectra, by path."""
+    from inference.beliefs import KNOWN, Belief
+
+    known = {}
+    for name, said in config.spectra.items():
+        labels = {k: getattr(said, k) for k in KNOWN if getattr(said, k) is not None}
+        if said.degrade:
+            # broadened to the survey's own resolution, which is then what it has
+            labels.setdefault("resolution", (config.stars.resolution, 0.01 * config.stars.resolution))
+        known[name] = Belief(labels, said.abundance_sd)
+    return known
+
+
+def line_list(config: Config) -> "LineList | None":
+    """The user's list with the shipped molecules (and damping), or None for the shipped list. Raises UserError."""
+    if config.lines.list is None:
+        return None
+    from inference.setup import with_molecules
+    from synthesis.borrow import borrow_damping
+    from synthesis.lineio import read_lines
+    from synthesis.shipped import load_all_lines
+
+    try:
+        lines = read_lines(config.lines.list)
+        if config.lines.borrow_damping:
+            lines = borrow_damping(lines, load_all_lines)
+    except (ValueError, OSError) as error:
+        raise UserError(f"[lines] list: {error}") from error
+    return with_molecules(lines) if config.model.molecules else lines
 
 
 def census(
@@ -132,7 +226,7 @@ def find_labels(spectra: Path) -> Path | None:
         return None
 
 
-def fit(batch: "SpectrumBatch", config: Config, progress: Progress) -> "tuple[FitResult, Table]":
+def fit(batches: "list[SpectrumBatch]", config: Config, progress: Progress) -> "tuple[FitResult, Table]":
     """The joint fit, and the stars the engine set aside. Raises UserError when nothing is left to fit."""
     use_compilation_cache()
     use_all_cores()
@@ -140,9 +234,24 @@ def fit(batch: "SpectrumBatch", config: Config, progress: Progress) -> "tuple[Fi
     from inference.fit import fit as joint_fit
 
     try:
-        return joint_fit(batch, fit_options(config), progress)
+        return joint_fit(batches, fit_options(config), progress, lines=line_list(config), beliefs=beliefs(config))
     except NoStarsError as error:
         raise UserError(f"{str(error)[0].upper()}{str(error)[1:]}.", error.set_aside) from error
+
+
+def check(batches: "list[SpectrumBatch]", config: Config, found: "Corrections", progress: Progress) -> "Checked":
+    """Labels of unseen spectra refitted with both lists. Raises UserError."""
+    use_compilation_cache()
+    use_all_cores()
+    from inference.check import check as refit
+    from inference.fit import NoStarsError
+
+    try:
+        return refit(
+            batches, fit_options(config), found, progress, lines=line_list(config), beliefs=beliefs(config)
+        )
+    except (NoStarsError, ValueError) as error:
+        raise UserError(f"{str(error)[0].upper()}{str(error)[1:]}.") from error
 
 
 def simulate(config: Config, out: Path, progress: Progress) -> Truth:

@@ -112,10 +112,11 @@ class _Job:
     def fit(self, spectra: Path, labels: Path | None, truth: engine.Truth | None = None) -> None:
         """Read, fit, and write every table and array."""
         with self.clock.stage("read"):
-            batch, unread = engine.load(self.config, spectra, self.bars)
+            loaded = engine.load(self.config, spectra, self.bars)
+            unread = loaded.set_aside
         runs.write_set_aside(self.out, combine_set_aside(unread))
-        self.record["inputs"] = _inputs(spectra, batch.table, unread, labels)
-        if len(batch.table) == 0:
+        self.record["inputs"] = _inputs(spectra, loaded.inputs, unread, labels)
+        if not loaded.inputs:
             counts = ", ".join(f"{n} {reason}" for reason, n in reasons(combine_set_aside(unread)))
             raise UserError(
                 f"None of the {len(unread)} files in {spectra} can be used ({counts}); the table "
@@ -123,7 +124,7 @@ class _Job:
             )
         with self.clock.stage("fit"):
             try:
-                result, refused = engine.fit(batch, self.config, self.bars)
+                result, refused = engine.fit(loaded.batches, self.config, self.bars)
             except UserError as error:
                 if error.set_aside is not None:
                     runs.write_set_aside(self.out, combine_set_aside(unread, error.set_aside))
@@ -179,9 +180,9 @@ def _sha256(path: Path) -> str | None:
         return None
 
 
-def _inputs(spectra: Path, used: Table, unread: Table, labels: Path | None) -> dict[str, Any]:
+def _inputs(spectra: Path, used: dict[str, str], unread: Table, labels: Path | None) -> dict[str, Any]:
     """What went in: every file with its sha256 (null where it cannot be read)."""
-    files: dict[str, str | None] = {str(row["path"]): str(row["sha256"]) for row in used}
+    files: dict[str, str | None] = dict(used)
     files |= {str(path): _sha256(spectra / str(path)) for path in np.asarray(unread["path"])}
     return {
         "spectra": str(spectra.resolve()),

@@ -181,6 +181,20 @@ def read(folder: Path) -> Run:
         raise UserError(f"The run in {folder} cannot be read: {error}.") from error
 
 
+def read_covariance(folder: Path) -> Float[np.ndarray, "line line"] | None:
+    """Covariance of the corrections, in the order of loggf.ecsv; None where the run has none."""
+    try:
+        with fits.open(folder / "posterior.fits", memmap=False) as hdus:
+            return np.asarray(hdus["COVARIANCE"].data, dtype=float)
+    except (OSError, KeyError):
+        return None
+
+
+def as_json(content: Mapping[str, Any]) -> str:
+    """The text of a JSON file; numbers that are not finite become null."""
+    return json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 @contextmanager
 def _complete(path: Path) -> Iterator[Path]:
     """A name to write to that becomes `path` only when all went well."""
@@ -199,7 +213,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    write_text(path, json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, as_json(content))
 
 
 def _write_table(path: Path, table: Table) -> None:

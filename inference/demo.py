@@ -10,10 +10,12 @@ import numpy as np
 from astropy.table import Table
 from jaxtyping import Float
 
-from inference.fit import prepare, select_lines, with_free
-from inference.noise import NoiseModel
+from inference.beliefs import Belief, star_prior
+from inference.fit import select_lines
 from inference.options import FitOptions
 from inference.parameters import STAR, lsf_sigma, vmic_relation
+from inference.pieces import Piece, Sample, quiet
+from inference.setup import prepare, with_free
 from inference.star import StarData, StarProblem, predict
 from inference.stars import Progress
 from inference.sweep import sweep
@@ -82,21 +84,26 @@ def simulate_survey(options: DemoOptions, fit: FitOptions, out: Path, progress: 
 
     # the lines that get an error are those about which this survey can tell something
     labels, shared = jnp.asarray(theta), jnp.array([float(lsf_sigma(fit.resolution))])
-    quiet = NoiseModel(jnp.ones(options.stars), jnp.zeros(options.stars))
     flat = StarData(jnp.ones((options.stars, n_pixel)), jnp.full((options.stars, n_pixel), 1e2))
-    clean = sweep(problem, flat, labels, shared, quiet, chunk=fit.chunk).model
+    whose = np.arange(options.stars)
+    prior = star_prior([Belief()] * options.stars, fit)
+    sample = Sample((Piece(problem, flat, whose, np.zeros(options.stars, int)),), prior)
+    clean = jnp.asarray(sweep(sample, labels, shared, quiet(sample), chunk=fit.chunk).model[0])
     data = StarData(clean, jnp.asarray(snr[:, None] / clean) ** 2)
+    sample = Sample((Piece(problem, data, whose, np.zeros(options.stars, int)),), prior)
     passed = sweep(
-        problem, data, labels, shared, quiet, chunk=fit.chunk,
+        sample, labels, shared, quiet(sample), chunk=fit.chunk,
         progress=lambda i, n: progress("choosing lines to falsify", i, n),
     )  # fmt: skip
-    chosen = select_lines(setup, passed, replace(fit, max_lines=options.injected))
+    setup = replace(setup, row=np.arange(len(setup.lines)))  # the list of this run is the one in the window
+    chosen = select_lines([setup], setup.lines, passed, replace(fit, max_lines=options.injected))
     error = options.scatter * rng.normal(size=len(chosen.leader))
 
     # the truth is computed on a finer grid, from the same lines
     fine = prepare(
-        wavelength, replace(fit, oversampling=options.oversampling, depths=options.depths), lines=setup.lines
-    )
+        wavelength, replace(fit, oversampling=options.oversampling, depths=options.depths), lines=setup.lines,
+        keep_all=True,
+    )  # fmt: skip
     truth = with_free(fine.problem(len(error)), chosen.free)
     see = eqx.filter_jit(predict)
 

@@ -6,15 +6,15 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from inference import hyper
 from inference.arrow import substitute
-from inference.noise import learn_noise
 from inference.options import FitOptions
-from inference.parameters import STEP, lsf_sigma
-from inference.star import StarData, StarProblem
-from inference.stars import Progress, Run, bounded_step, keep_physical, noise_summary, own_freedom
+from inference.parameters import lsf_sigma, steps
+from inference.pieces import Sample
+from inference.stars import Progress, Run, bounded_step, keep_physical, learn, noise_summary
 from inference.sweep import Pass, sweep
 
 
@@ -41,8 +41,7 @@ class Joint(NamedTuple):
 
 
 def fit_joint(
-    problem: StarProblem,
-    data: StarData,
+    sample: Sample,
     run: Run,
     groups: hyper.Groups,
     options: FitOptions,
@@ -62,10 +61,10 @@ def fit_joint(
         began = time.perf_counter()
         label = f"joint fit, iteration {it + 1}"
         passed = sweep(
-            problem, data, theta, shared, noise_model, chunk=options.chunk,
+            sample, theta, shared, noise_model, chunk=options.chunk,
             progress=partial(progress, label),
         )  # fmt: skip
-        value = float(jnp.sum(jnp.where(jnp.isfinite(passed.log_posterior), passed.log_posterior, 0.0)))
+        value = float(np.sum(passed.log_posterior[np.isfinite(passed.log_posterior)]))
         total = value + prior.log_density(shared, tau)
         accepted = kept is None or total >= kept[3] + prior.log_density(kept[2], tau) - 1e-7 * abs(total)
         if accepted:
@@ -86,8 +85,8 @@ def fit_joint(
         shared_step = shrink * jnp.clip(posterior.mean - shared, -0.5, 0.5)
         step = shrink * bounded_step(jax.vmap(substitute, in_axes=(0, None))(passed.star, shared_step / shrink))
         shared_size = float(jnp.sqrt(jnp.mean(shared_step**2 / jnp.diag(posterior.covariance))))
-        star_sd = jnp.sqrt(jnp.diagonal(passed.star.covariance, 0, 1, 2)[:, : step.shape[1]])
-        star_size = float(jnp.percentile(jnp.max(jnp.abs(step) / STEP / star_sd, axis=1), 90))
+        star_sd = jnp.sqrt(jnp.diagonal(passed.star.covariance, 0, 1, 2))
+        star_size = float(jnp.percentile(jnp.max(jnp.abs(step) / steps(step.shape[1]) / star_sd, axis=1), 90))
         run.trace.append(
             {"stage": "joint", "iteration": it + 1, "objective": total, "accepted": bool(accepted),
              "shared_step_sd": shared_size, "star_step_sd": star_size, **noise_summary(noise_model),
@@ -101,9 +100,9 @@ def fit_joint(
             break
         theta, shared = keep_physical(theta + step), shared + shared_step
         if options.inflation is None and it < 3:
-            freedom = own_freedom(problem) + len(groups.member) / len(theta)
-            noise_model = learn_noise(data.flux, data.ivar, passed.model, run.release, freedom)
+            n_row = sum(len(p.star) for p in sample.pieces)
+            noise_model = learn(sample, passed, len(groups.member) / n_row)
             kept = None
     assert kept is not None
     passed, theta, shared, _ = kept
-    return Joint(Run(theta, shared, noise_model, run.release, run.trace), passed, posterior, status)
+    return Joint(Run(theta, shared, noise_model, run.trace), passed, posterior, status)

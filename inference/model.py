@@ -3,8 +3,8 @@
 mu_g ~ Normal(0, 0.05)            tau_g ~ Rayleigh(0.2)              groups: species x quality class
 delta_i ~ Normal(mu_g(i), tau_g(i))                                  corrections to log gf, shared by all stars
 ln_sigma0 ~ Normal(R0)                                               the survey's resolution
-theta_s ~ Normal(prior)           ln_sigma_s ~ Normal(ln_sigma0)     each star's labels and broadening
-c_s ~ Normal(0, 3)                                                   continuum coefficients
+theta_s ~ Normal(prior_s)         ln_sigma_s ~ Normal(ln_sigma0)     each star's labels, broadening, abundances
+c_sw ~ Normal(0, 3)                                                  continuum coefficients, window by window
 y_sp ~ (1 - q) Normal(m_sp, sigma_sp) + q Normal(m_sp, 10 sigma_sp)  pixels, with a share q of outliers
 """
 
@@ -17,24 +17,24 @@ from jaxtyping import Array, Float, Int
 
 from inference import hyper, noise
 from inference.options import FitOptions
-from inference.parameters import STAR, lsf_sigma, vmic_relation
-from inference.star import StarData, StarProblem, predict
+from inference.parameters import LN_SIGMA, VMIC, lsf_sigma, names, vmic_relation
+from inference.pieces import Noise, Sample
+from inference.star import predict
 
 
 def joint_model(
-    problem: StarProblem,
-    data: StarData,
+    sample: Sample,
     group: Int[Array, " line"],
     n_group: int,
     options: FitOptions,
-    noise_model: noise.NoiseModel,
+    noise_model: Noise,
     tau: Float[Array, " group"] | None = None,
-    room: int = 0,
 ) -> None:
-    """Stars and log gf corrections with all their priors. `tau` given holds the scatters of the groups fixed;
-    `room` is how many corrections the spectrum model has room for beyond those of `group`.
+    """Stars and log gf corrections with all their priors. `tau` given holds the scatters of the groups fixed.
 
-    Shapes: data `star pixel`, flux scaled to a level near 1; units as in `inference.parameters.STAR`.
+    The corrections are those of `group`; the problems may have room for more. Fluxes are scaled to a level near 1,
+    units of the stars' parameters as in `inference.parameters.STAR`. The continuum of piece k is 'continuum' for the
+    first and 'continuum_k' for the others.
     """
     with numpyro.plate("groups", n_group):
         mu = numpyro.sample("mu", dist.Normal(0.0, hyper.MEAN_SD))
@@ -46,25 +46,31 @@ def joint_model(
         "ln_sigma0", dist.Normal(lsf_sigma(options.resolution), options.resolution_sd / options.resolution)
     )
 
-    prior, n_star = problem.prior, data.flux.shape[0]
-    with numpyro.plate("stars", n_star):
+    prior = sample.prior
+    with numpyro.plate("stars", sample.n_star):
         sampled: dict[str, Array] = {}
-        for i, name in enumerate(STAR):
-            if name == "vmic":
-                mean, sd = vmic_relation(sampled["teff"], sampled["logg"]), prior.sd[i]
-            elif name == "ln_sigma":
-                mean, sd = ln_sigma0, jnp.asarray(problem.ln_sigma_scatter)
-            else:
-                mean, sd = prior.mean[i], prior.sd[i]
+        for i, name in enumerate(names(options.abundances)):
+            mean, sd = prior.mean[:, i], prior.sd[:, i]
+            if i == VMIC:
+                mean = jnp.where(prior.follows_vmic > 0, vmic_relation(sampled["teff"], sampled["logg"]), mean)
+            elif i == LN_SIGMA:
+                mean = jnp.where(prior.follows_survey > 0, ln_sigma0, mean)
             sampled[name] = numpyro.sample(name, dist.Normal(mean, sd))
-        coefficients = numpyro.sample("continuum", dist.Normal(0.0, problem.coefficient_sd).to_event(1))
-    theta = jnp.stack([sampled[name] for name in STAR], axis=1)
-    outside = jnp.maximum(-jax.vmap(problem.margin)(theta[:, :4]), 0.0) / problem.wall
+    theta = jnp.stack(list(sampled.values()), axis=1)
+    first = sample.pieces[0].problem
+    outside = jnp.maximum(-jax.vmap(first.margin)(theta[:, :4]), 0.0) / first.wall
     numpyro.factor("domain", -0.5 * jnp.sum(outside**2))
 
-    corrections = jnp.concatenate([delta, jnp.zeros(room)])
-    normalised = jax.lax.map(lambda one: predict(problem, one, corrections), theta)
-    model = (coefficients @ problem.basis.T) * normalised
-    var = jax.vmap(noise.variance)(data.flux, data.ivar, noise_model)
-    likelihood = jnp.where(data.ivar > 0, noise.log_likelihood(data.flux - model, var), 0.0)
-    numpyro.factor("pixels", jnp.sum(likelihood))
+    for k, (piece, found) in enumerate(zip(sample.pieces, noise_model, strict=True)):
+        problem, data = piece.problem, piece.data
+        mark = f"_{k}" if k else ""
+        with numpyro.plate(f"rows{mark}", len(piece.star)):
+            coefficients = numpyro.sample(
+                f"continuum{mark}", dist.Normal(0.0, problem.coefficient_sd).to_event(1)
+            )
+        corrections = jnp.concatenate([delta, jnp.zeros(problem.room - group.shape[0])])
+        normalised = jax.lax.map(lambda one, q=problem, d=corrections: predict(q, one, d), theta[piece.star])
+        model = (coefficients @ problem.basis.T) * normalised
+        var = jax.vmap(noise.variance)(data.flux, data.ivar, found)
+        likelihood = jnp.where(data.ivar > 0, noise.log_likelihood(data.flux - model, var), 0.0)
+        numpyro.factor(f"pixels{mark}", jnp.sum(likelihood))

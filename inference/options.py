@@ -12,8 +12,11 @@ class FitOptions:
     Model: `oversampling` grid points a survey pixel, `depths` layers between log tau_ross `tau_top` and
     `tau_bottom`, `angles` Gauss angles, `line_cut` the smallest line-to-continuum opacity kept, `single` line
     profiles in float32. The defaults are fine enough for a LAMOST pixel: tests/test_synthesis.py says how fine.
+    `molecules` takes the shipped molecular lines along.
     Lines: at most `max_lines` corrections, those whose expected posterior is below `max_ratio` of `prior_sd`.
-    Stars: domain in Teff kept, priors as (mean, sd). Continuum: Chebyshev `continuum_degree`.
+    Stars: domain in Teff kept, priors as (mean, sd); `abundances` names the elements whose [X/Fe] beyond alpha is a
+    star's own (from 0, sd `abundance_sd`). Continuum: Chebyshev of `continuum_degree`, or one degree every
+    `continuum_scale` Angstrom where that is more. `rv_reach` is the largest |rv| looked for.
     """
 
     oversampling: int = 36
@@ -23,9 +26,14 @@ class FitOptions:
     angles: int = 2
     single: bool = False
     line_cut: float = 2e-3
+    molecules: bool = True
+    rv_reach: float = 500.0
+    widest_sigma: float = 80.0
     max_lines: int = 400
     max_ratio: float = 0.8
     prior_sd: float = 0.2
+    least_strength: float = 0.02
+    floor: float = 0.0
     teff_range: tuple[float, float] = (4000.0, 7200.0)
     max_chi2: float = 6.0
     resolution: float = 1800.0
@@ -38,6 +46,9 @@ class FitOptions:
     vmic_sd: float = 0.2
     rv_sd: float = 300.0
     continuum_degree: int = 5
+    continuum_scale: float | None = None
+    abundances: tuple[str, ...] = ()
+    abundance_sd: float = 0.1
     inflation: float | None = None
     star_iterations: int = 6
     joint_iterations: int = 7

@@ -1,27 +1,62 @@
 """What a joint fit returns: arrays and a status, ready to be written and drawn."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
+
+from inference import hyper, noise
+from inference.arrow import own_covariances
+from inference.joint import Joint
+from inference.options import FitOptions
+from inference.parameters import lsf_sigma, names, steps
+from inference.pieces import Sample, margins
+from inference.selection import Selection
+from inference.sweep import Pass
+from surveys.batch import SpectrumBatch
+from synthesis.linelist import LineList
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the spectra of a fit are from: batches, one row of `table` a star, the run's whole line list, the level
+    that every row was divided by, and the names of the releases of every batch."""
+
+    batches: Sequence[SpectrumBatch]
+    table: Table
+    lines: LineList
+    levels: list[Float[np.ndarray, " row"]]
+    releases: list[np.ndarray]
+
+    def select(self, keep: Bool[np.ndarray, " star"], rows: list[Bool[np.ndarray, " row"]]) -> "Origin":
+        """The stars where `keep`, the spectra where `rows` say so."""
+        batches = [b.select(k) for b, k in zip(self.batches, rows, strict=True)]
+        levels = [level[k] for level, k in zip(self.levels, rows, strict=True)]
+        return replace(self, batches=batches, table=self.table[keep], levels=levels)
 
 
 @dataclass(frozen=True)
 class FitResult:
     """Stars and log gf fitted jointly, with Laplace errors.
 
-    Units: labels as `label_names` says (K, dex, km/s), corrections in dex, wavelength in vacuum Angstrom.
+    Units: labels as `label_names` says (K, dex, km/s), corrections in dex, wavelength in vacuum Angstrom. The windows
+    of a run follow each other on the axis `pixel`; a star without a spectrum in one has ivar 0 there.
 
     - `labels`, `labels_sd`: marginal over everything else; `flags` says what a star leans on ('' if nothing).
     - `lines`: one row a free line, columns wavelength (vacuum A), species ('Fe I'), elow (eV), loggf (of the
-      list), correction, posterior_sd, prior_sd, ratio (posterior_sd / prior_sd), group, depth (strongest line depth
-      seen in a star, for a reader who wants to know what matters).
+      list), correction, posterior_sd, prior_sd, ratio (posterior_sd / prior_sd), group, components, strength.
+      `posterior_sd` has the options' floor in it; `statistical_sd` has not.
+    - `selection`: one row a transition that was looked at: whether it is free, and why not.
     - `model_original`: labels refitted with the list as it came; `model_corrected`: the joint fit. Both on the
       scale of `flux`, continuum included. `sigma`: noise sd per pixel, inflation included (inf = not used).
     - `trace`: one dict an iteration (objective, step, seconds ...). `status`: 'converged' or 'max_iterations' ...
+    - `statistics`: the reduced data's precision and gradient at the expansion point, priors excluded.
     - `jacobian_cost_ratio`: seconds of a pass of the joint fit (synthesis, its derivatives by all labels and all lines,
-      instrument, normal equations) over seconds of one synthesis, both per star in the same run. The
+      instrument, normal equations) over seconds of one synthesis, both per spectrum in the same run. The
       synthesis is timed in the coarse search, which also shifts it to some 50 velocities;
       benchmarks/derivative_cost.py times it bare.
     """
@@ -47,3 +82,142 @@ class FitResult:
     status: str
     trace: list[dict] = field(default_factory=list)
     jacobian_cost_ratio: float | None = None
+
+    def with_cost(self, ratio: float | None) -> "FitResult":
+        """The same with its cost."""
+        return replace(self, jacobian_cost_ratio=ratio)
+
+
+def shared_table(joint: Joint, sample: Sample, releases: list[np.ndarray]) -> dict[str, tuple[float, float]]:
+    """Shared parameters that are not corrections: value and sd."""
+    ln_sigma, sd = float(joint.run.shared[-1]), float(jnp.sqrt(joint.posterior.covariance[-1, -1]))
+    table = {}
+    if np.any(np.asarray(sample.prior.follows_survey) > 0):
+        resolution = float(np.exp(lsf_sigma(1.0) - ln_sigma))
+        table["resolution"] = (resolution, resolution * sd)
+    for k, (piece, found, kinds) in enumerate(zip(sample.pieces, joint.run.noise, releases, strict=True)):
+        where = f", window {k + 1}" if len(sample.pieces) > 1 else ""
+        for r, name in enumerate(kinds):
+            mine = np.flatnonzero(piece.release == r)
+            if len(mine):
+                table[f"noise scale, {name}{where}"] = (float(found.scale[mine[0]]), float("nan"))
+                table[f"inflation, {name}{where}"] = (float(found.inflation[mine[0]]), float("nan"))
+    return table
+
+
+def line_table(
+    lines: LineList, strength, chosen: Selection, joint: Joint, groups: hyper.Groups, floor: float
+) -> Table:
+    """One row a free transition, named by its strongest component."""
+    n = len(chosen.leader)
+    leaders = lines.take(chosen.leader)
+    statistical = np.sqrt(np.diag(np.asarray(joint.posterior.covariance)))[:n]
+    sd = np.hypot(statistical, floor)
+    prior = np.asarray(hyper.prior_sd(joint.posterior.tau, jnp.asarray(groups.member)))
+    number, inverse = np.unique(lines.transition, return_inverse=True)
+    components = np.bincount(inverse)[np.searchsorted(number, leaders.transition)]
+    table = Table(
+        {
+            "wavelength": leaders.wavelength,
+            "species": leaders.species(),
+            "elow": leaders.elow,
+            "loggf": leaders.loggf,
+            "correction": np.asarray(joint.posterior.mean)[:n],
+            "posterior_sd": sd,
+            "statistical_sd": statistical,
+            "prior_sd": prior,
+            "ratio": sd / prior,
+            "group": [groups.names[g] for g in groups.member],
+            "components": components,
+            "strength": strength[chosen.leader],
+        }
+    )
+    table["wavelength"].unit, table["elow"].unit = "Angstrom", "eV"
+    for name in ("loggf", "correction", "posterior_sd", "statistical_sd", "prior_sd"):
+        table[name].unit = "dex"
+    return table
+
+
+def star_flags(finite, margin: Float[np.ndarray, " star"], outliers) -> tuple[str, ...]:
+    """What a star leans on, in words."""
+    flags = []
+    for s in range(len(margin)):
+        words = []
+        if not finite[s]:
+            words.append("no finite model in the joint fit: left out of it")
+        if margin[s] < 0.02:
+            words.append("at the edge of the emulator's domain")
+        if outliers[s] > 0.03:
+            words.append(f"{100 * outliers[s]:.0f}% outlying pixels")
+        flags.append("; ".join(words))
+    return tuple(flags)
+
+
+def side_by_side(sample: Sample, rows: list[np.ndarray], empty: float) -> Float[np.ndarray, "star pixel"]:
+    """Arrays of every piece's rows as one, windows after each other; `empty` where a star has no spectrum."""
+    parts = []
+    for piece, values in zip(sample.pieces, rows, strict=True):
+        part = np.full((sample.n_star, values.shape[1]), empty)
+        part[piece.star] = values
+        parts.append(part)
+    return np.concatenate(parts, axis=1)
+
+
+def assemble(
+    sample: Sample,
+    origin: Origin,
+    strength: Float[np.ndarray, " line"],
+    chosen: Selection,
+    groups: hyper.Groups,
+    joint: Joint,
+    original: Pass,
+    options: FitOptions,
+) -> FitResult:
+    """Put everything on the scale of the spectra as they came."""
+    covariance = np.asarray(own_covariances(joint.passed.star, joint.posterior.covariance))
+    theta = np.asarray(joint.run.theta)
+    sigma, outlying = [], []
+    columns = zip(sample.pieces, joint.passed.model, joint.run.noise, origin.levels, strict=True)
+    for piece, model, found, level in columns:
+        data, good = piece.data, np.asarray(piece.data.ivar > 0)
+        sd = np.sqrt(np.asarray(jax.vmap(noise.variance)(data.flux, data.ivar, found)))
+        outlying.append(((np.abs(np.asarray(data.flux) - model) > 5 * sd) & good).sum(1))
+        sigma.append(np.where(good, sd, np.inf) * level[:, None])
+    n_pixel, n = sample.n_pixel, len(chosen.leader)
+
+    def scaled(passed: Pass) -> Float[np.ndarray, "star pixel"]:
+        rows = [m * level[:, None] for m, level in zip(passed.model, origin.levels, strict=True)]
+        return side_by_side(sample, rows, np.nan)
+
+    return FitResult(
+        table=origin.table,
+        label_names=names(options.abundances),
+        labels=theta,
+        labels_sd=np.sqrt(np.diagonal(covariance, 0, 1, 2)) * steps(sample.n_own),
+        flags=star_flags(
+            np.isfinite(joint.passed.log_posterior),
+            margins(sample, joint.run.theta),
+            sample.total(outlying) / np.maximum(n_pixel, 1),
+        ),
+        wavelength=np.concatenate([np.asarray(b.wavelength) for b in origin.batches]),
+        flux=side_by_side(sample, [b.flux for b in origin.batches], 0.0),
+        ivar=side_by_side(sample, [b.ivar for b in origin.batches], 0.0),
+        sigma=side_by_side(sample, sigma, np.inf),
+        model_original=scaled(original),
+        model_corrected=scaled(joint.passed),
+        chi2_original=np.asarray(original.chi2),
+        chi2_corrected=np.asarray(joint.passed.chi2),
+        n_pixel=n_pixel,
+        lines=line_table(origin.lines, strength, chosen, joint, groups, options.floor),
+        correction_covariance=np.asarray(joint.posterior.covariance)[:n, :n],
+        shared=shared_table(joint, sample, origin.releases),
+        hyper=Table(
+            {
+                "group": groups.names,
+                "lines": np.bincount(groups.member),
+                "tau": np.asarray(joint.posterior.tau),
+            }
+        ),
+        status=joint.status,
+        trace=joint.run.trace,
+    )

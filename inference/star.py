@@ -1,4 +1,4 @@
-"""One star linearised: model, residual, and the blocks of the normal equations it contributes."""
+"""One spectrum of one star linearised: model, residual, and the blocks of the normal equations it contributes."""
 
 from typing import NamedTuple
 
@@ -9,53 +9,64 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from inference import noise
-from inference.parameters import STAR, STEP, StarPrior, vmic_relation
+from inference.parameters import LN_SIGMA, RV, STAR, VMIC, StarPrior, steps, vmic_relation
 from synthesis.instrument import observe, observe_windows
 from synthesis.model import PARAMETERS, SpectrumModel
 
 N_SPECTRUM = len(PARAMETERS)
-LN_SIGMA, RV, VMIC = STAR.index("ln_sigma"), STAR.index("rv"), STAR.index("vmic")
+"""Own parameters that the synthesis takes; broadening and velocity follow, then abundances."""
 
 
 class StarData(NamedTuple):
-    """Pixels of one star (a leading `star` axis under vmap), flux scaled to a level near 1."""
+    """Pixels of one spectrum (a leading `row` axis under vmap), flux scaled to a level near 1."""
 
-    flux: Float[Array, "*star pixel"]
-    ivar: Float[Array, "*star pixel"]
+    flux: Float[Array, "*row pixel"]
+    ivar: Float[Array, "*row pixel"]
 
 
 class StarBlocks(NamedTuple):
-    """What one star adds to the arrow system, in units of `STEP` for its own parameters.
+    """What one spectrum adds to the arrow system, in units of `parameters.steps` for the star's own parameters.
 
-    Own parameters are the seven of `STAR`, then the continuum coefficients; shared ones are the line corrections,
-    then the survey's ln_sigma. `gradient` vectors point uphill in log posterior.
+    The continuum is eliminated. Shared parameters are the line corrections, then the survey's ln_sigma. `gradient`
+    vectors point uphill in log posterior. `shared` and `shared_gradient` are to be summed over spectra.
     """
 
-    own: Float[Array, "*star own own"]
-    own_gradient: Float[Array, "*star own"]
-    cross: Float[Array, "*star own shared"]
+    own: Float[Array, "*row own own"]
+    own_gradient: Float[Array, "*row own"]
+    cross: Float[Array, "*row own shared"]
     shared: Float[Array, "shared shared"]
     shared_gradient: Float[Array, " shared"]
-    log_posterior: Float[Array, "*star"]
-    chi2: Float[Array, "*star"]  # with the outlier weights, so that one cosmic ray does not speak for a star
-    model: Float[Array, "*star pixel"]
-    coefficients: Float[Array, "*star basis"]
+    log_posterior: Float[Array, "*row"]
+    chi2: Float[Array, "*row"]  # with the outlier weights, so that one cosmic ray does not speak for a star
+    model: Float[Array, "*row pixel"]
+    coefficients: Float[Array, "*row basis"]
     information: Float[Array, " line"]
 
 
 class StarProblem(eqx.Module):
-    """Everything that is the same for all stars of a run."""
+    """Everything that is the same for all spectra of one window.
+
+    `membership[slot, element]` is the number of atoms of each abundance that is free in the lines of a slot: the
+    first `room` slots are the corrections, the others hold the lines without one, a slot a species.
+    """
 
     spectrum: SpectrumModel
     basis: Float[Array, "pixel basis"]
-    prior: StarPrior
     coefficient_sd: Float[Array, " basis"]
-    ln_sigma_scatter: float
+    membership: Float[Array, "slot element"]
+    atoms: Float[Array, "line element"]
+    rest: Int[Array, " line"]
+    room: int = eqx.field(static=True)
     wall: float
 
     def margin(self, labels: Float[Array, "4"]) -> Float[Array, ""]:
         """Signed distance to the emulator's domain, positive inside."""
         return self.spectrum.atmosphere.margin(labels)
+
+    def shift(self, theta: Float[Array, " own"], delta: Float[Array, " room"]) -> Float[Array, " slot"]:
+        """Change of log (gf x abundance) of every slot, dex, of a star with abundances."""
+        spare = jnp.zeros(self.membership.shape[0] - self.room)
+        return jnp.concatenate([delta, spare]) + self.membership @ theta[len(STAR) :]
 
 
 def chebyshev_basis(n_pixel: int, degree: int) -> Float[np.ndarray, "pixel basis"]:
@@ -73,20 +84,22 @@ def fit_continuum(problem: StarProblem, flux, weights, normalised) -> Float[Arra
     return jnp.linalg.solve(normal, design.T @ (weights * flux))
 
 
-def prior_terms(problem: StarProblem, theta, ln_sigma0):
+def prior_terms(problem: StarProblem, prior: StarPrior, theta, ln_sigma0):
     """Residuals (value / sd) of a star's priors and wall, whose squares sum to -2 log prior.
 
-    vmic is tied to the relation of its labels, ln_sigma to the survey's shared value.
+    vmic is tied to the relation of its labels, ln_sigma to the survey's shared value, except where the prior says
+    otherwise.
     """
-    mean = problem.prior.mean.at[VMIC].set(vmic_relation(theta[0], theta[1])).at[LN_SIGMA].set(ln_sigma0)
-    sd = problem.prior.sd.at[LN_SIGMA].set(problem.ln_sigma_scatter)
+    vmic = jnp.where(prior.follows_vmic > 0, vmic_relation(theta[0], theta[1]), prior.mean[VMIC])
+    ln_sigma = jnp.where(prior.follows_survey > 0, ln_sigma0, prior.mean[LN_SIGMA])
+    mean = prior.mean.at[VMIC].set(vmic).at[LN_SIGMA].set(ln_sigma)
     outside = jnp.maximum(-problem.margin(theta[:4]), 0.0) / problem.wall
-    return jnp.concatenate([(theta - mean) / sd, outside[None]])
+    return jnp.concatenate([(theta - mean) / prior.sd, outside[None]])
 
 
-def predict(problem: StarProblem, theta: Float[Array, " star_parameter"], delta) -> Float[Array, " pixel"]:
-    """Normalised spectrum in the survey's pixels."""
-    flux = problem.spectrum.normalised(theta[:N_SPECTRUM], delta)
+def predict(problem: StarProblem, theta: Float[Array, " own"], delta) -> Float[Array, " pixel"]:
+    """Normalised spectrum in the survey's pixels; `delta` has an entry for each of the problem's `room`."""
+    flux = problem.spectrum.normalised(theta[:N_SPECTRUM], problem.shift(theta, delta))
     return observe(flux, theta[RV], jnp.exp(theta[LN_SIGMA]), problem.spectrum.grid)
 
 
@@ -109,49 +122,67 @@ class LineColumns(NamedTuple):
     """
 
     dense: Float[Array, "pixel free"]
-    local: list[tuple[Int[Array, " line"], Int[Array, "line local"], Float[Array, "line local"]]]
+    local: list[tuple[Int[Array, "chunk line"], Int[Array, "chunk line local"], Float[Array, "chunk line local"]]]
+
+
+AT_ONCE = 2_000_000
+"""Numbers of the instrument's matrices (or of gathered derivatives) held at once, for one spectrum."""
 
 
 def line_columns(problem: StarProblem, theta, windows) -> LineColumns:
     """Take the responses within the line windows through the instrument."""
-    grid, n_free = problem.spectrum.grid, problem.spectrum.n_free
-    columns, local = jnp.zeros((grid.n_pixel, n_free + 1)), []
+    grid, n_slot = problem.spectrum.grid, problem.spectrum.n_free
+    columns, local = jnp.zeros((grid.n_pixel, n_slot + 1)), []
+    sigma = jnp.exp(theta[LN_SIGMA])
     for bucket, window in zip(problem.spectrum.buckets, windows, strict=True):
-        start, free = bucket.start.reshape(-1), bucket.free.reshape(-1)
-        flat = window.reshape(start.shape[0], -1)
-        first, values = observe_windows(flat, start, theta[RV], jnp.exp(theta[LN_SIGMA]), grid)
-        pixel = first[:, None] + np.arange(values.shape[1])
+        start = jnp.reshape(bucket.start, (-1, bucket.start.shape[-1]))
+        window = window.reshape(*start.shape, -1)
+        reach = window.shape[-1] // grid.oversampling + 2 * grid.taps + 2
+        batch = max(1, AT_ONCE // (start.shape[1] * reach * min(window.shape[-1], 2 * grid.taps * grid.oversampling)))
+        first, values = jax.lax.map(
+            lambda row: observe_windows(row[0], row[1], theta[RV], sigma, grid), (window, start), batch_size=batch
+        )
+        pixel = first[..., None] + np.arange(values.shape[-1])
         inside = (pixel >= 0) & (pixel < grid.n_pixel)
         pixel, values = jnp.where(inside, pixel, 0), jnp.where(inside, values, 0.0)
-        columns = columns.at[pixel, free[:, None]].add(values)
-        local.append((bucket.line.reshape(-1), pixel, values))
-    return LineColumns(columns[:, :n_free], local)
+        columns = columns.at[pixel, jnp.reshape(bucket.free, (*start.shape, 1))].add(values)
+        local.append((jnp.reshape(bucket.line, start.shape), pixel, values))
+    return LineColumns(columns[:, :n_slot], local)
 
 
 def information(columns: LineColumns, own_covariance, weighted_own, weights, n_line: int) -> Float[Array, " line"]:
     """Squared signal-to-noise per dex of log gf of every line alone, the star's own parameters marginalised."""
+
+    def chunk(row):
+        pixel, values = row
+        own = jnp.einsum("lp,lpo->lo", values, weighted_own[pixel])
+        return jnp.sum(weights[pixel] * values**2, axis=1) - jnp.sum((own @ own_covariance) * own, axis=1)
+
     total = jnp.zeros(n_line + 1)
     for line, pixel, values in columns.local:
-        own = jnp.einsum("lp,lpo->lo", values, weighted_own[pixel])
-        known = jnp.sum(weights[pixel] * values**2, axis=1) - jnp.sum((own @ own_covariance) * own, axis=1)
-        total = total.at[line].add(known)
+        batch = max(1, AT_ONCE // (pixel[0].size * weighted_own.shape[1]))
+        total = total.at[line].add(jax.lax.map(chunk, (pixel, values), batch_size=batch))
     return total[:n_line]
 
 
 def linearise(
     problem: StarProblem,
     data: StarData,
-    theta: Float[Array, " star_parameter"],
+    theta: Float[Array, " own"],
+    prior: StarPrior,
+    share: Float[Array, ""],
     shared: Float[Array, " shared"],
     noise_model: noise.NoiseModel,
 ) -> StarBlocks:
-    """Blocks of one star at (theta, shared); `shared` is the corrections followed by the survey's ln_sigma.
+    """Blocks of one spectrum at (theta, shared); `shared` is the corrections followed by the survey's ln_sigma.
 
-    Gauss-Newton curvature with the mixture's EM weights; the continuum is first brought to its optimum.
+    `share` of the star's prior is counted here: 1 / (number of its spectra), so that their blocks add up.
+    Gauss-Newton curvature with the mixture's EM weights; the continuum is first brought to its optimum, then
+    eliminated exactly.
     """
     delta, ln_sigma0 = shared[:-1], shared[-1]
-    line = problem.spectrum.linearised(theta[:N_SPECTRUM], delta)
-    grid = problem.spectrum.grid
+    line = problem.spectrum.linearised(theta[:N_SPECTRUM], problem.shift(theta, delta))
+    grid, step = problem.spectrum.grid, steps(theta.shape[0])
 
     def see(flux, rv, ln_sigma):
         return observe(flux, rv, jnp.exp(ln_sigma), grid)
@@ -160,40 +191,54 @@ def linearise(
     normalised = see(*arguments)
     by_rv, by_sigma = (jax.jacfwd(see, argnums=i)(*arguments) for i in (1, 2))
     by_spectrum = jax.vmap(lambda column: see(column, *arguments[1:]), 1, 1)(line.by_parameter)
-    own = jnp.column_stack([by_spectrum, by_sigma, by_rv]) * STEP
+    by_line = line_columns(problem, theta, line.by_line)
+    own = jnp.column_stack([by_spectrum, by_sigma, by_rv, by_line.dense @ problem.membership]) * step
 
     coefficients, residual, weights, var, good = _robust_continuum(problem, data, normalised, noise_model)
     continuum = problem.basis @ coefficients
-    columns = jnp.column_stack([own * continuum[:, None], problem.basis * normalised[:, None]])
-    by_line = line_columns(problem, theta, line.by_line)
-    shared_columns = jnp.column_stack([by_line.dense * continuum[:, None], jnp.zeros(grid.n_pixel)])
+    own = own * continuum[:, None]
+    smooth = problem.basis * normalised[:, None]
+    dense = by_line.dense[:, : problem.room] * continuum[:, None]
 
-    weighted = columns * weights[:, None]
-    by_own = jax.jacfwd(prior_terms, argnums=1)(problem, theta, ln_sigma0) * STEP
-    by_shared = jax.jacfwd(prior_terms, argnums=2)(problem, theta, ln_sigma0)
-    prior = prior_terms(problem, theta, ln_sigma0)
-    n_theta = len(STAR)
-    own_block = weighted.T @ columns
-    own_block = own_block.at[:n_theta, :n_theta].add(by_own.T @ by_own)
-    own_block = own_block + jnp.diag(jnp.concatenate([jnp.zeros(n_theta), problem.coefficient_sd**-2]))
-    own_gradient = weighted.T @ residual
-    own_gradient = own_gradient.at[:n_theta].add(-by_own.T @ prior)
-    own_gradient = own_gradient.at[n_theta:].add(-coefficients / problem.coefficient_sd**2)
-    cross = weighted.T @ shared_columns
-    cross = cross.at[:n_theta, -1].add(by_own.T @ by_shared)
-    shared_block = shared_columns.T @ (shared_columns * weights[:, None])
-    shared_block = shared_block.at[-1, -1].add(by_shared @ by_shared)
-    shared_gradient = shared_columns.T @ (weights * residual)
-    shared_gradient = shared_gradient.at[-1].add(-by_shared @ prior)
+    # the continuum's block and what couples to it; at its optimum the gradient is the prior's own remainder
+    smooth_block = smooth.T @ (smooth * weights[:, None]) + jnp.diag(problem.coefficient_sd**-2)
+    smooth_gradient = smooth.T @ (weights * residual) - coefficients / problem.coefficient_sd**2
+    mixed = jnp.column_stack([own, dense])
+    to_smooth = jnp.linalg.solve(smooth_block, smooth.T @ (weights[:, None] * mixed))
+    coupling = smooth_block @ to_smooth
+    n_own = theta.shape[0]
+    gradient = mixed.T @ (weights * residual) - to_smooth.T @ smooth_gradient
+    weighted = weights[:, None] * own
+    own_block = weighted.T @ own - to_smooth[:, :n_own].T @ coupling[:, :n_own]
+    cross = weighted.T @ dense - to_smooth[:, :n_own].T @ coupling[:, n_own:]
+    shared_block = dense.T @ (weights[:, None] * dense) - to_smooth[:, n_own:].T @ coupling[:, n_own:]
 
-    inverse = jnp.linalg.inv(own_block)
-    known = information(
-        by_line, inverse, weighted * continuum[:, None], weights * continuum**2, problem.spectrum.n_line
-    )
+    terms = prior_terms(problem, prior, theta, ln_sigma0)
+    by_own = jax.jacfwd(prior_terms, argnums=2)(problem, prior, theta, ln_sigma0) * step
+    by_shared = jax.jacfwd(prior_terms, argnums=3)(problem, prior, theta, ln_sigma0)
+    belief = by_own.T @ by_own
 
-    log_posterior = jnp.sum(good * noise.log_likelihood(residual, var)) - 0.5 * jnp.sum(prior**2)
+    both = jnp.zeros((n_own + smooth.shape[1],) * 2)
+    corner = to_smooth[:, :n_own].T @ coupling[:, :n_own]
+    both = both.at[:n_own, :n_own].set(own_block + corner + belief).at[n_own:, n_own:].set(smooth_block)
+    both = both.at[n_own:, :n_own].set(coupling[:, :n_own]).at[:n_own, n_own:].set(coupling[:, :n_own].T)
+    columns = jnp.column_stack([weighted, smooth * weights[:, None]]) * continuum[:, None]
+    known = information(by_line, jnp.linalg.inv(both), columns, weights * continuum**2, problem.spectrum.n_line)
+
+    n_shared = shared.shape[0]
+    log_posterior = jnp.sum(good * noise.log_likelihood(residual, var)) - 0.5 * share * jnp.sum(terms**2)
     log_posterior = log_posterior - 0.5 * jnp.sum((coefficients / problem.coefficient_sd) ** 2)
     return StarBlocks(
-        own_block, own_gradient, cross, shared_block, shared_gradient, log_posterior,
-        jnp.sum(weights * residual**2), continuum * normalised, coefficients, known,
-    )  # fmt: skip
+        own=own_block + share * belief,
+        own_gradient=gradient[:n_own] - share * by_own.T @ terms,
+        cross=jnp.column_stack([cross, share * by_own.T @ by_shared]),
+        shared=jnp.zeros((n_shared, n_shared)).at[:-1, :-1].set(shared_block).at[-1, -1].set(
+            share * by_shared @ by_shared
+        ),
+        shared_gradient=jnp.append(gradient[n_own:], -share * by_shared @ terms),
+        log_posterior=log_posterior,
+        chi2=jnp.sum(weights * residual**2),
+        model=continuum * normalised,
+        coefficients=coefficients,
+        information=known,
+    )

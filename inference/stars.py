@@ -8,68 +8,83 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Bool, Float
 
-from inference.arrow import substitute
-from inference.noise import NoiseModel, learn_noise
+from inference.arrow import Eliminated, substitute
+from inference.noise import learn_noise
 from inference.options import FitOptions
-from inference.parameters import MAX_STEP, STAR, STEP, lsf_sigma
-from inference.star import StarData, StarProblem
-from inference.sweep import SUMS, Pass, sweep
+from inference.parameters import limits, lsf_sigma, max_steps, steps
+from inference.pieces import Noise, Piece, Sample
+from inference.sweep import Pass, sweep
 
 Progress = Callable[[str, int, int], None]
 
 
-def bounded_step(own_step: Float[Array, "star own"]) -> Float[Array, "star star_parameter"]:
-    """A step of the stars' parameters in physical units, each within MAX_STEP."""
-    step = own_step[:, : len(STAR)] * STEP
-    return jnp.clip(jnp.nan_to_num(step), -MAX_STEP, MAX_STEP)
+def bounded_step(own_step: Float[Array, "star own"]) -> Float[Array, "star own"]:
+    """A step of the stars' parameters in physical units, each within its largest move."""
+    n = own_step.shape[1]
+    return jnp.clip(jnp.nan_to_num(own_step * steps(n)), -max_steps(n), max_steps(n))
 
 
-def keep_physical(theta: Float[Array, "star star_parameter"]) -> Float[Array, "star star_parameter"]:
-    """Hard limits that only guard the iteration; priors and the emulator's wall act long before."""
-    low = jnp.array([3400.0, -0.5, -4.2, -0.3, 0.1, jnp.log(10.0), -1500.0])
-    high = jnp.array([8200.0, 5.6, 0.9, 0.7, 4.0, jnp.log(200.0), 1500.0])
-    return jnp.clip(theta, low, high)
+def keep_physical(theta: Float[Array, "star own"]) -> Float[Array, "star own"]:
+    """Parameters within the hard limits."""
+    return jnp.clip(theta, *limits(theta.shape[1]))
 
 
 @dataclass
 class Run:
-    """State of the iteration, and its trace. `release` numbers the survey release of every star, for its noise."""
+    """State of the iteration, and its trace."""
 
-    theta: Float[Array, "star star_parameter"]
+    theta: Float[Array, "star own"]
     shared: Float[Array, " shared"]
-    noise: NoiseModel
-    release: Int[np.ndarray, " star"]
+    noise: Noise
     trace: list[dict] = field(default_factory=list)
 
 
-def own_freedom(problem: StarProblem) -> float:
-    """Parameters that the pixels of one star determine: labels, broadening, velocity, continuum."""
-    return len(STAR) + problem.basis.shape[1]
+def own_freedom(sample: Sample, piece: Piece) -> float:
+    """Parameters that the pixels of one spectrum determine: its part of the star's own, and the continuum."""
+    return sample.n_own * float(np.mean(sample.share[piece.star])) + piece.problem.basis.shape[1]
 
 
-def noise_summary(model: NoiseModel) -> dict[str, float]:
-    """For the trace: medians over the stars."""
-    return {"noise_scale": float(jnp.median(model.scale)), "inflation": float(jnp.median(model.inflation))}
+def learn(sample: Sample, passed: Pass, more: float = 0.0) -> Noise:
+    """Noise of every piece's releases from the residuals of a pass; `more` freedom is taken by shared parameters."""
+    return tuple(
+        learn_noise(p.data.flux, p.data.ivar, jnp.asarray(model), p.release, own_freedom(sample, p) + more)
+        for p, model in zip(sample.pieces, passed.model, strict=True)
+    )
 
 
-def _keep_better(better: Bool[Array, " star"], new: Pass, old: Pass) -> Pass:
-    """Each star's block from the pass in which it fitted best; sums from the new one."""
+def noise_summary(noise: Noise) -> dict[str, float]:
+    """For the trace: medians over the spectra."""
+    scale, inflation = (np.concatenate([np.asarray(n[i]) for n in noise]) for i in (0, 1))
+    return {"noise_scale": float(np.median(scale)), "inflation": float(np.median(inflation))}
 
-    def pick(a, b):
-        return jnp.where(better.reshape(-1, *[1] * (a.ndim - 1)), a, b)
 
-    return Pass(new.reduced, new.information, *jax.tree.map(pick, new[SUMS:], old[SUMS:]))
+def _keep_better(sample: Sample, better: Bool[Array, " star"], new: Pass, old: Pass) -> Pass:
+    """Each star's block and models from the pass in which it fitted best; sums from the new one."""
+
+    def pick(mine, a, b):
+        return np.where(mine.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+
+    mine = np.asarray(better)
+    pairs = zip(new.star, old.star, strict=True)
+    star = Eliminated(*(jnp.asarray(pick(mine, np.asarray(a), np.asarray(b))) for a, b in pairs))
+    rows = [mine[p.star] for p in sample.pieces]
+    return new._replace(
+        star=star,
+        log_posterior=pick(mine, new.log_posterior, old.log_posterior),
+        chi2=pick(mine, new.chi2, old.chi2),
+        model=tuple(map(pick, rows, new.model, old.model)),
+        coefficients=tuple(map(pick, rows, new.coefficients, old.coefficients)),
+    )
 
 
 def fit_stars(
-    problem: StarProblem,
-    data: StarData,
+    sample: Sample,
     run: Run,
     options: FitOptions,
     *,
-    learn: bool = True,
+    free: bool = True,
     iterations: int | None = None,
     stage: str = "stars",
     progress: Progress = lambda *_: None,
@@ -88,21 +103,22 @@ def fit_stars(
     for it in range(iterations):
         began = time.perf_counter()
         passed = sweep(
-            problem, data, theta, shared, noise_model, damping=damping, chunk=options.chunk,
+            sample, theta, shared, noise_model, damping=damping, chunk=options.chunk,
             progress=partial(progress, f"{stage}: pass {it + 1}"),
         )  # fmt: skip
         better = passed.log_posterior >= best - 1e-6
         best_theta = jnp.where(better[:, None], theta, best_theta)
         best = jnp.where(better, passed.log_posterior, best)
-        best_pass = passed if best_pass is None else _keep_better(better, passed, best_pass)
+        best_pass = passed if best_pass is None else _keep_better(sample, better, passed, best_pass)
         damping, shrink = jnp.maximum(damping / 5.0, 1e-6), jnp.where(better, 1.0, 0.3 * shrink)
         precision = passed.reduced.precision[-1, -1] + prior_sd**-2
         move = (passed.reduced.gradient[-1] - (shared[-1] - prior_mean) / prior_sd**2) / precision
-        shared_step = jnp.zeros_like(shared).at[-1].set(jnp.clip(move, -0.1, 0.1) if learn else 0.0)
+        shared_step = jnp.zeros_like(shared).at[-1].set(jnp.clip(move, -0.1, 0.1) if free else 0.0)
         own = jax.vmap(substitute, in_axes=(0, None))(best_pass.star, shared_step)
         step = bounded_step(own) * shrink[:, None]
         size = jnp.max(
-            jnp.abs(step) / STEP / jnp.sqrt(jnp.abs(jnp.diagonal(best_pass.star.covariance, 0, 1, 2)[:, :7])),
+            jnp.abs(step) / steps(theta.shape[1])
+            / jnp.sqrt(jnp.abs(jnp.diagonal(best_pass.star.covariance, 0, 1, 2))),
             1,
         )
         run.trace.append(
@@ -113,10 +129,10 @@ def fit_stars(
         if it + 1 == iterations or (it > 1 and float(jnp.percentile(size, 90)) < options.tolerance):
             break
         theta = keep_physical(best_theta + step)
-        if learn:
+        if free:
             shared = shared + shared_step
             if options.inflation is None and it >= 1:
-                noise_model = learn_noise(data.flux, data.ivar, best_pass.model, run.release, own_freedom(problem))
+                noise_model = learn(sample, best_pass)
                 best = jnp.full_like(best, -jnp.inf)
     assert best_pass is not None  # there is at least one iteration
-    return Run(best_theta, shared, noise_model, run.release, run.trace), best_pass
+    return Run(best_theta, shared, noise_model, run.trace), best_pass

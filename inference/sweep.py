@@ -1,4 +1,4 @@
-"""One pass over all stars: linearise each, eliminate it, keep only sums and small blocks; sharded over devices."""
+"""One pass over all spectra: linearise each, keep only sums and small blocks, eliminate the stars; sharded."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -12,102 +12,165 @@ from jaxtyping import Array, Float
 from inference.arrow import Eliminated, Reduced, eliminate, reduce
 from inference.devices import chunk_size, padded, spread, star_mesh
 from inference.noise import NoiseModel
-from inference.star import StarData, StarProblem, linearise
+from inference.parameters import StarPrior
+from inference.pieces import Noise, Piece, Sample
+from inference.star import linearise
 
 
-class Pass(NamedTuple):
-    """What a pass leaves: the reduced shared system, each star's eliminated block and quality of fit, and what all
-    stars together know of every line alone (squared signal-to-noise per dex)."""
+class Rows(NamedTuple):
+    """What the rows of one piece leave: two sums over them, then blocks with a leading `row` axis."""
 
     reduced: Reduced
     information: Float[Array, " line"]
-    star: Eliminated
-    log_posterior: Float[Array, " star"]
-    chi2: Float[Array, " star"]
-    model: Float[Array, "star pixel"]
-    coefficients: Float[Array, "star basis"]
+    own: Float[Array, "row own own"]
+    own_gradient: Float[Array, "row own"]
+    cross: Float[Array, "row own shared"]
+    log_posterior: Float[Array, " row"]
+    chi2: Float[Array, " row"]
+    model: Float[Array, "row pixel"]
+    coefficients: Float[Array, "row basis"]
 
 
 SUMS = 2
-"""The first fields of a Pass are sums over stars; the others have a leading `star` axis."""
+"""The first fields of Rows are sums."""
 
 
-def _scan_stars(problem, shared, data, theta, damping, used, noise_model) -> Pass:
-    """All stars of one device, one after the other (memory of one star), sums accumulated on the way."""
+class Pass(NamedTuple):
+    """What a pass leaves: the reduced shared system, each star's eliminated block and quality of fit, what all spectra
+    of a piece together know of every line alone (squared signal-to-noise per dex), and the models of all rows."""
 
-    def one(total, star):
-        star_data, star_theta, star_damping, star_used, star_noise = star
-        blocks = linearise(problem, star_data, star_theta, shared, star_noise)
-        eliminated = eliminate(blocks.own, blocks.own_gradient, blocks.cross, star_damping)
-        taken = reduce(eliminated, blocks.cross, blocks.own_gradient)
-        finite = jnp.isfinite(blocks.log_posterior) & (star_used > 0.0)
+    reduced: Reduced
+    star: Eliminated
+    log_posterior: Float[np.ndarray, " star"]
+    chi2: Float[np.ndarray, " star"]
+    information: tuple[Float[Array, " line"], ...]
+    model: tuple[Float[np.ndarray, "row pixel"], ...]
+    coefficients: tuple[Float[np.ndarray, "row basis"], ...]
 
-        def add(sum_, *terms):
-            return sum_ + jnp.where(finite, sum(terms), 0.0)
 
+def _scan_rows(problem, shared, data, theta, prior, share, used, noise_model) -> Rows:
+    """All rows of one device, one after the other (memory of one spectrum), sums accumulated on the way."""
+
+    def one(total, row):
+        row_data, row_theta, row_prior, row_share, row_used, row_noise = row
+        blocks = linearise(problem, row_data, row_theta, row_prior, row_share, shared, row_noise)
+        finite = jnp.isfinite(blocks.log_posterior) & (row_used > 0.0)
+
+        def counted(value):
+            return jnp.where(finite, value, 0.0)
+
+        reduced, known = total
         reduced = Reduced(
-            add(total[0].precision, taken.precision, blocks.shared),
-            add(total[0].gradient, taken.gradient, blocks.shared_gradient),
+            reduced.precision + counted(blocks.shared), reduced.gradient + counted(blocks.shared_gradient)
         )
-        total = (reduced, add(total[1], blocks.information))
-        return total, (eliminated, blocks.log_posterior, blocks.chi2, blocks.model, blocks.coefficients)
+        own = (counted(blocks.own), counted(blocks.own_gradient), counted(blocks.cross))
+        seen = (blocks.log_posterior, blocks.chi2, blocks.model, blocks.coefficients)
+        return (reduced, known + counted(blocks.information)), own + seen
 
     n = shared.shape[0]
     # derived from the data so that the carry is as device-varying as what is added to it
     zero = 0.0 * jnp.sum(theta)
     start = (Reduced(jnp.zeros((n, n)) + zero, jnp.zeros(n) + zero), jnp.zeros(problem.spectrum.n_line) + zero)
-    total, out = jax.lax.scan(one, start, (data, theta, damping, used, noise_model))
+    total, out = jax.lax.scan(one, start, (data, theta, prior, share, used, noise_model))
     reduced, information = jax.tree.map(lambda x: x[None], total)
-    return Pass(reduced, information, *out)
+    return Rows(reduced, information, *out)
 
 
 @eqx.filter_jit
-def _chunk(problem, shared, stars, mesh) -> Pass:
-    out = spread(lambda common, mine: _scan_stars(*common, *mine), (problem, shared), stars, mesh)
+def _chunk(problem, shared, rows, mesh) -> Rows:
+    out = spread(lambda common, mine: _scan_rows(*common, *mine), (problem, shared), rows, mesh)
     summed = jax.tree.map(lambda x: jnp.sum(x, axis=0), (out.reduced, out.information))
     return out._replace(reduced=summed[0], information=summed[1])
 
 
-def sweep(
-    problem: StarProblem,
-    data: StarData,
-    theta: Float[Array, "star star_parameter"],
+def sweep_piece(
+    piece: Piece,
+    theta: Float[Array, "row own"],
+    prior: StarPrior,
+    share: Float[Array, " row"],
     shared: Float[Array, " shared"],
     noise_model: NoiseModel,
+    chunk: int,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Rows:
+    """One linearisation of every row of a piece, in chunks of fixed size spread over the devices.
+
+    `shared` may hold fewer corrections than the problem has room for, and the result then speaks of those only. The
+    last chunk is padded with copies that do not count. A row whose model is not finite contributes nothing and comes
+    back with a log posterior that is not finite.
+    """
+    room, used_corrections = piece.problem.room, shared.shape[0] - 1
+    columns = np.append(np.arange(used_corrections), room)
+    shared = jnp.concatenate([shared[:-1], jnp.zeros(room - used_corrections), shared[-1:]])
+    mesh = star_mesh()
+    n_row, n_device = theta.shape[0], mesh.devices.size
+    chunk = chunk_size(chunk, n_row, n_device)
+    # as numpy arrays all calls look the same to the compiler, whatever computed them
+    shared, rows = jax.tree.map(np.asarray, (shared, (piece.data, theta, prior, share, noise_model)))
+    total: tuple[Reduced, Array] | None = None
+    parts = []
+    for first in range(0, n_row, chunk):
+        index, used = padded(first, chunk, n_row)
+        mine = jax.tree.map(lambda x, index=index: x[index], rows)
+        part = _chunk(piece.problem, shared, (*mine[:4], used, mine[4]), mesh)
+        sums = (part.reduced, part.information)
+        total = sums if total is None else jax.tree.map(jnp.add, total, sums)
+        keep = min(chunk, n_row - first)
+        parts.append(jax.tree.map(lambda x, keep=keep: np.asarray(x[:keep]), part[SUMS:]))
+        progress(first + keep)
+    joined = Rows(*(total or ()), *jax.tree.map(lambda *x: np.concatenate(x), *parts))
+    reduced = Reduced(joined.reduced.precision[np.ix_(columns, columns)], joined.reduced.gradient[columns])
+    return joined._replace(reduced=reduced, cross=joined.cross[:, :, columns])
+
+
+@jax.jit
+def _eliminate(own, own_gradient, cross, damping) -> tuple[Eliminated, Reduced]:
+    # a star none of whose spectra counts has an empty block
+    empty = jnp.diagonal(own, 0, 1, 2).sum(1) <= 0.0
+    own = own + empty[:, None, None] * jnp.eye(own.shape[1])
+    star = jax.vmap(eliminate)(own, own_gradient, cross, damping)
+    # all stars' own parameters as one long axis: the sum over stars is one product
+    flat = Eliminated(star.constant.ravel(), star.slope.reshape(-1, cross.shape[2]), star.covariance)
+    return star, reduce(flat, cross.reshape(-1, cross.shape[2]), own_gradient.ravel())
+
+
+def sweep(
+    sample: Sample,
+    theta: Float[Array, "star own"],
+    shared: Float[Array, " shared"],
+    noise: Noise,
     *,
     damping: Float[Array, " star"] | None = None,
     chunk: int = 16,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Pass:
-    """One linearisation of every star at (theta, shared).
+    """One linearisation of every spectrum at (theta, shared), each star's blocks summed and eliminated.
 
-    Stars go through in chunks of fixed size spread over the devices, so that it compiles once and memory does not
-    grow with the number of stars; `shared` may hold fewer corrections than the model has room for, and the result
-    then speaks of those only. The last chunk is padded with copies that do not count. A star whose model is
-    not finite contributes nothing and comes back with a log posterior that is not finite.
+    Memory does not grow with the number of stars beyond what comes back. A star none of whose spectra has a finite
+    model comes back with a log posterior that is not finite.
     """
-    room, used_corrections = problem.spectrum.n_free, shared.shape[0] - 1
-    columns = np.append(np.arange(used_corrections), room)
-    shared = jnp.concatenate([shared[:-1], jnp.zeros(room - used_corrections), shared[-1:]])
-    mesh = star_mesh()
-    n_star, n_device = theta.shape[0], mesh.devices.size
-    chunk = chunk_size(chunk, n_star, n_device)
+    n_star, n_own, share = sample.n_star, sample.n_own, sample.share
     damping = jnp.zeros(n_star) if damping is None else damping
-    # as numpy arrays all calls look the same to the compiler, whatever computed them
-    shared, stars = jax.tree.map(np.asarray, (shared, (data, theta, damping, noise_model)))
-    total: tuple[Reduced, Array] | None = None
-    parts = []
-    for first in range(0, n_star, chunk):
-        index, used = padded(first, chunk, n_star)
-        mine = jax.tree.map(lambda x, index=index: x[index], stars)
-        part = _chunk(problem, shared, (*mine[:3], used, mine[3]), mesh)
-        sums = (part.reduced, part.information)
-        total = sums if total is None else jax.tree.map(jnp.add, total, sums)
-        keep = min(chunk, n_star - first)
-        parts.append(jax.tree.map(lambda x, keep=keep: np.asarray(x[:keep]), part[SUMS:]))
-        progress(first + keep, n_star)
-    joined = jax.tree.map(lambda *x: jnp.asarray(np.concatenate(x)), *parts)
-    assert total is not None
-    reduced = Reduced(total[0].precision[np.ix_(columns, columns)], total[0].gradient[columns])
-    star = joined[0]._replace(slope=joined[0].slope[:, :, columns])
-    return Pass(reduced, total[1], star, *joined[1:])
+    own = np.zeros((n_star, n_own, n_own))
+    own_gradient, cross = np.zeros((n_star, n_own)), np.zeros((n_star, n_own, shared.shape[0]))
+    log_posterior, chi2 = np.zeros(n_star), np.zeros(n_star)
+    total = sum(len(p.star) for p in sample.pieces)
+    done, reduced, seen = 0, None, []
+    for piece, noise_model in zip(sample.pieces, noise, strict=True):
+        rows = piece.star
+        prior = StarPrior(*(np.asarray(x)[rows] for x in sample.prior))
+        found = sweep_piece(
+            piece, jnp.asarray(theta)[rows], prior, share[rows], shared, noise_model, chunk,
+            lambda n, done=done: progress(done + n, total),
+        )  # fmt: skip
+        done += len(rows)
+        for into, values in ((own, found.own), (own_gradient, found.own_gradient), (cross, found.cross)):
+            np.add.at(into, rows, values)
+        np.add.at(log_posterior, rows, found.log_posterior)
+        np.add.at(chi2, rows, found.chi2)
+        reduced = found.reduced if reduced is None else jax.tree.map(jnp.add, reduced, found.reduced)
+        seen.append((found.information, found.model, found.coefficients))
+    star, taken = _eliminate(own, own_gradient, cross, damping)
+    information, model, coefficients = zip(*seen, strict=True)
+    reduced = jax.tree.map(jnp.add, reduced, taken)
+    return Pass(reduced, star, log_posterior, chi2, information, model, coefficients)

@@ -13,8 +13,8 @@ class Grid:
     """Log-uniform vacuum grid under a run of survey pixels.
 
     Point j has log10(wavelength) = (first_pixel - pad) * log_step + j * log_step / oversampling, so that the
-    centre of survey pixel i falls on point (i + pad) * oversampling. Immutable and hashable: a static argument of
-    compiled functions.
+    centre of survey pixel i falls on point (i + pad) * oversampling. `taps` is the half length, in survey pixels, of
+    the kernel that takes it there. Immutable and hashable: a static argument of compiled functions.
     """
 
     first_pixel: int
@@ -22,6 +22,7 @@ class Grid:
     log_step: float = 1e-4
     oversampling: int = 32
     pad: int = 14
+    taps: int = 6
 
     @property
     def size(self) -> int:
@@ -49,8 +50,18 @@ class Grid:
         return (np.log10(wavelength) / self.log_step - (self.first_pixel - self.pad)) * self.oversampling
 
     @classmethod
-    def over(cls, wavelength: Float[np.ndarray, " pixel"], oversampling: int = 32, pad: int = 14) -> "Grid":
-        """The grid under log-uniform survey pixels. Raises ValueError if they are not log-uniform."""
+    def over(
+        cls,
+        wavelength: Float[np.ndarray, " pixel"],
+        oversampling: int = 32,
+        *,
+        reach: float = 500.0,
+        widest_sigma: float = 80.0,
+    ) -> "Grid":
+        """The grid under log-uniform survey pixels, padded for velocities up to `reach` (km/s).
+
+        `widest_sigma` (km/s): five of it fit into the kernel. Raises ValueError if pixels are not log-uniform.
+        """
         log = np.log10(np.asarray(wavelength, dtype=float))
         step = float((log[-1] - log[0]) / (len(log) - 1))
         step = float(f"{step:.6g}")
@@ -60,4 +71,6 @@ class Grid:
                 f"pixels {wavelength[0]:.2f}-{wavelength[-1]:.2f} A are not whole steps of {step:g} dex: "
                 "resample them, or cut the window where the survey's grid is uniform"
             )
-        return cls(first, len(log), step, oversampling, pad)
+        pixel = step * np.log(10.0) * C_KMS
+        taps = int(np.ceil(5.0 * widest_sigma / pixel))
+        return cls(first, len(log), step, oversampling, taps + int(np.ceil(reach / pixel)), taps)

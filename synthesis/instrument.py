@@ -1,5 +1,7 @@
 """From the high-resolution spectrum to survey pixels: velocity shift, Gaussian broadening, pixel integration."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,9 +9,6 @@ from jax.scipy.special import ndtr
 from jaxtyping import Array, Float, Int
 
 from synthesis.grid import C_KMS, Grid
-
-TAPS_PIXELS = 6
-"""Half length of the kernel in survey pixels; five standard deviations of the LAMOST line-spread function."""
 
 
 def kernel(rv: Float[Array, ""], sigma: Float[Array, ""], grid: Grid) -> tuple[Int[Array, ""], Float[Array, " tap"]]:
@@ -22,7 +21,7 @@ def kernel(rv: Float[Array, ""], sigma: Float[Array, ""], grid: Grid) -> tuple[I
     step = grid.velocity_step
     shift = jnp.log1p(rv / C_KMS) * C_KMS / step
     whole = jax.lax.stop_gradient(jnp.rint(shift)).astype(int)
-    half = TAPS_PIXELS * grid.oversampling
+    half = grid.taps * grid.oversampling
     x = (jnp.arange(-half, half + 1) + shift - whole) * step
     pixel = grid.oversampling * step / 2.0
     taps = ndtr((x + pixel) / sigma) - ndtr((x - pixel) / sigma)
@@ -34,7 +33,7 @@ def observe(
 ) -> Float[Array, " pixel"]:
     """The spectrum as the survey's pixels see it."""
     whole, taps = kernel(rv, sigma, grid)
-    half = TAPS_PIXELS * grid.oversampling
+    half = grid.taps * grid.oversampling
     length = (grid.n_pixel - 1) * grid.oversampling + 2 * half + 1
     first = grid.pad * grid.oversampling - half - whole
     strip = jax.lax.dynamic_slice_in_dim(flux, jnp.clip(first, 0, grid.size - length), length)
@@ -50,7 +49,7 @@ def observe(
 
 def rv_limit(grid: Grid) -> float:
     """Largest |rv| (km/s) for which the padded grid still covers every pixel's kernel."""
-    return (grid.pad - TAPS_PIXELS) * grid.oversampling * grid.velocity_step
+    return (grid.pad - grid.taps) * grid.oversampling * grid.velocity_step
 
 
 def observe_windows(
@@ -67,12 +66,36 @@ def observe_windows(
     """
     whole, taps = kernel(rv, sigma, grid)
     over, width = grid.oversampling, windows.shape[1]
-    half = TAPS_PIXELS * over
+    half = grid.taps * over
     n_local = -(-(width + 2 * half) // over) + 1
     # grid point j contributes to pixel i with tap (j + whole) - (i + pad) * over + half
     base = start + whole - grid.pad * over
     first = (base - half) // over
+    if width > taps.shape[0]:
+        return first, _strided(windows, taps, base - half - first * over, n_local, over)
     tap = base[:, None, None] + np.arange(width) - (first[:, None] + np.arange(n_local))[:, :, None] * over + half
     valid = (tap >= 0) & (tap < taps.shape[0])
     matrix = jnp.where(valid, taps[jnp.clip(tap, 0, taps.shape[0] - 1)], 0.0)
     return first, jnp.einsum("lpw,lw->lp", matrix, windows)
+
+
+def _strided(
+    windows: Float[Array, "line window"],
+    taps: Float[Array, " tap"],
+    phase: Int[Array, " line"],
+    n_local: int,
+    over: int,
+) -> Float[Array, "line local"]:
+    """Correlation with the taps at every `over`-th point, for windows wider than the kernel.
+
+    `phase` (0 to over - 1) is how far right of its first pixel's kernel a window begins. The cost is the kernel's
+    length a pixel, whatever the window's width.
+    """
+    n_block = -(-taps.shape[0] // over)
+    blocks = jnp.pad(taps, (0, n_block * over - taps.shape[0])).reshape(n_block, over)
+    left, length = taps.shape[0] - 1, (n_local + n_block) * over
+    wide = jnp.pad(windows, ((0, 0), (left + over, max(length - windows.shape[1] - left, 0) + over)))
+    shifted = jax.vmap(lambda row, at: jax.lax.dynamic_slice_in_dim(row, at, length))(wide, over - phase)
+    cells = shifted.reshape(windows.shape[0], n_local + n_block, over)
+    terms = (cells[:, b : b + n_local] @ blocks[b] for b in range(n_block))
+    return functools.reduce(jnp.add, terms)

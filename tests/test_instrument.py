@@ -57,3 +57,21 @@ def test_windows_equal_the_whole():
 def test_grid_refuses_uneven_pixels():
     with pytest.raises(ValueError, match="not whole steps"):
         Grid.over(np.linspace(4900.0, 5400.0, 400))
+
+
+@pytest.mark.parametrize("width", [25, 401, 999])
+def test_windows_are_seen_as_the_whole_spectrum_is(width):
+    """Narrow and wide windows (two ways to compute the same) against `observe` of a spectrum that is zero outside."""
+    rng = np.random.default_rng(0)
+    grid = Grid.over(10 ** (np.arange(1228000, 1228400) * 3e-6), 3, reach=150.0, widest_sigma=6.0)
+    start = rng.integers(0, grid.size - width, 5)
+    windows = jnp.asarray(rng.normal(size=(5, width)))
+    rv, sigma = jnp.asarray(13.7), jnp.asarray(3.7)
+    first, values = observe_windows(windows, jnp.asarray(start), rv, sigma, grid)
+    for k in range(5):
+        whole = jnp.zeros(grid.size).at[start[k] : start[k] + width].set(windows[k])
+        pixel = int(first[k]) + np.arange(values.shape[1])
+        inside = (pixel >= 0) & (pixel < grid.n_pixel)
+        mine = np.zeros(grid.n_pixel)
+        mine[pixel[inside]] = np.asarray(values[k])[inside]
+        np.testing.assert_allclose(mine, observe(whole, rv, sigma, grid), atol=1e-12)

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from synthesis.isotopes import Ratios
-from synthesis.lineio import ecsv, gaia_eso, kurucz, moog, turbospectrum, vald
+from synthesis.lineio import ecsv, gaia_eso, kurucz, moog, plain, turbospectrum, vald
 from synthesis.lineio.recognise import FORMATS, recognise
 from synthesis.lineio.records import Medium, OnBad, Problems, complete, decide_medium, read_bytes, read_text
 from synthesis.linelist import LineList
@@ -30,8 +30,8 @@ def read_lines(
     """Read a line list, gzipped or not; sorted by (vacuum) wavelength, damping completed where the list is silent.
 
     `format`: 'vald', 'kurucz', 'turbospectrum', 'moog', 'gaia-eso', 'ecsv' (our own), or None, which recognises the
-    format by the content. `medium`: 'air' or 'vacuum'; needed where neither the file (VALD, ecsv, the energies in a
-    Kurucz list) nor the format (gaia-eso: air) says, and an error where they disagree. `isotopes`, {(Z, mass number):
+    format by the content; a plain table (`lineio.plain`) needs no name. `medium`: 'air' or 'vacuum'; needed where
+    neither the file (VALD, ecsv, the energies in a Kurucz list, the column's name in a plain table) nor the format (gaia-eso: air) says, and an error where they disagree. `isotopes`, {(Z, mass number):
     fraction}, replaces terrestrial fractions. `scaled`: the list's log gf hold the fractions already; VALD files say
     so themselves, other formats do not by convention. `on_bad`: 'raise' refuses a file with unreadable rows, 'skip'
     leaves them out with a warning. Species outside the model are left out with a warning.
@@ -74,7 +74,7 @@ def read_indexed(
             return lines, np.arange(1, len(lines) + 1), "ecsv"
         if format == "ecsv":
             raise ValueError(f"{path}: not written by write_lines(format='ecsv'); if it is the Gaia-ESO table, say so")
-        records = gaia_eso.parse(table, path, problems)
+        records = plain.parse(table, path, problems) or gaia_eso.parse(table, path, problems)
     if scaled is None and format != "vald":
         scaled = False
     lines, index = complete(records, path, problems, medium=medium, isotopes=isotopes, scaled=scaled, on_bad=on_bad)

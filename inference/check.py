@@ -1,0 +1,220 @@
+"""Held-out stars: their labels refitted with the list as it came and with the corrected one, and what that says."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from astropy.table import Table
+from jaxtyping import Float, Int
+from scipy.special import ndtr
+
+from inference import noise
+from inference.arrow import substitute
+from inference.beliefs import Belief
+from inference.fit import collect, freed, search
+from inference.options import FitOptions
+from inference.parameters import names, steps
+from inference.pieces import Noise, Sample, quiet
+from inference.result import side_by_side
+from inference.star import predict
+from inference.stars import Progress, Run, fit_stars, learn
+from inference.sweep import Pass
+from surveys.batch import SpectrumBatch
+from synthesis.linelist import LineList
+
+SAME_LINE = 0.002
+"""Angstrom within which a corrected transition's leader is found again in the list."""
+DRAWS = 24
+"""Draws of the corrections in a posterior predictive band."""
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """What a run found: its free transitions (wavelength in vacuum A, species, elow), their corrections and covariance,
+    the survey's ln_sigma, and the noise (scale, inflation) it learned for each release (and window, where there are
+    several: 'DR5, window 1')."""
+
+    lines: Table
+    covariance: Float[np.ndarray, "line line"]
+    ln_sigma: float
+    noise: Mapping[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Held-out spectra under both lists. Arrays as in `FitResult`; `labels_own_sd` leaves the corrections' errors out,
+    which all stars share. `predictive_sd` is what the corrections' posterior
+    adds to a pixel's sigma, of the first `n_band` stars."""
+
+    table: Table
+    label_names: tuple[str, ...]
+    labels: Float[np.ndarray, "star label"]
+    labels_sd: Float[np.ndarray, "star label"]
+    labels_own_sd: Float[np.ndarray, "star label"]
+    labels_original: Float[np.ndarray, "star label"]
+    wavelength: Float[np.ndarray, " pixel"]
+    flux: Float[np.ndarray, "star pixel"]
+    sigma: Float[np.ndarray, "star pixel"]
+    model_original: Float[np.ndarray, "star pixel"]
+    model_corrected: Float[np.ndarray, "star pixel"]
+    predictive_sd: Float[np.ndarray, "band pixel"]
+    chi2_original: Float[np.ndarray, " star"]
+    chi2_corrected: Float[np.ndarray, " star"]
+    n_pixel: Int[np.ndarray, " star"]
+
+    @property
+    def pit(self) -> Float[np.ndarray, " used"]:
+        """Probability integral transform of every used pixel under the corrected model (uniform if noise is right)."""
+        used = np.isfinite(self.sigma) & np.isfinite(self.model_corrected)
+        return ndtr((self.flux - self.model_corrected)[used] / self.sigma[used])
+
+
+def find_again(lines: LineList, corrected: Table) -> Int[np.ndarray, " line"]:
+    """Correction that moves each line of the list, or -1. Raises ValueError where a corrected line is not in it."""
+    species = lines.species()
+    free = np.full(len(lines), -1)
+    by_transition = {}
+    for k, row in enumerate(corrected):
+        near = np.flatnonzero(np.abs(lines.wavelength - row["wavelength"]) < SAME_LINE)
+        near = [i for i in near if species[i] == row["species"] and abs(lines.elow[i] - row["elow"]) < 1e-3]
+        if not near:
+            raise ValueError(
+                f"the corrected line {row['species']} {row['wavelength']:.3f} A is not in the line list: "
+                "the check needs the list that the run had"
+            )
+        by_transition[int(lines.transition[near[0]])] = k
+    wanted = np.array([by_transition.get(int(t), -1) for t in lines.transition])
+    return np.where(wanted >= 0, wanted, free)
+
+
+def known_noise(sample: Sample, releases: list[np.ndarray], found: Mapping[str, tuple[float, float]]) -> Noise | None:
+    """The run's own noise for every row, or None where it has not met a release."""
+    out = []
+    for k, (piece, kinds) in enumerate(zip(sample.pieces, releases, strict=True)):
+        where = f", window {k + 1}" if len(sample.pieces) > 1 else ""
+        if any(f"{name}{where}" not in found for name in kinds):
+            return None
+        pairs = np.array([found[f"{name}{where}"] for name in kinds])[piece.release]
+        out.append(noise.NoiseModel(jnp.asarray(pairs[:, 0]), jnp.asarray(pairs[:, 1])))
+    return tuple(out)
+
+
+def predictive(
+    sample: Sample, run: Run, passed: Pass, covariance: Float[np.ndarray, "line line"], count: int, seed: int = 0
+) -> Float[np.ndarray, "band pixel"]:
+    """Sd of the first `count` stars' models over draws of corrections and, given them, of the stars' own labels."""
+    rng = np.random.default_rng(seed)
+    n, n_line = min(count, sample.n_star), covariance.shape[0]
+    values, vectors = np.linalg.eigh(covariance)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    star = jax.tree.map(lambda x: jnp.asarray(x)[:n], passed.star)
+    draws = []
+    see = eqx.filter_jit(predict)
+    for _ in range(DRAWS):
+        move = jnp.append(jnp.asarray(root @ rng.normal(size=n_line)), 0.0)
+        own = jax.vmap(substitute, in_axes=(0, None))(star, move)
+        own_root = np.linalg.cholesky(np.asarray(star.covariance))
+        scatter = np.einsum("sij,sj->si", own_root, rng.normal(size=own.shape))
+        own = np.asarray(own) - np.asarray(star.constant) + scatter
+        theta = np.asarray(run.theta)[:n] + own * steps(sample.n_own)
+        rows = []
+        for piece, coefficients in zip(sample.pieces, passed.coefficients, strict=True):
+            delta = jnp.zeros(piece.problem.room).at[:n_line].set(run.shared[:-1] + move[:-1])
+            models = np.full((len(piece.star), piece.problem.basis.shape[0]), np.nan)
+            for r in np.flatnonzero(piece.star < n):
+                flux = see(piece.problem, jnp.asarray(theta[piece.star[r]]), delta)
+                models[r] = np.asarray(piece.problem.basis) @ coefficients[r] * np.asarray(flux)
+            rows.append(models)
+        draws.append(side_by_side(sample, rows, np.nan)[:n])
+    return np.std(draws, axis=0)
+
+
+def check(
+    batches: Sequence[SpectrumBatch],
+    options: FitOptions,
+    found: Corrections,
+    progress: Progress = lambda *_: None,
+    *,
+    lines: LineList | None = None,
+    beliefs: Mapping[str, Belief] | None = None,
+    n_band: int = 6,
+) -> Checked:
+    """Refit the labels of stars with both lists, everything that stars share held where the run has left it.
+
+    `lines` must be what the run had. Raises ValueError where it is not, NoStarsError without spectra.
+    """
+    collected = collect(batches, options, lines, beliefs or {})
+    setups, sample, _, origin = collected
+    n = len(found.lines)
+    free = find_again(origin.lines, found.lines)
+    room = max(options.max_lines, n)
+    if room != options.max_lines:
+        raise ValueError(f"the run has {n} corrections, its configuration allows {options.max_lines}")
+    theta, _ = search(collected, options, progress)
+    ready = known_noise(sample, origin.releases, found.noise)
+    start = ready or quiet(sample, 0.01 if options.inflation is None else options.inflation)
+    delta = jnp.asarray(np.asarray(found.lines["correction"], dtype=float))
+    corrected = freed(sample, setups, free)
+    shared = jnp.append(delta, found.ln_sigma)
+    run = Run(jnp.asarray(theta), shared, start)
+    run, passed = fit_stars(corrected, run, options, free=False, stage="corrected list", progress=progress)
+    if ready is None:
+        run.noise = learn(corrected, passed)
+        run, passed = fit_stars(
+            corrected, run, options, free=False, iterations=3, stage="corrected list", progress=progress
+        )
+    before = Run(run.theta, jnp.array([found.ln_sigma]), run.noise)
+    before, original = fit_stars(sample, before, options, free=False, stage="original list", progress=progress)
+
+    sigma = []
+    for piece, model, level in zip(sample.pieces, run.noise, origin.levels, strict=True):
+        sd = np.sqrt(np.asarray(jax.vmap(noise.variance)(piece.data.flux, piece.data.ivar, model)))
+        sigma.append(np.where(np.asarray(piece.data.ivar) > 0, sd, np.inf) * level[:, None])
+    band = predictive(corrected, run, passed, found.covariance, n_band)
+    ones = [np.ones((len(level), len(b.wavelength))) for level, b in zip(origin.levels, origin.batches, strict=True)]
+    scale = side_by_side(sample, [level[:, None] * one for level, one in zip(origin.levels, ones, strict=True)], 1.0)
+
+    def scaled(result: Pass) -> np.ndarray:
+        rows = [m * level[:, None] for m, level in zip(result.model, origin.levels, strict=True)]
+        return side_by_side(sample, rows, np.nan)
+
+    covariance = np.asarray(passed.star.covariance)
+    slope = np.asarray(passed.star.slope)[:, :, :n]
+    covariance = covariance + np.einsum("sil,lk,sjk->sij", slope, found.covariance, slope, optimize=True)
+    return Checked(
+        table=origin.table,
+        label_names=names(options.abundances),
+        labels=np.asarray(run.theta),
+        labels_sd=np.sqrt(np.diagonal(covariance, 0, 1, 2)) * steps(sample.n_own),
+        labels_own_sd=np.sqrt(np.diagonal(np.asarray(passed.star.covariance), 0, 1, 2)) * steps(sample.n_own),
+        labels_original=np.asarray(before.theta),
+        wavelength=np.concatenate([np.asarray(b.wavelength) for b in origin.batches]),
+        flux=side_by_side(sample, [b.flux for b in origin.batches], 0.0),
+        sigma=side_by_side(sample, sigma, np.inf),
+        model_original=scaled(original),
+        model_corrected=scaled(passed),
+        predictive_sd=band * scale[: len(band)],
+        chi2_original=np.asarray(original.chi2),
+        chi2_corrected=np.asarray(passed.chi2),
+        n_pixel=sample.n_pixel,
+    )
+
+
+def repeats(labels, labels_sd, star: np.ndarray, survey: np.ndarray) -> dict[str, Float[np.ndarray, " pair"]]:
+    """(difference) / (error of the difference) of all pairs of spectra of one star, by label index.
+
+    Only pairs of the same kind of spectrum. Give errors without what both share (the corrections').
+    """
+    out: dict[str, list] = {}
+    for name in np.unique(star):
+        rows = np.flatnonzero(star == name)
+        for a, i in enumerate(rows):
+            for j in rows[a + 1 :]:
+                if survey[i] == survey[j]:
+                    for k in range(labels.shape[1]):
+                        z = (labels[i, k] - labels[j, k]) / np.hypot(labels_sd[i, k], labels_sd[j, k])
+                        out.setdefault(str(k), []).append(z)
+    return {k: np.array(v) for k, v in out.items()}

@@ -1,0 +1,184 @@
+"""What a run prepares once: the lines of its windows, their reach, and the emulator on the run's depths."""
+
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+import emulator
+from emulator.layers import Layers
+from inference.options import FitOptions
+from inference.parameters import vmic_relation
+from inference.star import StarProblem, chebyshev_basis
+from synthesis.abundances import SYMBOLS, number_fractions
+from synthesis.eos import equation_of_state
+from synthesis.grid import Grid
+from synthesis.linelist import LineList, load_lines
+from synthesis.model import SpectrumModel
+from synthesis.shipped import OPTICAL_MOLECULES, load_all_lines, load_molecular_lines
+from synthesis.species import constituents
+from synthesis.strength import line_reach
+
+REFERENCE_STARS = (
+    (4100.0, 1.0, 0.0),
+    (4300.0, 4.5, 0.3),
+    (4800.0, 2.5, 0.3),
+    (5777.0, 4.44, 0.3),
+    (6800.0, 4.0, 0.3),
+)
+"""(teff, logg, feh) of the atmospheres in which a line must matter to be kept at all."""
+WALL = 0.1
+"""Softness of the wall at the emulator's hull, in grid steps of its training set."""
+BEYOND = 5.0
+"""Angstrom beyond a window in which lines are taken along."""
+
+
+@dataclass
+class Setup:
+    """One window of a run. `row` says where its lines are in the list of the whole run."""
+
+    options: FitOptions
+    grid: Grid
+    lines: LineList
+    row: Int[np.ndarray, " line"]
+    strength: Float[np.ndarray, " line"]
+    reach: Float[np.ndarray, " line"]
+    atmosphere: Layers
+
+    def problem(self, room: int | None = None) -> StarProblem:
+        """The problem, with room for `room` corrections (the options' max_lines by default), none of them used."""
+        o = self.options
+        room = o.max_lines if room is None else room
+        atoms = composition(self.lines, o.abundances)
+        patterns, rest = rest_slots(atoms)
+        model = SpectrumModel.build(
+            self.atmosphere, self.lines, self.reach, self.grid, room + len(patterns), o.angles, o.single
+        )
+        degree = o.continuum_degree
+        if o.continuum_scale is not None:
+            wave = self.grid.pixel_wavelength
+            degree = max(degree, round((wave[-1] - wave[0]) / o.continuum_scale))
+        basis = jnp.asarray(chebyshev_basis(self.grid.n_pixel, degree))
+        sd = jnp.full(basis.shape[1], 3.0)
+        empty = jnp.zeros((room + len(patterns), len(o.abundances)))
+        problem = StarProblem(model, basis, sd, empty, jnp.asarray(atoms), jnp.asarray(rest), room, WALL)
+        return with_free(problem, np.full(len(self.lines), -1))
+
+
+def composition(lines: LineList, elements: tuple[str, ...]) -> Float[np.ndarray, "line element"]:
+    """Atoms of each element in the carrier of every line (2 of carbon in C2); H and Fe have no abundance here.
+
+    Raises ValueError for a name that is no element.
+    """
+    unknown = [e for e in elements if e not in SYMBOLS or e in ("H", "Fe")]
+    if unknown:
+        raise ValueError(f"abundances: {unknown[0]!r} is no element with an abundance beyond [Fe/H]")
+    number = {SYMBOLS.index(e) + 1: i for i, e in enumerate(elements)}
+    kinds, inverse = np.unique(lines.z, return_inverse=True)
+    table = np.zeros((len(kinds), len(elements)))
+    for k, z in enumerate(kinds):
+        for atom in constituents(int(z)):
+            if atom in number:
+                table[k, number[atom]] += 1.0
+    return table[inverse]
+
+
+def rest_slots(
+    atoms: Float[np.ndarray, "line element"],
+) -> tuple[Float[np.ndarray, "slot element"], Int[np.ndarray, " line"]]:
+    """The different compositions, one slot each, and every line's slot (-1: none of the elements)."""
+    patterns, rest = np.unique(atoms, axis=0, return_inverse=True)
+    nothing = ~patterns.any(1) if len(patterns) and patterns.shape[1] else np.ones(len(patterns), bool)
+    number = np.where(nothing, -1, np.cumsum(~nothing) - 1)
+    return patterns[~nothing], number[rest.ravel()]
+
+
+def with_free(problem: StarProblem, free: Int[np.ndarray, " line"]) -> StarProblem:
+    """The same problem with correction free[i] moving line i; the others stay with their star's abundances."""
+    free, rest, atoms = np.asarray(free), np.asarray(problem.rest), np.asarray(problem.atoms)
+    membership = np.zeros(problem.membership.shape)
+    slot = np.where(free >= 0, free, np.where(rest >= 0, problem.room + rest, -1))
+    membership[slot[slot >= 0]] = atoms[slot >= 0]
+    return eqx.tree_at(
+        lambda p: (p.spectrum, p.membership),
+        problem,
+        (problem.spectrum.with_free(slot), jnp.asarray(membership)),
+    )
+
+
+def reference_gases(atmosphere: Layers) -> list[tuple]:
+    """Gas, vmic and the layers that count of the stars in which a line must matter."""
+    reference = []
+    for teff, logg, feh in REFERENCE_STARS:
+        vmic = float(vmic_relation(teff, logg))
+        structure = atmosphere(jnp.array([teff, logg, feh, 0.0]))
+        gas = equation_of_state(structure.t, structure.p, structure.xne, number_fractions(feh, 0.0))
+        reference.append((gas, jnp.asarray(vmic), (structure.tau < 3.0) & (structure.tau > 1e-5)))
+    return reference
+
+
+def shipped(start: float, stop: float, molecules: bool) -> LineList:
+    """The shipped lines of a window with what reaches in from beyond it (vacuum Angstrom)."""
+    load = load_all_lines if molecules else load_lines
+    return load(start - BEYOND, stop + BEYOND)
+
+
+def with_molecules(lines: LineList) -> LineList:
+    """A list of atoms together with the shipped molecular lines of its range, where there are some."""
+    if len(lines) == 0 or np.any(lines.z > len(SYMBOLS)):
+        return lines
+    start = max(lines.wavelength[0], OPTICAL_MOLECULES[0])
+    stop = min(lines.wavelength[-1], OPTICAL_MOLECULES[1])
+    if start >= stop:
+        return lines
+    more = load_molecular_lines(start, stop)
+    more = more.replace(transition=more.transition + int(lines.transition.max()) + 1)
+    both = LineList(*(np.concatenate(pair) for pair in zip(lines, more, strict=True)))
+    return both.take(np.argsort(both.wavelength, kind="stable"))
+
+
+def prepare(
+    wavelength: Float[np.ndarray, " pixel"],
+    options: FitOptions,
+    family: str = "atlas9",
+    lines: LineList | None = None,
+    *,
+    keep_all: bool = False,
+) -> Setup:
+    """Choose the lines that matter in the window of these pixels and their widths, on the host.
+
+    `lines` instead of the shipped list; `keep_all` where they are a selection made before.
+    """
+    grid = Grid.over(wavelength, options.oversampling, reach=options.rv_reach, widest_sigma=options.widest_sigma)
+    tau = np.logspace(options.tau_top, options.tau_bottom, options.depths)
+    atmosphere = Layers(emulator.load(family), jnp.asarray(tau))
+    edge = grid.wavelength[0], grid.wavelength[-1]
+    if lines is None:
+        lines = shipped(*edge, options.molecules)
+    row = np.flatnonzero((lines.wavelength > edge[0] - BEYOND) & (lines.wavelength < edge[1] + BEYOND))
+    lines = lines.take(row)
+    strength, reach = line_reach(lines, reference_gases(atmosphere), options.line_cut)
+    keep = (strength > options.line_cut) | keep_all
+    return Setup(options, grid, lines.take(keep), row[keep], strength[keep], reach[keep], atmosphere)
+
+
+def windows_lines(windows: list[tuple[float, float]], molecules: bool) -> LineList:
+    """The shipped lines of several windows (vacuum Angstrom), each once, sorted by wavelength."""
+    ends: list[list[float]] = []
+    for low, high in sorted(windows):
+        if ends and low - 2 * BEYOND <= ends[-1][1]:
+            ends[-1][1] = max(ends[-1][1], high)
+        else:
+            ends.append([low, high])
+    parts = [shipped(low, high, molecules) for low, high in ends]
+    return LineList(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def padded_window(setup_wavelength: Float[Array, " pixel"] | np.ndarray, options: FitOptions) -> tuple[float, float]:
+    """First and last wavelength of the synthesis grid under survey pixels."""
+    grid = Grid.over(
+        np.asarray(setup_wavelength), options.oversampling, reach=options.rv_reach, widest_sigma=options.widest_sigma
+    )
+    return float(grid.wavelength[0]), float(grid.wavelength[-1])

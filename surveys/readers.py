@@ -90,9 +90,9 @@ def is_number_table(raw: bytes) -> bool:
     if not head or b"\0" in head:
         return False
     lines = head.decode("latin-1").splitlines()[:-1] or [head.decode("latin-1")]
-    lines = [line.split("#")[0].replace(",", " ").split() for line in lines if line.split("#")[0].strip()]
-    numeric = sum(len(words) >= 2 and _numbers(words[:2]) for words in lines[:60])
-    return numeric >= 2 and numeric >= 0.5 * min(len(lines), 60)
+    rows = [line.split("#")[0].replace(",", " ").split() for line in lines if line.split("#")[0].strip()][:60]
+    numeric = sum(len(words) >= 2 and _numbers(words[:2]) for words in rows)
+    return numeric >= 2 and numeric >= 0.5 * len(rows)
 
 
 def _beginning(raw: bytes) -> bytes:

@@ -18,7 +18,8 @@ class Belief:
     """Labels of one star known from elsewhere, each (mean, sd) in the units of `parameters.STAR`.
 
     `abundance_sd`: how far its [X/Fe] beyond alpha may lie from 0 (0.01 for the Sun, which defines them); None leaves
-    the run's own. `xfe`: single [X/Fe] or isotopes' ('13C') known better or otherwise, (mean, sd). A star with teff and logg is an anchor: the search over labels is spared.
+    the run's own. `xfe`: single [X/Fe] or isotopes' ('13C') known better or otherwise, (mean, sd). A star with teff and
+    logg is an anchor: the search over labels is spared.
     """
 
     labels: Mapping[str, tuple[float, float]] = field(default_factory=dict)

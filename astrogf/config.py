@@ -116,6 +116,9 @@ class Noise(Section):
     inflation: NotNegative | None = Field(
         None, description="model error relative to the flux; left out, it is learned for each release"
     )
+    line_scatter: NotNegative = Field(
+        0.0, description="least sd of a spectrum's own deviations of its lines, dex; above 0 it is learned upwards"
+    )
 
 
 class Solver(Section):

@@ -218,7 +218,7 @@ def fit(
     setups, sample, known, origin = collected
     theta, seconds = search(collected, options, progress)
     start = float(lsf_sigma(options.resolution))
-    noise = quiet(sample, 0.01 if options.inflation is None else options.inflation)
+    noise = quiet(sample, 0.01 if options.inflation is None else options.inflation, options.line_scatter)
     run = Run(jnp.asarray(theta), jnp.array([start]), noise)
     run, passed = fit_stars(sample, run, options, progress=progress)
 

@@ -103,7 +103,7 @@ def fit_joint(
         theta, shared = keep_physical(theta + step), shared + shared_step
         if options.inflation is None and it < 3:
             n_row = sum(len(p.star) for p in sample.pieces)
-            noise_model = learn(sample, passed, len(groups.member) / n_row)
+            noise_model = learn(sample, passed, options, len(groups.member) / n_row)
             kept = None
     assert kept is not None
     passed, theta, shared, _ = kept

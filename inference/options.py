@@ -34,6 +34,7 @@ class FitOptions:
     prior_sd: float = 0.2
     least_strength: float = 0.02
     floor: float = 0.0
+    line_scatter: float = 0.0
     teff_range: tuple[float, float] = (4000.0, 7200.0)
     max_chi2: float = 6.0
     resolution: float = 1800.0

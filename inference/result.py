@@ -103,6 +103,8 @@ def shared_table(joint: Joint, sample: Sample, releases: list[np.ndarray]) -> di
             if len(mine):
                 table[f"noise scale, {name}{where}"] = (float(found.scale[mine[0]]), float("nan"))
                 table[f"inflation, {name}{where}"] = (float(found.inflation[mine[0]]), float("nan"))
+                if piece.problem.scattered:
+                    table[f"line scatter, {name}{where}"] = (float(np.asarray(found.scatter)[mine[0]]), float("nan"))
     return table
 
 

@@ -30,6 +30,8 @@ class Rows(NamedTuple):
     chi2: Float[Array, " row"]
     model: Float[Array, "row pixel"]
     coefficients: Float[Array, "row basis"]
+    adjusted: Float[Array, "row pixel"]
+    scatter: Float[Array, " row"]
 
 
 SUMS = 2
@@ -47,6 +49,8 @@ class Pass(NamedTuple):
     information: tuple[Float[Array, " line"], ...]
     model: tuple[Float[np.ndarray, "row pixel"], ...]
     coefficients: tuple[Float[np.ndarray, "row basis"], ...]
+    adjusted: tuple[Float[np.ndarray, "row pixel"], ...]
+    scatter: tuple[Float[np.ndarray, " row"], ...]
 
 
 def _scan_rows(problem, shared, data, theta, prior, share, used, noise_model) -> Rows:
@@ -65,7 +69,7 @@ def _scan_rows(problem, shared, data, theta, prior, share, used, noise_model) ->
             reduced.precision + counted(blocks.shared), reduced.gradient + counted(blocks.shared_gradient)
         )
         own = (counted(blocks.own), counted(blocks.own_gradient), counted(blocks.cross))
-        seen = (blocks.log_posterior, blocks.chi2, blocks.model, blocks.coefficients)
+        seen = (blocks.log_posterior, blocks.chi2, blocks.model, blocks.coefficients, blocks.adjusted, blocks.scatter)
         return (reduced, known + counted(blocks.information)), own + seen
 
     n = shared.shape[0]
@@ -174,8 +178,7 @@ def sweep(
         np.add.at(log_posterior, rows, found.log_posterior)
         np.add.at(chi2, rows, found.chi2)
         reduced = found.reduced if reduced is None else jax.tree.map(jnp.add, reduced, found.reduced)
-        seen.append((found.information, found.model, found.coefficients))
+        seen.append((found.information, found.model, found.coefficients, found.adjusted, found.scatter))
     star, taken = _eliminate(own, own_gradient, cross, damping)
-    information, model, coefficients = zip(*seen, strict=True)
     reduced = jax.tree.map(jnp.add, reduced, taken)
-    return Pass(reduced, star, log_posterior, chi2, information, model, coefficients)
+    return Pass(reduced, star, log_posterior, chi2, *zip(*seen, strict=True))

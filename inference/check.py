@@ -34,8 +34,8 @@ DRAWS = 24
 @dataclass(frozen=True)
 class Corrections:
     """What a run found: its free transitions (wavelength in vacuum A, species, elow), their corrections and covariance,
-    the survey's ln_sigma, and the noise (scale, inflation, line scatter) it learned for each release (and window, where there are
-    several: 'DR5, window 1')."""
+    the survey's ln_sigma, and the noise (scale, inflation, line scatter) it learned for each release (and window, where
+    there are several: 'DR5, window 1')."""
 
     lines: Table
     covariance: Float[np.ndarray, "line line"]
@@ -90,7 +90,9 @@ def find_again(lines: LineList, corrected: Table) -> Int[np.ndarray, " line"]:
     return np.where(wanted >= 0, wanted, free)
 
 
-def known_noise(sample: Sample, releases: list[np.ndarray], found: Mapping[str, tuple[float, float, float]]) -> Noise | None:
+def known_noise(
+    sample: Sample, releases: list[np.ndarray], found: Mapping[str, tuple[float, float, float]]
+) -> Noise | None:
     """The run's own noise for every row, or None where it has not met a release."""
     out = []
     for k, (piece, kinds) in enumerate(zip(sample.pieces, releases, strict=True)):

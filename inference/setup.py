@@ -63,7 +63,8 @@ class Setup:
         basis = jnp.asarray(chebyshev_basis(self.grid.n_pixel, degree))
         sd = jnp.full(basis.shape[1], 3.0)
         empty = jnp.zeros((room + len(patterns), len(o.abundances)))
-        problem = StarProblem(model, basis, sd, empty, jnp.asarray(atoms), jnp.asarray(rest), room, WALL, o.line_scatter > 0)
+        carriers = jnp.asarray(atoms), jnp.asarray(rest)
+        problem = StarProblem(model, basis, sd, empty, *carriers, room, WALL, o.line_scatter > 0)
         return with_free(problem, np.full(len(self.lines), -1))
 
 

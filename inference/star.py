@@ -51,9 +51,9 @@ class StarProblem(eqx.Module):
     """Everything that is the same for all spectra of one window.
 
     `membership[slot, element]` is the number of atoms of each abundance that is free in the lines of a slot: the
-    first `room` slots are the corrections, the others hold the lines without one. `atoms` and `rest` are what it is made of:
-    the atoms in the carrier of every line, and the slot (after `room`) of the lines like it, -1 for none. `scattered`:
-    each spectrum has its own deviation of every corrected line, with the sd that its noise model gives.
+    first `room` slots are the corrections, the others hold the lines without one. `atoms` and `rest` are what it is
+    made of: the atoms in the carrier of every line, and the slot (after `room`) of the lines like it, -1 for none.
+    `scattered`: each spectrum has its own deviation of every corrected line, with the sd that its noise model gives.
     """
 
     spectrum: SpectrumModel

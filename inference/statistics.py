@@ -1,7 +1,7 @@
 """Sufficient statistics of a set of stars: what its spectra say of the shared parameters, kept without the spectra.
 
-Near the point p of the linearisation, log L(x) = b'(x - p) - (x - p)'A(x - p) / 2 + const, priors excluded. (A, b) of two
-sets of stars add up, and priors and hyperparameters are put on afterwards.
+Near the point p of the linearisation, log L(x) = b'(x - p) - (x - p)'A(x - p) / 2 + const, priors excluded. (A, b) of
+two sets of stars add up, and priors and hyperparameters are put on afterwards.
 """
 
 from pathlib import Path

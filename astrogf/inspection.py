@@ -114,7 +114,7 @@ def show(console: Console, record: dict[str, Any]) -> None:
         if f["why"]:
             console.print(f"[red]{f['reason']}[/red]  {f['why']}", soft_wrap=True, highlight=False)
     console.print(
-        f"{sums['files']} files, {sums['readable']} readable, {sums['used']} would be used "
+        f"{sums['files']} {'file' if sums['files'] == 1 else 'files'}, {sums['readable']} readable, {sums['used']} would be used "
         f"({_settings(record['settings'])})",
         highlight=False,
         soft_wrap=True,

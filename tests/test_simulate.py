@@ -291,6 +291,11 @@ def test_mwmstar(tmp_path):
     assert (one.piece, two.piece, one.log_step, two.log_step) == ("boss/apo", "apogee/lco", 1e-4, 6e-6)
     assert one.lsf is None
     assert two.meta["object"] == "54392544"
+    with fits.open(path) as hdus:
+        kept = [column for column in hdus[1].columns if column.name != "wavelength"]
+        fits.HDUList([hdus[0], fits.BinTableHDU.from_columns(kept)]).writeto(tmp_path / "visit.fits")
+    with pytest.raises(SurveyError, match="mwmVisit"):
+        readers.read(tmp_path / "visit.fits")
     with pytest.raises(SurveyError, match="without a spectrum"):
         readers.read(write_mwmstar(tmp_path / "e.fits", {}, **PLACE, rv=0.0))
 

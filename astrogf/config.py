@@ -152,6 +152,7 @@ class Stated(Section):
     star: str = Field("", description="name of the star; spectra of one name are held out together")
     snr: Positive = Field(100.0, description="signal-to-noise ratio of a sample, where the file has no errors")
     abundance_sd: Positive | None = Field(None, description="sd of its [X/Fe] about 0 (0.01 for the Sun), dex")
+    xfe: dict[str, Normal] = Field({}, description="single [X/Fe] beyond alpha, or isotopes: { C = [0.1, 0.05] }")
     teff: Normal | None = Field(None, description="effective temperature [mean, sd], K")
     logg: Normal | None = Field(None, description="log surface gravity [mean, sd], dex")
     feh: Normal | None = Field(None, description="metallicity [mean, sd], dex")

@@ -144,7 +144,7 @@ def beliefs(config: Config) -> "dict[str, Belief]":
         if said.degrade:
             # broadened to the survey's own resolution, which is then what it has
             labels.setdefault("resolution", (config.stars.resolution, 0.01 * config.stars.resolution))
-        known[name] = Belief(labels, said.abundance_sd)
+        known[name] = Belief(labels, said.abundance_sd, said.xfe)
     return known
 
 
@@ -195,21 +195,21 @@ def survey_labels(table: Path, stars: Table) -> Table:
     Raises UserError when the table cannot be read or has none of the columns.
     """
     from astrogf.tables import floats
-    from surveys.catalogue import match_labels, read_labels
+    from surveys.catalogue import read_labels
+    from surveys.labels import take_labels
     from surveys.spectrum import SurveyError
 
     try:
         labels = read_labels(table)
+        values = take_labels(stars, labels, "comparison").values
     except SurveyError as error:
         raise UserError(str(error)) from error
-    found = {n: next((c for c in (f"lasp_{n}", n) if c in labels.colnames), None) for n in ("teff", "logg", "feh")}
-    missing = [f"lasp_{n}" for n, column in found.items() if column is None]
+    missing = [name for name in ("teff", "logg", "feh") if name not in values.colnames]
     if missing:
         raise UserError(
             f"{table} has no column {', '.join(missing)} to compare with; it has: {', '.join(labels.colnames)}."
         )
-    matched = match_labels(stars, labels)
-    return Table({name: floats(matched[column]) for name, column in found.items()})
+    return Table({name: floats(values[name]) for name in ("teff", "logg", "feh")})
 
 
 def find_labels(spectra: Path) -> Path | None:

@@ -78,8 +78,8 @@ def find_again(lines: LineList, corrected: Table) -> Int[np.ndarray, " line"]:
     free = np.full(len(lines), -1)
     by_transition = {}
     for k, row in enumerate(corrected):
-        near = np.flatnonzero(np.abs(lines.wavelength - row["wavelength"]) < SAME_LINE)
-        near = [i for i in near if species[i] == row["species"] and abs(lines.elow[i] - row["elow"]) < 1e-3]
+        close = np.flatnonzero(np.abs(lines.wavelength - row["wavelength"]) < SAME_LINE)
+        near = [i for i in close if species[i] == row["species"] and abs(lines.elow[i] - row["elow"]) < 1e-3]
         if not near:
             raise ValueError(
                 f"the corrected line {row['species']} {row['wavelength']:.3f} A is not in the line list: "

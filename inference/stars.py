@@ -60,7 +60,7 @@ def noise_summary(noise: Noise) -> dict[str, float]:
     return {"noise_scale": float(np.median(scale)), "inflation": float(np.median(inflation))}
 
 
-def _keep_better(sample: Sample, better: Bool[Array, " star"], new: Pass, old: Pass) -> Pass:
+def _keep_better(sample: Sample, better: Bool[np.ndarray, " star"], new: Pass, old: Pass) -> Pass:
     """Each star's block and models from the pass in which it fitted best; sums from the new one."""
 
     def pick(mine, a, b):

@@ -1,6 +1,7 @@
 """One pass over all spectra: linearise each, keep only sums and small blocks, eliminate the stars; sharded."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -123,6 +124,10 @@ def sweep_piece(
     return joined._replace(reduced=reduced, cross=joined.cross[:, :, columns])
 
 
+def _report(progress: Callable[[int, int], None], before: int, total: int, done: int) -> None:
+    progress(before + done, total)
+
+
 @jax.jit
 def _eliminate(own, own_gradient, cross, damping) -> tuple[Eliminated, Reduced]:
     # a star none of whose spectra counts has an empty block
@@ -161,7 +166,7 @@ def sweep(
         prior = StarPrior(*(np.asarray(x)[rows] for x in sample.prior))
         found = sweep_piece(
             piece, jnp.asarray(theta)[rows], prior, share[rows], shared, noise_model, chunk,
-            lambda n, done=done: progress(done + n, total),
+            partial(_report, progress, done, total),
         )  # fmt: skip
         done += len(rows)
         for into, values in ((own, found.own), (own_gradient, found.own_gradient), (cross, found.cross)):

@@ -1,11 +1,13 @@
-"""Label tables of other people, to compare a fit with and never to fit to."""
+"""Label tables of other people: read, and joined to spectra by name or by position (surveys.labels says what for)."""
 
 from pathlib import Path
 
 import astropy.units as u
 import numpy as np
-from astropy.coordinates import SkyCoord
+from astropy.coordinates import SkyCoord, angular_separation
+from astropy.io import fits
 from astropy.table import MaskedColumn, Table
+from astropy.units import Unit
 
 from surveys.ingest import SAME_STAR_ARCSEC
 from surveys.spectrum import SurveyError
@@ -25,7 +27,9 @@ def find_index(directory: Path | str) -> Path | None:
 def read_labels(path: Path | str) -> Table:
     """A table of labels (CSV, ECSV, FITS or VOTable), column names in lower case, one row a spectrum or star.
 
-    It must name its rows by a column `path`, by `obsid`, or by `ra` and `dec` (degrees). Raises SurveyError.
+    It must name its rows by a column `path`, by `obsid`, by plate, mjd and fiber, by a name (NAMES), or by `ra`
+    and `dec` (degrees; `_ra` and `raj2000` count too). Of FITS tables only columns of one number or word a row are
+    taken, so that APOGEE's allStar fits in memory. Raises SurveyError.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -34,38 +38,62 @@ def read_labels(path: Path | str) -> Table:
         ".ecsv": "ascii.ecsv",
         ".fits": "fits",
         ".fit": "fits",
+        ".gz": "fits",
         ".vot": "votable",
         ".xml": "votable",
     }
     if suffix not in formats:
         raise SurveyError(f"{path} ends in {suffix!r}; a label table ends in one of {', '.join(formats)}.")
     try:
-        labels = Table.read(path, format=formats[suffix])
+        labels = _read_fits(path) if formats[suffix] == "fits" else Table.read(path, format=formats[suffix])
     except Exception as err:  # astropy raises its readers' own classes
         raise SurveyError(f"{path} cannot be read as a table: {err}") from err
     for name in labels.colnames:
         if name != name.lower() and name.lower() not in labels.colnames:
             labels.rename_column(name, name.lower())
-    if not (
-        {"path"} <= set(labels.colnames) or {"obsid"} <= set(labels.colnames) or {"ra", "dec"} <= set(labels.colnames)
-    ):
+    for name, others in {"ra": ("_ra", "raj2000", "ra_icrs"), "dec": ("_dec", "_de", "dej2000", "de_icrs")}.items():
+        found = next((other for other in others if other in labels.colnames), None)
+        # sexagesimal text is no number of degrees
+        if name not in labels.colnames and found and labels[found].dtype.kind in "fiu":
+            labels.rename_column(found, name)
+    names = set(labels.colnames)
+    if not ({"path", "obsid", *NAMES} & names or {"ra", "dec"} <= names or _plate_columns(labels)):
         raise SurveyError(
-            f"{path} has none of the columns that name a spectrum (path, obsid, or ra and dec); it has: "
-            f"{', '.join(labels.colnames[:12])}."
+            f"{path} has none of the columns that name a spectrum (path, obsid, plate with mjd and fiber, a name "
+            f"such as apogee_id, or ra and dec); it has: {', '.join(labels.colnames[:12])}."
         )
     return labels
+
+
+def _read_fits(path: Path) -> Table:
+    """The first table of a FITS file, without columns of arrays; a file that is not gzipped is read by column."""
+    with fits.open(path, memmap=path.suffix != ".gz") as hdus:
+        table = next((hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)), None)
+        if table is None:
+            raise SurveyError(f"{path} holds no table.")
+        out = Table()
+        for column in table.columns:
+            values = table.data[column.name]
+            if values.ndim == 1 and values.dtype.kind != "O":
+                # text is padded with blanks, and bytes from the file are big-endian
+                values = np.char.strip(values) if values.dtype.kind in "SU" else values
+                out[column.name] = np.array(values, dtype=values.dtype.newbyteorder("="))
+                if column.unit:
+                    out[column.name].unit = Unit(column.unit, parse_strict="silent")
+    return out
 
 
 def match_labels(stars: Table, labels: Table) -> Table:
     """The labels of each row of a batch's table, in its order; masked where there are none.
 
     A row is found by path if one of the two paths ends in the other, folder by folder; else by obsid; else by
-    the nearest position within 3 arcsec. A path or obsid that stands for several rows of `labels` matches
-    none of them. The column `matched_by` says path, obsid, position or "" (not found).
+    plate, mjd and fiber (SDSS); else by a name of the star (NAMES) that is its `object`; else by the nearest
+    position within 3 arcsec. What stands for several rows of `labels` matches none of them. The column
+    `matched_by` says path, obsid, plate, name, position or "" (not found).
     """
     chosen = np.full(len(stars), -1)
     how = np.full(len(stars), "", dtype="U8")
-    for name, matcher in (("path", _by_path), ("obsid", _by_obsid), ("position", _by_position)):
+    for name, matcher in _MATCHERS.items():
         rest = np.flatnonzero(chosen < 0)
         if rest.size and len(labels):
             found = matcher(stars[rest], labels)
@@ -120,17 +148,81 @@ def _by_obsid(stars: Table, labels: Table) -> np.ndarray:
     return _unique(_filled(labels["obsid"]), [str(v) for v in stars["obsid"]])
 
 
-def _by_position(stars: Table, labels: Table) -> np.ndarray:
+def _plate_columns(table: Table) -> tuple[str, str, str] | None:
+    fiber = next((name for name in ("fiber", "fiberid", "fiber_id") if name in table.colnames), None)
+    plate = next((name for name in ("plate", "plan") if name in table.colnames), None)
+    return (plate, "mjd", fiber) if plate and fiber and "mjd" in table.colnames else None
+
+
+def _by_plate(stars: Table, labels: Table) -> np.ndarray:
+    here, there = _plate_columns(stars), _plate_columns(labels)
+    if not here or not there or there[0] != "plate":
+        return np.full(len(stars), -1)
+
+    def keys(table: Table, columns: tuple[str, str, str]) -> list:
+        words = zip(*(_filled(table[c]) for c in columns), strict=True)
+        return [tuple(map(int, w)) if all(part.isdigit() for part in w) else None for w in words]
+
+    return _unique(keys(labels, there), keys(stars, here))
+
+
+NAMES = ("apogee_id", "sdss4_apogee_id", "sdss_id", "object", "obj", "name", "hd", "hip")
+"""Columns of a label table that may hold the name under which the survey observed the star (its `object`)."""
+NAMESAKE = np.radians(0.1)
+"""A row of the right name but farther away than this is of another star (61 Cyg moves so far in 70 years)."""
+_NUMBERS = {"hd": "hd", "hip": "hip"}  # catalogues whose columns hold bare numbers
+
+
+def _by_name(stars: Table, labels: Table) -> np.ndarray:
     found = np.full(len(stars), -1)
-    if not {"ra", "dec"} <= set(stars.colnames) & set(labels.colnames):
+    if "object" not in stars.colnames:
         return found
-    here, there = _positions(stars), _positions(labels)
+    want = [_name(v) for v in _filled(stars["object"])]
+    for column in (name for name in NAMES if name in labels.colnames and labels[name].ndim == 1):
+        prefix = _NUMBERS.get(column, "")
+        have = [_name(v) for v in _filled(labels[column])]
+        have = [prefix + v if v.isdigit() and prefix else v for v in have]
+        rest = found < 0
+        found[rest] = _unique(have, [w for w, free in zip(want, rest, strict=True) if free])
+    if {"ra", "dec"} <= set(stars.colnames) & set(labels.colnames):
+        here, there = _positions(stars), _positions(labels)[found] if len(labels) else _positions(stars)
+        with np.errstate(invalid="ignore"):
+            apart = angular_separation(*np.radians(here).T, *np.radians(there).T) > NAMESAKE
+        found[apart] = -1
+    return found
+
+
+def _name(value: str) -> str:
+    """Names are the same whatever their blanks, case and the letters that surveys put before a position."""
+    word = "".join(value.split()).lower()
+    return word.removeprefix("apogee:").removeprefix("2mass").removeprefix("j")
+
+
+def _by_position(stars: Table, labels: Table) -> np.ndarray:
+    if not {"ra", "dec"} <= set(stars.colnames) & set(labels.colnames):
+        return np.full(len(stars), -1)
+    return nearest(stars, labels)
+
+
+def nearest(stars: Table, others: Table) -> np.ndarray:
+    """Row of `others` nearest to each of `stars` (columns ra, dec in degrees); -1 if none lies within 3 arcsec."""
+    found = np.full(len(stars), -1)
+    here, there = _positions(stars), _positions(others)
     rows, usable = (np.flatnonzero(np.isfinite(p).all(axis=1)) for p in (here, there))
     if rows.size and usable.size:
         sky, catalogue = (SkyCoord(*p.T * u.deg) for p in (here[rows], there[usable]))
-        nearest, separation, _ = sky.match_to_catalog_sky(catalogue)
-        found[rows] = np.where(separation < SAME_STAR_ARCSEC * u.arcsec, usable[nearest], -1)
+        at, separation, _ = sky.match_to_catalog_sky(catalogue)
+        found[rows] = np.where(separation < SAME_STAR_ARCSEC * u.arcsec, usable[at], -1)
     return found
+
+
+_MATCHERS = {
+    "path": _by_path,
+    "obsid": _by_obsid,
+    "plate": _by_plate,
+    "name": _by_name,
+    "position": _by_position,
+}
 
 
 def _positions(table: Table) -> np.ndarray:

@@ -110,7 +110,7 @@ def test_an_ambiguous_name_matches_nothing():
 
 
 def test_label_tables_that_cannot_be_used(tmp_path):
-    (tmp_path / "a.csv").write_text("name,teff\nx,5000\n")
+    (tmp_path / "a.csv").write_text("colour,teff\n1.2,5000\n")
     with pytest.raises(SurveyError, match="none of the columns that name a spectrum"):
         read_labels(tmp_path / "a.csv")
     with pytest.raises(SurveyError, match="ends in one of"):

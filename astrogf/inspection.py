@@ -113,8 +113,9 @@ def show(console: Console, record: dict[str, Any]) -> None:
     for f in files if len(files) <= MOST_ROWS else []:
         if f["why"]:
             console.print(f"[red]{f['reason']}[/red]  {f['why']}", soft_wrap=True, highlight=False)
+    noun = "file" if sums["files"] == 1 else "files"
     console.print(
-        f"{sums['files']} files, {sums['readable']} readable, {sums['used']} would be used "
+        f"{sums['files']} {noun}, {sums['readable']} readable, {sums['used']} would be used "
         f"({_settings(record['settings'])})",
         highlight=False,
         soft_wrap=True,

@@ -210,9 +210,7 @@ def batch(
     names = like.table.colnames if like is not None else COLUMNS
     table = Table({n: np.array([_value(r, n, like) for r in rows]) for n in names})
     wavelength = 10.0 ** ((first + np.arange(n_pixel)) * log_step)
-    return SpectrumBatch(
-        wavelength, np.array(fluxes).reshape(-1, n_pixel), np.array(ivars).reshape(-1, n_pixel), table
-    )
+    return SpectrumBatch(wavelength, np.array(fluxes).reshape(-1, n_pixel), np.array(ivars).reshape(-1, n_pixel), table)
 
 
 COLUMNS = (
@@ -246,4 +244,3 @@ def joined(first: SpectrumBatch, second: SpectrumBatch) -> SpectrumBatch:
 
 def _wider(first: SpectrumBatch, second: SpectrumBatch, name: str):
     return np.result_type(first.table[name].dtype, second.table[name].dtype)
-

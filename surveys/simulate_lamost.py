@@ -133,6 +133,7 @@ def write_lamost_mrs(
     release: str = "LAMOST DR8",
     obsid: int = 0,
     exposures: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] | None = None,
+    vectors: bool = False,
 ) -> Path:
     """Write one star as a LAMOST MRS file: coadds of the arms "blue" and "red" (one of them may be absent).
 
@@ -158,24 +159,27 @@ def write_lamost_mrs(
     hdus: list = [fits.PrimaryHDU(header=header)]
     for arm, (first, flux, ivar) in sorted(arms.items()):
         loglam = np.arange(first, first + len(flux)) * MRS_STEP
-        hdus.append(_mrs_block(f"COADD_{arm[0].upper()}", loglam, flux, ivar, ("ANDMASK", "ORMASK")))
+        hdus.append(_mrs_block(f"COADD_{arm[0].upper()}", loglam, flux, ivar, ("ANDMASK", "ORMASK"), vectors))
     for arm, single in sorted((exposures or {}).items()):
         for i, (wavelength, flux, ivar) in enumerate(single):
             name = f"{arm[0].upper()}-{83900000 + 15 * i}"
-            hdus.append(_mrs_block(name, np.log10(wavelength), flux, ivar, ("PIXMASK",)))
+            hdus.append(_mrs_block(name, np.log10(wavelength), flux, ivar, ("PIXMASK",), vectors))
     return save(path, hdus)
 
 
 def _mrs_block(
-    name: str, loglam: np.ndarray, flux: np.ndarray, ivar: np.ndarray, masks: tuple[str, ...]
+    name: str, loglam: np.ndarray, flux: np.ndarray, ivar: np.ndarray, masks: tuple[str, ...], vectors: bool
 ) -> fits.BinTableHDU:
     flux, ivar = np.asarray(flux, dtype=np.float64), np.asarray(ivar, dtype=np.float64)
     good = good_pixels(flux, ivar)
+    held = {"FLUX": np.where(np.isfinite(flux), flux, 0.0), "IVAR": np.where(good, ivar, 0.0)}
+    held |= {"WAVELENGTH": 10.0**loglam} if vectors else {"LOGLAM": loglam}
+    held |= dict.fromkeys(masks, (~good).astype(np.int16))
     columns = [
-        fits.Column("FLUX", "E", array=np.where(np.isfinite(flux), flux, 0.0)),
-        fits.Column("IVAR", "E", array=np.where(good, ivar, 0.0)),
-        fits.Column("LOGLAM", "E", array=loglam),
-        *(fits.Column(mask, "I", array=(~good).astype(np.int16)) for mask in masks),
+        fits.Column(key, f"{flux.size}E", array=value[None])
+        if vectors
+        else fits.Column(key, "I" if key in masks else "E", array=value)
+        for key, value in held.items()
     ]
     hdu = fits.BinTableHDU.from_columns(columns, name=name)
     hdu.header["SNR"] = (round(signal_to_noise(flux, ivar), 2), "Signal to noise ratio")

@@ -34,6 +34,7 @@ def templates(folder: Path) -> dict[str, Path]:
         "lrs_dr8": s.write_lamost_lrs(folder / "lrs_dr8", *lrs, **PLACE, rv=5.0),
         "lrs_table": s.write_lamost_lrs(folder / "lrs_table", *lrs, **PLACE, rv=5.0, layout="table"),
         "mrs": s.write_lamost_mrs(folder / "mrs", fold, **PLACE),
+        "mrs_vectors": s.write_lamost_mrs(folder / "mrs_vectors", fold, **PLACE, vectors=True),
         "sdss_full": s.write_sdss(folder / "sdss_full", *sdss, **PLACE, rv=5.0, era="legacy", full=True),
         "sdss_lite": s.write_sdss(folder / "sdss_lite", *sdss, **PLACE, rv=5.0),
         "sdss5": s.write_sdss(folder / "sdss5", *sdss, **PLACE, rv=5.0, era="sdss5"),

@@ -63,7 +63,7 @@ def test_a_directory_in_json_on_screen_and_as_a_picture(mixed, tmp_path):
 
 def test_one_file_and_user_errors(mixed, tmp_path):
     folder, _ = mixed
-    assert "1 files, 1 readable, 1 would be used" in run(folder / "mrs.fits").output
+    assert "1 file, 1 readable, 1 would be used" in run(folder / "mrs.fits").output
     broken = run(folder / "broken.fits")
     assert broken.exit_code == 0
     assert "0 readable" in broken.output

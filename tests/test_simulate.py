@@ -154,7 +154,14 @@ PLACE = {"ra": 150.25, "dec": -12.5}
 
 
 @pytest.mark.parametrize(
-    ("layout", "release"), [("dr1", "v2.6.4"), ("dr2", "2.7.5"), ("dr8", "LAMOST DR8"), ("table", "LAMOST DR10")]
+    ("layout", "release"),
+    [
+        ("dr1", "v2.6.4"),
+        ("dr2", "2.7.5"),
+        ("dr8", "LAMOST DR8"),
+        ("table", "LAMOST DR10"),
+        ("table", "LAMOST DR11 v2.0"),
+    ],
 )
 def test_lamost_lrs_layouts(tmp_path, layout, release):
     seen = drawn(2000, 1)
@@ -167,7 +174,8 @@ def test_lamost_lrs_layouts(tmp_path, layout, release):
     assert spectrum.meta["snr_g"] == pytest.approx(60, rel=0.05)
 
 
-def test_lamost_mrs(tmp_path):
+@pytest.mark.parametrize("vectors", [False, True])
+def test_lamost_mrs(tmp_path, vectors):
     blue, red = drawn(3900, 2), drawn(3500, 3)
     wavelength = np.geomspace(5330.0, 4930.0, 4096)
     single = drawn(4096, 4, snr=30)
@@ -176,6 +184,7 @@ def test_lamost_mrs(tmp_path):
         {"blue": (369100, *blue[:2]), "red": (380100, *red[:2])},
         **PLACE,
         exposures={"blue": [(wavelength, *single[:2])]},
+        vectors=vectors,
     )
     first, second = readers.read(path)
     assert_same_pixels(first, 369100, blue)
@@ -282,6 +291,11 @@ def test_mwmstar(tmp_path):
     assert (one.piece, two.piece, one.log_step, two.log_step) == ("boss/apo", "apogee/lco", 1e-4, 6e-6)
     assert one.lsf is None
     assert two.meta["object"] == "54392544"
+    with fits.open(path) as hdus:
+        kept = [column for column in hdus[1].columns if column.name != "wavelength"]
+        fits.HDUList([hdus[0], fits.BinTableHDU.from_columns(kept)]).writeto(tmp_path / "visit.fits")
+    with pytest.raises(SurveyError, match="mwmVisit"):
+        readers.read(tmp_path / "visit.fits")
     with pytest.raises(SurveyError, match="without a spectrum"):
         readers.read(write_mwmstar(tmp_path / "e.fits", {}, **PLACE, rv=0.0))
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from inference.demo import DemoOptions
     from inference.options import FitOptions
     from inference.result import FitResult
+    from surveys.addresses import Target
     from surveys.batch import SpectrumBatch
     from synthesis.linelist import LineList
 
@@ -44,9 +45,7 @@ def fit_options(config: Config) -> "FitOptions":
     given["abundances"] = tuple(given["abundances"])
     for name in ("list", "borrow_damping"):  # what the engine itself looks after
         given.pop(name)
-    return FitOptions(
-        **given, continuum_degree=config.continuum.degree, continuum_scale=config.continuum.scale
-    )
+    return FitOptions(**given, continuum_degree=config.continuum.degree, continuum_scale=config.continuum.scale)
 
 
 def demo_options(config: Config) -> "DemoOptions":
@@ -247,9 +246,7 @@ def check(batches: "list[SpectrumBatch]", config: Config, found: "Corrections", 
     from inference.fit import NoStarsError
 
     try:
-        return refit(
-            batches, fit_options(config), found, progress, lines=line_list(config), beliefs=beliefs(config)
-        )
+        return refit(batches, fit_options(config), found, progress, lines=line_list(config), beliefs=beliefs(config))
     except (NoStarsError, ValueError) as error:
         raise UserError(f"{str(error)[0].upper()}{str(error)[1:]}.") from error
 
@@ -278,3 +275,87 @@ def train(config: Path, out: Path) -> None:
         main(config, out)
     except FileNotFoundError as error:
         raise UserError(f"{error}. Build the training set with `python tools/build_{family}.py`.") from error
+
+
+def ingest(spectra: Path, store: Path, kind: str, progress: Progress) -> None:
+    """Put every spectrum of a kind below `spectra` into a store. Raises UserError."""
+    from surveys.intake import ingest as take
+    from surveys.spectrum import SurveyError
+
+    try:
+        take(spectra, store, kind, progress=lambda done, total: progress("reading spectra", done, total))
+    except SurveyError as error:
+        raise UserError(str(error)) from error
+
+
+def store_summary(store: Path) -> dict[str, Any]:
+    """What a store holds (surveys.store.summary). Raises UserError."""
+    from surveys.spectrum import SurveyError
+    from surveys.store import summary
+
+    try:
+        return summary(store)
+    except SurveyError as error:
+        raise UserError(str(error)) from error
+
+
+def verify_store(store: Path) -> list[str]:
+    """A sentence for every damaged chunk of a store. Raises UserError."""
+    from surveys.spectrum import SurveyError
+    from surveys.store import Store
+
+    try:
+        return Store(store).verify()
+    except SurveyError as error:
+        raise UserError(str(error)) from error
+
+
+def reason_in_words(reason: str) -> str:
+    """What a reason for setting a file aside means."""
+    from surveys.spectrum import REASONS
+
+    return REASONS.get(reason, reason)
+
+
+def fetch_targets(
+    kind: str, identifiers: list[str], table: Path | None, release: str, version: str, base: str
+) -> "list[Target]":
+    """The public files that identifiers and the rows of a catalogue stand for. Raises UserError."""
+    from surveys.addresses import identifiers_of, targets
+    from surveys.catalogue import read_table
+    from surveys.spectrum import SurveyError
+
+    try:
+        listed = identifiers_of(kind, read_table(table)) if table is not None else []
+        return targets(kind, [*identifiers, *listed], release=release, version=version, base=base)
+    except SurveyError as error:
+        raise UserError(str(error)) from error
+
+
+def fetch(
+    wanted: "list[Target]",
+    out: Path,
+    checksums: Path | None,
+    token: str,
+    workers: int,
+    tries: int,
+    progress: Progress,
+) -> tuple[Table, Table]:
+    """Download files: tables of those that are there and of those that failed. Raises UserError."""
+    from surveys.fetch import fetch as get
+    from surveys.fetch import read_checksums
+    from surveys.spectrum import SurveyError
+
+    try:
+        found = get(
+            wanted,
+            out,
+            checksums=read_checksums(checksums) if checksums is not None else None,
+            token=token,
+            workers=workers,
+            tries=tries,
+            progress=lambda done, total: progress("fetching files", done, total),
+        )
+    except SurveyError as error:
+        raise UserError(str(error)) from error
+    return found.files, found.failed

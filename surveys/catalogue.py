@@ -24,33 +24,43 @@ def find_index(directory: Path | str) -> Path | None:
     )
 
 
-def read_labels(path: Path | str) -> Table:
-    """A table of labels (CSV, ECSV, FITS or VOTable), column names in lower case, one row a spectrum or star.
+FORMATS = {
+    ".csv": "ascii.csv",
+    ".ecsv": "ascii.ecsv",
+    ".fits": "fits",
+    ".fit": "fits",
+    ".gz": "fits",
+    ".vot": "votable",
+    ".xml": "votable",
+}
 
-    It must name its rows by a column `path`, by `obsid`, by plate, mjd and fiber, by a name (NAMES), or by `ra`
-    and `dec` (degrees; `_ra` and `raj2000` count too). Of FITS tables only columns of one number or word a row are
-    taken, so that APOGEE's allStar fits in memory. Raises SurveyError.
+
+def read_table(path: Path | str) -> Table:
+    """A table (CSV, ECSV, FITS or VOTable), column names in lower case. Raises SurveyError.
+
+    Of FITS tables only columns of one number or word a row are taken, so that APOGEE's allStar fits in memory.
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    formats = {
-        ".csv": "ascii.csv",
-        ".ecsv": "ascii.ecsv",
-        ".fits": "fits",
-        ".fit": "fits",
-        ".gz": "fits",
-        ".vot": "votable",
-        ".xml": "votable",
-    }
-    if suffix not in formats:
-        raise SurveyError(f"{path} ends in {suffix!r}; a label table ends in one of {', '.join(formats)}.")
+    if suffix not in FORMATS:
+        raise SurveyError(f"{path} ends in {suffix!r}; a label table ends in one of {', '.join(FORMATS)}.")
     try:
-        labels = _read_fits(path) if formats[suffix] == "fits" else Table.read(path, format=formats[suffix])
+        table = _read_fits(path) if FORMATS[suffix] == "fits" else Table.read(path, format=FORMATS[suffix])
     except Exception as err:  # astropy raises its readers' own classes
         raise SurveyError(f"{path} cannot be read as a table: {err}") from err
-    for name in labels.colnames:
-        if name != name.lower() and name.lower() not in labels.colnames:
-            labels.rename_column(name, name.lower())
+    for name in table.colnames:
+        if name != name.lower() and name.lower() not in table.colnames:
+            table.rename_column(name, name.lower())
+    return table
+
+
+def read_labels(path: Path | str) -> Table:
+    """A table of labels, as `read_table`, one row a spectrum or star.
+
+    It must name its rows by a column `path`, by `obsid`, by plate, mjd and fiber, by a name (NAMES), or by `ra`
+    and `dec` (degrees; `_ra` and `raj2000` count too). Raises SurveyError.
+    """
+    labels = read_table(path)
     for name, others in {"ra": ("_ra", "raj2000", "ra_icrs"), "dec": ("_dec", "_de", "dej2000", "de_icrs")}.items():
         found = next((other for other in others if other in labels.colnames), None)
         # sexagesimal text is no number of degrees

@@ -8,7 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 from astropy.table import Table
+from typer.testing import CliRunner
 
+from astrogf.cli import app
 from surveys.addresses import KINDS, Target, identifiers_of, targets
 from surveys.fetch import FAILED, MANIFEST, fetch, read_checksums
 from surveys.lamost import read
@@ -323,3 +325,27 @@ def test_a_folder_that_cannot_be(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(SurveyError, match="cannot be used as a folder"):
         fetch([], tmp_path / "file")
+
+
+def astrogf(*arguments):
+    return CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"}).invoke(app, [str(a) for a in arguments])
+
+
+def test_the_command(server, spectrum, tmp_path):
+    server.files = {"/v2.0/spectrum/fits/7": spectrum}
+    Table({"ObsID": [7, 8]}).write(tmp_path / "catalogue.csv")
+    given = ("--out", tmp_path / "d", "--base", server.base, "--tries", 1)
+    result = astrogf("fetch", "lamost-lrs", 7, *given)
+    assert result.exit_code == 0, result.output
+    assert "1 of 1 files" in result.output
+    assert (tmp_path / "d" / "lamost-lrs-dr8-7.fits").read_bytes() == spectrum
+    result = astrogf("fetch", "lamost-lrs", "--table", tmp_path / "catalogue.csv", *given)
+    assert result.exit_code == 1
+    assert "1 of 2 files" in result.output
+    assert "not_found" in result.output
+    result = astrogf("fetch", "mwmstar", 125678, "--list")
+    assert result.output.strip().endswith("spectra/star/56/78/mwmStar-0.6.0-125678.fits")
+    result = astrogf("fetch", "lamost-lrs", "spam")
+    assert result.exit_code == 2
+    assert "OBSID is expected" in result.stderr
+    assert "No identifier" in astrogf("fetch", "lamost-lrs").stderr

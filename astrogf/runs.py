@@ -32,6 +32,7 @@ FILES = (
     "spectra.fits",
     "posterior.fits",
     "selection.ecsv",
+    "split.ecsv",
     "statistics.npz",
     "report.html",
 )
@@ -131,6 +132,11 @@ def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
 def write_set_aside(folder: Path, set_aside: Table) -> None:
     """set_aside.ecsv: path, reason and detail of every file that was not used."""
     _write_table(folder / "set_aside.ecsv", set_aside)
+
+
+def write_split(folder: Path, split: Table) -> None:
+    """split.ecsv: which stars were held out."""
+    _write_table(folder / "split.ecsv", split)
 
 
 def write_results(

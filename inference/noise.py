@@ -22,7 +22,7 @@ class NoiseModel(NamedTuple):
 
     scale: Float[Array, "*star"]
     inflation: Float[Array, "*star"]
-    scatter: Float[Array, "*star"] | float = 0.0
+    scatter: Float[Array, "*star"] = np.zeros(())  # type: ignore[assignment]
 
 
 def level(flux: Float[Array, " pixel"], ivar: Float[Array, " pixel"]) -> Float[Array, ""]:

@@ -110,7 +110,7 @@ class Stars(Section):
 class Continuum(Section):
     """The smooth factor between model and observation, marginalised analytically."""
 
-    degree: Annotated[int, Field(ge=0, le=30)] = Field(5, description="degree of the Chebyshev polynomial")
+    degree: Annotated[int, Field(ge=0, le=30)] = Field(7, description="degree of the Chebyshev polynomial")
     scale: Positive | None = Field(None, description="Angstrom a degree in wide windows, where that makes more")
 
 

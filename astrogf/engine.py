@@ -125,7 +125,7 @@ def without_held_out(loaded: "Loaded", config: Config) -> "tuple[Loaded, Table |
         gone |= {str(path): str(star) for path, star in batch.table["path", "star"][out].iterrows()}
         batches.append(batch.select(~out))
     aside = Table(
-        rows=[(path, "held_out", f"star {star} is held out ([survey] held_out)") for path, star in gone.items()] or None,
+        rows=[(path, "held_out", f"its star {star} is kept for a check") for path, star in gone.items()] or None,
         names=("path", "reason", "detail"),
         dtype=(str, str, str),
     )

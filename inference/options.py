@@ -46,7 +46,7 @@ class FitOptions:
     alpha_prior: tuple[float, float] = (0.1, 0.12)
     vmic_sd: float = 0.2
     rv_sd: float = 300.0
-    continuum_degree: int = 5
+    continuum_degree: int = 7
     continuum_scale: float | None = None
     abundances: tuple[str, ...] = ()
     abundance_sd: float = 0.1

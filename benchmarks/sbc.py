@@ -2,8 +2,8 @@
 
 Problems are drawn from the model's own prior, fitted with the arrow solver, and the rank of every true value among
 draws of the Laplace posterior is taken (Talts et al. 2018, arXiv 1804.06788). Ranks must be uniform. Parameters of
-one problem are correlated, so the chi2 of the pooled ranks is compared with what it is when the "truth" is itself a draw of
-each posterior, not with the tables. Variants change one thing at a time: the noise, tau, the grid of the truth, the solver.
+one problem are correlated, so the chi2 of the pooled ranks is compared with what it is when the "truth" is itself a
+draw of each posterior, not with the tables. Variants change one thing at a time: noise, tau, grid of the truth, solver.
 
     python benchmarks/sbc.py --out sbc.json --figure sbc.png
 """

@@ -21,7 +21,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import emulator  # noqa: F401  (double precision)
-from astrogf.runtime import use_all_cores, use_compilation_cache
+from astrogf.runtime import use_compilation_cache
 from inference.gaussian import laplace_gaussian
 from inference.parameters import STAR, STEP
 from inference.small import build, draw, maximise, refined
@@ -141,13 +141,12 @@ def picture(results: dict, path: Path) -> None:
 def main() -> None:
     """Run the variants and say what came out."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--problems", type=int, default=120)
+    parser.add_argument("--problems", type=int, default=100)
     parser.add_argument("--out", type=Path, default=Path("sbc.json"))
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--only", nargs="*", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--seed", type=int, default=5)
     a = parser.parse_args()
-    use_all_cores()
     use_compilation_cache()
     small = build(4, 40, kept=200)
     print(f"{small.n_star} stars, {small.n_line} corrections in groups {small.groups.names}", flush=True)
@@ -156,8 +155,14 @@ def main() -> None:
         began, setting = time.perf_counter(), VARIANTS[name]
         truth = refined(small, *setting["fine"]) if "fine" in setting else None
         rng = np.random.default_rng(a.seed)
-        found = [one(small, rng, truth, setting) for _ in range(a.problems)]
-        r = results[name] = summary(found, rng) | {"seconds": round(time.perf_counter() - began, 1)}
+        found = []
+        for _ in range(a.problems):
+            found.append(one(small, rng, truth, setting))
+            if len(found) % 20 == 0:  # what is there so far, should it be stopped
+                seconds = round(time.perf_counter() - began, 1)
+                results[name] = summary(found, np.random.default_rng(0)) | {"seconds": seconds}
+                a.out.write_text(json.dumps(results, indent=1) + "\n")
+        r = results[name] = summary(found, np.random.default_rng(0)) | {"seconds": time.perf_counter() - began}
         print(f"\n{name}: {r['problems']} problems, {r['converged']} converged, {r['seconds']:.0f} s, "
               f"white z2 {r['white_z2']:.3f} +- {r['white_z2_sd']:.3f}")  # fmt: skip
         for kind, p in r["parameters"].items():

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import emulator  # noqa: F401  (double precision)
-from astrogf.runtime import use_all_cores, use_compilation_cache
+from astrogf.runtime import use_compilation_cache
 from inference.gaussian import joint_sites, laplace_gaussian, with_group_means
 from inference.model import joint_model
 from inference.noise import NoiseModel
@@ -81,7 +81,6 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--out", type=Path, default=Path("solvers.json"))
     a = parser.parse_args()
-    use_all_cores()
     use_compilation_cache()
     small = build(a.stars, a.lines, kept=200)
     drawn = draw(small, np.random.default_rng(a.seed), snr=a.snr)

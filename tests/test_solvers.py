@@ -9,7 +9,7 @@ import pytest
 
 from inference import hyper
 from inference.gaussian import ArrowGaussian, with_group_means
-from inference.solvers import laplace, nuts, split_density, svi
+from inference.solvers import importance, laplace, nuts, split_density, svi
 
 N_STAR, N_SHARED, N_OWN, N_PIXEL = 6, 5, 3, 12
 
@@ -92,6 +92,18 @@ def test_density_is_split_into_what_is_said_once_and_of_every_star(linear):
     parts = [density_of(data)(np.array([s]))(shared, own[s : s + 1]) for s in range(N_STAR)]
     np.testing.assert_allclose(each, sum(p[1] for p in parts))
     assert all(float(p[0]) == pytest.approx(float(once)) for p in parts)
+
+
+def test_importance_from_a_start_that_is_too_wide(linear):
+    data, mean, covariance = linear
+    good = exact(mean, covariance)
+    wide = good._replace(factor=1.1 * good.factor, own_factor=1.1 * good.own_factor)
+    found = importance(density_of(data)(np.arange(N_STAR)), wide, jax.random.key(3), draws=4000)
+    assert found.status == "converged", found.diagnostics
+    assert found.diagnostics["ess"] < 3900
+    check(found, mean, covariance, 1e-6, 0.1)
+    lost = importance(density_of(data)(np.arange(N_STAR)), spoiled(good), jax.random.key(3), draws=400)
+    assert "too far" in lost.status
 
 
 def test_nuts_from_a_bad_start(linear):

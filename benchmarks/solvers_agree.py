@@ -20,7 +20,6 @@ import emulator  # noqa: F401  (double precision)
 from astrogf.runtime import use_compilation_cache
 from inference.gaussian import joint_sites, laplace_gaussian, with_group_means
 from inference.model import joint_model
-from inference.noise import NoiseModel
 from inference.parameters import STAR
 from inference.small import build, draw, maximise
 from inference.solvers import Solution, importance, laplace, nuts, split_density, svi
@@ -33,10 +32,10 @@ def density_of(small, data, tau):
     """NumPyro's density of some of the stars, as the solvers take it."""
 
     def density(index):
-        mine = StarData(data.flux[index], data.ivar[index])
-        quiet = NoiseModel(small.quiet.scale[index], small.quiet.inflation[index])
+        mine = small.sample(StarData(data.flux[index], data.ivar[index]))
+        quiet = small.quiet(len(index))
         member = jnp.asarray(small.groups.member)
-        args = (small.problem, mine, member, len(small.groups.names), small.options, quiet, tau)
+        args = (mine, member, len(small.groups.names), small.options, quiet, tau)
         return split_density(joint_model, args, {}, joint_sites(small.n_line))
 
     return density

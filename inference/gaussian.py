@@ -58,11 +58,25 @@ def laplace_gaussian(
     mean: Float[Array, " shared"],
     covariance: Float[Array, "shared shared"],
 ) -> ArrowGaussian:
-    """The Laplace posterior of a pass linearised at (theta, shared), with the shared parameters' (mean, covariance)."""
-    start = jnp.concatenate([theta / STEP, passed.coefficients], axis=1)
-    star = passed.star
-    own = start + star.constant - jnp.einsum("sij,j->si", star.slope, mean - shared)
-    return ArrowGaussian(mean, jnp.linalg.cholesky(covariance), own, star.slope, jnp.linalg.cholesky(star.covariance))
+    """The Laplace posterior of a pass linearised at (theta, shared), with the shared parameters' (mean, covariance).
+
+    For samples of one piece, one row a star in their order. The pass has eliminated the continuum; it is put back.
+    """
+    star, continuum, n_own = passed.star, passed.continuum[0], theta.shape[1]
+    by_own, by_line = continuum.slope[:, :, :n_own], continuum.slope[:, :, n_own:]
+    by_shared = jnp.pad(by_line, ((0, 0), (0, 0), (0, len(shared) - by_line.shape[2])))
+    constant = continuum.constant - jnp.einsum("sij,sj->si", by_own, star.constant)
+    constant = jnp.concatenate([star.constant, constant], axis=1)
+    slope = jnp.concatenate([star.slope, by_shared - jnp.einsum("sij,sjk->sik", by_own, star.slope)], axis=1)
+    labels = jnp.linalg.cholesky(star.covariance)
+    smooth = jnp.linalg.cholesky(continuum.covariance)
+    left = jnp.concatenate([labels, -jnp.einsum("sij,sjk->sik", by_own, labels)], axis=1)
+    right = jnp.pad(smooth, ((0, 0), (n_own, 0), (0, 0)))
+    start = jnp.concatenate([theta / STEP, passed.coefficients[0]], axis=1)
+    own = start + constant - jnp.einsum("sij,j->si", slope, mean - shared)
+    return ArrowGaussian(
+        mean, jnp.linalg.cholesky(covariance), own, slope, jnp.concatenate([left, right], axis=2)
+    )
 
 
 def with_group_means(

@@ -15,10 +15,13 @@ from jaxtyping import Array, Float, Int
 
 from inference import hyper
 from inference.arrow import Reduced, solve_shared, substitute
-from inference.fit import prepare, select_lines, with_free
-from inference.noise import OUTLIER_SHARE, OUTLIER_WIDTH, NoiseModel
+from inference.beliefs import Belief, star_prior
+from inference.fit import select_lines
+from inference.noise import OUTLIER_SHARE, OUTLIER_WIDTH
 from inference.options import FitOptions
 from inference.parameters import STAR, lsf_sigma, vmic_relation
+from inference.pieces import Noise, Piece, Sample, quiet
+from inference.setup import prepare, with_free
 from inference.star import StarData, StarProblem, predict
 from inference.stars import bounded_step, keep_physical
 from inference.sweep import Pass, sweep
@@ -26,7 +29,7 @@ from synthesis.grid import Grid
 from synthesis.linelist import QUALITY, LineList
 
 OPTIONS = FitOptions(
-    oversampling=16, depths=20, line_cut=1e-2, continuum_degree=2, inflation=0.0, single=True, chunk=8,
+    oversampling=16, depths=20, molecules=False, line_cut=1e-2, continuum_degree=2, inflation=0.0, single=True, chunk=8,
     teff_prior=(5300.0, 400.0), logg_prior=(3.8, 0.5), feh_prior=(-0.2, 0.25), alpha_prior=(0.1, 0.08), rv_sd=30.0,
 )  # fmt: skip
 """Coarse and quick. The priors keep stars where the emulator and the lines are: FGK."""
@@ -49,10 +52,20 @@ class Small:
         """Free corrections."""
         return len(self.groups.member)
 
-    @property
-    def quiet(self) -> NoiseModel:
+    def sample(self, data: StarData) -> Sample:
+        """As many stars as there are data, a spectrum each."""
+        return sample_of(self.problem, data, self.options)
+
+    def quiet(self, n_star: int | None = None) -> Noise:
         """Errors as the data state them."""
-        return NoiseModel(jnp.ones(self.n_star), jnp.zeros(self.n_star))
+        n = self.n_star if n_star is None else n_star
+        return quiet(self.sample(StarData(jnp.ones((n, 1)), jnp.ones((n, 1)))))
+
+
+def sample_of(problem: StarProblem, data: StarData, options: FitOptions) -> Sample:
+    """A sample of one window, with the run's own priors."""
+    n = data.flux.shape[0]
+    return Sample((Piece(problem, data, np.arange(n), np.zeros(n, int)),), star_prior([Belief()] * n, options))
 
 
 class Draw(NamedTuple):
@@ -91,16 +104,17 @@ def build(
     options = replace(options, max_lines=n_line, max_ratio=0.9)
     setup = prepare(grid.pixel_wavelength, options)
     strongest = np.sort(np.argsort(-setup.strength)[:kept])
-    setup = prepare(grid.pixel_wavelength, options, lines=setup.lines.take(strongest))
+    setup = prepare(grid.pixel_wavelength, options, lines=setup.lines.take(strongest), keep_all=True)
     alone = setup.problem()
     labels = np.tile([5300.0, 4.0, -0.2, 0.1], (n_star, 1)) + np.linspace(-1, 1, n_star)[:, None] * [500, 0.3, 0.1, 0]
     sigma = float(lsf_sigma(options.resolution))
     vmic = np.asarray(vmic_relation(labels[:, 0], labels[:, 1]))
     theta = jnp.asarray(np.column_stack([labels, vmic, np.full(n_star, sigma), np.zeros(n_star)]))
     flat = StarData(jnp.ones((n_star, n_pixel)), jnp.full((n_star, n_pixel), 1e4))
-    quiet = NoiseModel(jnp.ones(n_star), jnp.zeros(n_star))
-    passed = sweep(alone, flat, theta, jnp.array([sigma]), quiet, chunk=options.chunk)
-    chosen = select_lines(setup, passed, options)
+    sample = sample_of(alone, flat, options)
+    passed = sweep(sample, theta, jnp.array([sigma]), quiet(sample), chunk=options.chunk)
+    setup = replace(setup, row=np.arange(len(setup.lines)))  # the list of this problem is the one in the window
+    chosen = select_lines([setup], setup.lines, passed, options)
     lines = setup.lines.take(chosen.leader)
     groups = hyper.make_groups(lines.species(), np.array(QUALITY)[lines.quality])
     options = replace(options, max_lines=len(chosen.leader))
@@ -111,7 +125,7 @@ def build(
 def refined(small: Small, oversampling: int, depths: int) -> StarProblem:
     """The same lines on another grid and other depths: a truth that the fit's own discretisation does not share."""
     options = replace(small.options, oversampling=oversampling, depths=depths)
-    setup = prepare(small.wavelength, options, lines=small.lines)
+    setup = prepare(small.wavelength, options, lines=small.lines, keep_all=True)
     return with_free(setup.problem(small.n_line), small.free)
 
 
@@ -132,7 +146,7 @@ def draw_stars(small: Small, rng: np.random.Generator, ln_sigma0: float) -> Floa
         labels.extend(tried[rng.uniform(size=256) < np.exp(-0.5 * outside**2)])
     kept = np.array(labels[: small.n_star])
     vmic = np.asarray(vmic_relation(kept[:, 0], kept[:, 1])) + o.vmic_sd * rng.normal(size=len(kept))
-    sigma = ln_sigma0 + problem.ln_sigma_scatter * rng.normal(size=len(kept))
+    sigma = ln_sigma0 + small.options.resolution_scatter * rng.normal(size=len(kept))
     return np.column_stack([kept, vmic, sigma, o.rv_sd * rng.normal(size=len(kept))])
 
 
@@ -193,10 +207,12 @@ def maximise(
     ln_sigma_sd = jnp.asarray(o.resolution_sd / o.resolution)
     taus = jnp.full(len(small.groups.names), o.prior_sd) if tau is None else jnp.asarray(tau)
     theta, shared = jnp.asarray(theta), jnp.asarray(shared)
+    sample = small.sample(data)
+    noise = quiet(sample)
     best: tuple | None = None
     shrink, size = 1.0, np.inf
     for it in range(iterations):
-        passed = sweep(small.problem, data, theta, shared, small.quiet, chunk=o.chunk)
+        passed = sweep(sample, theta, shared, noise, chunk=o.chunk)
         prior = hyper.shared_precision(taus, member, ln_sigma_sd)
         off = shared - mean
         value = float(jnp.sum(passed.log_posterior) - 0.5 * off @ prior @ off)

@@ -25,6 +25,15 @@ class StarData(NamedTuple):
     ivar: Float[Array, "*row pixel"]
 
 
+class Continuum(NamedTuple):
+    """A spectrum's continuum coefficients once the rest is known: their own step is `constant` - `slope` @ (step of the
+    star's own parameters and of the corrections), with `covariance`."""
+
+    constant: Float[Array, "*row basis"]
+    slope: Float[Array, "*row basis rest"]
+    covariance: Float[Array, "*row basis basis"]
+
+
 class StarBlocks(NamedTuple):
     """What one spectrum adds to the arrow system, in units of `parameters.steps` for the star's own parameters.
 
@@ -45,6 +54,7 @@ class StarBlocks(NamedTuple):
     information: Float[Array, " line"]
     adjusted: Float[Array, "*row pixel"]
     scatter: Float[Array, "*row"]
+    continuum: Continuum
 
 
 class StarProblem(eqx.Module):
@@ -266,4 +276,7 @@ def linearise(
         information=informed,
         adjusted=adjusted,
         scatter=suggested,
+        continuum=Continuum(
+            jnp.linalg.solve(smooth_block, smooth_gradient), to_smooth, jnp.linalg.inv(smooth_block)
+        ),
     )

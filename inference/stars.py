@@ -15,6 +15,7 @@ from inference.noise import learn_noise
 from inference.options import FitOptions
 from inference.parameters import limits, lsf_sigma, max_steps, steps
 from inference.pieces import Noise, Piece, Sample
+from inference.star import Continuum
 from inference.sweep import Pass, sweep
 
 Progress = Callable[[str, int, int], None]
@@ -91,6 +92,10 @@ def _keep_better(sample: Sample, better: Bool[np.ndarray, " star"], new: Pass, o
         coefficients=tuple(map(pick, rows, new.coefficients, old.coefficients)),
         adjusted=tuple(map(pick, rows, new.adjusted, old.adjusted)),
         scatter=tuple(map(pick, rows, new.scatter, old.scatter)),
+        continuum=tuple(
+            Continuum(*(pick(r, a, b) for a, b in zip(one, two, strict=True)))
+            for r, one, two in zip(rows, new.continuum, old.continuum, strict=True)
+        ),
     )
 
 

@@ -15,7 +15,7 @@ from inference.devices import chunk_size, padded, spread, star_mesh
 from inference.noise import NoiseModel
 from inference.parameters import StarPrior
 from inference.pieces import Noise, Piece, Sample
-from inference.star import linearise
+from inference.star import Continuum, linearise
 
 
 class Rows(NamedTuple):
@@ -32,6 +32,7 @@ class Rows(NamedTuple):
     coefficients: Float[Array, "row basis"]
     adjusted: Float[Array, "row pixel"]
     scatter: Float[Array, " row"]
+    continuum: Continuum
 
 
 SUMS = 2
@@ -51,6 +52,7 @@ class Pass(NamedTuple):
     coefficients: tuple[Float[np.ndarray, "row basis"], ...]
     adjusted: tuple[Float[np.ndarray, "row pixel"], ...]
     scatter: tuple[Float[np.ndarray, " row"], ...]
+    continuum: tuple[Continuum, ...]
 
 
 def _scan_rows(problem, shared, data, theta, prior, share, used, noise_model) -> Rows:
@@ -69,8 +71,9 @@ def _scan_rows(problem, shared, data, theta, prior, share, used, noise_model) ->
             reduced.precision + counted(blocks.shared), reduced.gradient + counted(blocks.shared_gradient)
         )
         own = (counted(blocks.own), counted(blocks.own_gradient), counted(blocks.cross))
-        seen = (blocks.log_posterior, blocks.chi2, blocks.model, blocks.coefficients, blocks.adjusted, blocks.scatter)
-        return (reduced, known + counted(blocks.information)), own + seen
+        seen = (blocks.log_posterior, blocks.chi2, blocks.model, blocks.coefficients)
+        more = (blocks.adjusted, blocks.scatter, blocks.continuum)
+        return (reduced, known + counted(blocks.information)), own + seen + more
 
     n = shared.shape[0]
     # derived from the data so that the carry is as device-varying as what is added to it
@@ -125,7 +128,10 @@ def sweep_piece(
         progress(first + keep)
     joined = Rows(*(total or ()), *jax.tree.map(lambda *x: np.concatenate(x), *parts))
     reduced = Reduced(joined.reduced.precision[np.ix_(columns, columns)], joined.reduced.gradient[columns])
-    return joined._replace(reduced=reduced, cross=joined.cross[:, :, columns])
+    n_own = joined.own.shape[1]
+    slope = joined.continuum.slope[:, :, np.append(np.arange(n_own), n_own + columns[:-1])]
+    continuum = joined.continuum._replace(slope=slope)
+    return joined._replace(reduced=reduced, cross=joined.cross[:, :, columns], continuum=continuum)
 
 
 def _report(progress: Callable[[int, int], None], before: int, total: int, done: int) -> None:
@@ -178,7 +184,7 @@ def sweep(
         np.add.at(log_posterior, rows, found.log_posterior)
         np.add.at(chi2, rows, found.chi2)
         reduced = found.reduced if reduced is None else jax.tree.map(jnp.add, reduced, found.reduced)
-        seen.append((found.information, found.model, found.coefficients, found.adjusted, found.scatter))
+        seen.append((found.information, *found[SUMS + 5 :]))
     star, taken = _eliminate(own, own_gradient, cross, damping)
     reduced = jax.tree.map(jnp.add, reduced, taken)
     return Pass(reduced, star, log_posterior, chi2, *zip(*seen, strict=True))

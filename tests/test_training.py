@@ -5,6 +5,8 @@ import gzip
 import json
 from pathlib import Path
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from emulator import load
 from emulator.decks import read_decks
 from emulator.network import QUANTITIES, principal
+from emulator.polish import polish
 from emulator.training import Price, TrainConfig, loss, main, train
 
 DECKS = Path(__file__).parent / "data" / "atlas9_decks.txt.gz"
@@ -157,6 +160,22 @@ def test_prices_count_quantities_and_layers_as_they_say() -> None:
     outside = goal + 0.01 * (log_tau < -5.0 - 1e-9)
     assert float(loss(emulator, labels, log_tau, outside)) > 0.1
     assert float(loss(emulator, labels, log_tau, outside, Price(edge=0.0))) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_polish_solves_the_last_layer_of_one_quantity(nodes: str) -> None:
+    """Five real decks have fewer values than the rows have weights: they are met, and no other output moves."""
+    net = load("atlas9").network
+    with np.load(nodes) as z:
+        labels, ln_values = z["labels"], np.log(z["values"])
+    outputs = eqx.filter_jit(lambda n, x: jax.vmap(lambda one: n(one, n.log_tau))(x))
+    before = np.asarray(outputs(net, labels))
+    found = polish(net, labels, ln_values, "xne", clip=0.02, layer=np.ones(72), rounds=200, ridge=1e-9)
+    after, k = np.asarray(outputs(found, labels)), QUANTITIES.index("xne")
+    np.testing.assert_array_equal(np.delete(after, k, axis=1), np.delete(before, k, axis=1))
+    was, now = (np.median(np.abs(x[:, k] - ln_values[:, k])) for x in (before, after))
+    assert now < 0.3 * was
+    with pytest.raises(ValueError, match="modes"):
+        polish(dataclasses.replace(net, merge="concat"), labels, ln_values, "xne", clip=0.02, layer=np.ones(72))
 
 
 def test_every_ablation_variant_is_a_valid_configuration() -> None:

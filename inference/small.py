@@ -96,12 +96,14 @@ def build(
     first_pixel: int = 37180,
     n_pixel: int = 50,
     kept: int = 300,
+    max_ratio: float = 0.9,
     options: FitOptions = OPTIONS,
 ) -> Small:
     """A problem over `n_pixel` LAMOST pixels with the `kept` strongest lines there, of which the `n_line` transitions
-    that the spectra would tell most about are free."""
+    that the spectra would tell most about are free; fewer, if for fewer the expected posterior / prior sd is below
+    `max_ratio`."""
     grid = Grid(first_pixel, n_pixel)
-    options = replace(options, max_lines=n_line, max_ratio=0.9)
+    options = replace(options, max_lines=n_line, max_ratio=max_ratio)
     setup = prepare(grid.pixel_wavelength, options)
     strongest = np.sort(np.argsort(-setup.strength)[:kept])
     setup = prepare(grid.pixel_wavelength, options, lines=setup.lines.take(strongest), keep_all=True)

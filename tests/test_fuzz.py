@@ -21,7 +21,8 @@ from corruption import bare, flipped, nonsense, templates, truncated
 from surveys.readers import parse, read
 from surveys.spectrum import REASONS, SurveyError
 
-SECONDS = 5.0  # for one file, on a machine that does other things; the usual is 0.02
+SECONDS = 5.0  # of the processor for one file; the usual is 0.02
+PATIENCE = 120  # seconds on the clock, on a machine that does other things, before a reader counts as hanging
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +34,12 @@ def good(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def alarm():
-    """A reader that hangs ends the test instead of the machine's patience."""
+    """A reader that hangs ends the test instead of the machine's patience (outcome sets the clock)."""
 
     def ring(*_):
-        raise TimeoutError("a reader took longer than a minute")
+        raise TimeoutError(f"a reader took longer than {PATIENCE} s")
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.alarm(60)
     yield
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
@@ -47,13 +47,15 @@ def alarm():
 
 def outcome(raw, path):
     """The pieces, or None where the file is refused in the proper way."""
-    began = time.perf_counter()
+    began = time.process_time()
     pieces, error = None, None
+    signal.alarm(PATIENCE)
     try:
         pieces = parse(raw, path, "")
     except SurveyError as err:
         error = err
-    assert time.perf_counter() - began < SECONDS
+    signal.alarm(0)
+    assert time.process_time() - began < SECONDS
     if error is not None:
         assert error.reason in REASONS
         assert len(str(error).split()) >= 6

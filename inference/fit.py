@@ -16,6 +16,7 @@ from inference.joint import fit_joint
 from inference.options import FitOptions
 from inference.parameters import STAR, lsf_sigma
 from inference.pieces import Piece, Sample, margins, quiet
+from inference.refine import refined
 from inference.result import FitResult, Origin, assemble
 from inference.search import coarse_search, find_velocity
 from inference.selection import Selection, choose, group_transitions, record
@@ -214,6 +215,11 @@ def fit(
     Raises NoStarsError (a sentence) when no star can be modelled, or no line carries information.
     """
     batches = [batches] if isinstance(batches, SpectrumBatch) else list(batches)
+    if options.method != "gauss-newton" and (len(batches) > 1 or options.line_scatter > 0):
+        raise NoStarsError(
+            f"[solver] method = {options.method!r} takes one window and [noise] line_scatter = 0; "
+            "use 'gauss-newton' for this problem"
+        )
     collected = collect(batches, options, lines, beliefs or {})
     setups, sample, known, origin = collected
     theta, seconds = search(collected, options, progress)
@@ -247,7 +253,10 @@ def fit(
     leaders = origin.lines.take(chosen.leader)
     groups = hyper.make_groups(leaders.species(), np.array(QUALITY)[leaders.quality])
     begin = Run(run.theta, jnp.concatenate([jnp.zeros(len(chosen.leader)), run.shared]), run.noise, run.trace)
-    joint = fit_joint(freed(alone, setups, chosen.free), begin, groups, options, progress)
+    free = freed(alone, setups, chosen.free)
+    joint = fit_joint(free, begin, groups, options, progress)
+    if options.method != "gauss-newton":
+        joint = refined(free, joint, groups, options)
 
     # the yardstick: labels refitted with the list as it came, under the noise and resolution of the joint fit
     frozen = Run(run.theta, joint.run.shared[-1:], joint.run.noise, joint.run.trace)

@@ -14,12 +14,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from inference import hyper
-from inference.parameters import STAR, STEP
+from inference.parameters import names, steps
 from inference.sweep import Pass
 
 
 class ArrowGaussian(NamedTuple):
-    """Own parameters are in units of `STEP` (the seven of STAR), then the continuum coefficients."""
+    """Own parameters are in units of `parameters.steps` (labels, abundances), then the continuum coefficients."""
 
     mean: Float[Array, " shared"]
     factor: Float[Array, "shared shared"]
@@ -72,7 +72,7 @@ def laplace_gaussian(
     smooth = jnp.linalg.cholesky(continuum.covariance)
     left = jnp.concatenate([labels, -jnp.einsum("sij,sjk->sik", by_own, labels)], axis=1)
     right = jnp.pad(smooth, ((0, 0), (n_own, 0), (0, 0)))
-    start = jnp.concatenate([theta / STEP, passed.coefficients[0]], axis=1)
+    start = jnp.concatenate([theta / steps(n_own), passed.coefficients[0]], axis=1)
     own = start + constant - jnp.einsum("sij,j->si", slope, mean - shared)
     return ArrowGaussian(
         mean, jnp.linalg.cholesky(covariance), own, slope, jnp.concatenate([left, right], axis=2)
@@ -102,12 +102,15 @@ def with_group_means(
     return ArrowGaussian(mean, factor, gaussian.own_mean, slope, gaussian.own_factor)
 
 
-def joint_sites(n_line: int):
+def joint_sites(n_line: int, abundances: tuple[str, ...] = ()):
     """How `inference.model.joint_model` names what (shared, own) hold; shared is corrections, ln_sigma0, mu."""
 
+    labels = names(abundances)
+
     def sites(shared: Float[Array, " shared"], own: Float[Array, "star own"]) -> dict[str, Array]:
-        theta = own[:, : len(STAR)] * STEP
+        n = len(labels)
+        theta = own[:, :n] * steps(n)
         named = {"delta": shared[:n_line], "ln_sigma0": shared[n_line], "mu": shared[n_line + 1 :]}
-        return named | {name: theta[:, i] for i, name in enumerate(STAR)} | {"continuum": own[:, len(STAR) :]}
+        return named | {name: theta[:, i] for i, name in enumerate(labels)} | {"continuum": own[:, n:]}
 
     return sites

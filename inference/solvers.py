@@ -41,12 +41,16 @@ class Solution(NamedTuple):
 
 
 def split_density(
-    model: Callable, args: tuple, kwargs: dict, sites: Callable[..., dict[str, Array]], plate: str = "stars"
+    model: Callable,
+    args: tuple,
+    kwargs: dict,
+    sites: Callable[..., dict[str, Array]],
+    plates: tuple[str, ...] = ("stars", "rows"),
 ) -> Density:
     """The log density of a NumPyro model at `sites(shared, own)`, in two parts.
 
-    Latent sites outside the plate of the stars are shared; all others (inside it, observed, or factors) grow with the
-    number of stars. Every latent site must be named by `sites`, on the real line.
+    Latent sites outside the plates of the stars and their spectra are shared; all others (inside them, observed, or
+    factors) grow with the number of stars. Every latent site must be named by `sites`, on the real line.
     """
 
     def density(shared, own):
@@ -57,7 +61,7 @@ def split_density(
             if site["type"] != "sample":
                 continue
             term = jnp.sum(site["fn"].log_prob(site["value"]))
-            inside = site["is_observed"] or any(frame.name == plate for frame in site["cond_indep_stack"])
+            inside = site["is_observed"] or any(frame.name in plates for frame in site["cond_indep_stack"])
             once, each = (once, each + term) if inside else (once + term, each)
         return once, each
 

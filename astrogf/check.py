@@ -61,7 +61,11 @@ def corrections(folder: Path, run: runs.Run) -> Corrections:
     shared = {name: value["value"] for name, value in run.record["shared"].items()}
     resolution = shared.get("resolution", run.record["config"]["stars"]["resolution"])
     noise = {
-        name.removeprefix("noise scale, "): (value, shared[name.replace("noise scale", "inflation", 1)])
+        name.removeprefix("noise scale, "): (
+            value,
+            shared[name.replace("noise scale", "inflation", 1)],
+            shared.get(name.replace("noise scale", "line scatter", 1), 0.0),
+        )
         for name, value in shared.items()
         if name.startswith("noise scale, ")
     }

@@ -21,7 +21,7 @@ def draw(checked: Checked, path: Path) -> None:
         axes["gain"].loglog(ends, ends, color=QUIET, lw=0.8)
         axes["gain"].set(xlabel="χ² per pixel, list as it came", ylabel="corrected list", xlim=ends, ylim=ends)
         axes["gain"].set_title(f"{np.mean(after < before):.0%} of {len(before)} unseen spectra fit better")
-        axes["pit"].hist(checked.pit, np.linspace(0, 1, 21), density=True, color=CORRECTED, alpha=0.75)
+        axes["pit"].hist(checked.pit, np.linspace(0, 1, 21).tolist(), density=True, color=CORRECTED, alpha=0.75)
         axes["pit"].axhline(1.0, color=QUIET, lw=0.8)
         axes["pit"].set(xlabel="probability integral transform of a pixel", ylabel="density", xlim=(0, 1))
         axes["pit"].set_title("Flat where the noise is what it is said to be")

@@ -46,7 +46,7 @@ def _scatter(ax: Axes, value: np.ndarray, difference: np.ndarray, sharp: np.ndar
 
 
 def _histogram(ax: Axes, z: np.ndarray) -> None:
-    edges = np.linspace(-5, 5, 31)
+    edges = np.linspace(-5, 5, 31).tolist()
     ax.hist(np.clip(z, -4.999, 4.999), edges, density=True, color=CORRECTED, alpha=0.7)
     x = np.linspace(-5, 5, 201)
     ax.plot(x, np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi), color=OBSERVED, lw=0.9)

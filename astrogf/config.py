@@ -55,6 +55,10 @@ class Survey(Section):
     snr_min: NotNegative = Field(20.0, description="least signal-to-noise ratio a pixel, in snr_band")
     snr_band: Literal["u", "g", "r", "i", "z"] = Field("g", description="band of the header's S/N")
     min_good_fraction: Fraction = Field(0.9, description="least fraction of usable pixels in the window")
+    held_out: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="share of the stars kept out of the fit, for `astrogf check`"
+    )
+    held_out_seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of the choice, star by star")
     max_gap: Positive = Field(30.0, description="widest run of unusable pixels in the window, Angstrom")
 
 
@@ -106,7 +110,7 @@ class Stars(Section):
 class Continuum(Section):
     """The smooth factor between model and observation, marginalised analytically."""
 
-    degree: Annotated[int, Field(ge=0, le=30)] = Field(5, description="degree of the Chebyshev polynomial")
+    degree: Annotated[int, Field(ge=0, le=30)] = Field(7, description="degree of the Chebyshev polynomial")
     scale: Positive | None = Field(None, description="Angstrom a degree in wide windows, where that makes more")
 
 
@@ -116,6 +120,9 @@ class Noise(Section):
     inflation: NotNegative | None = Field(
         None, description="model error relative to the flux; left out, it is learned for each release"
     )
+    line_scatter: NotNegative = Field(
+        0.0, description="least sd of a spectrum's own deviations of its lines, dex; above 0 it is learned upwards"
+    )
 
 
 class Solver(Section):
@@ -124,6 +131,11 @@ class Solver(Section):
     star_iterations: Count = Field(6, description="most iterations of the stars on their own")
     joint_iterations: Count = Field(7, description="most iterations of stars and log gf together")
     tolerance: Positive = Field(0.05, description="converged when steps are below this part of the posterior sd")
+    method: Literal["gauss-newton", "svi", "nuts"] = Field(
+        "gauss-newton", description="svi and nuts go on from there, on the NumPyro model (small problems, one window)"
+    )
+    draws: Count = Field(500, description="draws a chain of nuts, or steps of svi")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of svi and nuts")
     chunk: Count = Field(16, description="stars computed at once: more memory, a little faster")
 
 
@@ -152,6 +164,7 @@ class Stated(Section):
     star: str = Field("", description="name of the star; spectra of one name are held out together")
     snr: Positive = Field(100.0, description="signal-to-noise ratio of a sample, where the file has no errors")
     abundance_sd: Positive | None = Field(None, description="sd of its [X/Fe] about 0 (0.01 for the Sun), dex")
+    xfe: dict[str, Normal] = Field({}, description="single [X/Fe] beyond alpha, or isotopes: { C = [0.1, 0.05] }")
     teff: Normal | None = Field(None, description="effective temperature [mean, sd], K")
     logg: Normal | None = Field(None, description="log surface gravity [mean, sd], dex")
     feh: Normal | None = Field(None, description="metallicity [mean, sd], dex")

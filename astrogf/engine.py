@@ -106,6 +106,32 @@ def load(config: Config, spectra: Path, progress: Progress) -> "Loaded":
     return Loaded(batches, set_aside)
 
 
+def without_held_out(loaded: "Loaded", config: Config) -> "tuple[Loaded, Table | None]":
+    """The spectra without those of held-out stars (set aside with that reason), and the split; stated ones stay."""
+    if not config.survey.held_out:
+        return loaded, None
+    import numpy as np
+    from astropy.table import vstack
+
+    from surveys.split import held_out, split
+
+    columns = [batch.table["path", "star", "ra", "dec"] for batch in loaded.batches]
+    rows = vstack([c for c in columns if len(c)], metadata_conflicts="silent")
+    drawn = split(rows, config.survey.held_out, config.survey.held_out_seed)
+    batches, gone = [], dict[str, str]()
+    for batch in loaded.batches:
+        stated = np.isin(np.asarray(batch.table["path"]).astype(str), list(config.spectra))
+        out = held_out(batch.table, drawn) & ~stated
+        gone |= {str(path): str(star) for path, star in batch.table["path", "star"][out].iterrows()}
+        batches.append(batch.select(~out))
+    aside = Table(
+        rows=[(path, "held_out", f"its star {star} is kept for a check") for path, star in gone.items()] or None,
+        names=("path", "reason", "detail"),
+        dtype=(str, str, str),
+    )
+    return Loaded(batches, vstack([loaded.set_aside, aside], metadata_conflicts="silent")), drawn
+
+
 class Loaded(NamedTuple):
     """Spectra to fit, a batch a window, and the files that were set aside: path, reason, detail."""
 
@@ -143,7 +169,7 @@ def beliefs(config: Config) -> "dict[str, Belief]":
         if said.degrade:
             # broadened to the survey's own resolution, which is then what it has
             labels.setdefault("resolution", (config.stars.resolution, 0.01 * config.stars.resolution))
-        known[name] = Belief(labels, said.abundance_sd)
+        known[name] = Belief(labels, said.abundance_sd, said.xfe)
     return known
 
 

@@ -19,7 +19,7 @@ from astrogf.style import CORRECTED, OBSERVED, ORIGINAL, QUIET, WIDE, finish, pa
 
 MOST_ROWS = 60
 """Files listed one by one on screen; a directory with more is told in sums."""
-MOST_PANELS = 6
+MOST_PANELS = 9
 
 
 class Shown(NamedTuple):
@@ -113,8 +113,9 @@ def show(console: Console, record: dict[str, Any]) -> None:
     for f in files if len(files) <= MOST_ROWS else []:
         if f["why"]:
             console.print(f"[red]{f['reason']}[/red]  {f['why']}", soft_wrap=True, highlight=False)
+    noun = "file" if sums["files"] == 1 else "files"
     console.print(
-        f"{sums['files']} files, {sums['readable']} readable, {sums['used']} would be used "
+        f"{sums['files']} {noun}, {sums['readable']} readable, {sums['used']} would be used "
         f"({_settings(record['settings'])})",
         highlight=False,
         soft_wrap=True,
@@ -216,7 +217,7 @@ def spectra(chosen: list[Shown]) -> Figure:
             flux, sigma = s.flux / level, s.sigma / level
             low, high = np.nanpercentile(flux, [0.3, 99.7])
             reach = 0.12 * (high - low) if high > low else 1.0
-            ax.plot(s.wavelength, sigma, color=QUIET, lw=0.6, label="σ")
+            ax.plot(s.wavelength, np.where(sigma < 0.5, sigma, np.nan), color=QUIET, lw=0.6)
             ax.plot(s.wavelength, flux, color=OBSERVED, lw=0.5)
             bad = ~np.isfinite(s.flux)
             bottom = min(low, 0.0) - reach
@@ -225,5 +226,5 @@ def spectra(chosen: list[Shown]) -> Figure:
             ax.set_xlim(s.wavelength[0], s.wavelength[-1])
             ax.set_title(s.title, fontsize=7.5, color=CORRECTED)
             ax.set_ylabel("flux / median")
-        axes[-1, 0].set_xlabel("vacuum wavelength (Å); grey: σ of a pixel; orange: unusable pixels")
+        axes[-1, 0].set_xlabel("vacuum wavelength (Å); grey: σ of a pixel (below 0.5); orange: unusable pixels")
         return finish(figure)

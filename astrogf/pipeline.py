@@ -113,7 +113,10 @@ class _Job:
         """Read, fit, and write every table and array."""
         with self.clock.stage("read"):
             loaded = engine.load(self.config, spectra, self.bars)
+            loaded, split = engine.without_held_out(loaded, self.config)
             unread = loaded.set_aside
+            if split is not None:
+                runs.write_split(self.out, split)
         runs.write_set_aside(self.out, combine_set_aside(unread))
         self.record["inputs"] = _inputs(spectra, loaded.inputs, unread, labels)
         if not loaded.inputs:

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from astrogf.errors import UserError
 from astrogf.summary import KEYS
 from astrogf.tables import wavelength_order
+from inference import statistics
 from inference.result import FitResult
 
 FILES = (
@@ -30,6 +31,9 @@ FILES = (
     "truth_lines.ecsv",
     "spectra.fits",
     "posterior.fits",
+    "selection.ecsv",
+    "split.ecsv",
+    "statistics.npz",
     "report.html",
 )
 """Every file of a run; --overwrite removes these, the folder figures, and a demo's folder survey."""
@@ -130,6 +134,11 @@ def write_set_aside(folder: Path, set_aside: Table) -> None:
     _write_table(folder / "set_aside.ecsv", set_aside)
 
 
+def write_split(folder: Path, split: Table) -> None:
+    """split.ecsv: which stars were held out."""
+    _write_table(folder / "split.ecsv", split)
+
+
 def write_results(
     folder: Path, result: FitResult, stars: Table, lines: Table, set_aside: Table, truth: Table | None = None
 ) -> None:
@@ -141,6 +150,11 @@ def write_results(
         _write_table(folder / "hyper.ecsv", result.hyper)
     if truth is not None:
         _write_table(folder / "truth_lines.ecsv", truth)
+    if result.selection is not None:
+        _write_table(folder / "selection.ecsv", result.selection)
+    if result.statistics is not None:
+        with _complete(folder / "statistics.npz") as draft:
+            statistics.save(draft, result.statistics)
     spectra = Spectra(
         result.wavelength,
         result.flux,

@@ -16,9 +16,10 @@ from astrogf.runtime import use_all_cores
 
 use_all_cores()
 
-from inference.fit import prepare  # noqa: E402
+from inference.beliefs import Belief, star_prior  # noqa: E402
 from inference.noise import NoiseModel  # noqa: E402
 from inference.options import FitOptions  # noqa: E402
+from inference.setup import prepare  # noqa: E402
 from inference.star import StarData, linearise  # noqa: E402
 from surveys.spectrum import grid, window_pixels  # noqa: E402
 
@@ -47,6 +48,7 @@ def main() -> None:
     delta, n = jnp.zeros(options.max_lines), model.grid.n_pixel
     data = StarData(jnp.ones(n), jnp.full(n, 1e4))
     shared, noise = jnp.append(delta, 4.26), NoiseModel(jnp.array(1.0), jnp.array(0.01))
+    prior, one = jax.tree.map(lambda x: x[0], star_prior([Belief()], options)), jnp.array(1.0)
     points = sum(b.start.size * b.width for b in model.buckets) * options.depths
     print(
         f"{len(setup.lines)} lines, {model.grid.size} wavelengths, {options.depths} layers, {points:.3g} profile points"
@@ -54,7 +56,9 @@ def main() -> None:
     rows = {
         "synthesis": clock(eqx.filter_jit(lambda m: m.normalised(star[:5], delta)), model),
         "  with 5 labels and all lines": clock(eqx.filter_jit(lambda m: m.linearised(star[:5], delta)), model),
-        "star of the joint fit": clock(eqx.filter_jit(lambda p: linearise(p, data, star, shared, noise)), problem),
+        "star of the joint fit": clock(
+            eqx.filter_jit(lambda p: linearise(p, data, star, prior, one, shared, noise)), problem
+        ),
     }
     base = rows["synthesis"][1]
     for name, (compiled, seconds) in rows.items():

@@ -18,8 +18,9 @@ import optax
 from jaxtyping import Array, Float
 
 from emulator import model, network
-from emulator.cards import Card, evaluate
+from emulator.cards import RANGE, Card, evaluate
 from emulator.domain import Hull, neighbours
+from emulator.polish import polish
 
 Optimiser = Literal["muon", "adamw"]
 
@@ -51,6 +52,11 @@ class TrainConfig:
     average: float = 0.999
     physics_weight: float = 0.0
     sobolev_weight: float = 0.0
+    state_weight: float = 1.0
+    accrad_weight: float = 1.0
+    edge_weight: float = 1.0
+    knee: float = 4.0
+    polish_rounds: int = 0
     held_out: float = 0.1
     validation: float = 0.03
     seed: int = 1
@@ -88,6 +94,40 @@ class TrainConfig:
 TOLERANCE = {"rhox": 0.01, "t": 0.001, "p": 0.01, "xne": 0.02, "abross": 0.02, "accrad": 0.05}
 """Errors in ln q that count as one in the loss; beyond a few it grows linearly (unconverged layers)."""
 
+CLIP = {"t": 0.002, "xne": 0.02, "abross": 0.02, "accrad": 0.12}
+"""Misses in ln q at which the polishing of the last layer clips. RHOX and P are integrals and left out; that of ACCRAD
+is wide because its 99th percentile, set by decks that did not converge, grows where it is narrow."""
+
+
+class Price(NamedTuple):
+    """What the loss counts how much; the keys of `TrainConfig` of the same names.
+
+    `physics` and `sobolev`: see `loss`. `state` multiplies the misses of XNE and ABROSS, `accrad` those of ACCRAD,
+    `edge` the loss of layers outside the range of the card's errors; from `knee` tolerances on the loss is linear.
+    """
+
+    physics: float = 0.0
+    sobolev: float = 0.0
+    state: float = 1.0
+    accrad: float = 1.0
+    edge: float = 1.0
+    knee: float = 4.0
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> "Price":
+        """As the configuration says."""
+        c = config
+        return cls(c.physics_weight, c.sobolev_weight, c.state_weight, c.accrad_weight, c.edge_weight, c.knee)
+
+    def units(self) -> Float[np.ndarray, "6"]:
+        """Misses in ln q that count as one, in the order of QUANTITIES."""
+        more = {"xne": self.state, "abross": self.state, "accrad": self.accrad}
+        return np.array([TOLERANCE[q] / more.get(q, 1.0) for q in network.QUANTITIES])
+
+
+PLAIN = Price()
+"""No physics, no derivatives, everything counted once."""
+
 
 class Nodes(NamedTuple):
     """The training set: labels, log tau grid, ln of the six quantities, and the file's hash."""
@@ -106,9 +146,7 @@ class Nodes(NamedTuple):
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             return cls(z["labels"], z["log_tau"], np.log(z["values"]), digest)
 
-    def split(
-        self, held_out: float, validation: float, seed: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def split(self, held_out: float, validation: float, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Indices, drawn at random, of the nodes to fit, to stop by and to report on."""
         order = np.random.default_rng(seed).permutation(len(self.labels))
         a = max(1, round(held_out * len(order)))
@@ -121,21 +159,23 @@ def loss(
     labels: Float[Array, "node 4"],
     log_tau: Float[Array, " depth"],
     target: Float[Array, "node 6 depth"],
-    physics_weight: float,
-    sobolev_weight: float = 0.0,
+    price: Price = PLAIN,
 ) -> Float[Array, ""]:
     """Pseudo-Huber distance in ln q in units of TOLERANCE; with 'loss', the two equations of equilibrium too.
 
-    With `sobolev_weight` the first half of the nodes are neighbours of the second, and the miss of their
+    With a Sobolev weight the first half of the nodes are neighbours of the second, and the miss of their
     differences counts in units of a fifth of TOLERANCE: what a label derivative is off by.
 
     The equations are taken as d ln RHOX / d ln tau = tau / (ABROSS RHOX) and d ln P / d ln tau =
     tau (g - ACCRAD) / (ABROSS P), the left sides by forward differentiation of the network in tau.
     """
-    unit = jnp.asarray([TOLERANCE[q] for q in network.QUANTITIES], dtype=target.dtype)
+    unit = jnp.asarray(price.units(), dtype=target.dtype)
+    counted = (log_tau >= RANGE[0] - 1e-6) & (log_tau <= RANGE[1] + 1e-6)
+    layer = jnp.where(counted, 1.0, price.edge)
+    layer = layer / jnp.mean(layer)
 
     def huber(miss: Float[Array, "6 depth"]) -> Float[Array, ""]:
-        return jnp.mean(4 * (jnp.sqrt(1 + (miss / 4) ** 2) - 1) * 4)
+        return jnp.mean(layer * (jnp.sqrt(1 + (miss / price.knee) ** 2) - 1)) * price.knee**2
 
     def one(label: Float[Array, "4"], goal: Float[Array, "6 depth"]) -> tuple[Array, Float[Array, "6 depth"]]:
         s = emulator.on_log_tau(label, log_tau)
@@ -148,13 +188,13 @@ def loss(
             mass = jnp.exp(log_tau * np.log(10.0) - ln[4])
             rhox = (slope[0] - mass / jnp.exp(ln[0])) / 0.002
             p = (slope[2] - mass * (10.0 ** label[1] - jnp.exp(ln[5])) / jnp.exp(ln[2])) / 0.002
-            total = total + physics_weight * jnp.mean(jnp.sqrt(1 + rhox**2) + jnp.sqrt(1 + p**2) - 2)
+            total = total + price.physics * jnp.mean(jnp.sqrt(1 + rhox**2) + jnp.sqrt(1 + p**2) - 2)
         return total, miss
 
     total, miss = jax.vmap(one)(labels, target)
-    if sobolev_weight > 0:
+    if price.sobolev > 0:
         half = len(labels) // 2
-        total = jnp.mean(total) + sobolev_weight * jnp.mean(jax.vmap(huber)(5 * (miss[half:] - miss[:half])))
+        total = jnp.mean(total) + price.sobolev * jnp.mean(jax.vmap(huber)(5 * (miss[half:] - miss[:half])))
     return jnp.mean(total)
 
 
@@ -191,6 +231,9 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
     log_tau = jnp.asarray(nodes.log_tau, jnp.float32)
     pairs = jnp.asarray(np.concatenate(list(neighbours(nodes.labels[fit]).values())))
 
+    price = Price.of(config)
+    plain = price._replace(physics=0.0, sobolev=0.0)
+
     def draw(k: Array) -> Array:
         if config.sobolev_weight > 0:
             return jax.random.choice(k, pairs, (config.batch // 2,), replace=True).T.reshape(-1)
@@ -199,10 +242,7 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
     def step(carry: tuple, k: Array) -> tuple[tuple, Array]:
         w, mean, state = carry
         pick = draw(k)
-        price = config.physics_weight, config.sobolev_weight
-        value, slope = jax.value_and_grad(
-            lambda v: loss(assemble(v), data[0][pick], log_tau, data[1][pick], *price)
-        )(w)
+        value, slope = jax.value_and_grad(lambda v: loss(assemble(v), data[0][pick], log_tau, data[1][pick], price))(w)
         update, state = optimiser.update(slope, state, w)
         w = optax.apply_updates(w, update)
         mean = jax.tree.map(lambda a, b: config.average * a + (1 - config.average) * b, mean, w)
@@ -211,11 +251,12 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
     @jax.jit
     def block(carry: tuple, k: Array) -> tuple[tuple, Array, Array]:
         carry, values = jax.lax.scan(step, carry, jax.random.split(k, config.check_every))
-        return carry, values.mean(), loss(assemble(carry[1]), check[0], log_tau, check[1], 0.0)
+        return carry, values.mean(), loss(assemble(carry[1]), check[0], log_tau, check[1], plain)
 
     carry = (weights, weights, optimiser.init(weights))
     history: list[list[float]] = []
     best, best_weights = np.inf, weights
+    before = 0.0
     checkpoint, note = out / "checkpoint.eqx", out / "checkpoint.json"
     if checkpoint.exists() and note.exists():
         saved = json.loads(note.read_text())
@@ -224,7 +265,8 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
             history = saved["history"]
             best = min(h[2] for h in history)
             say(f"going on from step {int(history[-1][0])}")
-    start, blocks = time.time(), config.steps // config.check_every
+            before = saved.get("seconds", 0.0)
+    start, blocks = time.time() - before, config.steps // config.check_every
     for i in range(len(history), blocks):
         with jax.default_matmul_precision("highest"):  # TF32 would spoil the quadrature on a GPU
             carry, value, stop_value = block(carry, jax.random.fold_in(key, i))
@@ -232,8 +274,8 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
         if history[-1][2] < best:
             best, best_weights = history[-1][2], carry[1]
         eqx.tree_serialise_leaves(checkpoint, (carry, best_weights))
-        note.write_text(json.dumps({"config": dataclasses.asdict(config), "history": history}))
         seconds = time.time() - start
+        note.write_text(json.dumps({"config": dataclasses.asdict(config), "history": history, "seconds": seconds}))
         done = (i + 1) * config.check_every
         say(f"step {done}: loss {value:.4f}, validation {stop_value:.4f}, {seconds:.0f} s")
         since = len(history) - 1 - int(np.argmin([h[2] for h in history]))
@@ -241,6 +283,15 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
             say("stopped early")
             break
     final = eqx.combine(jax.tree.map(lambda a: a.astype(jnp.float64), best_weights), model.partition(net)[1])
+    if config.polish_rounds:
+        counted = np.where(
+            (nodes.log_tau >= RANGE[0] - 1e-6) & (nodes.log_tau <= RANGE[1] + 1e-6), 1.0, config.edge_weight
+        )
+        for quantity, clip in CLIP.items():
+            final = polish(
+                final, nodes.labels[fit], nodes.ln_values[fit], quantity,
+                clip=clip, layer=counted, rounds=config.polish_rounds,
+            )  # fmt: skip
     emulator = model.make(final, hull, config.family, config.equilibrium)
     model.save(emulator, out / f"{config.family}.eqx")
     emulator = model.load(config.family, out / f"{config.family}.eqx")

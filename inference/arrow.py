@@ -62,4 +62,51 @@ def own_covariance(star: Eliminated, shared_covariance: Float[Array, "shared sha
     return star.covariance + star.slope @ shared_covariance @ star.slope.T
 
 
+class Absorbed(NamedTuple):
+    """A spectrum's blocks with its own deviation of every line marginalised; `deviation` is its most probable value,
+    `variance` that of each line's deviation, `gain` what it adds to the log likelihood."""
+
+    own: Float[Array, "own own"]
+    own_gradient: Float[Array, " own"]
+    cross: Float[Array, "own line"]
+    lines: Float[Array, "line line"]
+    line_gradient: Float[Array, " line"]
+    deviation: Float[Array, " line"]
+    variance: Float[Array, " line"]
+    gain: Float[Array, ""]
+
+
+def absorb(own, own_gradient, cross, lines, line_gradient, scatter: Float[Array, ""]) -> Absorbed:
+    """Marginalise deviations e_i ~ Normal(0, scatter) of this spectrum's lines from the corrections all share.
+
+    What a line says of its correction then has an error of at least `scatter`, and labels that many lines decide have
+    one that falls with the number of lines, not of pixels. Exact for a quadratic log likelihood; scatter 0 changes
+    nothing.
+    """
+    variance = scatter**2
+    factor = cho_factor(jnp.eye(lines.shape[0]) + variance * lines)
+    inverse = cho_solve(factor, jnp.eye(lines.shape[0]))
+    deviation = variance * inverse @ line_gradient
+    reduced = cross @ inverse  # = cross - cross (lines + scatter^-2)^-1 lines; so for the lines themselves
+    determinant = 2.0 * jnp.sum(jnp.log(jnp.diagonal(factor[0])))
+    return Absorbed(
+        own - variance * reduced @ cross.T,
+        own_gradient - cross @ deviation,
+        reduced,
+        lines @ inverse,
+        line_gradient - lines @ deviation,
+        deviation,
+        variance * jnp.diagonal(inverse),
+        0.5 * line_gradient @ deviation - 0.5 * determinant,
+    )
+
+
+def unabsorbed(own, own_gradient, cross, lines, line_gradient, scatter: Float[Array, ""]) -> Absorbed:
+    """What `absorb` gives where no line is free."""
+    zero = 0.0 * line_gradient
+    return Absorbed(
+        own, own_gradient, cross, lines, line_gradient, zero, scatter**2 + zero, 0.0 * jnp.sum(own_gradient)
+    )
+
+
 own_covariances = jax.jit(jax.vmap(own_covariance, in_axes=(0, None)))

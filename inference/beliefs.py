@@ -18,11 +18,13 @@ class Belief:
     """Labels of one star known from elsewhere, each (mean, sd) in the units of `parameters.STAR`.
 
     `abundance_sd`: how far its [X/Fe] beyond alpha may lie from 0 (0.01 for the Sun, which defines them); None leaves
-    the run's own. A star with teff and logg is an anchor: the search over labels is spared.
+    the run's own. `xfe`: single [X/Fe] or isotopes' ('13C') known better or otherwise, (mean, sd). A star with teff and
+    logg is an anchor: the search over labels is spared.
     """
 
     labels: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     abundance_sd: float | None = None
+    xfe: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Raises ValueError for labels that are none, and for sds that are not positive."""
@@ -56,6 +58,11 @@ def star_prior(beliefs: Sequence[Belief], options: FitOptions) -> StarPrior:
             follows_vmic[s] = 0.0
         if belief.abundance_sd is not None:
             sd[s, len(STAR) :] = belief.abundance_sd
+        for name, (value, spread) in belief.xfe.items():
+            if name not in options.abundances:
+                raise ValueError(f"[{name}/Fe] of a star is given, but {name} is not among the run's abundances")
+            i = len(STAR) + options.abundances.index(name)
+            mean[s, i], sd[s, i] = value, spread
     return StarPrior(*(jnp.asarray(x) for x in (mean, sd, follows_vmic, follows_survey)))
 
 

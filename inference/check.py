@@ -34,13 +34,13 @@ DRAWS = 24
 @dataclass(frozen=True)
 class Corrections:
     """What a run found: its free transitions (wavelength in vacuum A, species, elow), their corrections and covariance,
-    the survey's ln_sigma, and the noise (scale, inflation) it learned for each release (and window, where there are
-    several: 'DR5, window 1')."""
+    the survey's ln_sigma, and the noise (scale, inflation, line scatter) it learned for each release (and window, where
+    there are several: 'DR5, window 1')."""
 
     lines: Table
     covariance: Float[np.ndarray, "line line"]
     ln_sigma: float
-    noise: Mapping[str, tuple[float, float]]
+    noise: Mapping[str, tuple[float, float, float]]
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ def find_again(lines: LineList, corrected: Table) -> Int[np.ndarray, " line"]:
     free = np.full(len(lines), -1)
     by_transition = {}
     for k, row in enumerate(corrected):
-        near = np.flatnonzero(np.abs(lines.wavelength - row["wavelength"]) < SAME_LINE)
-        near = [i for i in near if species[i] == row["species"] and abs(lines.elow[i] - row["elow"]) < 1e-3]
+        close = np.flatnonzero(np.abs(lines.wavelength - row["wavelength"]) < SAME_LINE)
+        near = [i for i in close if species[i] == row["species"] and abs(lines.elow[i] - row["elow"]) < 1e-3]
         if not near:
             raise ValueError(
                 f"the corrected line {row['species']} {row['wavelength']:.3f} A is not in the line list: "
@@ -90,15 +90,17 @@ def find_again(lines: LineList, corrected: Table) -> Int[np.ndarray, " line"]:
     return np.where(wanted >= 0, wanted, free)
 
 
-def known_noise(sample: Sample, releases: list[np.ndarray], found: Mapping[str, tuple[float, float]]) -> Noise | None:
+def known_noise(
+    sample: Sample, releases: list[np.ndarray], found: Mapping[str, tuple[float, float, float]]
+) -> Noise | None:
     """The run's own noise for every row, or None where it has not met a release."""
     out = []
     for k, (piece, kinds) in enumerate(zip(sample.pieces, releases, strict=True)):
         where = f", window {k + 1}" if len(sample.pieces) > 1 else ""
         if any(f"{name}{where}" not in found for name in kinds):
             return None
-        pairs = np.array([found[f"{name}{where}"] for name in kinds])[piece.release]
-        out.append(noise.NoiseModel(jnp.asarray(pairs[:, 0]), jnp.asarray(pairs[:, 1])))
+        columns = np.array([found[f"{name}{where}"] for name in kinds])[piece.release].T
+        out.append(noise.NoiseModel(*map(jnp.asarray, columns)))
     return tuple(out)
 
 
@@ -155,14 +157,14 @@ def check(
         raise ValueError(f"the run has {n} corrections, its configuration allows {options.max_lines}")
     theta, _ = search(collected, options, progress)
     ready = known_noise(sample, origin.releases, found.noise)
-    start = ready or quiet(sample, 0.01 if options.inflation is None else options.inflation)
+    start = ready or quiet(sample, 0.01 if options.inflation is None else options.inflation, options.line_scatter)
     delta = jnp.asarray(np.asarray(found.lines["correction"], dtype=float))
     corrected = freed(sample, setups, free)
     shared = jnp.append(delta, found.ln_sigma)
     run = Run(jnp.asarray(theta), shared, start)
     run, passed = fit_stars(corrected, run, options, free=False, stage="corrected list", progress=progress)
     if ready is None:
-        run.noise = learn(corrected, passed)
+        run.noise = learn(corrected, passed, options)
         run, passed = fit_stars(
             corrected, run, options, free=False, iterations=3, stage="corrected list", progress=progress
         )

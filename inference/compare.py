@@ -80,7 +80,7 @@ def match(
     _, first = np.unique(pairs, axis=0, return_index=True)
     pairs = pairs[np.sort(first)]
     group, taken = np.full(len(reference.wavelength), -1), np.zeros(len(run.wavelength), bool)
-    chosen = []
+    chosen: list[tuple[int, int]] = []
     for i, j in pairs:
         if not taken[i] and group[j] < 0:
             taken[i], group[j] = True, len(chosen)

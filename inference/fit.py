@@ -1,6 +1,7 @@
 """The joint fit from spectra: search, stars alone, selection of lines, stars and log gf together."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -13,11 +14,12 @@ from inference import hyper
 from inference.beliefs import Belief, star_prior, starting_point
 from inference.joint import fit_joint
 from inference.options import FitOptions
-from inference.parameters import lsf_sigma
+from inference.parameters import STAR, lsf_sigma
 from inference.pieces import Piece, Sample, margins, quiet
+from inference.refine import refined
 from inference.result import FitResult, Origin, assemble
 from inference.search import coarse_search, find_velocity
-from inference.selection import Selection, choose, group_transitions
+from inference.selection import Selection, choose, group_transitions, record
 from inference.setup import Setup, padded_window, prepare, windows_lines, with_free
 from inference.star import StarData
 from inference.stars import Progress, Run, fit_stars
@@ -81,7 +83,8 @@ def collect(
     paths = list(dict.fromkeys(str(path) for b in batches for path in b.table["path"]))
     number = {path: i for i, path in enumerate(paths)}
     setups = [prepare(b.wavelength, options, family, lines, keep_all=keep_all) for b in batches]
-    pieces, levels, releases, tables = [], [], [], {}
+    pieces, levels, releases = [], [], []
+    tables: dict[int, dict] = {}
     for batch, setup in zip(batches, setups, strict=True):
         data, level = scaled_data(batch)
         names, release = np.unique(np.asarray(batch.table["release"]).astype(str), return_inverse=True)
@@ -103,7 +106,7 @@ def search(
     """Where every star begins, and seconds of a synthesis: anchors at their labels, the others at the best node."""
     sample, beliefs = collected.sample, collected.beliefs
     theta = np.full((sample.n_star, sample.n_own), np.nan)
-    theta[:, -len(options.abundances) or sample.n_own :] = 0.0
+    theta[:, len(STAR) :] = np.asarray(sample.prior.mean)[:, len(STAR) :]
     seconds = [np.nan]
     n_anchor, done = sum(b.is_anchor for b in beliefs), 0
     for piece in sample.pieces:
@@ -171,13 +174,23 @@ def strengths(setups: Sequence[Setup], n_line: int) -> Float[np.ndarray, " line"
 
 def select_lines(setups: Sequence[Setup], lines: LineList, passed: Pass, options: FitOptions) -> Selection:
     """Free transitions of atoms, by what a pass with the list as it is knows of each."""
+    candidates, known, limits = _candidates(setups, lines, passed, options)
+    return choose(candidates, known, **limits)
+
+
+def selection_record(setups: Sequence[Setup], lines: LineList, passed: Pass, options: FitOptions) -> Table:
+    """Every transition that `select_lines` looked at, and why it is free or not: see `selection.record`."""
+    candidates, known, limits = _candidates(setups, lines, passed, options)
+    return record(candidates, lines, strengths(setups, len(lines)), known, **limits)
+
+
+def _candidates(setups: Sequence[Setup], lines: LineList, passed: Pass, options: FitOptions):
     strength, known = strengths(setups, len(lines)), np.zeros(len(lines))
     for setup, information in zip(setups, passed.information, strict=True):
         np.add.at(known, setup.row, np.asarray(information))
     candidates = group_transitions(lines, strength, (strength > options.least_strength) & (lines.z <= len(SYMBOLS)))
-    return choose(
-        candidates, known, prior_sd=options.prior_sd, max_ratio=options.max_ratio, max_lines=options.max_lines
-    )
+    limits = {"prior_sd": options.prior_sd, "max_ratio": options.max_ratio, "max_lines": options.max_lines}
+    return candidates, known, limits
 
 
 def freed(sample: Sample, setups: Sequence[Setup], free: Int[np.ndarray, " line"]) -> Sample:
@@ -202,11 +215,16 @@ def fit(
     Raises NoStarsError (a sentence) when no star can be modelled, or no line carries information.
     """
     batches = [batches] if isinstance(batches, SpectrumBatch) else list(batches)
+    if options.method != "gauss-newton" and (len(batches) > 1 or options.line_scatter > 0):
+        raise NoStarsError(
+            f"[solver] method = {options.method!r} takes one window and [noise] line_scatter = 0; "
+            "use 'gauss-newton' for this problem"
+        )
     collected = collect(batches, options, lines, beliefs or {})
     setups, sample, known, origin = collected
     theta, seconds = search(collected, options, progress)
     start = float(lsf_sigma(options.resolution))
-    noise = quiet(sample, 0.01 if options.inflation is None else options.inflation)
+    noise = quiet(sample, 0.01 if options.inflation is None else options.inflation, options.line_scatter)
     run = Run(jnp.asarray(theta), jnp.array([start]), noise)
     run, passed = fit_stars(sample, run, options, progress=progress)
 
@@ -235,7 +253,10 @@ def fit(
     leaders = origin.lines.take(chosen.leader)
     groups = hyper.make_groups(leaders.species(), np.array(QUALITY)[leaders.quality])
     begin = Run(run.theta, jnp.concatenate([jnp.zeros(len(chosen.leader)), run.shared]), run.noise, run.trace)
-    joint = fit_joint(freed(alone, setups, chosen.free), begin, groups, options, progress)
+    free = freed(alone, setups, chosen.free)
+    joint = fit_joint(free, begin, groups, options, progress)
+    if options.method != "gauss-newton":
+        joint = refined(free, joint, groups, options)
 
     # the yardstick: labels refitted with the list as it came, under the noise and resolution of the joint fit
     frozen = Run(run.theta, joint.run.shared[-1:], joint.run.noise, joint.run.trace)
@@ -243,4 +264,5 @@ def fit(
     took = min(step["seconds"] for step in joint.run.trace if step["stage"] == "joint")
     ratio = took / sum(len(p.star) for p in alone.pieces) / seconds if np.isfinite(seconds) else None
     result = assemble(alone, origin, strengths(setups, len(origin.lines)), chosen, groups, joint, original, options)
-    return Fitted(result.with_cost(ratio), set_aside)
+    looked_at = selection_record(setups, origin.lines, passed, options)
+    return Fitted(replace(result, jacobian_cost_ratio=ratio, selection=looked_at), set_aside)

@@ -80,6 +80,8 @@ def fit_joint(
             prior.ln_sigma_sd,
             tau,
             prior.group,
+            # a round costs the cube of the number of lines, and the next iteration goes on where this one stops
+            40 if len(prior.group) < 600 else 8,
         )
         tau = posterior.tau
         shared_step = shrink * jnp.clip(posterior.mean - shared, -0.5, 0.5)
@@ -101,7 +103,7 @@ def fit_joint(
         theta, shared = keep_physical(theta + step), shared + shared_step
         if options.inflation is None and it < 3:
             n_row = sum(len(p.star) for p in sample.pieces)
-            noise_model = learn(sample, passed, len(groups.member) / n_row)
+            noise_model = learn(sample, passed, options, len(groups.member) / n_row)
             kept = None
     assert kept is not None
     passed, theta, shared, _ = kept

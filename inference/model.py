@@ -5,6 +5,7 @@ delta_i ~ Normal(mu_g(i), tau_g(i))                                  corrections
 ln_sigma0 ~ Normal(R0)                                               the survey's resolution
 theta_s ~ Normal(prior_s)         ln_sigma_s ~ Normal(ln_sigma0)     each star's labels, broadening, abundances
 c_sw ~ Normal(0, 3)                                                  continuum coefficients, window by window
+e_sw ~ Normal(0, scatter)         log gf in a spectrum: delta + e      deviations of its lines (where there is scatter)
 y_sp ~ (1 - q) Normal(m_sp, sigma_sp) + q Normal(m_sp, 10 sigma_sp)  pixels, with a share q of outliers
 """
 
@@ -69,7 +70,12 @@ def joint_model(
                 f"continuum{mark}", dist.Normal(0.0, problem.coefficient_sd).to_event(1)
             )
         corrections = jnp.concatenate([delta, jnp.zeros(problem.room - group.shape[0])])
-        normalised = jax.lax.map(lambda one, q=problem, d=corrections: predict(q, one, d), theta[piece.star])
+        rows = jnp.tile(corrections, (len(piece.star), 1))
+        if problem.scattered:
+            with numpyro.plate(f"deviations{mark}", len(piece.star)):
+                own = numpyro.sample(f"deviation{mark}", dist.Normal(0.0, 1.0).expand(group.shape).to_event(1))
+            rows = rows.at[:, : group.shape[0]].add(own * jnp.reshape(found.scatter, (-1, 1)))
+        normalised = jax.lax.map(lambda one, q=problem: predict(q, *one), (theta[piece.star], rows))
         model = (coefficients @ problem.basis.T) * normalised
         var = jax.vmap(noise.variance)(data.flux, data.ivar, found)
         likelihood = jnp.where(data.ivar > 0, noise.log_likelihood(data.flux - model, var), 0.0)

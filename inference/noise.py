@@ -16,11 +16,13 @@ class NoiseModel(NamedTuple):
     """Noise of each star: `scale` multiplies the survey's own sd, `inflation` (share of the level) is added to it.
 
     Both are shared by the stars of one survey release. LAMOST's ivar needs a scale below 1: repeats of one star
-    scatter by 0.7-0.8 of what it says.
+    scatter by 0.7-0.8 of what it says. `scatter` (dex) is the sd of a spectrum's own deviations of its lines, see
+    `arrow.absorb`.
     """
 
     scale: Float[Array, "*star"]
     inflation: Float[Array, "*star"]
+    scatter: Float[Array, "*star"] = np.zeros(())  # type: ignore[assignment]
 
 
 def level(flux: Float[Array, " pixel"], ivar: Float[Array, " pixel"]) -> Float[Array, ""]:

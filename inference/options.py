@@ -14,6 +14,7 @@ class FitOptions:
     profiles in float32. The defaults are fine enough for a LAMOST pixel: tests/test_synthesis.py says how fine.
     `molecules` takes the shipped molecular lines along.
     Lines: at most `max_lines` corrections, those whose expected posterior is below `max_ratio` of `prior_sd`.
+    Solver: `method` 'gauss-newton' (with Laplace's errors), or 'svi' or 'nuts' after it, with `draws` steps or draws.
     Stars: domain in Teff kept, priors as (mean, sd); `abundances` names the elements whose [X/Fe] beyond alpha is a
     star's own (from 0, sd `abundance_sd`). Continuum: Chebyshev of `continuum_degree`, or one degree every
     `continuum_scale` Angstrom where that is more. `rv_reach` is the largest |rv| looked for.
@@ -34,6 +35,7 @@ class FitOptions:
     prior_sd: float = 0.2
     least_strength: float = 0.02
     floor: float = 0.0
+    line_scatter: float = 0.0
     teff_range: tuple[float, float] = (4000.0, 7200.0)
     max_chi2: float = 6.0
     resolution: float = 1800.0
@@ -45,7 +47,7 @@ class FitOptions:
     alpha_prior: tuple[float, float] = (0.1, 0.12)
     vmic_sd: float = 0.2
     rv_sd: float = 300.0
-    continuum_degree: int = 5
+    continuum_degree: int = 7
     continuum_scale: float | None = None
     abundances: tuple[str, ...] = ()
     abundance_sd: float = 0.1
@@ -54,6 +56,9 @@ class FitOptions:
     joint_iterations: int = 7
     tolerance: float = 0.05
     chunk: int = 16
+    method: str = "gauss-newton"
+    draws: int = 500
+    seed: int = 0
 
     def prior_mean(self) -> np.ndarray:
         """Means in the order of `inference.parameters.STAR` (vmic and ln_sigma follow the star and the survey)."""

@@ -77,9 +77,13 @@ Noise = tuple[NoiseModel, ...]
 """The noise of every piece's rows."""
 
 
-def quiet(sample: Sample, inflation: float = 0.0) -> Noise:
-    """The surveys' own errors, plus a share of the level."""
-    return tuple(NoiseModel(jnp.ones(len(p.star)), jnp.full(len(p.star), inflation)) for p in sample.pieces)
+def quiet(sample: Sample, inflation: float = 0.0, scatter: float = 0.0) -> Noise:
+    """The surveys' own errors, plus a share of the level; `scatter` (dex) of a spectrum's own lines."""
+
+    def rows(piece: Piece, value: float) -> Float[Array, " row"]:
+        return jnp.full(len(piece.star), value)
+
+    return tuple(NoiseModel(rows(p, 1.0), rows(p, inflation), rows(p, scatter)) for p in sample.pieces)
 
 
 def margins(sample: Sample, theta: Float[Array, "star own"]) -> Float[np.ndarray, " star"]:

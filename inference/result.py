@@ -15,7 +15,8 @@ from inference.joint import Joint
 from inference.options import FitOptions
 from inference.parameters import lsf_sigma, names, steps
 from inference.pieces import Sample, margins
-from inference.selection import Selection
+from inference.selection import Selection, partners
+from inference.statistics import LineNames, Statistics
 from inference.sweep import Pass
 from surveys.batch import SpectrumBatch
 from synthesis.linelist import LineList
@@ -48,13 +49,15 @@ class FitResult:
 
     - `labels`, `labels_sd`: marginal over everything else; `flags` says what a star leans on ('' if nothing).
     - `lines`: one row a free line, columns wavelength (vacuum A), species ('Fe I'), elow (eV), loggf (of the
-      list), correction, posterior_sd, prior_sd, ratio (posterior_sd / prior_sd), group, components, strength.
+      list), correction, posterior_sd, prior_sd, ratio (posterior_sd / prior_sd), group, components, strength, and
+      the correction it is most correlated with (partner, by wavelength; correlation: near -1 only the two together
+      are known).
       `posterior_sd` has the options' floor in it; `statistical_sd` has not.
     - `selection`: one row a transition that was looked at: whether it is free, and why not.
     - `model_original`: labels refitted with the list as it came; `model_corrected`: the joint fit. Both on the
       scale of `flux`, continuum included. `sigma`: noise sd per pixel, inflation included (inf = not used).
     - `trace`: one dict an iteration (objective, step, seconds ...). `status`: 'converged' or 'max_iterations' ...
-    - `statistics`: the reduced data's precision and gradient at the expansion point, priors excluded.
+    - `statistics`: what the spectra say of the shared parameters, priors excluded: sets of stars add up.
     - `jacobian_cost_ratio`: seconds of a pass of the joint fit (synthesis, its derivatives by all labels and all lines,
       instrument, normal equations) over seconds of one synthesis, both per spectrum in the same run. The
       synthesis is timed in the coarse search, which also shifts it to some 50 velocities;
@@ -82,10 +85,8 @@ class FitResult:
     status: str
     trace: list[dict] = field(default_factory=list)
     jacobian_cost_ratio: float | None = None
-
-    def with_cost(self, ratio: float | None) -> "FitResult":
-        """The same with its cost."""
-        return replace(self, jacobian_cost_ratio=ratio)
+    selection: Table | None = None
+    statistics: Statistics | None = None
 
 
 def shared_table(joint: Joint, sample: Sample, releases: list[np.ndarray]) -> dict[str, tuple[float, float]]:
@@ -102,6 +103,8 @@ def shared_table(joint: Joint, sample: Sample, releases: list[np.ndarray]) -> di
             if len(mine):
                 table[f"noise scale, {name}{where}"] = (float(found.scale[mine[0]]), float("nan"))
                 table[f"inflation, {name}{where}"] = (float(found.inflation[mine[0]]), float("nan"))
+                if piece.problem.scattered:
+                    table[f"line scatter, {name}{where}"] = (float(np.asarray(found.scatter)[mine[0]]), float("nan"))
     return table
 
 
@@ -113,6 +116,7 @@ def line_table(
     leaders = lines.take(chosen.leader)
     statistical = np.sqrt(np.diag(np.asarray(joint.posterior.covariance)))[:n]
     sd = np.hypot(statistical, floor)
+    partner, correlation = partners(np.asarray(joint.posterior.covariance)[:n, :n])
     prior = np.asarray(hyper.prior_sd(joint.posterior.tau, jnp.asarray(groups.member)))
     number, inverse = np.unique(lines.transition, return_inverse=True)
     components = np.bincount(inverse)[np.searchsorted(number, leaders.transition)]
@@ -129,6 +133,8 @@ def line_table(
             "ratio": sd / prior,
             "group": [groups.names[g] for g in groups.member],
             "components": components,
+            "partner": np.where(partner >= 0, leaders.wavelength[partner], np.nan),
+            "correlation": correlation,
             "strength": strength[chosen.leader],
         }
     )
@@ -220,4 +226,15 @@ def assemble(
         ),
         status=joint.status,
         trace=joint.run.trace,
+        statistics=shared_statistics(origin.lines.take(chosen.leader), joint, sample.n_star),
     )
+
+
+def shared_statistics(leaders: LineList, joint: Joint, n_star: int) -> Statistics:
+    """(A, b) of the stars at the end of the fit, with what tells the corrections apart."""
+    names_of = LineNames(leaders.wavelength, leaders.species(), leaders.elow, leaders.loggf)
+    reduced = joint.passed.reduced
+    return Statistics(
+        np.asarray(reduced.precision), np.asarray(reduced.gradient), np.asarray(joint.run.shared), names_of,
+        ("ln_sigma",), n_star,
+    )  # fmt: skip

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+from astropy.table import Table
 from jaxtyping import Float, Int
 
 from synthesis.linelist import LineList
@@ -37,6 +38,70 @@ def group_transitions(lines: LineList, strength: Float[np.ndarray, " line"], can
     return Selection(free, leader[by_wavelength], np.zeros(len(number)))
 
 
+def record(
+    candidates: Selection,
+    lines: LineList,
+    strength: Float[np.ndarray, " line"],
+    information: Float[np.ndarray, " line"],
+    *,
+    prior_sd: float,
+    max_ratio: float,
+    max_lines: int,
+) -> Table:
+    """What `choose` made of every transition: one row each, by wavelength, with the expected ratio and the reason.
+
+    `reason`: 'free'; 'information' where its expected posterior/prior ratio exceeds `max_ratio`, so that it keeps the
+    list's value; 'number' where `max_lines` more informative ones came first.
+    """
+    total = combined(candidates, information)
+    ratio = 1.0 / np.sqrt(1.0 + total * prior_sd**2)
+    taken = np.isin(np.arange(len(total)), np.argsort(ratio, kind="stable")[:max_lines])
+    informed = ratio < max_ratio
+    leaders = lines.take(candidates.leader)
+    table = Table(
+        {
+            "wavelength": leaders.wavelength,
+            "species": leaders.species(),
+            "elow": leaders.elow,
+            "loggf": leaders.loggf,
+            "components": np.bincount(candidates.free[candidates.free >= 0], minlength=len(total)),
+            "strength": strength[candidates.leader],
+            "information": total,
+            "expected_ratio": ratio,
+            "reason": np.where(~informed, "information", np.where(taken, "free", "number")),
+        }
+    )
+    table["wavelength"].unit, table["elow"].unit = "Angstrom", "eV"
+    for name, form in (("wavelength", ".4f"), ("elow", ".4f"), ("strength", ".4g"), ("information", ".5g")):
+        table[name].format = form
+    table["expected_ratio"].format = ".4f"
+    return table
+
+
+def combined(candidates: Selection, information: Float[np.ndarray, " line"]) -> Float[np.ndarray, " transition"]:
+    """Information of every transition; components overlap, so their signals add before they are squared."""
+    mine = candidates.free >= 0
+    signal = np.sqrt(np.clip(np.nan_to_num(np.asarray(information)), 0.0, None))
+    return np.bincount(candidates.free[mine], signal[mine], minlength=len(candidates.leader)) ** 2
+
+
+def partners(
+    covariance: Float[np.ndarray, "line line"],
+) -> tuple[Int[np.ndarray, " line"], Float[np.ndarray, " line"]]:
+    """The correction each correction is most correlated with, and their correlation (-1 and 0 for a single line).
+
+    Two lines too close to tell apart come out with a correlation near -1: their combination is known, not each.
+    """
+    n = len(covariance)
+    if n < 2:
+        return np.full(n, -1), np.zeros(n)
+    sd = np.sqrt(np.diag(covariance))
+    correlation = covariance / np.outer(sd, sd)
+    np.fill_diagonal(correlation, 0.0)
+    most = np.argmax(np.abs(correlation), axis=1)
+    return most, correlation[np.arange(n), most]
+
+
 def choose(
     candidates: Selection,
     information: Float[np.ndarray, " line"],
@@ -47,12 +112,9 @@ def choose(
 ) -> Selection:
     """Keep the transitions whose expected posterior sd is below `max_ratio` of the prior's, best first.
 
-    The expectation takes each transition alone: 1 / sqrt(1 / prior_sd^2 + information). Components of one transition
-    overlap, so their signals add before they are squared.
+    The expectation takes each transition alone: 1 / sqrt(1 / prior_sd^2 + information).
     """
-    mine = candidates.free >= 0
-    signal = np.sqrt(np.clip(np.nan_to_num(np.asarray(information)), 0.0, None))
-    total = np.bincount(candidates.free[mine], signal[mine], minlength=len(candidates.leader)) ** 2
+    total = combined(candidates, information)
     ratio = 1.0 / np.sqrt(1.0 + total * prior_sd**2)
     best = np.argsort(ratio, kind="stable")[:max_lines]
     keep = np.sort(best[ratio[best] < max_ratio])

@@ -63,26 +63,32 @@ class Setup:
         basis = jnp.asarray(chebyshev_basis(self.grid.n_pixel, degree))
         sd = jnp.full(basis.shape[1], 3.0)
         empty = jnp.zeros((room + len(patterns), len(o.abundances)))
-        problem = StarProblem(model, basis, sd, empty, jnp.asarray(atoms), jnp.asarray(rest), room, WALL)
+        carriers = jnp.asarray(atoms), jnp.asarray(rest)
+        problem = StarProblem(model, basis, sd, empty, *carriers, room, WALL, o.line_scatter > 0)
         return with_free(problem, np.full(len(self.lines), -1))
 
 
 def composition(lines: LineList, elements: tuple[str, ...]) -> Float[np.ndarray, "line element"]:
     """Atoms of each element in the carrier of every line (2 of carbon in C2); H and Fe have no abundance here.
 
-    Raises ValueError for a name that is no element.
+    An isotope, '13C', counts only in lines that the list gives to it; its abundance is on top of its element's.
+    Raises ValueError for a name that is neither.
     """
-    unknown = [e for e in elements if e not in SYMBOLS or e in ("H", "Fe")]
-    if unknown:
-        raise ValueError(f"abundances: {unknown[0]!r} is no element with an abundance beyond [Fe/H]")
-    number = {SYMBOLS.index(e) + 1: i for i, e in enumerate(elements)}
-    kinds, inverse = np.unique(lines.z, return_inverse=True)
-    table = np.zeros((len(kinds), len(elements)))
-    for k, z in enumerate(kinds):
-        for atom in constituents(int(z)):
-            if atom in number:
-                table[k, number[atom]] += 1.0
-    return table[inverse]
+    wanted = {}
+    for i, name in enumerate(elements):
+        symbol = name.lstrip("0123456789")
+        if symbol not in SYMBOLS or name in ("H", "Fe"):
+            raise ValueError(f"abundances: {name!r} is no element with an abundance beyond [Fe/H]")
+        wanted[SYMBOLS.index(symbol) + 1, int(name.removesuffix(symbol) or 0)] = i
+    kinds, inverse = np.unique(np.stack([lines.z, lines.isotope]), axis=1, return_inverse=True)
+    table = np.zeros((kinds.shape[1], len(elements)))
+    for k, (z, isotope) in enumerate(kinds.T):
+        atoms = constituents(int(z))
+        for at, atom in enumerate(atoms):
+            mass = int(isotope) // 1000 ** (len(atoms) - 1 - at) % 1000
+            for key in {(atom, 0), (atom, mass)} & wanted.keys():
+                table[k, wanted[key]] += 1.0
+    return table[inverse.ravel()]
 
 
 def rest_slots(

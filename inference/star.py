@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from inference import noise
+from inference.arrow import absorb, unabsorbed
 from inference.parameters import LN_SIGMA, RV, STAR, VMIC, StarPrior, steps, vmic_relation
 from synthesis.instrument import observe, observe_windows
 from synthesis.model import PARAMETERS, SpectrumModel
@@ -24,11 +25,21 @@ class StarData(NamedTuple):
     ivar: Float[Array, "*row pixel"]
 
 
+class Continuum(NamedTuple):
+    """A spectrum's continuum coefficients once the rest is known: their own step is `constant` - `slope` @ (step of the
+    star's own parameters and of the corrections), with `covariance`."""
+
+    constant: Float[Array, "*row basis"]
+    slope: Float[Array, "*row basis rest"]
+    covariance: Float[Array, "*row basis basis"]
+
+
 class StarBlocks(NamedTuple):
     """What one spectrum adds to the arrow system, in units of `parameters.steps` for the star's own parameters.
 
     The continuum is eliminated. Shared parameters are the line corrections, then the survey's ln_sigma. `gradient`
-    vectors point uphill in log posterior. `shared` and `shared_gradient` are to be summed over spectra.
+    vectors point uphill in log posterior. `shared` and `shared_gradient` are to be summed over spectra. `adjusted` is
+    the model with the spectrum's own deviation of every line, `scatter` the sd (dex) that these deviations suggest.
     """
 
     own: Float[Array, "*row own own"]
@@ -41,13 +52,18 @@ class StarBlocks(NamedTuple):
     model: Float[Array, "*row pixel"]
     coefficients: Float[Array, "*row basis"]
     information: Float[Array, " line"]
+    adjusted: Float[Array, "*row pixel"]
+    scatter: Float[Array, "*row"]
+    continuum: Continuum
 
 
 class StarProblem(eqx.Module):
     """Everything that is the same for all spectra of one window.
 
     `membership[slot, element]` is the number of atoms of each abundance that is free in the lines of a slot: the
-    first `room` slots are the corrections, the others hold the lines without one, a slot a species.
+    first `room` slots are the corrections, the others hold the lines without one. `atoms` and `rest` are what it is
+    made of: the atoms in the carrier of every line, and the slot (after `room`) of the lines like it, -1 for none.
+    `scattered`: each spectrum has its own deviation of every corrected line, with the sd that its noise model gives.
     """
 
     spectrum: SpectrumModel
@@ -58,6 +74,7 @@ class StarProblem(eqx.Module):
     rest: Int[Array, " line"]
     room: int = eqx.field(static=True)
     wall: float
+    scattered: bool = eqx.field(static=True, default=False)
 
     def margin(self, labels: Float[Array, "4"]) -> Float[Array, ""]:
         """Signed distance to the emulator's domain, positive inside."""
@@ -213,6 +230,22 @@ def linearise(
     cross = weighted.T @ dense - to_smooth[:, :n_own].T @ coupling[:, n_own:]
     shared_block = dense.T @ (weights[:, None] * dense) - to_smooth[:, n_own:].T @ coupling[:, n_own:]
 
+    gain, adjusted, suggested = jnp.zeros(()), continuum * normalised, noise_model.scatter
+    line_gradient, own_gradient = gradient[n_own:], gradient[:n_own]
+    plain_own = own_block
+    if problem.scattered:
+        blocks = (own_block, own_gradient, cross, shared_block, line_gradient, noise_model.scatter)
+        # the cube of the number of lines, spared as long as none is free
+        free = jnp.any(jnp.diagonal(shared_block) > 0.0)
+        a = jax.lax.cond(free, absorb, unabsorbed, *blocks)
+        own_block, own_gradient, cross = a.own, a.own_gradient, a.cross
+        shared_block, line_gradient, gain = a.lines, a.line_gradient, a.gain
+        adjusted = adjusted + dense @ a.deviation - smooth @ (to_smooth[:, n_own:] @ a.deviation)
+        # one step of EM over the lines, each with the weight of what its spectrum says of it
+        known = jnp.clip(1.0 - a.variance / jnp.maximum(noise_model.scatter**2, 1e-12), 0.0, 1.0)
+        squares = jnp.sum(known * (a.deviation**2 + a.variance)) + 1e-9
+        suggested = jnp.sqrt(squares / (jnp.sum(known) + 1e-9))
+
     terms = prior_terms(problem, prior, theta, ln_sigma0)
     by_own = jax.jacfwd(prior_terms, argnums=2)(problem, prior, theta, ln_sigma0) * step
     by_shared = jax.jacfwd(prior_terms, argnums=3)(problem, prior, theta, ln_sigma0)
@@ -220,25 +253,30 @@ def linearise(
 
     both = jnp.zeros((n_own + smooth.shape[1],) * 2)
     corner = to_smooth[:, :n_own].T @ coupling[:, :n_own]
-    both = both.at[:n_own, :n_own].set(own_block + corner + belief).at[n_own:, n_own:].set(smooth_block)
+    both = both.at[:n_own, :n_own].set(plain_own + corner + belief).at[n_own:, n_own:].set(smooth_block)
     both = both.at[n_own:, :n_own].set(coupling[:, :n_own]).at[:n_own, n_own:].set(coupling[:, :n_own].T)
     columns = jnp.column_stack([weighted, smooth * weights[:, None]]) * continuum[:, None]
-    known = information(by_line, jnp.linalg.inv(both), columns, weights * continuum**2, problem.spectrum.n_line)
+    informed = information(by_line, jnp.linalg.inv(both), columns, weights * continuum**2, problem.spectrum.n_line)
 
     n_shared = shared.shape[0]
     log_posterior = jnp.sum(good * noise.log_likelihood(residual, var)) - 0.5 * share * jnp.sum(terms**2)
     log_posterior = log_posterior - 0.5 * jnp.sum((coefficients / problem.coefficient_sd) ** 2)
     return StarBlocks(
         own=own_block + share * belief,
-        own_gradient=gradient[:n_own] - share * by_own.T @ terms,
+        own_gradient=own_gradient - share * by_own.T @ terms,
         cross=jnp.column_stack([cross, share * by_own.T @ by_shared]),
         shared=jnp.zeros((n_shared, n_shared)).at[:-1, :-1].set(shared_block).at[-1, -1].set(
             share * by_shared @ by_shared
         ),
-        shared_gradient=jnp.append(gradient[n_own:], -share * by_shared @ terms),
-        log_posterior=log_posterior,
+        shared_gradient=jnp.append(line_gradient, -share * by_shared @ terms),
+        log_posterior=log_posterior + gain,
         chi2=jnp.sum(weights * residual**2),
         model=continuum * normalised,
         coefficients=coefficients,
-        information=known,
+        information=informed,
+        adjusted=adjusted,
+        scatter=suggested,
+        continuum=Continuum(
+            jnp.linalg.solve(smooth_block, smooth_gradient), to_smooth, jnp.linalg.inv(smooth_block)
+        ),
     )

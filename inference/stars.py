@@ -15,6 +15,7 @@ from inference.noise import learn_noise
 from inference.options import FitOptions
 from inference.parameters import limits, lsf_sigma, max_steps, steps
 from inference.pieces import Noise, Piece, Sample
+from inference.star import Continuum
 from inference.sweep import Pass, sweep
 
 Progress = Callable[[str, int, int], None]
@@ -46,21 +47,34 @@ def own_freedom(sample: Sample, piece: Piece) -> float:
     return sample.n_own * float(np.mean(sample.share[piece.star])) + piece.problem.basis.shape[1]
 
 
-def learn(sample: Sample, passed: Pass, more: float = 0.0) -> Noise:
-    """Noise of every piece's releases from the residuals of a pass; `more` freedom is taken by shared parameters."""
-    return tuple(
-        learn_noise(p.data.flux, p.data.ivar, jnp.asarray(model), p.release, own_freedom(sample, p) + more)
-        for p, model in zip(sample.pieces, passed.model, strict=True)
-    )
+def learn(sample: Sample, passed: Pass, options: FitOptions, more: float = 0.0) -> Noise:
+    """Noise of every piece's releases from the residuals of a pass; `more` freedom is taken by shared parameters.
+
+    The scatter of a release's lines is what its spectra suggest (rms), between the options' own value and 0.5 dex.
+    """
+    noise = []
+    for p, model, suggested in zip(sample.pieces, passed.adjusted, passed.scatter, strict=True):
+        found = learn_noise(p.data.flux, p.data.ivar, jnp.asarray(model), p.release, own_freedom(sample, p) + more)
+        scatter = np.zeros(len(p.star))
+        if options.line_scatter > 0:
+            for r in np.unique(p.release):
+                rms = np.sqrt(np.nanmean(np.asarray(suggested)[p.release == r] ** 2))
+                scatter[p.release == r] = np.clip(rms, options.line_scatter, 0.5)
+        noise.append(found._replace(scatter=jnp.asarray(scatter)))
+    return tuple(noise)
 
 
 def noise_summary(noise: Noise) -> dict[str, float]:
     """For the trace: medians over the spectra."""
-    scale, inflation = (np.concatenate([np.asarray(n[i]) for n in noise]) for i in (0, 1))
-    return {"noise_scale": float(np.median(scale)), "inflation": float(np.median(inflation))}
+    scale, inflation, scatter = (np.concatenate([np.asarray(n[i]) for n in noise]) for i in range(3))
+    return {
+        "noise_scale": float(np.median(scale)),
+        "inflation": float(np.median(inflation)),
+        "line_scatter": float(np.median(scatter)),
+    }
 
 
-def _keep_better(sample: Sample, better: Bool[Array, " star"], new: Pass, old: Pass) -> Pass:
+def _keep_better(sample: Sample, better: Bool[np.ndarray, " star"], new: Pass, old: Pass) -> Pass:
     """Each star's block and models from the pass in which it fitted best; sums from the new one."""
 
     def pick(mine, a, b):
@@ -76,6 +90,12 @@ def _keep_better(sample: Sample, better: Bool[Array, " star"], new: Pass, old: P
         chi2=pick(mine, new.chi2, old.chi2),
         model=tuple(map(pick, rows, new.model, old.model)),
         coefficients=tuple(map(pick, rows, new.coefficients, old.coefficients)),
+        adjusted=tuple(map(pick, rows, new.adjusted, old.adjusted)),
+        scatter=tuple(map(pick, rows, new.scatter, old.scatter)),
+        continuum=tuple(
+            Continuum(*(pick(r, a, b) for a, b in zip(one, two, strict=True)))
+            for r, one, two in zip(rows, new.continuum, old.continuum, strict=True)
+        ),
     )
 
 
@@ -132,7 +152,7 @@ def fit_stars(
         if free:
             shared = shared + shared_step
             if options.inflation is None and it >= 1:
-                noise_model = learn(sample, best_pass)
+                noise_model = learn(sample, best_pass, options)
                 best = jnp.full_like(best, -jnp.inf)
     assert best_pass is not None  # there is at least one iteration
     return Run(best_theta, shared, noise_model, run.trace), best_pass

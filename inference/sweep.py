@@ -1,6 +1,7 @@
 """One pass over all spectra: linearise each, keep only sums and small blocks, eliminate the stars; sharded."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -14,7 +15,7 @@ from inference.devices import chunk_size, padded, spread, star_mesh
 from inference.noise import NoiseModel
 from inference.parameters import StarPrior
 from inference.pieces import Noise, Piece, Sample
-from inference.star import linearise
+from inference.star import Continuum, linearise
 
 
 class Rows(NamedTuple):
@@ -29,6 +30,9 @@ class Rows(NamedTuple):
     chi2: Float[Array, " row"]
     model: Float[Array, "row pixel"]
     coefficients: Float[Array, "row basis"]
+    adjusted: Float[Array, "row pixel"]
+    scatter: Float[Array, " row"]
+    continuum: Continuum
 
 
 SUMS = 2
@@ -46,6 +50,9 @@ class Pass(NamedTuple):
     information: tuple[Float[Array, " line"], ...]
     model: tuple[Float[np.ndarray, "row pixel"], ...]
     coefficients: tuple[Float[np.ndarray, "row basis"], ...]
+    adjusted: tuple[Float[np.ndarray, "row pixel"], ...]
+    scatter: tuple[Float[np.ndarray, " row"], ...]
+    continuum: tuple[Continuum, ...]
 
 
 def _scan_rows(problem, shared, data, theta, prior, share, used, noise_model) -> Rows:
@@ -65,7 +72,8 @@ def _scan_rows(problem, shared, data, theta, prior, share, used, noise_model) ->
         )
         own = (counted(blocks.own), counted(blocks.own_gradient), counted(blocks.cross))
         seen = (blocks.log_posterior, blocks.chi2, blocks.model, blocks.coefficients)
-        return (reduced, known + counted(blocks.information)), own + seen
+        more = (blocks.adjusted, blocks.scatter, blocks.continuum)
+        return (reduced, known + counted(blocks.information)), own + seen + more
 
     n = shared.shape[0]
     # derived from the data so that the carry is as device-varying as what is added to it
@@ -120,7 +128,14 @@ def sweep_piece(
         progress(first + keep)
     joined = Rows(*(total or ()), *jax.tree.map(lambda *x: np.concatenate(x), *parts))
     reduced = Reduced(joined.reduced.precision[np.ix_(columns, columns)], joined.reduced.gradient[columns])
-    return joined._replace(reduced=reduced, cross=joined.cross[:, :, columns])
+    n_own = joined.own.shape[1]
+    slope = joined.continuum.slope[:, :, np.append(np.arange(n_own), n_own + columns[:-1])]
+    continuum = joined.continuum._replace(slope=slope)
+    return joined._replace(reduced=reduced, cross=joined.cross[:, :, columns], continuum=continuum)
+
+
+def _report(progress: Callable[[int, int], None], before: int, total: int, done: int) -> None:
+    progress(before + done, total)
 
 
 @jax.jit
@@ -161,7 +176,7 @@ def sweep(
         prior = StarPrior(*(np.asarray(x)[rows] for x in sample.prior))
         found = sweep_piece(
             piece, jnp.asarray(theta)[rows], prior, share[rows], shared, noise_model, chunk,
-            lambda n, done=done: progress(done + n, total),
+            partial(_report, progress, done, total),
         )  # fmt: skip
         done += len(rows)
         for into, values in ((own, found.own), (own_gradient, found.own_gradient), (cross, found.cross)):
@@ -169,8 +184,7 @@ def sweep(
         np.add.at(log_posterior, rows, found.log_posterior)
         np.add.at(chi2, rows, found.chi2)
         reduced = found.reduced if reduced is None else jax.tree.map(jnp.add, reduced, found.reduced)
-        seen.append((found.information, found.model, found.coefficients))
+        seen.append((found.information, *found[SUMS + 5 :]))
     star, taken = _eliminate(own, own_gradient, cross, damping)
-    information, model, coefficients = zip(*seen, strict=True)
     reduced = jax.tree.map(jnp.add, reduced, taken)
-    return Pass(reduced, star, log_posterior, chi2, information, model, coefficients)
+    return Pass(reduced, star, log_posterior, chi2, *zip(*seen, strict=True))

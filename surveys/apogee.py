@@ -41,6 +41,7 @@ def pieces(hdus: fits.HDUList, path: Path, sha256: str, *, exposures: bool = Fal
     """The coadd, or with `exposures` the visits of an apStar file that has them. Raises SurveyError."""
     form = recognise(hdus)
     check_grid(hdus, path)
+    check_units(hdus, path)
     flux, error = image(hdus, 1, path, "flux"), image(hdus, 2, path, "error")
     mask = bits(image(hdus, 3, path, "mask")) if form == "apStar" else np.zeros(flux.shape, dtype=np.int64)
     if not flux.shape == error.shape == mask.shape:
@@ -48,6 +49,8 @@ def pieces(hdus: fits.HDUList, path: Path, sha256: str, *, exposures: bool = Fal
             f"{path} has flux {flux.shape}, error {error.shape} and mask {mask.shape}, which must be alike.",
             "bad_header",
         )
+    if form == "aspcapStar":
+        _check_normalised(flux, error, path)
     visits = int(within(number(hdus[0].header, "NVISITS"), 1, 1000, 1))
     lsf = _lsf(hdus) if form == "apStar" else None
     common = _meta(hdus, form) | {"sha256": sha256, "file_pixels": PIXELS}
@@ -91,6 +94,29 @@ def check_grid(hdus: fits.HDUList, path: Path) -> None:
                     )
     if not seen:
         raise SurveyError(f"{path} does not say its wavelengths: CRVAL1 and CDELT1 are absent.", "bad_header")
+
+
+def _check_normalised(flux: np.ndarray, error: np.ndarray, path: Path) -> None:
+    """Raises SurveyError where flux and error cannot be of a normalised spectrum: these blocks do not say it."""
+    level, width = (float(np.median(v[v > 0])) if np.any(v > 0) else 1.0 for v in (flux, error))
+    if not (0.3 < level < 3.0 and width < 0.5):
+        raise SurveyError(
+            f"{path}: medians of {level:g} of the normalised flux and {width:g} of its error, where about 1 and much "
+            "less than 1 were expected: its blocks are mixed up.",
+            "bad_header",
+        )
+
+
+def check_units(hdus: fits.HDUList, path: Path) -> None:
+    """Raises SurveyError where BUNIT says that a block is not what stands in its place (blocks have no names)."""
+    places = {1: ("flux", ("err", "mask", "sky", "tellur", "wave")), 2: ("error", ("mask", "sky", "tellur", "wave"))}
+    places[3] = ("mask", ("flux", "err", "sky", "tellur", "wave"))
+    for i, (wanted, others) in places.items():
+        unit = text(hdus[i].header, "BUNIT").lower()
+        if any(other in unit for other in others) or (i == 2 and "flux" in unit and "err" not in unit):
+            raise SurveyError(
+                f"{path}: block {i} should hold the {wanted}, but says {unit!r}: its blocks are mixed up.", "bad_header"
+            )
 
 
 def weigh(flux: np.ndarray, error: np.ndarray, mask: np.ndarray, *, coadd: bool) -> tuple[np.ndarray, np.ndarray]:

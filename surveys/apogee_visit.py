@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from surveys.apogee import FIRST, PIXELS, release_in, weigh
+from surveys.apogee import FIRST, PIXELS, check_units, release_in, weigh
 from surveys.apogee_lsf import equivalent_sigma, mean_sigma
 from surveys.fitsfile import cell_number, cell_text, image, number, text, within
 from surveys.pixels import bits
@@ -37,10 +37,11 @@ def spectrum(hdus: fits.HDUList, path: Path, sha256: str) -> Spectrum:
     flux, error, mask, wavelength = (
         image(hdus, i, path, what) for i, what in enumerate(("flux", "error", "mask", "wavelength"), start=1)
     )
+    check_units(hdus, path)
     wavelength, mask = wavelength.astype(np.float64), bits(mask)
     _check_wavelength(wavelength, path)
-    bc = number(header, "BC")
-    known = abs(bc) < LARGEST_BC
+    bc = _correction(header, path)
+    known = np.isfinite(bc)
     shifted = wavelength * (1.0 + (bc if known else 0.0) / SPEED_OF_LIGHT)
 
     out_flux, out_ivar = np.zeros(PIXELS), np.zeros(PIXELS)
@@ -73,6 +74,25 @@ def spectrum(hdus: fits.HDUList, path: Path, sha256: str) -> Spectrum:
     return Spectrum(
         *(FIRST, out_flux, out_ivar, out_mask, out_mask, meta, APOGEE_STEP, reasons, lsf, frame), kind="apogee_apvisit"
     )
+
+
+def _correction(header: fits.Header, path: Path) -> float:
+    """The barycentric correction in km/s: BC, or VHELIO - VRAD, which is the same; NaN where neither is there."""
+    stated = number(header, "BC")
+    implied = number(header, "VHELIO") - number(header, "VRAD")
+    if np.isfinite(stated) and np.isfinite(implied) and abs(stated - implied) > 0.1:
+        raise SurveyError(
+            f"{path} says BC = {stated:g} km/s, and VHELIO - VRAD = {implied:g}, which should be the same: its header "
+            "is damaged.",
+            "bad_header",
+        )
+    bc = stated if np.isfinite(stated) else implied
+    if np.isfinite(bc) and abs(bc) > LARGEST_BC:
+        raise SurveyError(
+            f"{path} says BC = {bc:g} km/s; the Earth's motion is no more than {LARGEST_BC:g}: its header is damaged.",
+            "bad_header",
+        )
+    return bc
 
 
 def _check_wavelength(wavelength: np.ndarray, path: Path) -> None:

@@ -25,8 +25,9 @@ def census(
     """One entry a file of a directory (or of the one file `source`), of plain numbers and text as JSON has them.
 
     Keys: path; readable; kinds, survey, release, object, ra, dec, class, subclass, rv_header (None if absent);
-    file_pixels and good_pixels (sums over the pieces), wavelength (of all), snr (of the first); pieces (below); used (whether any piece passes); reason (a key of spectrum.REASONS or "") and why (a sentence
-    or ""). A piece: kind, piece, frame, log_step, pixels (on our grid), file_pixels, good_pixels, wavelength (pair, A,
+    file_pixels and good_pixels (sums over the pieces), wavelength (of all), snr (of the first); pieces (below);
+    used (whether any piece passes); reason (a key of spectrum.REASONS or "") and why (a sentence or "").
+    A piece: kind, piece, frame, log_step, pixels (on our grid), file_pixels, good_pixels, wavelength (pair, A,
     as in the file), snr, snr_source, resolution (median R by FWHM, None if not given), pixels_by_reason, used, reason,
     why. Without windows a piece passes by class, spectral type and S/N alone. progress(done, total) and
     each(path, pieces) are called after every file. Raises SurveyError where the directory holds no FITS file.

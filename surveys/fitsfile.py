@@ -98,12 +98,14 @@ def _check_sums(hdu: fits.hdu.base._BaseHDU, start: int, raw: bytes, path: Path)
     name = hdu.name or "PRIMARY"
     data = hdu.fileinfo()["datLoc"]
     end = min(data + -(-hdu.size // _BLOCK) * _BLOCK, len(raw))
-    if stated["DATASUM"] and stated["DATASUM"] != str(_ones_sum(raw[data:end])):
+    # a sum of 0 over data is what a header of before the data came says: undefined
+    if stated["DATASUM"] not in ("", "0") and stated["DATASUM"] != str(_ones_sum(raw[data:end])):
         raise SurveyError(
             f"{path}: the data of block {name} differ from its DATASUM: damaged or edited; fetch it again."
         )
-    # a block with the right CHECKSUM sums to minus zero, all bits set; a value of only zeros means undefined
-    if stated["CHECKSUM"].strip("0") and _ones_sum(raw[start:end]) not in (0, 0xFFFFFFFF):
+    # A block with the right CHECKSUM sums to minus zero, all bits set; a value of only zeros means undefined. That of a
+    # first block without data is let pass: astropy adds EXTEND to it after the sum was taken, and no pixel hangs on it.
+    if hdu.size and stated["CHECKSUM"].strip("0") and _ones_sum(raw[start:end]) not in (0, 0xFFFFFFFF):
         raise SurveyError(f"{path}: block {name} does not add up to its CHECKSUM: damaged or edited; fetch it again.")
 
 
@@ -146,9 +148,10 @@ def text(header: fits.Header, key: str) -> str:
 
 
 def number(header: fits.Header, key: str) -> float:
-    """A header number; numbers that an old pipeline wrote as strings count, everything else is NaN."""
+    """A header number; numbers that an old pipeline wrote as strings count, everything else (T and F too) is NaN."""
     try:
-        value = float(header.get(key, np.nan))
+        value = header.get(key, np.nan)
+        value = np.nan if isinstance(value, bool) else float(value)
     except Exception:
         return np.nan
     return np.nan if value == -9999 else value

@@ -131,17 +131,16 @@ def _from_fits(raw: bytes, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarr
             return wave, flux, None, {"AWAV": "air", "WAVE": "vacuum"}.get(kind)  # type: ignore[return-value]
         for hdu in hdus[1:]:
             names = {n.lower(): n for n in getattr(hdu, "columns", fits.ColDefs([])).names}
-            wave = next((names[n] for n in WAVE_NAMES if n in names), None)
-            flux = next((names[n] for n in FLUX_NAMES if n in names), None)
-            if wave and flux:
-                data = {n: np.asarray(hdu.data[n], dtype=np.float64).ravel() for n in (wave, flux)}
-                values = 10.0 ** data[wave] if wave.lower().startswith("log") else data[wave]
+            found = [next((names[n] for n in known if n in names), "") for known in (WAVE_NAMES, FLUX_NAMES)]
+            if all(found):
+                values, seen = (np.asarray(hdu.data[n], dtype=np.float64).ravel() for n in found)
+                values = 10.0**values if found[0].lower().startswith("log") else values
                 error = next((names[n] for n in ERROR_NAMES if n in names), None)
                 ivar = np.asarray(hdu.data[names["ivar"]], dtype=np.float64).ravel() if "ivar" in names else None
                 if ivar is None and error:
                     sd = np.asarray(hdu.data[error], dtype=np.float64).ravel()
                     ivar = np.where(sd > 0, 1.0 / np.where(sd > 0, sd, 1.0) ** 2, 0.0)
-                return values, data[flux], ivar, None
+                return values, seen, ivar, None
     raise SurveyError(
         f"{path} is FITS but neither an image with one axis nor a table with a wavelength ({', '.join(WAVE_NAMES)}) "
         f"and a flux column ({', '.join(FLUX_NAMES)})."
@@ -211,9 +210,7 @@ def batch(
     names = like.table.colnames if like is not None else COLUMNS
     table = Table({n: np.array([_value(r, n, like) for r in rows]) for n in names})
     wavelength = 10.0 ** ((first + np.arange(n_pixel)) * log_step)
-    return SpectrumBatch(
-        wavelength, np.array(fluxes).reshape(-1, n_pixel), np.array(ivars).reshape(-1, n_pixel), table
-    )
+    return SpectrumBatch(wavelength, np.array(fluxes).reshape(-1, n_pixel), np.array(ivars).reshape(-1, n_pixel), table)
 
 
 COLUMNS = (
@@ -247,4 +244,3 @@ def joined(first: SpectrumBatch, second: SpectrumBatch) -> SpectrumBatch:
 
 def _wider(first: SpectrumBatch, second: SpectrumBatch, name: str):
     return np.result_type(first.table[name].dtype, second.table[name].dtype)
-

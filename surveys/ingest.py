@@ -111,8 +111,9 @@ def load_pieces(
     windows: vacuum Angstrom, in the frame of the spectra (rest frame for apStar, aspcapStar and mwmStar,
     heliocentric for LAMOST and SDSS; table column `frame`). kinds: names of readers.KINDS, or beginnings of
     them ("lamost", "lamost_mrs"); None takes all. snr_min: against the piece's own S/N: the header's where the
-    format has one (LRS: of `snr_band`; MRS: the arm's; SDSS: SN_MEDIAN_ALL; APOGEE: SNR), else the median of flux*sqrt(ivar) over the piece; the column
-    snr_source says which. spectral_types, min_good_fraction, max_gap, progress: as in load_directory.
+    format has one (LRS: of `snr_band`; MRS: the arm's; SDSS: SN_MEDIAN_ALL; APOGEE: SNR), else the median of
+    flux*sqrt(ivar) over the piece; the column snr_source says which. spectral_types, min_good_fraction, max_gap,
+    progress: as in load_directory.
     exposures: single exposures or visits instead of coadds, where a file has both.
 
     The batches are ordered by kind and then by window. Raises SurveyError as load_directory does.
@@ -215,8 +216,8 @@ def _gather(
         elif refused:
             # that a blue arm does not cover the red window says less than what is wrong with the red one
             telling = [err for _, _, err in refused if err.reason not in ("no_coverage", "kind")]
-            err = (telling or [err for _, _, err in refused])[0]
-            aside.append((name, err.reason, str(err)))
+            worst = (telling or [err for _, _, err in refused])[0]
+            aside.append((name, worst.reason, str(worst)))
         if progress is not None:
             progress(done, len(paths))
     return taken, aside, partly

@@ -165,7 +165,8 @@ def release_of(header: fits.Header, path: Path) -> str:
     release = text(header, "DATA_V")
     if not release:
         return text(header, "VERSPIPE") or "before DATA_V"
-    if release not in KNOWN_RELEASES:
+    # "LAMOST DR10 v2.0" is DR10; DR1 is no beginning of DR10
+    if " ".join(release.split()[:2]) not in KNOWN_RELEASES:
         raise SurveyError(
             f"{path} is of release {release!r}, unknown here ({KNOWN_RELEASES[0]} to {KNOWN_RELEASES[-1]} "
             "are known). If its layout is one of theirs, add it to surveys.lamost.KNOWN_RELEASES.",

@@ -19,7 +19,7 @@ from surveys.pixels import bits, judge, silenced
 from surveys.sdss import UNUSABLE_BITS
 from surveys.spectrum import APOGEE_STEP, LOG_STEP, Reason, Spectrum, SurveyError
 
-_NEEDED = {"WAVELENGTH", "FLUX", "IVAR", "PIXEL_FLAGS"}
+_NEEDED = {"FLUX", "IVAR", "PIXEL_FLAGS"}
 _INSTRUMENTS = {LOG_STEP: "boss", APOGEE_STEP: "apogee"}
 _RANGES = {"boss": (3400.0, 11000.0), "apogee": (15000.0, 17100.0)}
 _OFF_GRID = 0.02  # pixels
@@ -27,7 +27,7 @@ _SKY_LINE = 1 << 23
 
 
 def recognises(hdus: fits.HDUList) -> bool:
-    """Whether a block is a table with the columns of mwmStar."""
+    """Whether a block is a table with the columns of mwmStar (or mwmVisit, which `pieces` refuses by name)."""
     return any(_fits(hdu) for hdu in hdus[1:])
 
 
@@ -40,6 +40,12 @@ def pieces(hdus: fits.HDUList, path: Path, sha256: str) -> list[Spectrum]:
     out = []
     for hdu in hdus[1:]:
         if _fits(hdu):
+            if "WAVELENGTH" not in {name.upper() for name in hdu.columns.names}:
+                raise SurveyError(
+                    f"{path} has no column wavelength in block {hdu.name or 'unnamed'}: it is an mwmVisit file or a "
+                    "damaged mwmStar; single visits are not read, give the mwmStar file of the same star.",
+                    "unknown_release",
+                )
             out += [_piece(hdu, row, hdus[0].header, path, sha256) for row in range(len(hdu.data))]
     if not out:
         raise SurveyError(f"{path} is an mwmStar file without a spectrum: all its tables are empty.", "no_coverage")

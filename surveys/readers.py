@@ -45,7 +45,7 @@ def parse(raw: bytes, path: Path, sha256: str, *, exposures: bool = False) -> li
     if is_number_table(raw):
         raise SurveyError(
             f"{path} is a text table of numbers: state the unit of its wavelengths and whether they are of air or "
-            "vacuum in the configuration, and it is read as a high-resolution spectrum.",
+            "vacuum in the configuration ([spectra.NAME]: file, unit, medium), and it is read.",
             "stated",
         )
     with open_fits(raw, path) as hdus:
@@ -78,8 +78,8 @@ def recognise(hdus: fits.HDUList) -> tuple[str, _Read]:
 def _stated(hdus: fits.HDUList, path: Path, sha256: str, exposures: bool) -> list[Spectrum]:
     what = "one-dimensional FITS image" if hdus[0].header.get("NAXIS") == 1 else "FITS table"
     raise SurveyError(
-        f"{path} is a {what} of no survey known here: if it is a high-resolution spectrum, state the unit of its "
-        "wavelengths and whether they are of air or vacuum in the configuration.",
+        f"{path} is a {what} of no survey known here: if it is a spectrum, state the unit of its wavelengths and "
+        "whether they are of air or vacuum in the configuration ([spectra.NAME]: file, unit, medium).",
         "stated",
     )
 
@@ -90,9 +90,9 @@ def is_number_table(raw: bytes) -> bool:
     if not head or b"\0" in head:
         return False
     lines = head.decode("latin-1").splitlines()[:-1] or [head.decode("latin-1")]
-    lines = [line.split("#")[0].replace(",", " ").split() for line in lines if line.split("#")[0].strip()]
-    numeric = sum(len(words) >= 2 and _numbers(words[:2]) for words in lines[:60])
-    return numeric >= 2 and numeric >= 0.5 * min(len(lines), 60)
+    rows = [line.split("#")[0].replace(",", " ").split() for line in lines if line.split("#")[0].strip()][:60]
+    numeric = sum(len(words) >= 2 and _numbers(words[:2]) for words in rows)
+    return numeric >= 2 and numeric >= 0.5 * len(rows)
 
 
 def _beginning(raw: bytes) -> bytes:

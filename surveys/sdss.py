@@ -130,7 +130,8 @@ def _meta(hdus: fits.HDUList, path: Path) -> dict:
         "snr_header_key": "SN_MEDIAN_ALL",
         "zwarning": int(within(value("ZWARNING"), 0, 2**31, 0)),
     }
-    bands = np.ravel(cell(about, "SN_MEDIAN")) if about is not None and cell(about, "SN_MEDIAN") is not None else []
+    medians = None if about is None else cell(about, "SN_MEDIAN")
+    bands = np.ravel(medians) if medians is not None else np.zeros(0)
     for i, band in enumerate(BANDS):
         meta[f"snr_{band}"] = within(float(bands[i]), -1e5, 1e5) if len(bands) == len(BANDS) else np.nan
         meta[f"snr_{band}_key"] = f"SN_MEDIAN_{band.upper()}"

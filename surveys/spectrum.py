@@ -30,6 +30,7 @@ REASONS = {
     "few_good_pixels": "too few usable pixels in the window",
     "gap": "too wide a run of unusable pixels in the window",
     "low_snr": "signal-to-noise ratio below the cut, or not known",
+    "held_out": "the star is held out of the fit, for a later check",
 }
 """The fixed codes of the table of set-aside files."""
 

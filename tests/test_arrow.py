@@ -8,7 +8,7 @@ from scipy.optimize import minimize
 from scipy.stats import multivariate_normal
 
 from inference import hyper
-from inference.arrow import Reduced, eliminate, own_covariance, reduce, solve_shared, substitute
+from inference.arrow import Reduced, absorb, eliminate, own_covariance, reduce, solve_shared, substitute
 
 N_STAR, N_OWN, N_SHARED, N_PIXEL = 5, 6, 9, 60
 
@@ -82,3 +82,25 @@ def test_learned_scatter_is_the_marginal_maximum():
 
     best = minimize(negative, np.log([0.2, 0.2]), method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-10})
     np.testing.assert_allclose(out.tau, np.exp(best.x), rtol=2e-3)
+
+
+@pytest.mark.parametrize("scatter", [0.0, 0.03, 0.4])
+def test_deviations_absorbed_are_those_marginalised_by_brute_force(scatter):
+    """The quadratic log likelihood with an own deviation of every line, integrated out through its dense covariance."""
+    rng = np.random.default_rng(8)
+    jacobian = rng.normal(size=(60, 4)), rng.normal(size=(60, 7))
+    residual = rng.normal(size=60)
+    own, lines = jacobian
+    found = absorb(
+        own.T @ own, own.T @ residual, own.T @ lines, lines.T @ lines, lines.T @ residual, jnp.asarray(scatter)
+    )
+    covariance = np.eye(60) + scatter**2 * lines @ lines.T
+    weight = np.linalg.inv(covariance)
+    np.testing.assert_allclose(found.own, own.T @ weight @ own, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.own_gradient, own.T @ weight @ residual, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.cross, own.T @ weight @ lines, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.lines, lines.T @ weight @ lines, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.line_gradient, lines.T @ weight @ residual, rtol=1e-9, atol=1e-9)
+    marginal = -0.5 * residual @ weight @ residual - 0.5 * np.linalg.slogdet(covariance)[1]
+    np.testing.assert_allclose(found.gain, marginal + 0.5 * residual @ residual, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.deviation, scatter**2 * lines.T @ weight @ residual, rtol=1e-9, atol=1e-9)

@@ -44,6 +44,8 @@ def test_a_belief_replaces_the_runs_own_prior():
     sun = Belief({"teff": (5772.0, 2.0), "logg": (4.44, 0.01), "vmic": (1.0, 0.1), "resolution": (6e4, 6e3)}, 0.01)
     prior = star_prior([sun, Belief()], options)
     assert prior.mean[0, 0] == 5772.0
+    known = star_prior([Belief(xfe={"C": (0.3, 0.05)})], options)
+    assert (float(known.mean[0, 7]), float(known.sd[0, 7])) == (0.3, 0.05)
     assert prior.sd[0, 0] == 2.0
     assert float(prior.mean[0, LN_SIGMA]) == pytest.approx(float(lsf_sigma(6e4)))
     assert float(prior.sd[0, LN_SIGMA]) == pytest.approx(0.1)
@@ -60,9 +62,12 @@ def test_a_belief_replaces_the_runs_own_prior():
 def test_atoms_of_a_molecule_share_its_abundances():
     class Lines:
         z = np.array([606, 607, 26, 12, 112])
+        isotope = np.array([12012, 13014, 0, 0, 0])
 
     atoms = composition(Lines, ("C", "N", "Mg"))
     np.testing.assert_array_equal(atoms, [[2, 0, 0], [1, 1, 0], [0, 0, 0], [0, 0, 1], [0, 0, 1]])
+    carbon13 = composition(Lines, ("C", "13C", "14N"))
+    np.testing.assert_array_equal(carbon13[:3], [[2, 0, 0], [1, 1, 1], [0, 0, 0]])
     patterns, rest = rest_slots(atoms)
     assert len(patterns) == 3
     assert rest[2] == -1

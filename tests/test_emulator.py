@@ -65,17 +65,21 @@ def differences(emulator: Emulator, deck: Deck) -> dict[str, np.ndarray]:
 
 
 def test_held_out_atlas9_decks(emulator: Emulator, card: dict) -> None:
-    """Real Castelli & Kurucz decks outside the training set; bars are the card's own 99th percentiles."""
+    """Real Castelli & Kurucz decks outside the training set, one of them on a corner of the hull.
+
+    That one sets the 95th percentiles of five decks; the bars are the 99th of the first shipped weights on all 298.
+    """
+    bars = {"t": 0.0103, "rhox": 0.0278, "p": 0.0278, "xne": 0.0576, "abross": 0.0459}
     decks, _ = read_decks(gzip.decompress(DECKS.read_bytes()).decode(), "tests")
     assert [list(d.labels) for d in decks] == card["test_nodes"]
     apart = [differences(emulator, d) for d in decks]
     t = np.concatenate([a["t"] for a in apart])
-    assert np.median(np.abs(t)) < 0.002  # measured 0.0007 over all 298 held-out nodes
-    assert np.percentile(np.abs(t), 95) < card["errors"]["t"]["p99"] / 100
+    assert np.median(np.abs(t)) < 0.002  # measured 0.0008, 0.0005 over all 298 held-out nodes
+    assert np.percentile(np.abs(t), 95) < bars["t"]  # measured 0.0067
     for q in ("rhox", "p", "xne", "abross"):
         dex = np.concatenate([np.abs(a[q]) for a in apart]) / np.log(10)
-        assert np.median(dex) < 0.01, q  # measured 0.0017 to 0.0045
-        assert np.percentile(dex, 95) < card["errors"][q]["p99"], q
+        assert np.median(dex) < 0.006, q  # measured 0.0011 to 0.0037
+        assert np.percentile(dex, 95) < bars[q], q  # measured 0.014, 0.014, 0.044, 0.028
 
 
 def test_real_atlas12_decks(emulator: Emulator, shared: Path) -> None:
@@ -208,6 +212,9 @@ def test_card_belongs_to_the_weights(card: dict) -> None:
     assert (DATA / "atlas9.eqx").stat().st_size < 3_000_000
     assert sum(card["nodes"].values()) == 2981
     assert {"seed", "seed_split"} <= set(card["config"])
+    assert card["errors"]["t"]["median"] <= 0.1
+    assert all(card["errors"][q]["median"] <= 0.003 for q in ("rhox", "p", "xne", "abross"))
+    assert card["errors"]["t"]["p99"] <= 1.0
 
 
 def test_weights_survive_a_round_trip(emulator: Emulator, tmp_path: Path) -> None:

@@ -6,12 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from inference.fit import prepare
 from inference.options import FitOptions
+from inference.setup import prepare
 from synthesis.grid import Grid
 from synthesis.instrument import observe
 
-OPTIONS = FitOptions(max_lines=40, single=False)
+OPTIONS = FitOptions(max_lines=40, single=False, molecules=False)
 GRID = Grid(37110, 24)  # 5140-5169 A: Mg b and iron
 STAR = jnp.array([5400.0, 4.1, -0.3, 0.15, 1.2])
 

@@ -5,6 +5,8 @@ import gzip
 import json
 from pathlib import Path
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ import pytest
 from emulator import load
 from emulator.decks import read_decks
 from emulator.network import QUANTITIES, principal
-from emulator.training import TrainConfig, loss, main, train
+from emulator.polish import polish
+from emulator.training import Price, TrainConfig, loss, main, train
 
 DECKS = Path(__file__).parent / "data" / "atlas9_decks.txt.gz"
 SMALL = TrainConfig(
@@ -137,10 +140,42 @@ def test_sobolev_loss_counts_the_miss_of_differences() -> None:
     log_tau = jnp.linspace(-5, 1, 20)
     exact = [emulator.on_log_tau(x, log_tau) for x in labels]
     goal = jnp.stack([jnp.log(jnp.stack([getattr(s, q) for q in QUANTITIES])) for s in exact])
-    alike = loss(emulator, labels, log_tau, goal + 0.01, 0.0)
-    assert loss(emulator, labels, log_tau, goal + 0.01, 0.0, 1.0) == pytest.approx(float(alike), rel=1e-6)
+    alike = loss(emulator, labels, log_tau, goal + 0.01)
+    slopes = Price(sobolev=1.0)
+    assert loss(emulator, labels, log_tau, goal + 0.01, slopes) == pytest.approx(float(alike), rel=1e-6)
     uneven = goal + jnp.array([0.01, -0.01])[:, None, None]
-    assert loss(emulator, labels, log_tau, uneven, 0.0, 1.0) > 2 * loss(emulator, labels, log_tau, uneven, 0.0)
+    assert loss(emulator, labels, log_tau, uneven, slopes) > 2 * loss(emulator, labels, log_tau, uneven)
+
+
+def test_prices_count_quantities_and_layers_as_they_say() -> None:
+    """A small miss costs its square, so doubled units of XNE make it four times as dear; edges can cost nothing."""
+    emulator = load("atlas9")
+    labels, log_tau = jnp.array([[5000.0, 3.0, -1.0, 0.0]]), jnp.linspace(-6.5, 1.5, 33)
+    exact = emulator.on_log_tau(labels[0], log_tau)
+    goal = jnp.log(jnp.stack([getattr(exact, q) for q in QUANTITIES]))[None]
+    off = goal.at[:, QUANTITIES.index("xne")].add(1e-4)
+    plain = float(loss(emulator, labels, log_tau, off))
+    assert float(loss(emulator, labels, log_tau, off, Price(state=2.0))) == pytest.approx(4 * plain, rel=1e-3)
+    assert float(loss(emulator, labels, log_tau, off, Price(accrad=0.1))) == pytest.approx(plain, rel=1e-9)
+    outside = goal + 0.01 * (log_tau < -5.0 - 1e-9)
+    assert float(loss(emulator, labels, log_tau, outside)) > 0.1
+    assert float(loss(emulator, labels, log_tau, outside, Price(edge=0.0))) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_polish_solves_the_last_layer_of_one_quantity(nodes: str) -> None:
+    """Five real decks have fewer values than the rows have weights: they are met, and no other output moves."""
+    net = load("atlas9").network
+    with np.load(nodes) as z:
+        labels, ln_values = z["labels"], np.log(z["values"])
+    outputs = eqx.filter_jit(lambda n, x: jax.vmap(lambda one: n(one, n.log_tau))(x))
+    before = np.asarray(outputs(net, labels))
+    found = polish(net, labels, ln_values, "xne", clip=0.02, layer=np.ones(72), rounds=200, ridge=1e-9)
+    after, k = np.asarray(outputs(found, labels)), QUANTITIES.index("xne")
+    np.testing.assert_array_equal(np.delete(after, k, axis=1), np.delete(before, k, axis=1))
+    was, now = (np.median(np.abs(x[:, k] - ln_values[:, k])) for x in (before, after))
+    assert now < 0.3 * was
+    with pytest.raises(ValueError, match="modes"):
+        polish(dataclasses.replace(net, merge="concat"), labels, ln_values, "xne", clip=0.02, layer=np.ones(72))
 
 
 def test_every_ablation_variant_is_a_valid_configuration() -> None:

@@ -31,10 +31,11 @@ def read_lines(
 
     `format`: 'vald', 'kurucz', 'turbospectrum', 'moog', 'gaia-eso', 'ecsv' (our own), or None, which recognises the
     format by the content; a plain table (`lineio.plain`) needs no name. `medium`: 'air' or 'vacuum'; needed where
-    neither the file (VALD, ecsv, the energies in a Kurucz list, the column's name in a plain table) nor the format (gaia-eso: air) says, and an error where they disagree. `isotopes`, {(Z, mass number):
-    fraction}, replaces terrestrial fractions. `scaled`: the list's log gf hold the fractions already; VALD files say
-    so themselves, other formats do not by convention. `on_bad`: 'raise' refuses a file with unreadable rows, 'skip'
-    leaves them out with a warning. Species outside the model are left out with a warning.
+    neither the file (VALD, ecsv, the energies in a Kurucz list, the column's name in a plain table) nor the format
+    (gaia-eso: air) says, and an error where they disagree. `isotopes`, {(Z, mass number): fraction}, replaces
+    terrestrial fractions. `scaled`: the list's log gf hold the fractions already; VALD files say so themselves, other
+    formats do not by convention. `on_bad`: 'raise' refuses a file with unreadable rows, 'skip' leaves them out with a
+    warning. Species outside the model are left out with a warning.
 
     Raises ValueError with the file, line, field, what was expected and what to do.
     """

@@ -86,6 +86,7 @@ class Lines(Section):
     max_ratio: Fraction = Field(0.8, description="a line is freed if its expected posterior/prior sd is below this")
     least_strength: Positive = Field(0.02, description="least line-to-continuum opacity of a line that may be freed")
     floor: NotNegative = Field(0.0, description="systematic sd of every correction, dex, added to its posterior")
+    least_group: Count = Field(8, description="lines of a species and quality that learn a prior sd of their own")
     prior_sd: Positive = Field(0.2, description="first prior sd of a correction, dex; each group then learns its own")
 
 
@@ -164,6 +165,9 @@ class Stated(Section):
     star: str = Field("", description="name of the star; spectra of one name are held out together")
     snr: Positive = Field(100.0, description="signal-to-noise ratio of a sample, where the file has no errors")
     abundance_sd: Positive | None = Field(None, description="sd of its [X/Fe] about 0 (0.01 for the Sun), dex")
+    line_scatter: Positive | None = Field(
+        None, description="sd of its own deviations of lines, dex, held; needs [noise] line_scatter above 0"
+    )
     xfe: dict[str, Normal] = Field({}, description="single [X/Fe] beyond alpha, or isotopes: { C = [0.1, 0.05] }")
     teff: Normal | None = Field(None, description="effective temperature [mean, sd], K")
     logg: Normal | None = Field(None, description="log surface gravity [mean, sd], dex")

@@ -169,7 +169,7 @@ def beliefs(config: Config) -> "dict[str, Belief]":
         if said.degrade:
             # broadened to the survey's own resolution, which is then what it has
             labels.setdefault("resolution", (config.stars.resolution, 0.01 * config.stars.resolution))
-        known[name] = Belief(labels, said.abundance_sd, said.xfe)
+        known[name] = Belief(labels, said.abundance_sd, said.xfe, said.line_scatter)
     return known
 
 

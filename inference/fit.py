@@ -89,7 +89,9 @@ def collect(
         data, level = scaled_data(batch)
         names, release = np.unique(np.asarray(batch.table["release"]).astype(str), return_inverse=True)
         star = np.array([number[str(path)] for path in batch.table["path"]])
-        pieces.append(Piece(setup.problem(), data, star, release))
+        said = [beliefs.get(str(path), Belief()).line_scatter for path in batch.table["path"]]
+        scatter = np.array([np.nan if s is None else s for s in said])
+        pieces.append(Piece(setup.problem(), data, star, release, scatter))
         levels.append(level)
         releases.append(names)
         for row, s in enumerate(star):
@@ -251,7 +253,7 @@ def fit(
             "add stars, widen [survey] window or raise [lines] max_ratio"
         )
     leaders = origin.lines.take(chosen.leader)
-    groups = hyper.make_groups(leaders.species(), np.array(QUALITY)[leaders.quality])
+    groups = hyper.make_groups(leaders.species(), np.array(QUALITY)[leaders.quality], options.least_group)
     begin = Run(run.theta, jnp.concatenate([jnp.zeros(len(chosen.leader)), run.shared]), run.noise, run.trace)
     free = freed(alone, setups, chosen.free)
     joint = fit_joint(free, begin, groups, options, progress)

@@ -28,15 +28,15 @@ class Groups(NamedTuple):
     names: tuple[str, ...]
 
 
-def make_groups(species: np.ndarray, quality: np.ndarray) -> Groups:
-    """Groups by species and quality class; those with fewer than MIN_GROUP lines are pooled by class, then in one."""
+def make_groups(species: np.ndarray, quality: np.ndarray, least: int = MIN_GROUP) -> Groups:
+    """Groups by species and quality class; those with fewer than `least` lines are pooled by class, then in one."""
     full = np.array([f"{s} {q}" for s, q in zip(species, quality, strict=True)], dtype=object)
     for pooled in (
         np.array([f"other {q}" for q in quality], dtype=object),
         np.full(len(full), "other", dtype=object),
     ):
         names, counts = np.unique(full.astype(str), return_counts=True)
-        small = np.isin(full.astype(str), names[counts < MIN_GROUP])
+        small = np.isin(full.astype(str), names[counts < least])
         full[small] = pooled[small]
     names, index = np.unique(full.astype(str), return_inverse=True)
     return Groups(index, tuple(str(n) for n in names))

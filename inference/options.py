@@ -33,6 +33,7 @@ class FitOptions:
     max_lines: int = 400
     max_ratio: float = 0.8
     prior_sd: float = 0.2
+    least_group: int = 8
     least_strength: float = 0.02
     floor: float = 0.0
     line_scatter: float = 0.0

@@ -14,17 +14,22 @@ from inference.star import StarData, StarProblem
 
 @dataclass(frozen=True)
 class Piece:
-    """All spectra of one window: one compiled program. `star` says whose each row is, `release` whose noise it has."""
+    """All spectra of one window: one compiled program. `star` says whose each row is, `release` whose noise it has.
+
+    `scatter` is the sd of a spectrum's own deviations of lines where it is known, nan where it is to be learned.
+    """
 
     problem: StarProblem
     data: StarData
     star: Int[np.ndarray, " row"]
     release: Int[np.ndarray, " row"]
+    scatter: Float[np.ndarray, " row"] | None = None
 
     def select(self, rows: Bool[np.ndarray, " row"], number: Int[np.ndarray, " star"]) -> "Piece":
         """The rows where `rows` says so, their stars renumbered by `number`."""
         data = StarData(*(x[rows] for x in self.data))
-        return replace(self, data=data, star=number[self.star[rows]], release=self.release[rows])
+        return replace(self, data=data, star=number[self.star[rows]], release=self.release[rows],
+                       scatter=None if self.scatter is None else self.scatter[rows])  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,17 @@ def quiet(sample: Sample, inflation: float = 0.0, scatter: float = 0.0) -> Noise
     def rows(piece: Piece, value: float) -> Float[Array, " row"]:
         return jnp.full(len(piece.star), value)
 
-    return tuple(NoiseModel(rows(p, 1.0), rows(p, inflation), rows(p, scatter)) for p in sample.pieces)
+    return tuple(
+        NoiseModel(rows(p, 1.0), rows(p, inflation), jnp.asarray(known_scatter(p, np.full(len(p.star), scatter))))
+        for p in sample.pieces
+    )
+
+
+def known_scatter(piece: Piece, learned: Float[np.ndarray, " row"]) -> Float[np.ndarray, " row"]:
+    """The scatter of every row: what is known of it, else what was learned (nothing where the problem has none)."""
+    if piece.scatter is None or not piece.problem.scattered:
+        return learned
+    return np.where(np.isfinite(piece.scatter), piece.scatter, learned)
 
 
 def margins(sample: Sample, theta: Float[Array, "star own"]) -> Float[np.ndarray, " star"]:

@@ -14,7 +14,7 @@ from inference.arrow import Eliminated, substitute
 from inference.noise import learn_noise
 from inference.options import FitOptions
 from inference.parameters import limits, lsf_sigma, max_steps, steps
-from inference.pieces import Noise, Piece, Sample
+from inference.pieces import Noise, Piece, Sample, known_scatter
 from inference.star import Continuum
 from inference.sweep import Pass, sweep
 
@@ -60,7 +60,7 @@ def learn(sample: Sample, passed: Pass, options: FitOptions, more: float = 0.0) 
             for r in np.unique(p.release):
                 rms = np.sqrt(np.nanmean(np.asarray(suggested)[p.release == r] ** 2))
                 scatter[p.release == r] = np.clip(rms, options.line_scatter, 0.5)
-        noise.append(found._replace(scatter=jnp.asarray(scatter)))
+        noise.append(found._replace(scatter=jnp.asarray(known_scatter(p, scatter))))
     return tuple(noise)
 
 

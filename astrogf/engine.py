@@ -61,6 +61,7 @@ def load(config: Config, spectra: Path, progress: Progress) -> "Loaded":
     Raises UserError when the directory is of no use at all, or a stated spectrum cannot be read.
     """
     from surveys import highres
+    from surveys.fromstore import is_store, load_store
     from surveys.ingest import load_pieces
     from surveys.spectrum import LOG_STEP, SurveyError
 
@@ -69,18 +70,18 @@ def load(config: Config, spectra: Path, progress: Progress) -> "Loaded":
     batches, set_aside = [], Table(names=("path", "reason", "detail"), dtype=(str, str, str))
     try:
         if o.kind != "stated":
-            found = load_pieces(
-                spectra,
-                windows,
-                kinds=[o.kind],
-                snr_min=o.snr_min,
-                snr_band=o.snr_band,
-                spectral_types=o.spectral_types,
-                min_good_fraction=o.min_good_fraction,
-                max_gap=o.max_gap,
-                progress=lambda done, total: progress("reading spectra", done, total),
-            )
-            batches, set_aside = found.batches, found.set_aside
+            cuts = {
+                "snr_min": o.snr_min,
+                "snr_band": o.snr_band,
+                "spectral_types": o.spectral_types,
+                "min_good_fraction": o.min_good_fraction,
+                "max_gap": o.max_gap,
+                "progress": lambda done, total: progress("reading spectra", done, total),
+            }
+            if is_store(spectra):
+                batches, set_aside = load_store(spectra, windows, **cuts)
+            else:
+                batches, set_aside, _ = load_pieces(spectra, windows, kinds=[o.kind], **cuts)
         stated = [
             (name, highres.read(_stated_file(said.file, spectra), medium=said.medium, unit=said.unit, snr=said.snr))
             for name, said in config.spectra.items()

@@ -89,7 +89,7 @@ def load_directory(
             aside[0][1],
         )
     rows = [piece for group in taken.values() for piece in group]
-    batch = _batch(grid(first, n_pixel), rows)
+    batch = as_batch(grid(first, n_pixel), rows)
     return Ingested(batch, _aside_table(aside))
 
 
@@ -145,7 +145,7 @@ def load_pieces(
     batches = []
     for key in sorted(taken, key=lambda key: (order.get(key.kind, len(order)), key.window)):
         first, n_pixel = window_pixels(windows[key.window], key.log_step)
-        batches.append(_batch(grid(first, n_pixel, key.log_step), taken[key]))
+        batches.append(as_batch(grid(first, n_pixel, key.log_step), taken[key]))
     columns = ("path", "piece", "window", "reason", "detail")
     notes = Table({name: [row[i] for row in partly] for i, name in enumerate(columns)})
     return Pieces(batches, _aside_table(aside), notes)
@@ -227,7 +227,8 @@ def _aside_table(aside: list[tuple[str, str, str]]) -> Table:
     return Table(rows=aside, names=("path", "reason", "detail"), dtype=(str, str, str))
 
 
-def _batch(wavelength: np.ndarray, pieces: list[Piece]) -> SpectrumBatch:
+def as_batch(wavelength: np.ndarray, pieces: list[Piece]) -> SpectrumBatch:
+    """Pieces on the same pixels as one batch."""
     flux, ivar = (
         np.array([getattr(p, name) for p in pieces]).reshape(-1, wavelength.size) for name in ("flux", "ivar")
     )

@@ -465,3 +465,30 @@ def test_the_commands(survey, tmp_path):
     assert "does not exist" in result.stderr
     assert not (tmp_path / "t").exists()
     assert "no kind of spectrum" in astrogf("ingest", survey, "--store", tmp_path / "t", "--kind", "spam").stderr
+
+
+def test_a_fit_takes_from_a_store_what_it_takes_from_the_files(tmp_path):
+    """The same cuts through both doors, on simulated LAMOST files, one of them too faint."""
+    from surveys.fromstore import is_store, load_store
+    from surveys.ingest import load_directory
+
+    rng = np.random.default_rng(5)
+    files = tmp_path / "files"
+    files.mkdir()
+    for i, snr in enumerate((80.0, 5.0, 40.0)):
+        flux = 1000.0 * (1.0 + rng.normal(0, 1 / snr, 3800))
+        write_lamost_lrs(
+            files / f"spec-{i}.fits", 35682, flux, np.full(3800, (snr / 1000.0) ** 2), ra=10.0 + i, dec=20.0, rv=0.0,
+            object=f"s{i}", snr=snr, subclass="G2", obsid=i + 1, fiber=i + 1,
+        )  # fmt: skip
+    ingest(files, tmp_path / "store", grid="lamost_lrs")
+    assert is_store(tmp_path / "store")
+    assert not is_store(files)
+    direct = load_directory(files, (4900.0, 5400.0))
+    [batch], set_aside = load_store(tmp_path / "store", [(4900.0, 5400.0)])
+    np.testing.assert_allclose(batch.wavelength, direct.batch.wavelength)
+    np.testing.assert_allclose(batch.flux, direct.batch.flux, rtol=1e-6)
+    np.testing.assert_allclose(batch.ivar, direct.batch.ivar, rtol=1e-6)
+    assert list(batch.table["path"]) == list(direct.batch.table["path"])
+    assert list(batch.table["star"]) == list(direct.batch.table["star"])
+    assert list(set_aside["reason"]) == ["low_snr"]

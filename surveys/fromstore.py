@@ -1,0 +1,83 @@
+"""Spectra of a store as a fit takes them: the same cuts as for a directory, a chunk at a time."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+
+from surveys import journal
+from surveys.batch import SpectrumBatch
+from surveys.ingest import as_batch
+from surveys.selection import Selection
+from surveys.spectrum import Spectrum, SurveyError, grid, window_pixels
+from surveys.store import Store
+from surveys.stream import stream
+
+Window = tuple[float, float]
+
+
+def is_store(path: Path | str) -> bool:
+    """Whether `path` is a store of spectra and not a directory of files."""
+    return (Path(path) / journal.JOURNAL).is_file()
+
+
+def load_store(
+    path: Path | str,
+    windows: Sequence[Window],
+    *,
+    snr_min: float = 20.0,
+    snr_band: str = "g",
+    spectral_types: str = "FGK",
+    min_good_fraction: float = 0.9,
+    max_gap: float = 30.0,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[SpectrumBatch], Table]:
+    """One batch a window of the spectra that pass the cuts of `ingest.load_pieces`, and what does not: path, reason,
+    detail, with the files that the store itself had set aside.
+
+    Raises SurveyError for a damaged store, and where the arguments make no sense.
+    """
+    store = Store(path)
+    selection = Selection(snr_min, snr_band, spectral_types, min_good_fraction, max_gap)
+    aside = [tuple(str(v) for v in row) for row in store.set_aside["path", "reason", "detail"].iterrows()]
+    taken: list[list] = [[] for _ in windows]
+    refused: dict[str, tuple[str, str, str]] = {}
+    done = 0
+    for batch in stream(store, store.chunk, pad=False):
+        for i in range(len(batch.flux)):
+            spectrum = _spectrum(store, batch, i)
+            name = str(batch.table["path"][i])
+            for k, window in enumerate(windows):
+                try:
+                    selection.check_type(spectrum, Path(name))
+                    taken[k].append(selection.take(spectrum, window, Path(name), name))
+                except SurveyError as err:
+                    refused.setdefault(name, (name, err.reason, str(err)))
+        done += len(batch.flux)
+        if progress is not None:
+            progress(done, len(store))
+    used = {str(piece.row["path"]) for pieces in taken for piece in pieces}
+    aside += [row for name, row in refused.items() if name not in used]
+    batches = []
+    for window, pieces in zip(windows, taken, strict=True):
+        if pieces:
+            first, n_pixel = window_pixels(window, store.grid.log_step)
+            batches.append(as_batch(grid(first, n_pixel, store.grid.log_step), pieces))
+    columns = list(zip(*aside, strict=True)) if aside else [(), (), ()]
+    names = ("path", "reason", "detail")
+    return batches, Table({n: np.array(c, dtype=str) for n, c in zip(names, columns, strict=True)})
+
+
+def _spectrum(store: Store, batch: SpectrumBatch, i: int) -> Spectrum:
+    """A row of a store as its reader had it, its table's columns as meta."""
+    nothing = np.zeros(batch.flux.shape[1], int)
+    meta = {n: batch.table[n][i].item() if hasattr(batch.table[n][i], "item") else batch.table[n][i]
+            for n in batch.table.colnames}  # fmt: skip
+    meta["snr_header"] = meta["snr"]  # what its reader took, whichever key it was under
+    lsf = None if batch.lsf is None or not np.isfinite(batch.lsf[i]).all() else batch.lsf[i]
+    return Spectrum(
+        store.grid.first, batch.flux[i], batch.ivar[i], nothing, nothing, meta, store.grid.log_step, None, lsf,
+        str(meta["frame"]), store.kind or str(meta["kind"]), str(meta["piece"]),
+    )  # fmt: skip
+

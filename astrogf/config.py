@@ -55,6 +55,9 @@ class Survey(Section):
     snr_min: NotNegative = Field(20.0, description="least signal-to-noise ratio a pixel, in snr_band")
     snr_band: Literal["u", "g", "r", "i", "z"] = Field("g", description="band of the header's S/N")
     min_good_fraction: Fraction = Field(0.9, description="least fraction of usable pixels in the window")
+    labels: Literal["comparison", "prior"] = Field(
+        "comparison", description="what the table of --labels is for: compared with only, or priors of the stars"
+    )
     held_out: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="share of the stars kept out of the fit, for `astrogf check`"
     )

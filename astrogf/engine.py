@@ -174,6 +174,31 @@ def beliefs(config: Config) -> "dict[str, Belief]":
     return known
 
 
+def label_priors(config: Config, table: Path | None, batches: "list[SpectrumBatch]") -> "dict[str, Belief]":
+    """Priors of the stars' labels from a catalogue, by path, where the configuration asks for them."""
+    if table is None or config.survey.labels != "prior":
+        return {}
+    import numpy as np
+
+    from inference.beliefs import Belief
+    from surveys.catalogue import read_labels
+    from surveys.labels import take_labels
+    from surveys.spectrum import SurveyError
+
+    known: dict[str, Belief] = {}
+    try:
+        for batch in batches:
+            priors = take_labels(batch.table, read_labels(table), "prior").priors()
+            wanted = {n: v for n, v in priors.items() if n in ("teff", "logg", "feh", "alpha", "vmic", "rv")}
+            for i, path in enumerate(batch.table["path"]):
+                labels = {n: (float(m[i]), float(sd[i])) for n, (m, sd) in wanted.items() if np.isfinite(sd[i])}
+                if labels:
+                    known[str(path)] = Belief(labels, anchor=False)
+    except SurveyError as error:
+        raise UserError(str(error)) from error
+    return known
+
+
 def line_list(config: Config) -> "LineList | None":
     """The user's list with the shipped molecules (and damping), or None for the shipped list. Raises UserError."""
     if config.lines.list is None:
@@ -252,7 +277,9 @@ def find_labels(spectra: Path) -> Path | None:
         return None
 
 
-def fit(batches: "list[SpectrumBatch]", config: Config, progress: Progress) -> "tuple[FitResult, Table]":
+def fit(
+    batches: "list[SpectrumBatch]", config: Config, progress: Progress, labels: Path | None = None
+) -> "tuple[FitResult, Table]":
     """The joint fit, and the stars the engine set aside. Raises UserError when nothing is left to fit."""
     use_compilation_cache()
     use_all_cores()
@@ -260,7 +287,8 @@ def fit(batches: "list[SpectrumBatch]", config: Config, progress: Progress) -> "
     from inference.fit import fit as joint_fit
 
     try:
-        return joint_fit(batches, fit_options(config), progress, lines=line_list(config), beliefs=beliefs(config))
+        known = label_priors(config, labels, batches) | beliefs(config)
+        return joint_fit(batches, fit_options(config), progress, lines=line_list(config), beliefs=known)
     except NoStarsError as error:
         raise UserError(f"{str(error)[0].upper()}{str(error)[1:]}.", error.set_aside) from error
 

@@ -127,7 +127,7 @@ class _Job:
             )
         with self.clock.stage("fit"):
             try:
-                result, refused = engine.fit(loaded.batches, self.config, self.bars)
+                result, refused = engine.fit(loaded.batches, self.config, self.bars, labels)
             except UserError as error:
                 if error.set_aside is not None:
                     runs.write_set_aside(self.out, combine_set_aside(unread, error.set_aside))

@@ -20,13 +20,14 @@ class Belief:
     `abundance_sd`: how far its [X/Fe] beyond alpha may lie from 0 (0.01 for the Sun, which defines them); None leaves
     the run's own. `xfe`: single [X/Fe] or isotopes' ('13C') known better or otherwise, (mean, sd). A star with teff and
     logg is an anchor: the search over labels is spared. `line_scatter`: sd (dex) of its own deviations of lines,
-    instead of one that is learned.
+    instead of one that is learned. `anchor` off: a prior like any other, from a catalogue; the star may be refused.
     """
 
     labels: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     abundance_sd: float | None = None
     xfe: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     line_scatter: float | None = None
+    anchor: bool = True
 
     def __post_init__(self) -> None:
         """Raises ValueError for labels that are none, and for sds that are not positive."""
@@ -39,7 +40,7 @@ class Belief:
     @property
     def is_anchor(self) -> bool:
         """Whether the labels are known well enough to start from."""
-        return {"teff", "logg"} <= set(self.labels)
+        return self.anchor and {"teff", "logg"} <= set(self.labels)
 
 
 def star_prior(beliefs: Sequence[Belief], options: FitOptions) -> StarPrior:

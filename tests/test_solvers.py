@@ -120,7 +120,8 @@ def test_svi_from_a_bad_start_with_subsampled_stars(linear):
     start = spoiled(exact(mean, covariance))
     found = svi(density_of(data), start, jax.random.key(2), batch=3, steps=5000, rate=0.03, particles=2)
     assert found.status == "converged", found.diagnostics
-    assert found.diagnostics["elbo"][-1] > found.diagnostics["elbo"][0] + 0.5
+    with pytest.raises(AssertionError):
+        check(laplace(start), mean, covariance, 0.9, 0.4)
     check(found, mean, covariance, 0.1, 0.1)
 
 

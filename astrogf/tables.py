@@ -62,7 +62,7 @@ def line_table(result: FitResult) -> Table:
         elif name in ("correction", "posterior_sd", "prior_sd"):
             lines[name].unit = u.dex
             lines[name].format = ".5f"
-        elif name in ("loggf", "loggf_corrected", "ratio", "depth", "strength"):
+        elif name in ("loggf", "loggf_corrected", "loggf_total", "ratio", "strength", "correlation", "partner"):
             lines[name].format = ".4f"
     return lines
 

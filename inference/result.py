@@ -49,7 +49,8 @@ class FitResult:
 
     - `labels`, `labels_sd`: marginal over everything else; `flags` says what a star leans on ('' if nothing).
     - `lines`: one row a free line, columns wavelength (vacuum A), species ('Fe I'), elow (eV), loggf (of the
-      list), correction, posterior_sd, prior_sd, ratio (posterior_sd / prior_sd), group, components, strength, and
+      list), correction, posterior_sd, prior_sd, ratio (posterior_sd / prior_sd), group, components (with their
+      wavelengths, and the log of the sum of their gf), strength, and
       the correction it is most correlated with (partner, by wavelength; correlation: near -1 only the two together
       are known).
       `posterior_sd` has the options' floor in it; `statistical_sd` has not.
@@ -118,8 +119,7 @@ def line_table(
     sd = np.hypot(statistical, floor)
     partner, correlation = partners(np.asarray(joint.posterior.covariance)[:n, :n])
     prior = np.asarray(hyper.prior_sd(joint.posterior.tau, jnp.asarray(groups.member)))
-    number, inverse = np.unique(lines.transition, return_inverse=True)
-    components = np.bincount(inverse)[np.searchsorted(number, leaders.transition)]
+    parts = [np.flatnonzero(lines.transition == t) for t in leaders.transition]
     table = Table(
         {
             "wavelength": leaders.wavelength,
@@ -132,7 +132,9 @@ def line_table(
             "prior_sd": prior,
             "ratio": sd / prior,
             "group": [groups.names[g] for g in groups.member],
-            "components": components,
+            "components": [len(rows) for rows in parts],
+            "component_wavelengths": [" ".join(f"{w:.4f}" for w in lines.wavelength[rows]) for rows in parts],
+            "loggf_total": [np.log10(np.sum(10.0 ** lines.loggf[rows])) for rows in parts],
             "partner": np.where(partner >= 0, leaders.wavelength[partner], np.nan),
             "correlation": correlation,
             "strength": strength[chosen.leader],

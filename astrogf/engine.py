@@ -70,7 +70,7 @@ def load(config: Config, spectra: Path, progress: Progress) -> "Loaded":
     batches, set_aside = [], Table(names=("path", "reason", "detail"), dtype=(str, str, str))
     try:
         if o.kind != "stated":
-            cuts = {
+            cuts: dict[str, Any] = {
                 "snr_min": o.snr_min,
                 "snr_band": o.snr_band,
                 "spectral_types": o.spectral_types,

@@ -35,9 +35,11 @@ def polish(
     q = QUANTITIES.index(quantity)
     hidden = jax.vmap(net.features)(jnp.asarray(labels))
     for one in net.label_encoder.layers[:-1]:
+        assert one.bias is not None
         hidden = jax.nn.silu(hidden @ one.weight.T + one.bias)
     features = np.column_stack([np.asarray(hidden), np.ones(len(labels))])
     last = net.label_encoder.layers[-1]
+    assert last.bias is not None
     modes = np.asarray(net.depth_encoder.table[q])
     rows = slice(q * modes.shape[1], (q + 1) * modes.shape[1])
     weights = np.column_stack([np.asarray(last.weight[rows]), np.asarray(last.bias[rows])])

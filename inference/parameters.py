@@ -54,7 +54,10 @@ class StarPrior(NamedTuple):
     follows_survey: Float[Array, "*star"]
 
 
-def vmic_relation(teff: Float[Array, "..."] | float, logg: Float[Array, "..."] | float) -> Float[Array, "..."]:
+def vmic_relation(
+    teff: Float[Array, "..."] | Float[np.ndarray, "..."] | float,
+    logg: Float[Array, "..."] | Float[np.ndarray, "..."] | float,
+) -> Float[Array, "..."]:
     """Microturbulence in km/s expected of a star, kept within 0.5-3 km/s.
 
     Source: Dutra-Ferreira et al. (2016, A&A 585, A75), calibrated on 3D models; dwarfs to red giants.

@@ -192,8 +192,8 @@ def draw(
 def maximise(
     small: Small,
     data: StarData,
-    theta: Float[np.ndarray, "star star_parameter"],
-    shared: Float[np.ndarray, " shared"],
+    theta: Float[Array, "star star_parameter"],
+    shared: Float[Array, " shared"],
     *,
     tau: Float[np.ndarray, " group"] | None = None,
     iterations: int = 25,

@@ -71,8 +71,8 @@ def split_density(
 def laplace(gaussian: ArrowGaussian, status: str = "converged") -> Solution:
     """The Laplace posterior as a solution (`inference.gaussian.laplace_gaussian` makes it from the arrow)."""
     sd, own_sd = gaussian.sd()
-    values = (gaussian.mean, sd, gaussian.own_mean, own_sd)
-    return Solution(*(np.asarray(x) for x in values), status, {}, None, gaussian)
+    mean, own_mean = np.asarray(gaussian.mean), np.asarray(gaussian.own_mean)
+    return Solution(mean, np.asarray(sd), own_mean, np.asarray(own_sd), status, {}, None, gaussian)
 
 
 def importance(density: Density, start: ArrowGaussian, key: Array, *, draws: int = 2000) -> Solution:
@@ -293,7 +293,7 @@ def svi(
     status = "converged" if rise < max(3.0 * noise, 0.1) else f"the ELBO still rose by {rise:.2f}"
     end = guide_gaussian(guide, start)
     sd, own_sd = end.sd()
-    values = (end.mean, sd, end.own_mean, own_sd)
+    mean, own_mean = np.asarray(end.mean), np.asarray(end.own_mean)
     diagnostics = {"elbo": parts, "elbo_noise": noise, "not_finite": int(np.sum(~np.isfinite(trace))),
                    "steps": steps, "batch": batch, "seconds": time.perf_counter() - began}  # fmt: skip
-    return Solution(*(np.asarray(x) for x in values), status, diagnostics, None, end)
+    return Solution(mean, np.asarray(sd), own_mean, np.asarray(own_sd), status, diagnostics, None, end)

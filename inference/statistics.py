@@ -186,7 +186,7 @@ def sample_hyper(
     mu, tau = (np.asarray(found[name]).reshape(-1, n_group) for name in ("mu", "tau"))
 
     def conditional(pair):
-        _, mean, factor = marginal(statistics, member, *pair, *other)
+        _, mean, factor = marginal(statistics, member, pair[0], pair[1], *other)
         half = solve_triangular(factor, jnp.eye(len(mean)), lower=True)
         return mean, jnp.sum(half**2, axis=0)
 

@@ -67,7 +67,7 @@ def load(config: Config, spectra: Path, progress: Progress) -> "Loaded":
 
     o = config.survey
     windows, resolution = list(o.windows) or [o.window], config.stars.resolution
-    batches: "list[SpectrumBatch]" = []
+    batches: list[SpectrumBatch] = []
     set_aside = Table(names=("path", "reason", "detail"), dtype=(str, str, str))
     try:
         if o.kind != "stated":

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter
 
-from astrogf.runs import Run
+from astrogf.runs import Run, Spectra
 from astrogf.style import CORRECTED, HALF, LABEL_TEXT, OBSERVED, ORIGINAL, QUIET, SPECIES_COLOURS, WIDE, finish
 from astrogf.summary import COMPARED, informed, label_difference
 from astrogf.tables import floats
@@ -27,8 +27,12 @@ def typical_stars(run: Run, count: int = 6) -> list[int]:
 
 
 def spectrum(run: Run, star: int) -> Figure:
-    """One star: observation and both models, continuum-shaped scale removed, and the residuals in noise units."""
-    s, row = run.spectra, run.used[star]
+    """One star: observation and both models, continuum-shaped scale removed, and the residuals in noise units.
+
+    Of more than LEGIBLE pixels, the part where the correction changes most.
+    """
+    row = run.used[star]
+    s = excerpt(run.spectra, star)
     good = np.isfinite(s.sigma[star]) & (s.ivar[star] > 0)
     scale = np.percentile(s.flux[star][good], 95) if good.any() else 1.0
 
@@ -53,6 +57,29 @@ def spectrum(run: Run, star: int) -> Figure:
     bottom.set_xlim(s.wavelength[0], s.wavelength[-1])
     figure.align_ylabels()
     return finish(figure)
+
+
+LEGIBLE = 1500
+"""Pixels of a spectrum that can be told apart in a picture."""
+
+
+def excerpt(s: Spectra, star: int) -> Spectra:
+    """The pixels to show: those of one window, and of it no more than LEGIBLE; elsewhere everything."""
+    step = np.diff(s.wavelength)
+    starts = np.append(0, np.flatnonzero((step > 20 * np.median(step)) | (step <= 0)) + 1)
+    if len(starts) == 1 and len(s.wavelength) <= LEGIBLE:
+        return s
+    used = np.isfinite(s.sigma[star])
+    change = np.where(used, np.abs(s.model_original[star] - s.model_corrected[star]), 0.0)
+    best = (-1.0, 0, 0)
+    for first, last in zip(starts, np.append(starts[1:], len(s.wavelength)), strict=True):
+        width = min(LEGIBLE, last - first)
+        total = np.concatenate([[0.0], np.cumsum(np.nan_to_num(change[first:last]))])
+        gain = total[width:] - total[:-width]
+        at = int(np.argmax(gain))
+        best = max(best, (float(gain[at]), first + at, first + at + width))
+    keep = slice(best[1], best[2])
+    return Spectra(*(x[..., keep] for x in s))
 
 
 def _caption(run: Run, row) -> str:

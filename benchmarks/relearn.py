@@ -4,8 +4,8 @@ Run: python benchmarks/relearn.py RUN OUT [--least-group 100000] [--floor 0.09] 
      astrogf compare OUT TABLE --json OUT.json
 
 OUT is a copy of the run whose loggf.ecsv holds corrections and errors under other groups of lines (a group of fewer
-than `least-group` lines is pooled, so that a large number gives all lines one prior) and another systematic floor. Exact as
-far as the model is linear between the two maxima.
+than `least-group` lines is pooled, so that a large number gives all lines one prior) and another systematic floor.
+Exact as far as the model is linear between the two maxima.
 """
 
 import argparse

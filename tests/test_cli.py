@@ -115,11 +115,11 @@ def fake_engine(monkeypatch: pytest.MonkeyPatch):
         stars["path"] = fitted.table["path"]
         return engine.Truth(stars, injected)
 
-    def fit(data, config, progress):
+    def fit(data, config, progress, labels=None):
         progress("joint fit", 3, 3)
         return fitted, refused
 
-    monkeypatch.setattr(engine, "load", lambda config, spectra, progress: (batch, set_aside()))
+    monkeypatch.setattr(engine, "load", lambda config, spectra, progress: engine.Loaded([batch], set_aside()))
     monkeypatch.setattr(engine, "fit", fit)
     monkeypatch.setattr(engine, "simulate", simulate)
     return batch
@@ -171,7 +171,7 @@ def test_nothing_usable_stops_with_the_reasons(
     tmp_path: Path, fake_engine: SpectrumBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     empty = fake_engine.select(np.zeros(60, bool))
-    monkeypatch.setattr(engine, "load", lambda config, spectra, progress: (empty, set_aside()))
+    monkeypatch.setattr(engine, "load", lambda config, spectra, progress: engine.Loaded([empty], set_aside()))
     result = astrogf("fit", CONFIG, "--spectra", ROOT / "configs", "--out", tmp_path / "run")
     one_sentence(result, "None of the 5 files", "3 snr_too_low", "set_aside.ecsv")
     assert (tmp_path / "run" / "set_aside.ecsv").is_file()

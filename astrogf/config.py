@@ -125,7 +125,7 @@ class Noise(Section):
         None, description="model error relative to the flux; left out, it is learned for each release"
     )
     line_scatter: NotNegative = Field(
-        0.0, description="least sd of a spectrum's own deviations of its lines, dex; above 0 it is learned upwards"
+        0.0, description="sd of every spectrum's own deviations of its lines, dex"
     )
 
 
@@ -169,7 +169,7 @@ class Stated(Section):
     snr: Positive = Field(100.0, description="signal-to-noise ratio of a sample, where the file has no errors")
     abundance_sd: Positive | None = Field(None, description="sd of its [X/Fe] about 0 (0.01 for the Sun), dex")
     line_scatter: Positive | None = Field(
-        None, description="sd of its own deviations of lines, dex, held; needs [noise] line_scatter above 0"
+        None, description="sd of its own deviations of lines, dex; needs [noise] line_scatter above 0"
     )
     xfe: dict[str, Normal] = Field({}, description="single [X/Fe] beyond alpha, or isotopes: { C = [0.1, 0.05] }")
     teff: Normal | None = Field(None, description="effective temperature [mean, sd], K")

@@ -20,7 +20,7 @@ class Belief:
     `abundance_sd`: how far its [X/Fe] beyond alpha may lie from 0 (0.01 for the Sun, which defines them); None leaves
     the run's own. `xfe`: single [X/Fe] or isotopes' ('13C') known better or otherwise, (mean, sd). A star with teff and
     logg is an anchor: the search over labels is spared. `line_scatter`: sd (dex) of its own deviations of lines,
-    instead of one that is learned. `anchor` off: a prior like any other, from a catalogue; the star may be refused.
+    instead of the run's. `anchor` off: a prior like any other, from a catalogue; the star may be refused.
     """
 
     labels: Mapping[str, tuple[float, float]] = field(default_factory=dict)

@@ -93,6 +93,7 @@ def fit_joint(
             {"stage": "joint", "iteration": it + 1, "objective": total, "accepted": bool(accepted),
              "shared_step_sd": shared_size, "star_step_sd": star_size, **noise_summary(noise_model),
              "ln_sigma": float(shared[-1]), "tau": [round(float(x), 4) for x in tau],
+             "line_scatter_suggested": float(np.median(np.concatenate(passed.scatter))),
              "seconds": time.perf_counter() - began}
         )  # fmt: skip
         if accepted and shared_size < options.tolerance and star_size < 3 * options.tolerance:

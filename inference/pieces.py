@@ -16,7 +16,7 @@ from inference.star import StarData, StarProblem
 class Piece:
     """All spectra of one window: one compiled program. `star` says whose each row is, `release` whose noise it has.
 
-    `scatter` is the sd of a spectrum's own deviations of lines where it is known, nan where it is to be learned.
+    `scatter` is the sd of a spectrum's own deviations of lines where it is known, nan where it is the run's.
     """
 
     problem: StarProblem
@@ -94,11 +94,11 @@ def quiet(sample: Sample, inflation: float = 0.0, scatter: float = 0.0) -> Noise
     )
 
 
-def known_scatter(piece: Piece, learned: Float[np.ndarray, " row"]) -> Float[np.ndarray, " row"]:
-    """The scatter of every row: what is known of it, else what was learned (nothing where the problem has none)."""
+def known_scatter(piece: Piece, otherwise: Float[np.ndarray, " row"]) -> Float[np.ndarray, " row"]:
+    """The scatter of every row: what is known of it, else the run's (nothing where the problem has none)."""
     if piece.scatter is None or not piece.problem.scattered:
-        return learned
-    return np.where(np.isfinite(piece.scatter), piece.scatter, learned)
+        return otherwise
+    return np.where(np.isfinite(piece.scatter), piece.scatter, otherwise)
 
 
 def margins(sample: Sample, theta: Float[Array, "star own"]) -> Float[np.ndarray, " star"]:

@@ -28,8 +28,8 @@ class Piece:
     def select(self, rows: Bool[np.ndarray, " row"], number: Int[np.ndarray, " star"]) -> "Piece":
         """The rows where `rows` says so, their stars renumbered by `number`."""
         data = StarData(*(x[rows] for x in self.data))
-        return replace(self, data=data, star=number[self.star[rows]], release=self.release[rows],
-                       scatter=None if self.scatter is None else self.scatter[rows])  # fmt: skip
+        scatter = None if self.scatter is None else self.scatter[rows]
+        return replace(self, data=data, star=number[self.star[rows]], release=self.release[rows], scatter=scatter)
 
 
 @dataclass(frozen=True)

@@ -74,3 +74,31 @@ def test_atoms_of_a_molecule_share_its_abundances():
     assert rest[3] == rest[4]
     with pytest.raises(ValueError, match="'Xx' is no element"):
         composition(Lines, ("Xx",))
+
+
+def test_summary_and_picture_of_a_check(tmp_path):
+    """Gaussian noise of the stated size: the corrected model covers as it should, the shifted one fits worse."""
+    import json
+
+    from astrogf import check, check_figures, runs
+    from inference.check import Checked, Corrections
+
+    rng = np.random.default_rng(0)
+    n, p = 8, 400
+    model = np.tile(1 - 0.5 * rng.random(p), (n, 1))
+    flux, sigma = model + 0.02 * rng.normal(size=(n, p)), np.full((n, p), 0.02)
+    chi2 = [((flux - m) ** 2 / sigma**2).sum(1) for m in (model + 0.01, model)]
+    names = {"path": [f"a{i}" for i in range(n)], "star": [f"s{i // 2}" for i in range(n)], "survey": ["x"] * n}
+    labels, wavelength = rng.normal(size=(n, 2)), 4900 * 10 ** (1e-4 * np.arange(p))
+    checked = Checked(
+        Table(names), ("teff", "logg"), labels, np.ones((n, 2)), np.ones((n, 2)), labels, wavelength, flux,
+        sigma, model + 0.01, model, np.full((3, p), 0.005), *chi2, np.full(n, p),
+    )  # fmt: skip
+    found = Corrections(Table({"wavelength": [5000.0]}), np.eye(1), 4.2, {})
+    summary = json.loads(runs.as_json(check.summarise(checked, found)))
+    assert summary["pixel_coverage_68"] == pytest.approx(0.683, abs=0.03)
+    assert summary["share_worse"] == 0.0
+    assert summary["chi2_per_pixel_original"] > summary["chi2_per_pixel_corrected"]
+    assert summary["repeats"]["teff"]["pairs"] == 4
+    check_figures.draw(checked, tmp_path / "check.png")
+    assert (tmp_path / "check.png").stat().st_size > 10_000

@@ -85,8 +85,8 @@ class Lines(Section):
 
     list: str | None = Field(None, description="line list of your own instead of the shipped atoms (see line-lists)")
     borrow_damping: bool = Field(True, description="where your list has no damping, take that of the shipped line")
-    max_lines: Count = Field(400, description="most lines with a free log gf, the most informative ones first")
-    max_ratio: Fraction = Field(0.8, description="a line is freed if its expected posterior/prior sd is below this")
+    max_lines: Count = Field(1200, description="most lines with a free log gf, the most informative ones first")
+    max_ratio: Fraction = Field(0.9, description="a line is freed if its expected posterior/prior sd is below this")
     least_strength: Positive = Field(0.02, description="least line-to-continuum opacity of a line that may be freed")
     floor: NotNegative = Field(0.0, description="systematic sd of every correction, dex, added to its posterior")
     least_group: Count = Field(8, description="lines of a species and quality that learn a prior sd of their own")
@@ -144,12 +144,11 @@ class Solver(Section):
 
 
 class Demo(Section):
-    """The simulated survey of `astrogf demo`; `astrogf fit` does not look at it."""
+    """The simulated survey of `astrogf demo`: of LAMOST LRS, MRS or stated spectra, as [survey] kind says."""
 
     stars: Count = Field(64, description="simulated stars")
     snr: Range = Field((30.0, 150.0), description="signal-to-noise ratios they are drawn from")
-    injected: Count = Field(200, description="most lines whose log gf is made wrong")
-    scatter: Positive = Field(0.2, description="sd of the injected errors, dex")
+    scatter: Positive = Field(0.2, description="sd of the error that every line's log gf is given, dex")
     outlier_fraction: Annotated[float, Field(ge=0, lt=1)] = Field(0.002, description="pixels struck by an outlier")
     oversampling: Annotated[int, Field(ge=2, le=128)] = Field(64, description="[model] oversampling of the truth")
     depths: Annotated[int, Field(ge=16, le=256)] = Field(48, description="[model] depths of the truth")
@@ -198,7 +197,7 @@ class Config(Section):
     spectra: dict[str, Stated] = {}
 
 
-DEMO: dict[str, dict[str, Any]] = {"model": {"oversampling": 48}, "lines": {"max_lines": 260}}
+DEMO: dict[str, dict[str, Any]] = {"model": {"oversampling": 48}}
 """How the demonstration differs from the defaults; configs/demo.toml says the same to a reader."""
 
 

@@ -71,6 +71,9 @@ def headline(summary: dict[str, Any], reference: str | None) -> list[tuple[str, 
             spread = _number(value["robust_sigma"], f".{digits}f")
             shown = f"median {value['median']:+.{digits}f}, robust σ {spread} {unit} (n = {value['n']})"
             rows.append((f"{text} − {reference}", shown.replace("-", "−")))
+            if reference == "truth":
+                within = f"{100 * value['within_1sd']:.1f}%, {100 * value['within_2sd']:.1f}%"
+                rows.append((f"{text}: within 1, 2 posterior sd", within))
     if s["jacobian_cost_ratio"] is not None:
         rows.append(("all-lines Jacobian / one synthesis (time)", f"{s['jacobian_cost_ratio']:.2f}"))
     rows.append(("wall-clock", f"{_number(s['seconds'], '.0f')} s"))

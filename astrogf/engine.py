@@ -50,9 +50,17 @@ def fit_options(config: Config) -> "FitOptions":
 
 def demo_options(config: Config) -> "DemoOptions":
     """The configuration as `inference.demo` takes it."""
-    from inference.demo import DemoOptions
+    from inference.demo import KINDS, DemoOptions
 
-    return DemoOptions(window=config.survey.window, **dict(config.demo))
+    o = config.survey
+    if o.kind not in KINDS:
+        raise UserError(f"[survey] kind: expected one of {', '.join(KINDS)} for a simulated survey, got {o.kind!r}.")
+    if o.kind == "stated" and not config.spectra:
+        raise UserError("[survey] kind = 'stated' simulates the stars of sections [spectra.NAME]; there is none.")
+    windows = tuple(o.windows) or (o.window,)
+    if o.kind == "lamost_lrs" and len(windows) > 1:
+        raise UserError("[survey] windows: a simulated LRS survey has one window.")
+    return DemoOptions(kind=o.kind, windows=windows, log_step=o.log_step, **dict(config.demo))
 
 
 def load(config: Config, spectra: Path, progress: Progress) -> "Loaded":
@@ -313,7 +321,8 @@ def simulate(config: Config, out: Path, progress: Progress) -> Truth:
     use_all_cores()
     from inference.demo import simulate_survey
 
-    truth = simulate_survey(demo_options(config), fit_options(config), out, progress)
+    files = {name: said.file for name, said in config.spectra.items()}
+    truth = simulate_survey(demo_options(config), fit_options(config), out, progress, beliefs(config), files)
     return Truth(truth.stars, truth.lines)
 
 

@@ -87,27 +87,32 @@ def recovery(lines: Table) -> dict[str, float | None]:
 
 
 def label_scatter(stars: Table) -> dict[str, dict] | None:
-    """Median and robust sigma (1.4826 MAD) of label minus reference over the stars used that have both."""
+    """Median and robust sigma (1.4826 MAD) of label minus reference over the stars used that have both, and the
+    fractions within 1 and 2 of the label's own sds (the reference taken as exact)."""
     if "ref_teff" not in stars.colnames:
         return None
     out = {}
     for name in COMPARED:
         difference = label_difference(stars, name)
         n = len(difference)
+        pull = np.abs(difference) / label_difference(stars, name, "_sd") if n else np.empty(0)
         out[name] = {
             "median": float(np.median(difference)) if n else None,
             "robust_sigma": float(mad_std(difference)) if n > 1 else None,
+            "within_1sd": float(np.mean(pull < 1)) if n else None,
+            "within_2sd": float(np.mean(pull < 2)) if n else None,
             "n": n,
         }
     return out
 
 
-def label_difference(stars: Table, name: str) -> Float[np.ndarray, " star"]:
-    """Label minus reference for the stars used in which both are finite."""
+def label_difference(stars: Table, name: str, of: str = "") -> Float[np.ndarray, " star"]:
+    """Label minus reference for the stars used in which both are finite; with `of` '_sd', the label's sd there."""
     if f"ref_{name}" not in stars.colnames or name not in stars.colnames:
         return np.empty(0)
     difference = _filled(stars[name]) - _filled(stars[f"ref_{name}"])
-    return difference[np.isfinite(difference) & np.asarray(stars["used"])]
+    known = np.isfinite(difference) & np.asarray(stars["used"])
+    return _filled(stars[f"{name}{of}"])[known] if of else difference[known]
 
 
 def _filled(column: MaskedColumn) -> Float[np.ndarray, " row"]:

@@ -152,14 +152,11 @@ def check(
     setups, sample, _, origin = collected
     n = len(found.lines)
     free = find_again(origin.lines, found.lines)
-    room = max(options.max_lines, n)
-    if room != options.max_lines:
-        raise ValueError(f"the run has {n} corrections, its configuration allows {options.max_lines}")
     theta, _ = search(collected, options, progress)
     ready = known_noise(sample, origin.releases, found.noise)
     start = ready or quiet(sample, 0.01 if options.inflation is None else options.inflation, options.line_scatter)
     delta = jnp.asarray(np.asarray(found.lines["correction"], dtype=float))
-    corrected = freed(sample, setups, free)
+    corrected = freed(sample, setups, free, n)
     shared = jnp.append(delta, found.ln_sigma)
     run = Run(jnp.asarray(theta), shared, start)
     run, passed = fit_stars(corrected, run, options, free=False, stage="corrected list", progress=progress)

@@ -1,5 +1,6 @@
-"""A small survey with a known truth: LAMOST files of simulated stars, with errors injected into the line list."""
+"""A small survey with a known truth: files of simulated stars, made with a line list that is wrong everywhere."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -11,50 +12,69 @@ from astropy.table import Table
 from jaxtyping import Float
 
 from inference.beliefs import Belief, star_prior
-from inference.fit import select_lines
 from inference.options import FitOptions
-from inference.parameters import STAR, lsf_sigma, vmic_relation
-from inference.pieces import Piece, Sample, quiet
-from inference.setup import prepare, with_free
-from inference.star import StarData, StarProblem, predict
+from inference.parameters import LN_SIGMA, RV, STAR, VMIC, lsf_sigma, vmic_relation
+from inference.setup import prepare, windows_lines, with_free
+from inference.star import StarProblem, predict
 from inference.stars import Progress
-from inference.sweep import sweep
-from surveys.simulate import observe, write_lamost_lrs
-from surveys.spectrum import grid, window_pixels
+from surveys.simulate import observe, write_lamost_lrs, write_lamost_mrs
+from surveys.spectrum import LOG_STEP, MRS_STEP, grid, window_pixels
+from synthesis.abundances import SYMBOLS
+
+KINDS = ("lamost_lrs", "lamost_mrs", "stated")
+BETWEEN_ARMS = 5800.0
+"""Angstrom between LAMOST MRS' blue and red arm."""
+FINER = 4
+"""Samples of a stated spectrum's file in a pixel of the fit, whose noise must not be correlated by rebinning."""
 
 
 @dataclass(frozen=True)
 class DemoOptions:
-    """What the simulated survey holds. `injected` transitions get an error of Normal(0, `scatter`) dex.
+    """What the simulated survey holds: every atomic transition has an error of Normal(0, `scatter`) dex.
 
-    The spectra are computed on a finer grid than the fit will use (`oversampling`, `depths`), so that the fit's own
-    discretisation is part of what is tested.
+    `kind` is the layout written: 'lamost_lrs', 'lamost_mrs' or 'stated' (high resolution, one text file for each star
+    that the configuration names, with labels drawn from what it says of them; `stars` then counts nothing, and `snr`
+    is that of the fit's pixels of `log_step`). The spectra are computed on a finer grid than the fit will use
+    (`oversampling`, `depths`), so that the fit's own discretisation is part of what is tested.
     """
 
+    kind: str = "lamost_lrs"
+    windows: tuple[tuple[float, float], ...] = ((4900.0, 5400.0),)
+    log_step: float = 3e-6
     stars: int = 64
-    window: tuple[float, float] = (4900.0, 5400.0)
     snr: tuple[float, float] = (30.0, 150.0)
-    injected: int = 200
     scatter: float = 0.2
     outlier_fraction: float = 0.002
     oversampling: int = 64
     depths: int = 48
     seed: int = 20261122
 
+    @property
+    def step(self) -> float:
+        """Step (log10) of the pixels that are written."""
+        return {"lamost_lrs": LOG_STEP, "lamost_mrs": MRS_STEP, "stated": self.log_step / FINER}[self.kind]
+
 
 class Truth(NamedTuple):
-    """What was put into the files: one row a star (path, labels, snr), one row an injected line."""
+    """What was put into the files: one row a star (path, labels, snr), one row a line."""
 
     stars: Table
     lines: Table
 
 
+class Window(NamedTuple):
+    """One window of the survey as it really is: its first pixel, and the synthesis with a slot for each transition."""
+
+    first: int
+    problem: StarProblem
+    transition: np.ndarray
+
+
 def draw_labels(
-    options: DemoOptions, problem: StarProblem, fit: FitOptions
-) -> Float[np.ndarray, "star star_parameter"]:
+    options: DemoOptions, problem: StarProblem, fit: FitOptions, rng: np.random.Generator
+) -> Float[np.ndarray, "star own"]:
     """FGK dwarfs and red giants inside the emulator's domain, in the order of `STAR`; two thirds are dwarfs."""
-    rng = np.random.default_rng(options.seed)
-    theta: list[list[float]] = []
+    theta: list[np.ndarray] = []
     while len(theta) < options.stars:
         if rng.uniform() < 2 / 3:
             teff = rng.uniform(4600.0, 6600.0)
@@ -68,70 +88,120 @@ def draw_labels(
         if float(problem.margin(labels)) > 0.03:
             vmic = float(vmic_relation(teff, logg)) + 0.1 * rng.normal()
             sigma = float(lsf_sigma(fit.resolution * 1.03)) + fit.resolution_scatter * rng.normal()
-            theta.append([teff, logg, feh, alpha, max(vmic, 0.4), sigma, 40.0 * rng.normal()])
+            own = [teff, logg, feh, alpha, max(vmic, 0.4), sigma, 40.0 * rng.normal()]
+            theta.append(np.append(own, fit.abundance_sd * rng.normal(size=len(fit.abundances))))
     return np.array(theta)
 
 
-def simulate_survey(options: DemoOptions, fit: FitOptions, out: Path, progress: Progress = lambda *_: None) -> Truth:
-    """Write the files of a simulated LAMOST LRS survey into `out` and return what is true of them."""
-    rng = np.random.default_rng(options.seed + 1)
-    first, n_pixel = window_pixels(options.window)
-    wavelength = grid(first, n_pixel)
-    setup = prepare(wavelength, fit)
-    problem = setup.problem()
-    theta = draw_labels(options, problem, fit)
-    snr = np.exp(rng.uniform(np.log(options.snr[0]), np.log(options.snr[1]), options.stars))
+def draw_beliefs(
+    beliefs: Mapping[str, Belief], fit: FitOptions, rng: np.random.Generator
+) -> Float[np.ndarray, "star own"]:
+    """Labels of stars of which something is known, drawn from just that; velocities of 10 km/s where not known."""
+    prior = star_prior(list(beliefs.values()), fit)
+    mean, sd = np.array(prior.mean), np.array(prior.sd)
+    for s, belief in enumerate(beliefs.values()):
+        sd[s, RV] = belief.labels.get("rv", (0.0, 10.0))[1]
+        if "resolution" not in belief.labels:
+            mean[s, LN_SIGMA] = float(lsf_sigma(fit.resolution))
+    theta = mean + sd * rng.normal(size=mean.shape)
+    follows = np.asarray(prior.follows_vmic) > 0
+    theta[follows, VMIC] += np.asarray(vmic_relation(theta[follows, 0], theta[follows, 1]))
+    return theta
 
-    # the lines that get an error are those about which this survey can tell something
-    labels, shared = jnp.asarray(theta), jnp.array([float(lsf_sigma(fit.resolution))])
-    flat = StarData(jnp.ones((options.stars, n_pixel)), jnp.full((options.stars, n_pixel), 1e2))
-    whose = np.arange(options.stars)
-    prior = star_prior([Belief()] * options.stars, fit)
-    sample = Sample((Piece(problem, flat, whose, np.zeros(options.stars, int)),), prior)
-    clean = jnp.asarray(sweep(sample, labels, shared, quiet(sample), chunk=fit.chunk).model[0])
-    data = StarData(clean, jnp.asarray(snr[:, None] / clean) ** 2)
-    sample = Sample((Piece(problem, data, whose, np.zeros(options.stars, int)),), prior)
-    passed = sweep(
-        sample, labels, shared, quiet(sample), chunk=fit.chunk,
-        progress=lambda i, n: progress("choosing lines to falsify", i, n),
-    )  # fmt: skip
-    setup = replace(setup, row=np.arange(len(setup.lines)))  # the list of this run is the one in the window
-    chosen = select_lines([setup], setup.lines, passed, replace(fit, max_lines=options.injected))
-    error = options.scatter * rng.normal(size=len(chosen.leader))
 
-    # the truth is computed on a finer grid, from the same lines
-    fine = prepare(
-        wavelength, replace(fit, oversampling=options.oversampling, depths=options.depths), lines=setup.lines,
-        keep_all=True,
-    )  # fmt: skip
-    truth = with_free(fine.problem(len(error)), chosen.free)
+def falsify(options: DemoOptions, fit: FitOptions, rng: np.random.Generator) -> tuple[list[Window], Table, np.ndarray]:
+    """The survey's windows, the table of their lines, and the error of every transition of the list.
+
+    The list says loggf; the stars obey loggf + injected, so the fit has to find correction = injected.
+    """
+    lines = windows_lines(list(options.windows), fit.molecules)
+    error = np.zeros(int(lines.transition.max()) + 1)
+    atomic = np.unique(lines.transition[lines.z <= len(SYMBOLS)])
+    error[atomic] = options.scatter * rng.normal(size=len(atomic))
+    finer = replace(fit, oversampling=options.oversampling, depths=options.depths)
+    windows, rows = [], []
+    for window in options.windows:
+        first, n_pixel = window_pixels(window, options.step)
+        pixels = grid(first, n_pixel, options.step)
+        # the stars have the lines that matter with the list as it says, so that both models hold the same ones
+        setup = prepare(pixels, fit, lines=lines)
+        transition, slot = np.unique(setup.lines.transition, return_inverse=True)
+        problem = prepare(pixels, finer, lines=setup.lines, keep_all=True).problem(len(transition))
+        windows.append(Window(first, with_free(problem, slot), transition))
+        rows.append(setup.row)
+    held = lines.take(np.unique(np.concatenate(rows)))
+    atoms = held.take(held.z <= len(SYMBOLS))
+    table = Table(
+        {
+            "wavelength": atoms.wavelength,
+            "species": atoms.species(),
+            "elow": atoms.elow,
+            "loggf": atoms.loggf,
+            "injected": error[atoms.transition],
+            "transition": atoms.transition,
+        }
+    )
+    return windows, table, error
+
+
+def simulate_survey(
+    options: DemoOptions,
+    fit: FitOptions,
+    out: Path,
+    progress: Progress = lambda *_: None,
+    beliefs: Mapping[str, Belief] | None = None,
+    files: Mapping[str, str] | None = None,
+) -> Truth:
+    """Write the files of a simulated survey into `out` and return what is true of them.
+
+    `beliefs` and `files`: labels and file name of every stated star. Each spectrum's lines deviate from the truth by
+    what the options call its line scatter.
+    """
+    rng = np.random.default_rng(options.seed)
+    windows, lines, error = falsify(options, fit, rng)
+    beliefs = beliefs or {}
+    if options.kind == "stated":
+        theta, paths = draw_beliefs(beliefs, fit, rng), list(beliefs)
+        scatter = [fit.line_scatter if b.line_scatter is None else b.line_scatter for b in beliefs.values()]
+    else:
+        theta = draw_labels(options, windows[0].problem, fit, rng)
+        paths = [f"spec-60000-SIM{options.seed % 1000:03d}_sp01-{s + 1:03d}.fits" for s in range(len(theta))]
+        scatter = [fit.line_scatter] * len(theta)
+    snr = np.exp(rng.uniform(*np.log(options.snr), len(theta)))
+    per_pixel = np.sqrt(FINER) if options.kind == "stated" else 1.0
     see = eqx.filter_jit(predict)
 
     out.mkdir(parents=True, exist_ok=True)
-    paths = []
     for s, t in enumerate(theta):
-        # the list says loggf; the star obeys loggf + error, so the fit has to find correction = error
-        flux = np.asarray(see(truth, jnp.asarray(t), jnp.asarray(error)))
-        tilt = tuple(0.1 * rng.normal(size=3))
-        seen = observe(flux, snr[s], rng, tilt=tilt, outlier_fraction=options.outlier_fraction)
-        name = f"spec-60000-SIM{options.seed % 1000:03d}_sp01-{s + 1:03d}.fits"
-        write_lamost_lrs(
-            out / name, first, seen.flux * 1000.0, seen.ivar * 1e-6, ra=30.0 + 0.1 * s, dec=30.0, rv=float(t[-1]),
-            object=f"sim{s + 1:03d}", snr=float(snr[s]), subclass="G2", obsid=s + 1, fiber=s + 1,
-        )  # fmt: skip
-        paths.append(name)
+        seen = []
+        mine = error + scatter[s] * rng.normal(size=len(error)) * (error != 0.0)
+        for window in windows:
+            flux = np.asarray(see(window.problem, jnp.asarray(t), jnp.asarray(mine[window.transition])))
+            tilt = tuple(0.1 * rng.normal(size=3))
+            one = observe(flux, snr[s] / per_pixel, rng, tilt=tilt, outlier_fraction=options.outlier_fraction)
+            seen.append((window.first, one.flux * 1000.0, one.ivar * 1e-6))
+        who = {"ra": 30.0 + 0.1 * s, "dec": 30.0, "object": f"sim{s + 1:03d}", "obsid": s + 1}
+        if options.kind == "lamost_lrs":
+            write_lamost_lrs(
+                out / paths[s], *seen[0], rv=float(t[RV]), snr=float(snr[s]), subclass="G2", fiber=s + 1, **who
+            )  # fmt: skip
+        elif options.kind == "lamost_mrs":
+            blue = [mean < BETWEEN_ARMS for mean in np.mean(options.windows, axis=1)]
+            arms = {"blue" if b else "red": arm for b, arm in zip(blue, seen, strict=True)}
+            write_lamost_mrs(out / paths[s], arms, **who)
+        else:
+            _write_text(out / (files or {})[paths[s]], seen, options.step)
         progress("simulating spectra", s + 1, len(theta))
 
-    stars = Table({"path": paths, **{name: theta[:, i] for i, name in enumerate(STAR)}, "snr": snr})
-    lines = setup.lines.take(chosen.leader)
-    injected = Table(
-        {
-            "wavelength": lines.wavelength,
-            "species": lines.species(),
-            "elow": lines.elow,
-            "loggf": lines.loggf,
-            "injected": error,
-            "transition": lines.transition,
-        }
-    )
-    return Truth(stars, injected)
+    labels = {name: theta[:, i] for i, name in enumerate(STAR)}
+    return Truth(Table({"path": paths, **labels, "snr": snr}), lines)
+
+
+def _write_text(path: Path, windows: list, step: float) -> None:
+    """Wavelength (vacuum Angstrom), flux and error of all windows, one row a pixel; errors of 0 are unusable."""
+    rows = []
+    for first, flux, ivar in windows:
+        error = np.where(ivar > 0, 1.0 / np.sqrt(np.where(ivar > 0, ivar, 1.0)), 0.0)
+        rows.append(np.column_stack([grid(first, len(flux), step), flux, error]))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savetxt(path, np.concatenate(rows), fmt=("%.6f", "%.6e", "%.6e"))

@@ -91,7 +91,7 @@ def collect(
         star = np.array([number[str(path)] for path in batch.table["path"]])
         said = [beliefs.get(str(path), Belief()).line_scatter for path in batch.table["path"]]
         scatter = np.array([np.nan if s is None else s for s in said])
-        pieces.append(Piece(setup.problem(), data, star, release, scatter))
+        pieces.append(Piece(setup.problem(0), data, star, release, scatter))
         levels.append(level)
         releases.append(names)
         for row, s in enumerate(star):
@@ -195,11 +195,12 @@ def _candidates(setups: Sequence[Setup], lines: LineList, passed: Pass, options:
     return candidates, known, limits
 
 
-def freed(sample: Sample, setups: Sequence[Setup], free: Int[np.ndarray, " line"]) -> Sample:
-    """The same spectra with correction free[i] moving line i of the run's list."""
-    return sample.with_problems(
-        [with_free(p.problem, free[setup.row]) for p, setup in zip(sample.pieces, setups, strict=True)]
-    )
+def freed(sample: Sample, setups: Sequence[Setup], free: Int[np.ndarray, " line"], n: int) -> Sample:
+    """The same spectra with correction free[i] of `n` moving line i of the run's list.
+
+    Stars on their own are fitted without room for corrections: the blocks of the lines cost the square of their number.
+    """
+    return sample.with_problems([with_free(setup.problem(n), free[setup.row]) for setup in setups])
 
 
 def fit(
@@ -255,7 +256,7 @@ def fit(
     leaders = origin.lines.take(chosen.leader)
     groups = hyper.make_groups(leaders.species(), np.array(QUALITY)[leaders.quality], options.least_group)
     begin = Run(run.theta, jnp.concatenate([jnp.zeros(len(chosen.leader)), run.shared]), run.noise, run.trace)
-    free = freed(alone, setups, chosen.free)
+    free = freed(alone, setups, chosen.free, len(chosen.leader))
     joint = fit_joint(free, begin, groups, options, progress)
     if options.method != "gauss-newton":
         joint = refined(free, joint, groups, options)

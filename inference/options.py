@@ -30,8 +30,8 @@ class FitOptions:
     molecules: bool = True
     rv_reach: float = 500.0
     widest_sigma: float = 80.0
-    max_lines: int = 400
-    max_ratio: float = 0.8
+    max_lines: int = 1200
+    max_ratio: float = 0.9
     prior_sd: float = 0.2
     least_group: int = 8
     least_strength: float = 0.02

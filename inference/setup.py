@@ -47,10 +47,9 @@ class Setup:
     reach: Float[np.ndarray, " line"]
     atmosphere: Layers
 
-    def problem(self, room: int | None = None) -> StarProblem:
-        """The problem, with room for `room` corrections (the options' max_lines by default), none of them used."""
+    def problem(self, room: int) -> StarProblem:
+        """The problem, with room for `room` corrections, none of them used."""
         o = self.options
-        room = o.max_lines if room is None else room
         atoms = composition(self.lines, o.abundances)
         patterns, rest = rest_slots(atoms)
         model = SpectrumModel.build(

@@ -107,7 +107,7 @@ def build(
     setup = prepare(grid.pixel_wavelength, options)
     strongest = np.sort(np.argsort(-setup.strength)[:kept])
     setup = prepare(grid.pixel_wavelength, options, lines=setup.lines.take(strongest), keep_all=True)
-    alone = setup.problem()
+    alone = setup.problem(n_line)
     labels = np.tile([5300.0, 4.0, -0.2, 0.1], (n_star, 1)) + np.linspace(-1, 1, n_star)[:, None] * [500, 0.3, 0.1, 0]
     sigma = float(lsf_sigma(options.resolution))
     vmic = np.asarray(vmic_relation(labels[:, 0], labels[:, 1]))

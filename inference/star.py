@@ -233,7 +233,7 @@ def linearise(
     gain, adjusted, suggested = jnp.zeros(()), continuum * normalised, noise_model.scatter
     line_gradient, own_gradient = gradient[n_own:], gradient[:n_own]
     plain_own = own_block
-    if problem.scattered:
+    if problem.scattered and problem.room:
         blocks = (own_block, own_gradient, cross, shared_block, line_gradient, noise_model.scatter)
         # the cube of the number of lines, spared as long as none is free
         free = jnp.any(jnp.diagonal(shared_block) > 0.0)

@@ -59,7 +59,7 @@ def simulated():
         parts = (Piece(*x, np.zeros(len(x[2]), int)) for x in zip(problems, data, whose, strict=True))
         return Sample(tuple(parts), prior)
 
-    alone = [setup.problem() for setup in setups]
+    alone = [setup.problem(OPTIONS.max_lines) for setup in setups]
     flat = [StarData(jnp.ones((len(w), 50)), jnp.full((len(w), 50), 1e4)) for w in whose]
     sample = sample_of(alone, flat)
     chosen = select_lines(setups, lines, sweep(sample, theta, start, quiet(sample), chunk=4), OPTIONS)

@@ -149,6 +149,7 @@ def test_scatter_leaves_out_what_is_not_known() -> None:
         {
             "used": [True, True, True, False],
             **{n: [1.0, 2.0, 4.0, 9.0] for n in ("teff", "logg", "feh")},
+            **{f"{n}_sd": [1.5, 1.5, 1.0, 1.0] for n in ("teff", "logg", "feh")},
             **{f"ref_{n}": np.ma.masked_invalid([0.0, 0.0, np.nan, 0.0]) for n in ("teff", "logg", "feh")},
         }
     )
@@ -157,6 +158,7 @@ def test_scatter_leaves_out_what_is_not_known() -> None:
     assert found["teff"]["median"] == 1.5
     assert found["teff"]["n"] == 2
     assert found["teff"]["robust_sigma"] == pytest.approx(0.5 * 1.4826, rel=1e-4)
+    assert (found["teff"]["within_1sd"], found["teff"]["within_2sd"]) == (0.5, 1.0)
 
 
 def test_twin_lines_each_get_their_own_truth() -> None:

@@ -63,6 +63,7 @@ def headline(summary: dict[str, Any], reference: str | None) -> list[tuple[str, 
         rows += [
             ("injected errors within 1 posterior sd (68% expected)", f"{100 * s['coverage_68']:.1f}%"),
             ("injected errors within 2 posterior sd (95% expected)", f"{100 * s['coverage_95']:.1f}%"),
+            ("the same of informed lines", ", ".join(_percent(s[f"coverage_{k}_informed"]) for k in (68, 95))),
             ("rms of recovered − injected, informed lines", _number(s["rms_informed_dex"], ".3f") + " dex"),
         ]
     for name, value in (s["label_scatter"] or {}).items():
@@ -79,6 +80,10 @@ def headline(summary: dict[str, Any], reference: str | None) -> list[tuple[str, 
     rows.append(("wall-clock", f"{_number(s['seconds'], '.0f')} s"))
     rows.append(("peak memory", f"{_number(s['peak_memory_gb'], '.2f')} GB"))
     return rows
+
+
+def _percent(value: float | None) -> str:
+    return "—" if value is None else f"{100 * value:.1f}%"
 
 
 def _number(value: float | None, form: str) -> str:

@@ -31,6 +31,12 @@ class SharedPrior(NamedTuple):
         return float(lines - 0.5 * ((shared[-1] - self.mean[-1]) / self.ln_sigma_sd) ** 2)
 
 
+def determined(posterior: hyper.Posterior, prior: SharedPrior) -> float:
+    """How many of the shared parameters the data determine rather than the prior: n - trace(prior precision x cov)."""
+    precision = hyper.shared_precision(posterior.tau, prior.group, prior.ln_sigma_sd)
+    return len(posterior.mean) - float(jnp.sum(precision * posterior.covariance))
+
+
 class Joint(NamedTuple):
     """End of a joint fit; `passed` was linearised at (`run.theta`, `run.shared`), undamped."""
 
@@ -104,7 +110,7 @@ def fit_joint(
         theta, shared = keep_physical(theta + step), shared + shared_step
         if options.inflation is None and it < 3:
             n_row = sum(len(p.star) for p in sample.pieces)
-            noise_model = learn(sample, passed, options, len(groups.member) / n_row)
+            noise_model = learn(sample, passed, options, determined(posterior, prior) / n_row)
             kept = None
     assert kept is not None
     passed, theta, shared, _ = kept

@@ -14,6 +14,7 @@ from tests.believable import believable, reference, set_aside
 
 ISSUE_KEYS = set(
     "stars_used stars_set_aside lines_free chi2_per_pixel_original chi2_per_pixel_corrected coverage_68 coverage_95 "
+    "coverage_68_informed coverage_95_informed "
     "informed_lines rms_informed_dex label_scatter jacobian_cost_ratio seconds peak_memory_gb".split()
 )
 

@@ -61,7 +61,7 @@ def main() -> None:
         "synthesis": clock(eqx.filter_jit(lambda m: m.normalised(star[:5], delta)), model),
         "  with 5 labels and all lines": clock(eqx.filter_jit(lambda m: m.linearised(star[:5], delta)), model),
         "star of the joint fit": clock(
-            eqx.filter_jit(lambda p: linearise(p, data, star, prior, one, shared, noise)), problem
+            eqx.filter_jit(lambda p: linearise(p, data, star, prior, one, shared, noise, jnp.zeros(0))), problem
         ),
     }
     base = rows["synthesis"][1]

@@ -101,12 +101,4 @@ def absorb(own, own_gradient, cross, lines, line_gradient, scatter: Float[Array,
     )
 
 
-def unabsorbed(own, own_gradient, cross, lines, line_gradient, scatter: Float[Array, ""]) -> Absorbed:
-    """What `absorb` gives where no line is free."""
-    zero = 0.0 * line_gradient
-    return Absorbed(
-        own, own_gradient, cross, lines, line_gradient, zero, scatter**2 + zero, 0.0 * jnp.sum(own_gradient)
-    )
-
-
 own_covariances = jax.jit(jax.vmap(own_covariance, in_axes=(0, None)))

@@ -62,12 +62,13 @@ def fit_joint(
     tau = jnp.full(len(groups.names), options.prior_sd)
     theta, shared, noise_model = run.theta, run.shared, run.noise
     kept: tuple[Pass, Array, Array, float] | None = None
+    deviation: tuple[Float[np.ndarray, "row deviating"], ...] | None = None
     shrink, status = 1.0, "max_iterations"
     for it in range(options.joint_iterations):
         began = time.perf_counter()
         label = f"joint fit, iteration {it + 1}"
         passed = sweep(
-            sample, theta, shared, noise_model, chunk=options.chunk,
+            sample, theta, shared, noise_model, deviation=deviation, chunk=options.chunk,
             progress=partial(progress, label),
         )  # fmt: skip
         value = float(np.sum(passed.log_posterior[np.isfinite(passed.log_posterior)]))
@@ -78,6 +79,7 @@ def fit_joint(
         else:
             shrink *= 0.4
             passed, theta, shared, value = kept  # type: ignore[misc]
+        deviation = passed.deviation
         posterior = hyper.learn(
             passed.reduced.precision,
             passed.reduced.gradient,

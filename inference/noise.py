@@ -70,24 +70,24 @@ def learn_noise(
     ivar: Float[Array, "star pixel"],
     model: Float[Array, "star pixel"],
     release: Int[np.ndarray, " star"],
-    freedom: float,
+    freedom: Float[np.ndarray, " star"],
 ) -> NoiseModel:
     """Most probable scale and inflation of every release, given the residuals of its stars.
 
-    Searched on a grid (2.5% in scale, 8% in inflation). `freedom` is the number of parameters fitted a star: the
+    Searched on a grid (2.5% in scale, 8% in inflation). `freedom` is the number of parameters fitted to each: the
     residuals are smaller than the noise by sqrt(1 - freedom / pixels), which is put back first.
     """
     scale, inflation = np.ones(len(flux)), np.zeros(len(flux))
     for r in np.unique(release):
         mine = release == r
-        scale[mine], inflation[mine] = np.asarray(_most_probable(flux[mine], ivar[mine], model[mine], freedom))
+        scale[mine], inflation[mine] = np.asarray(_most_probable(flux[mine], ivar[mine], model[mine], freedom[mine]))
     return NoiseModel(jnp.asarray(scale), jnp.asarray(inflation))
 
 
 @jax.jit
 def _most_probable(flux, ivar, model, freedom) -> Float[Array, "2"]:
     n_pixel = jnp.sum(ivar > 0, axis=1, keepdims=True)
-    residual = (flux - model) / jnp.sqrt(jnp.clip(1.0 - freedom / jnp.maximum(n_pixel, 1), 0.1, 1.0))
+    residual = (flux - model) / jnp.sqrt(jnp.clip(1.0 - freedom[:, None] / jnp.maximum(n_pixel, 1), 0.1, 1.0))
 
     def score(pair):
         var = jax.vmap(variance, in_axes=(0, 0, None))(flux, ivar, NoiseModel(pair[0], pair[1]))

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from inference import noise
-from inference.arrow import absorb, unabsorbed
+from inference.arrow import absorb
 from inference.parameters import LN_SIGMA, RV, STAR, VMIC, StarPrior, steps, vmic_relation
 from synthesis.instrument import observe, observe_windows
 from synthesis.model import PARAMETERS, SpectrumModel
@@ -39,7 +39,8 @@ class StarBlocks(NamedTuple):
 
     The continuum is eliminated. Shared parameters are the line corrections, then the survey's ln_sigma. `gradient`
     vectors point uphill in log posterior. `shared` and `shared_gradient` are to be summed over spectra. `adjusted` is
-    the model with the spectrum's own deviation of every line, `scatter` the sd (dex) that these deviations suggest.
+    the model with the spectrum's own deviation of every line, `scatter` the sd (dex) that these deviations suggest,
+    `determined` how many of them the pixels decide.
     """
 
     own: Float[Array, "*row own own"]
@@ -55,6 +56,8 @@ class StarBlocks(NamedTuple):
     adjusted: Float[Array, "*row pixel"]
     scatter: Float[Array, "*row"]
     continuum: Continuum
+    deviation: Float[Array, "*row deviating"]
+    determined: Float[Array, "*row"]
 
 
 class StarProblem(eqx.Module):
@@ -75,6 +78,11 @@ class StarProblem(eqx.Module):
     room: int = eqx.field(static=True)
     wall: float
     scattered: bool = eqx.field(static=True, default=False)
+
+    @property
+    def deviating(self) -> int:
+        """Number of lines that deviate in each spectrum."""
+        return self.room if self.scattered else 0
 
     def margin(self, labels: Float[Array, "4"]) -> Float[Array, ""]:
         """Signed distance to the emulator's domain, positive inside."""
@@ -190,14 +198,18 @@ def linearise(
     share: Float[Array, ""],
     shared: Float[Array, " shared"],
     noise_model: noise.NoiseModel,
+    deviation: Float[Array, " deviating"],
 ) -> StarBlocks:
     """Blocks of one spectrum at (theta, shared); `shared` is the corrections followed by the survey's ln_sigma.
 
     `share` of the star's prior is counted here: 1 / (number of its spectra), so that their blocks add up.
     Gauss-Newton curvature with the mixture's EM weights; the continuum is first brought to its optimum, then
-    eliminated exactly.
+    eliminated exactly. The model is linearised where the lines have the `deviation` of the last pass, so that
+    eliminating the deviations is exact where the iteration ends, whatever their size.
     """
     delta, ln_sigma0 = shared[:-1], shared[-1]
+    if problem.deviating:
+        delta = delta + deviation
     line = problem.spectrum.linearised(theta[:N_SPECTRUM], problem.shift(theta, delta))
     grid, step = problem.spectrum.grid, steps(theta.shape[0])
 
@@ -230,21 +242,27 @@ def linearise(
     cross = weighted.T @ dense - to_smooth[:, :n_own].T @ coupling[:, n_own:]
     shared_block = dense.T @ (weights[:, None] * dense) - to_smooth[:, n_own:].T @ coupling[:, n_own:]
 
-    gain, adjusted, suggested = jnp.zeros(()), continuum * normalised, noise_model.scatter
+    model = adjusted = continuum * normalised
+    gain, suggested, determined = jnp.zeros(()), noise_model.scatter, jnp.zeros(())
     line_gradient, own_gradient = gradient[n_own:], gradient[:n_own]
-    plain_own = own_block
-    if problem.scattered and problem.room:
-        blocks = (own_block, own_gradient, cross, shared_block, line_gradient, noise_model.scatter)
-        # the cube of the number of lines, spared as long as none is free
-        free = jnp.any(jnp.diagonal(shared_block) > 0.0)
-        a = jax.lax.cond(free, absorb, unabsorbed, *blocks)
+    plain_own, plain_residual = own_block, residual
+    if problem.deviating:
+        # back to where no line deviates, along the quadratic that holds where they do
+        bent = shared_block @ deviation
+        gain = -line_gradient @ deviation - 0.5 * bent @ deviation
+        line_gradient, own_gradient = line_gradient + bent, own_gradient + cross @ deviation
+        in_pixels = dense - smooth @ to_smooth[:, n_own:]
+        model, plain_residual = model - in_pixels @ deviation, residual + in_pixels @ deviation
+
+        a = absorb(own_block, own_gradient, cross, shared_block, line_gradient, noise_model.scatter)
         own_block, own_gradient, cross = a.own, a.own_gradient, a.cross
-        shared_block, line_gradient, gain = a.lines, a.line_gradient, a.gain
-        adjusted = adjusted + dense @ a.deviation - smooth @ (to_smooth[:, n_own:] @ a.deviation)
+        shared_block, line_gradient, gain = a.lines, a.line_gradient, gain + a.gain
+        deviation, adjusted = a.deviation, model + in_pixels @ a.deviation
         # one step of EM over the lines, each with the weight of what its spectrum says of it
         known = jnp.clip(1.0 - a.variance / jnp.maximum(noise_model.scatter**2, 1e-12), 0.0, 1.0)
+        determined = jnp.sum(known)
         squares = jnp.sum(known * (a.deviation**2 + a.variance)) + 1e-9
-        suggested = jnp.sqrt(squares / (jnp.sum(known) + 1e-9))
+        suggested = jnp.sqrt(squares / (determined + 1e-9))
 
     terms = prior_terms(problem, prior, theta, ln_sigma0)
     by_own = jax.jacfwd(prior_terms, argnums=2)(problem, prior, theta, ln_sigma0) * step
@@ -270,8 +288,8 @@ def linearise(
         ),
         shared_gradient=jnp.append(line_gradient, -share * by_shared @ terms),
         log_posterior=log_posterior + gain,
-        chi2=jnp.sum(weights * residual**2),
-        model=continuum * normalised,
+        chi2=jnp.sum(weights * plain_residual**2),
+        model=model,
         coefficients=coefficients,
         information=informed,
         adjusted=adjusted,
@@ -279,4 +297,6 @@ def linearise(
         continuum=Continuum(
             jnp.linalg.solve(smooth_block, smooth_gradient), to_smooth, jnp.linalg.inv(smooth_block)
         ),
+        deviation=deviation,
+        determined=determined,
     )

@@ -54,8 +54,10 @@ def learn(sample: Sample, passed: Pass, options: FitOptions, more: float = 0.0) 
     LAMOST spectra). What the spectra suggest for it is in the trace.
     """
     noise = []
-    for p, model in zip(sample.pieces, passed.adjusted, strict=True):
-        found = learn_noise(p.data.flux, p.data.ivar, jnp.asarray(model), p.release, own_freedom(sample, p) + more)
+    for p, model, determined in zip(sample.pieces, passed.adjusted, passed.determined, strict=True):
+        # of deviations that all spectra share, one is the correction
+        freedom = own_freedom(sample, p) + more + determined * (1.0 - 1.0 / len(p.star))
+        found = learn_noise(p.data.flux, p.data.ivar, jnp.asarray(model), p.release, freedom)
         scatter = known_scatter(p, np.full(len(p.star), options.line_scatter))
         noise.append(found._replace(scatter=jnp.asarray(scatter)))
     return tuple(noise)
@@ -93,6 +95,8 @@ def _keep_better(sample: Sample, better: Bool[np.ndarray, " star"], new: Pass, o
             Continuum(*(pick(r, a, b) for a, b in zip(one, two, strict=True)))
             for r, one, two in zip(rows, new.continuum, old.continuum, strict=True)
         ),
+        deviation=tuple(map(pick, rows, new.deviation, old.deviation)),
+        determined=tuple(map(pick, rows, new.determined, old.determined)),
     )
 
 
@@ -121,6 +125,7 @@ def fit_stars(
         began = time.perf_counter()
         passed = sweep(
             sample, theta, shared, noise_model, damping=damping, chunk=options.chunk,
+            deviation=None if best_pass is None else best_pass.deviation,
             progress=partial(progress, f"{stage}: pass {it + 1}"),
         )  # fmt: skip
         better = passed.log_posterior >= best - 1e-6

@@ -33,6 +33,8 @@ class Rows(NamedTuple):
     adjusted: Float[Array, "row pixel"]
     scatter: Float[Array, " row"]
     continuum: Continuum
+    deviation: Float[Array, "row deviating"]
+    determined: Float[Array, " row"]
 
 
 SUMS = 2
@@ -53,14 +55,16 @@ class Pass(NamedTuple):
     adjusted: tuple[Float[np.ndarray, "row pixel"], ...]
     scatter: tuple[Float[np.ndarray, " row"], ...]
     continuum: tuple[Continuum, ...]
+    deviation: tuple[Float[np.ndarray, "row deviating"], ...]
+    determined: tuple[Float[np.ndarray, " row"], ...]
 
 
-def _scan_rows(problem, shared, data, theta, prior, share, used, noise_model) -> Rows:
+def _scan_rows(problem, shared, data, theta, prior, share, used, noise_model, deviation) -> Rows:
     """All rows of one device, one after the other (memory of one spectrum), sums accumulated on the way."""
 
     def one(total, row):
-        row_data, row_theta, row_prior, row_share, row_used, row_noise = row
-        blocks = linearise(problem, row_data, row_theta, row_prior, row_share, shared, row_noise)
+        row_data, row_theta, row_prior, row_share, row_used, row_noise, row_deviation = row
+        blocks = linearise(problem, row_data, row_theta, row_prior, row_share, shared, row_noise, row_deviation)
         finite = jnp.isfinite(blocks.log_posterior) & (row_used > 0.0)
 
         def counted(value):
@@ -72,14 +76,14 @@ def _scan_rows(problem, shared, data, theta, prior, share, used, noise_model) ->
         )
         own = (counted(blocks.own), counted(blocks.own_gradient), counted(blocks.cross))
         seen = (blocks.log_posterior, blocks.chi2, blocks.model, blocks.coefficients)
-        more = (blocks.adjusted, blocks.scatter, blocks.continuum)
+        more = (blocks.adjusted, blocks.scatter, blocks.continuum, blocks.deviation, blocks.determined)
         return (reduced, known + counted(blocks.information)), own + seen + more
 
     n = shared.shape[0]
     # derived from the data so that the carry is as device-varying as what is added to it
     zero = 0.0 * jnp.sum(theta)
     start = (Reduced(jnp.zeros((n, n)) + zero, jnp.zeros(n) + zero), jnp.zeros(problem.spectrum.n_line) + zero)
-    total, out = jax.lax.scan(one, start, (data, theta, prior, share, used, noise_model))
+    total, out = jax.lax.scan(one, start, (data, theta, prior, share, used, noise_model, deviation))
     reduced, information = jax.tree.map(lambda x: x[None], total)
     return Rows(reduced, information, *out)
 
@@ -98,6 +102,7 @@ def sweep_piece(
     share: Float[Array, " row"],
     shared: Float[Array, " shared"],
     noise_model: NoiseModel,
+    deviation: Float[Array, "row deviating"],
     chunk: int,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Rows:
@@ -114,13 +119,13 @@ def sweep_piece(
     n_row, n_device = theta.shape[0], mesh.devices.size
     chunk = chunk_size(chunk, n_row, n_device)
     # as numpy arrays all calls look the same to the compiler, whatever computed them
-    shared, rows = jax.tree.map(np.asarray, (shared, (piece.data, theta, prior, share, noise_model)))
+    shared, rows = jax.tree.map(np.asarray, (shared, (piece.data, theta, prior, share, noise_model, deviation)))
     total: tuple[Reduced, Array] | None = None
     parts = []
     for first in range(0, n_row, chunk):
         index, used = padded(first, chunk, n_row)
         mine = jax.tree.map(lambda x, index=index: x[index], rows)
-        part = _chunk(piece.problem, shared, (*mine[:4], used, mine[4]), mesh)
+        part = _chunk(piece.problem, shared, (*mine[:4], used, *mine[4:]), mesh)
         sums = (part.reduced, part.information)
         total = sums if total is None else jax.tree.map(jnp.add, total, sums)
         keep = min(chunk, n_row - first)
@@ -156,10 +161,13 @@ def sweep(
     noise: Noise,
     *,
     damping: Float[Array, " star"] | None = None,
+    deviation: tuple[Float[np.ndarray, "row deviating"], ...] | None = None,
     chunk: int = 16,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Pass:
     """One linearisation of every spectrum at (theta, shared), each star's blocks summed and eliminated.
+
+    `deviation` is that of the last pass (0 if there was none): see `linearise`.
 
     Memory does not grow with the number of stars beyond what comes back. A star none of whose spectra has a finite
     model comes back with a log posterior that is not finite.
@@ -171,11 +179,13 @@ def sweep(
     log_posterior, chi2 = np.zeros(n_star), np.zeros(n_star)
     total = sum(len(p.star) for p in sample.pieces)
     done, reduced, seen = 0, None, []
-    for piece, noise_model in zip(sample.pieces, noise, strict=True):
+    if deviation is None:
+        deviation = tuple(np.zeros((len(p.star), p.problem.deviating)) for p in sample.pieces)
+    for piece, noise_model, deviates in zip(sample.pieces, noise, deviation, strict=True):
         rows = piece.star
         prior = StarPrior(*(np.asarray(x)[rows] for x in sample.prior))
         found = sweep_piece(
-            piece, jnp.asarray(theta)[rows], prior, share[rows], shared, noise_model, chunk,
+            piece, jnp.asarray(theta)[rows], prior, share[rows], shared, noise_model, deviates, chunk,
             partial(_report, progress, done, total),
         )  # fmt: skip
         done += len(rows)

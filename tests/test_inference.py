@@ -127,7 +127,7 @@ def test_noise_scale_and_inflation_are_found():
     flux, ivar = jnp.ones((60, 400)), jnp.asarray(rng.uniform(30, 200, (60, 1)) ** 2 * np.ones((1, 400)))
     sd = jnp.sqrt(0.5625 / ivar + 0.01**2)
     noisy = flux + sd * rng.normal(size=sd.shape)
-    found = learn_noise(noisy, ivar, flux, np.zeros(60, int), 0.0)
+    found = learn_noise(noisy, ivar, flux, np.zeros(60, int), np.zeros(60))
     assert abs(float(found.scale[0]) - 0.75) < 0.04
     assert abs(float(found.inflation[0]) - 0.01) < 0.001
     np.testing.assert_allclose(

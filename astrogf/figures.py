@@ -263,7 +263,7 @@ def injected(run: Run) -> Figure:
     true, got, sd = (floats(lines[n]) for n in ("injected", "correction", "posterior_sd"))
     figure, (left, right) = plt.subplots(1, 2, figsize=(WIDE, 3.3), width_ratios=(1.15, 1))
     weak = known & ~sharp
-    left.plot(true[weak], got[weak], ".", ms=3, color=QUIET, alpha=0.7, label=f"mostly prior ({weak.sum()})")
+    left.plot(true[weak], got[weak], ".", ms=2.2, color=QUIET, alpha=0.4, lw=0, label=f"mostly prior ({weak.sum()})")
     style: dict[str, Any] = {"fmt": "o", "ms": 3.2, "lw": 0.7, "color": CORRECTED, "ecolor": "#a9c9dd"}
     left.errorbar(true[sharp], got[sharp], sd[sharp], label=f"informed ({sharp.sum()})", **style)
     ends = np.array([np.nanmin(true, initial=-0.1), np.nanmax(true, initial=0.1)])
@@ -272,7 +272,12 @@ def injected(run: Run) -> Figure:
     left.legend(loc="upper left", handletextpad=0.3)
     pull = (got - true)[known] / sd[known]
     x = np.linspace(-5, 5, 201)
-    right.hist(np.clip(pull, -5, 5), bins=np.linspace(-5, 5, 41).tolist(), density=True, color="#b9d3e4")
+    bins: dict[str, Any] = {"bins": np.linspace(-5, 5, 41).tolist(), "density": True}
+    right.hist(np.clip(pull, -5, 5), color="#b9d3e4", label="all free lines", **bins)
+    if sharp.any():
+        clipped = np.clip((got - true)[sharp] / sd[sharp], -5, 5)
+        right.hist(clipped, histtype="step", lw=0.9, color=CORRECTED, label="informed", **bins)
+    right.legend(loc="upper left", handlelength=1.0)
     right.plot(x, np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), color=OBSERVED, lw=0.9)
     right.set(xlabel="(recovered − injected) / posterior sd", ylabel="density", xlim=(-5, 5))
     figures = run.summary["coverage_68"], run.summary["coverage_95"]

@@ -272,11 +272,13 @@ def injected(run: Run) -> Figure:
     left.legend(loc="upper left", handletextpad=0.3)
     pull = (got - true)[known] / sd[known]
     x = np.linspace(-5, 5, 201)
-    bins: dict[str, Any] = {"bins": np.linspace(-5, 5, 41).tolist(), "density": True}
-    right.hist(np.clip(pull, -5, 5), color="#b9d3e4", label="all free lines", **bins)
+    right.hist(
+        np.clip(pull, -5, 5), np.linspace(-5, 5, 41).tolist(), density=True, color="#b9d3e4", label="all free lines"
+    )
     if sharp.any():
         clipped = np.clip((got - true)[sharp] / sd[sharp], -5, 5)
-        right.hist(clipped, histtype="step", lw=0.9, color=CORRECTED, label="informed", **bins)
+        steps: dict[str, Any] = {"histtype": "step", "lw": 0.9, "color": CORRECTED, "label": "informed"}
+        right.hist(clipped, np.linspace(-5, 5, 21).tolist(), density=True, **steps)
     right.legend(loc="upper left", handlelength=1.0)
     right.plot(x, np.exp(-(x**2) / 2) / np.sqrt(2 * np.pi), color=OBSERVED, lw=0.9)
     right.set(xlabel="(recovered − injected) / posterior sd", ylabel="density", xlim=(-5, 5))

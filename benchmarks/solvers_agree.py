@@ -10,6 +10,7 @@ All see the same simulated LAMOST pixels; NUTS, on NumPyro's density itself, is 
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -21,11 +22,13 @@ from astrogf.runtime import use_compilation_cache
 from inference.gaussian import joint_sites, laplace_gaussian, with_group_means
 from inference.model import joint_model
 from inference.parameters import STAR
-from inference.small import build, draw, maximise
+from inference.small import OPTIONS, build, draw, maximise
 from inference.solvers import Solution, importance, laplace, nuts, split_density, svi
 from inference.star import StarData
 
 MEAN_BAR, SD_BAR = 0.15, 0.15
+COARSE = replace(OPTIONS, oversampling=8, depths=16)
+"""All solvers see the same model; how finely it is computed does not matter between them, and NUTS is slow."""
 
 
 def density_of(small, data, tau):
@@ -73,8 +76,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--stars", type=int, default=4)
     parser.add_argument("--lines", type=int, default=40)
+    parser.add_argument("--pixels", type=int, default=150, help="of a LAMOST spectrum, from 5223 A")
     parser.add_argument("--max-ratio", type=float, default=0.99, help="of posterior / prior sd expected of a free line")
-    parser.add_argument("--snr", type=float, default=120.0)
+    parser.add_argument("--snr", type=float, default=200.0)
     parser.add_argument("--draws", type=int, default=500, help="a chain")
     parser.add_argument("--warmup", type=int, default=120)
     parser.add_argument("--chains", type=int, default=2)
@@ -85,7 +89,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("solvers.json"))
     a = parser.parse_args()
     use_compilation_cache()
-    small = build(a.stars, a.lines, kept=200, max_ratio=a.max_ratio)
+    small = build(a.stars, a.lines, n_pixel=a.pixels, kept=200, max_ratio=a.max_ratio, options=COARSE)
     drawn = draw(small, np.random.default_rng(a.seed), snr=a.snr)
     began = time.perf_counter()
     fit = maximise(small, drawn.data, drawn.theta, drawn.shared, tau=drawn.tau, tolerance=1e-3)

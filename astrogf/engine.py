@@ -80,7 +80,7 @@ def load(config: Config, spectra: Path, progress: Progress) -> "Loaded":
                 "progress": lambda done, total: progress("reading spectra", done, total),
             }
             if is_store(spectra):
-                batches, set_aside = load_store(spectra, windows, **cuts)
+                batches, set_aside = load_store(spectra, windows, kinds=[o.kind], **cuts)
             else:
                 batches, set_aside, _ = load_pieces(spectra, windows, kinds=[o.kind], **cuts)
         stated = [

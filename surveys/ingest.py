@@ -109,8 +109,9 @@ def load_pieces(
     """Every spectrum of any known kind in a directory or file, cut to the windows it covers.
 
     windows: vacuum Angstrom, in the frame of the spectra (rest frame for apStar, aspcapStar and mwmStar,
-    heliocentric for LAMOST and SDSS; table column `frame`). kinds: names of readers.KINDS, or beginnings of
-    them ("lamost", "lamost_mrs"); None takes all. snr_min: against the piece's own S/N: the header's where the
+    heliocentric for LAMOST and SDSS; table column `frame`). kinds: names of readers.KINDS or readers.ARMS; a file
+    that holds none of them is set aside. None takes all, which is for looking at them: a fit would take some photons
+    twice. snr_min: against the piece's own S/N: the header's where the
     format has one (LRS: of `snr_band`; MRS: the arm's; SDSS: SN_MEDIAN_ALL; APOGEE: SNR), else the median of
     flux*sqrt(ivar) over the piece; the column snr_source says which. spectral_types, min_good_fraction, max_gap,
     progress: as in load_directory.
@@ -124,9 +125,7 @@ def load_pieces(
         raise SurveyError("No window is given: name at least one, two wavelengths in vacuum Angstrom.")
     for window in windows:
         window_pixels(window)
-    for kind in kinds or ():
-        if not any(known.startswith(kind) for known in readers.KINDS):
-            raise SurveyError(f"kinds has {kind!r}, which is none of {', '.join(readers.KINDS)}.", "kind")
+    wanted = None if kinds is None else [kind for name in kinds for kind in readers.kinds_named(name)]
     selection = Selection(snr_min, snr_band, spectral_types, min_good_fraction, max_gap)
     single = source.is_file()
     paths = [source] if single else find_files(source)
@@ -135,11 +134,10 @@ def load_pieces(
         return readers.parse(raw, path, sha256, exposures=exposures)
 
     root = source.parent if single else source
-    taken, aside, partly = _gather(paths, root, windows, read, kinds, selection, progress)
-    if not taken and all(row[1] in ("unreadable", "unknown_release", "stated") for row in aside):
-        raise SurveyError(
-            f"None of the {len(paths)} files in {source} can be read. The first: {aside[0][2]}", aside[0][1]
-        )
+    taken, aside, partly = _gather(paths, root, windows, read, wanted, selection, progress)
+    if not taken and all(row[1] in ("unreadable", "unknown_release", "stated", "kind") for row in aside):
+        asked = f"is a readable spectrum of kind {', '.join(wanted)}" if wanted else "can be read"
+        raise SurveyError(f"None of the {len(paths)} files in {source} {asked}. The first: {aside[0][2]}", aside[0][1])
     name_stars([piece.row for group in taken.values() for piece in group])
     order = {kind: i for i, kind in enumerate(readers.KINDS)}
     batches = []
@@ -185,11 +183,7 @@ def _gather(
             seen[sha256] = name
             for spectrum in read(raw, path, sha256):
                 try:
-                    if kinds and not any(spectrum.kind.startswith(kind) for kind in kinds):
-                        raise SurveyError(
-                            f"{path} holds a spectrum of kind {spectrum.kind}; {', '.join(kinds)} was asked for.",
-                            "kind",
-                        )
+                    check_kind(spectrum, kinds, path)
                     selection.check_type(spectrum, path)
                 except SurveyError as err:
                     refused.append((spectrum.piece, None, err))
@@ -221,6 +215,14 @@ def _gather(
         if progress is not None:
             progress(done, len(paths))
     return taken, aside, partly
+
+
+def check_kind(spectrum: Spectrum, kinds: Sequence[str] | None, path: Path) -> None:
+    """Raises SurveyError for a spectrum of none of these kinds; None is all kinds."""
+    if kinds is not None and spectrum.kind not in kinds:
+        raise SurveyError(
+            f"{path} holds a spectrum of kind {spectrum.kind}; {', '.join(kinds)} was asked for.", "kind"
+        )
 
 
 def _aside_table(aside: list[tuple[str, str, str]]) -> Table:

@@ -26,7 +26,7 @@ def test_lrs_comes_out_as_load_directory_gives_it(shared):
 def test_arguments_that_make_no_sense(tmp_path):
     with pytest.raises(SurveyError, match="No window"):
         load_pieces(tmp_path, [])
-    with pytest.raises(SurveyError, match="none of lamost_lrs"):
+    with pytest.raises(SurveyError, match="no kind of spectrum; there are: lamost_lrs"):
         load_pieces(tmp_path, [BLUE], kinds=["hubble"])
     with pytest.raises(SurveyError, match="does not exist"):
         load_pieces(tmp_path / "gone", [BLUE])

@@ -17,7 +17,6 @@ SPEED_OF_LIGHT = 299792.458  # km/s
 
 REASONS = {
     "unreadable": "the file is damaged, cut short or no FITS file",
-    "not_lamost_lrs": "a FITS file of something else",
     "unknown_release": "a file whose release or layout is not known here",
     "stated": "a file that does not say what it is: unit and medium have to be stated in the configuration",
     "kind": "a kind of spectrum that was not asked for",

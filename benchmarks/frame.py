@@ -6,9 +6,9 @@ Of every survey, spectra of S/N above 20 (and of types F, G, K where the header 
 `coarse_search` gives each the engine's best model among its nodes; at high resolution labels and broadening are then
 refined about it. The velocity is where chi2 is least along a fine scan (a parabola through the lowest point), every
 velocity with its own best continuum. It is compared with the header's heliocentric one, or with 0 where the survey has
-moved the spectrum to rest. Stars hotter or cooler than 4000-7200 K, or of chi2 per pixel above 20, are counted and left
-out. Repeats are spectra of one star (3 arcsec), or single exposures of one file. The header of LAMOST MRS has no
-velocity: there the arms are compared with each other.
+moved the spectrum to rest. Stars of chi2 per pixel above 6 (the most that a fit takes) are counted and left out: M
+dwarfs, for which the emulator has no model. Repeats are spectra of one star (3 arcsec), or single exposures of one
+file. The header of LAMOST MRS has no velocity: there the arms are compared with each other.
 
 The header's velocity is by the survey's own templates on the same wavelengths: what is tested is that what the readers
 hand on has the frame and the grid that the survey meant, not the survey's own zero point.
@@ -37,8 +37,8 @@ from surveys.ingest import load_pieces
 from surveys.spectrum import APOGEE_STEP, LOG_STEP, MRS_STEP, SPEED_OF_LIGHT, grid, window_pixels
 from synthesis.instrument import observe
 
-TEFF, CHI2, FLOOR = (4000.0, 7200.0), 20.0, 0.02
-"""What the engine would refuse, and the share of the level that is added to the noise, as `coarse_search` does."""
+CHI2, FLOOR = 6.0, 0.02
+"""Most chi2 per pixel of a star that counts; share of the level added to the noise, as `coarse_search` does."""
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ def measure(group: Group, spectra: Path, most: int) -> Table:
                             strict=True):  # fmt: skip
         table[name] = np.array(column)
     table["expected"] = np.where(np.asarray(table["frame"]) == "rest", 0.0, table["rv_header"])
-    table["used"] = (table["teff"] > TEFF[0]) & (table["teff"] < TEFF[1]) & (table["chi2"] < CHI2)
+    table["used"] = table["chi2"] < CHI2
     return table
 
 

@@ -1,5 +1,6 @@
 """Spectra of a store as a fit takes them: the same cuts as for a directory, a chunk at a time."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def load_store(
             for k, window in enumerate(windows):
                 try:
                     check_kind(spectrum, wanted, Path(name))
-                    selection.check_type(spectrum, Path(name))
+                    selection.check_star(spectrum, Path(name))
                     taken[k].append(selection.take(spectrum, window, Path(name), name))
                 except SurveyError as err:
                     refused.setdefault(name, (name, err.reason, str(err)))
@@ -85,6 +86,7 @@ def _spectrum(store: Store, batch: SpectrumBatch, i: int) -> Spectrum:
     nothing = np.zeros(batch.flux.shape[1], int)
     meta = {n: batch.table[n][i].item() if hasattr(batch.table[n][i], "item") else batch.table[n][i]
             for n in batch.table.colnames}  # fmt: skip
+    meta |= json.loads(meta["meta"] or "{}")
     meta["snr_header"] = meta["snr"]  # what its reader took, whichever key it was under
     lsf = None if batch.lsf is None or not np.isfinite(batch.lsf[i]).all() else batch.lsf[i]
     return Spectrum(

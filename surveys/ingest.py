@@ -129,7 +129,7 @@ def _gather(
             for spectrum in readers.parse(raw, path, sha256, exposures=exposures):
                 try:
                     check_kind(spectrum, kinds, path)
-                    selection.check_type(spectrum, path)
+                    selection.check_star(spectrum, path)
                 except SurveyError as err:
                     refused.append((spectrum.piece, None, err))
                     continue

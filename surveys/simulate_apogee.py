@@ -89,15 +89,16 @@ def write_apogee_star(
     object: str = "2M00000000+0000000",
     era: Literal["r6", "dr17"] = "r6",
     visits: int = 1,
+    starflag: int = 0,
     seed: int = 0,
 ) -> Path:
     """Write one rest-frame spectrum as an apStar file.
 
     first: index of flux[0] on the combined grid (apogee.FIRST is its first pixel). era: "r6" (float32; unseen pixels
     have flux 0 and error 1e10; one row for one visit) or "dr17" (float64; NaN and error 4e13; two rows always; no
-    line-spread function). visits > 1 adds the second coadd and the visits, whose noise is drawn with `seed`. Between
-    the detectors there is nothing, whatever is given. The same arguments give the same bytes. Raises SurveyError where
-    pixels leave the grid or shapes differ.
+    line-spread function). starflag: bits of APOGEE_STARFLAG. visits > 1 adds the second coadd and the visits, whose
+    noise is drawn with `seed`. Between the detectors there is nothing, whatever is given. The same arguments give the
+    same bytes. Raises SurveyError where pixels leave the grid or shapes differ.
     """
     full, weight, seen = _combined(first, flux, ivar)
     rng = np.random.default_rng(seed)
@@ -121,6 +122,7 @@ def write_apogee_star(
     if len(rows) == 1:
         arrays = [a[0] for a in arrays]
     header = _header(ra, dec, rv, object, signal_to_noise(full, weight), visits)
+    header["STARFLAG"] = starflag
     for visit in range(1, visits + 1):
         header[f"SFILE{visit}"] = f"apVisit-{era}-5000-56000-{visit:03d}.fits"
         header[f"SNRVIS{visit}"] = round(signal_to_noise(full, weight) / np.sqrt(visits), 4)

@@ -24,6 +24,7 @@ REASONS = {
     "duplicate_file": "byte for byte the same as a file taken before",
     "class": "the survey's own class is not STAR",
     "spectral_type": "the survey's own spectral type lies outside the model's domain",
+    "frame": "the survey itself doubts the velocity of its rest frame",
     "no_coverage": "the file does not cover the window",
     "no_good_pixels": "no usable pixel in the window",
     "few_good_pixels": "too few usable pixels in the window",

@@ -79,6 +79,23 @@ def test_the_three_are_of_one_star_and_the_header_tells_the_same_velocity(one_st
     assert {float(batch.table["rv_header"][0]) for batch in batches} == {RV}
 
 
+@pytest.mark.parametrize("bit", [16, 18])
+def test_a_coadd_whose_frame_apogee_doubts_is_set_aside(tmp_path, bit):
+    """From the files and from a store alike; other flags (17: broad lines) are the fit's to judge."""
+    flux, ivar = 1000 * line(grid(696500, 8575, 6e-6)), np.full(8575, 0.01)
+    for name, flag in (("good", 1 << 17), ("bad", 1 << 17 | 1 << bit)):
+        write_apogee_star(tmp_path / f"{name}.fits", 696500, flux, ivar, **PLACE, rv=RV, visits=3, starflag=flag)
+    ingest(tmp_path, tmp_path / "store", "apogee_apstar")
+    for found in (
+        load_pieces(tmp_path, [WINDOW], kinds=["apogee_apstar"])[:2],
+        load_store(tmp_path / "store", [WINDOW], kinds=["apogee_apstar"]),
+    ):
+        (batch,), aside = found
+        assert list(batch.table["path"]) == ["good.fits"]
+        assert list(aside["reason"]) == ["frame"]
+        assert "RV_COMBINATION" in aside["detail"][0]
+
+
 def test_the_arms_of_mrs_are_asked_for_together_or_alone(one_star):
     windows = [(5000.0, 5100.0), (6400.0, 6500.0)]
     both = load_pieces(one_star, windows, kinds=["lamost_mrs"]).batches

@@ -8,7 +8,7 @@ refined about it. The velocity is where chi2 is least along a fine scan (a parab
 velocity with its own best continuum. It is compared with the header's heliocentric one, or with 0 where the survey has
 moved the spectrum to rest. Stars of chi2 per pixel above 6 (the most that a fit takes) are counted and left out: M
 dwarfs, for which the emulator has no model. Repeats are spectra of one star (3 arcsec), or single exposures of one
-file. The header of LAMOST MRS has no velocity: there the arms are compared with each other.
+file (about a straight line in time). The header of LAMOST MRS has no velocity: its arms are compared with each other.
 
 The header's velocity is by the survey's own templates on the same wavelengths: what is tested is that what the readers
 hand on has the frame and the grid that the survey meant, not the survey's own zero point.
@@ -196,12 +196,21 @@ def robust_sd(x: np.ndarray) -> float:
     return float(1.4826 * np.median(np.abs(x - np.median(x)))) if len(x) > 1 else np.nan
 
 
-def repeats(values: np.ndarray, groups: list[str]) -> tuple[float, int]:
-    """Scatter (robust sd) of values about the mean of their group, degrees of freedom counted, and the groups."""
-    names, index, count = np.unique(groups, return_inverse=True, return_counts=True)
-    many = [g for g in range(len(names)) if count[g] > 1 and np.isfinite(values[index == g]).all()]
-    off = [(values[index == g] - values[index == g].mean()) * np.sqrt(count[g] / (count[g] - 1)) for g in many]
-    return (1.4826 * float(np.median(np.abs(np.concatenate(off)))), len(many)) if many else (np.nan, 0)
+def repeats(values: np.ndarray, groups: list[str], minutes: np.ndarray | None = None) -> tuple[float, int]:
+    """Scatter (robust sd) of values about the mean of their group, degrees of freedom counted, and how many groups.
+
+    With `minutes` about a straight line in time, of groups of at least three: the star of the MRS files is a binary.
+    """
+    _, index, count = np.unique(groups, return_inverse=True, return_counts=True)
+    free = 1 if minutes is None else 2
+    off = []
+    for g in np.flatnonzero(count > free):
+        mine = index == g
+        if np.isfinite(values[mine]).all():
+            at = np.zeros(mine.sum()) if minutes is None else minutes[mine] - minutes[mine].mean()
+            line = np.polyval(np.polyfit(at, values[mine], free - 1), at)
+            off.append((values[mine] - line) * np.sqrt(count[g] / (count[g] - free)))
+    return (1.4826 * float(np.median(np.abs(np.concatenate(off)))), len(off)) if off else (np.nan, 0)
 
 
 def summarise(table: Table, group: Group) -> dict:
@@ -209,10 +218,11 @@ def summarise(table: Table, group: Group) -> dict:
     kept = table[table["used"]]
     apart = np.asarray(kept["found"] - kept["expected"])
     apart = apart[np.isfinite(apart)]
-    single = len(kept) > 0 and "-" in str(kept["piece"][0])
+    single = len(kept) > 0 and "-" in str(kept["piece"][0])  # B-84454650: the arm and the minute it began
     names = [str(row["path"] if single else row["star"]) for row in kept]
+    minutes = np.array([float(piece[2:]) for piece in kept["piece"]]) if single else None
     median = float(np.median(apart)) if len(apart) else np.nan
-    (found, n), (header, _) = (repeats(np.asarray(kept[c]), names) for c in ("found", "rv_header"))
+    (found, n), (header, _) = (repeats(np.asarray(kept[c]), names, minutes) for c in ("found", "rv_header"))
     return {
         "spectra": len(table), "used": len(kept), "compared": len(apart), "median": median,
         "error": 1.2533 * robust_sd(apart) / np.sqrt(max(len(apart), 1)),

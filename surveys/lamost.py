@@ -125,6 +125,12 @@ def _spectrum(header: fits.Header, rows: np.ndarray, coeff0: float, *, path: Pat
 
 
 def check_frame(header: fits.Header, path: Path) -> None:
+    """Raises SurveyError where the header says that the wavelengths are not heliocentric, or not of vacuum."""
+    if header.get("HELIO") is False:
+        raise SurveyError(
+            f"{path} says HELIO = F: wavelengths as observed, where LAMOST releases heliocentric ones only.",
+            "bad_header",
+        )
     if header.get("VACUUM") is False:
         raise SurveyError(
             f"{path} says VACUUM = F: wavelengths in air, where LAMOST releases vacuum only.", "bad_header"

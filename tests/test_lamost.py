@@ -112,6 +112,7 @@ def rewrite(path, *, data=None, name="damaged.fits", **cards):
         ({"COEFF0": 3.5683, "CRVAL1": 3.5683}, "bad_header", "disagree by 69"),
         ({"COEFF0": None, "CRVAL1": None}, "bad_header", "COEFF0 = nan"),
         ({"VACUUM": False}, "bad_header", "VACUUM"),
+        ({"HELIO": False}, "bad_header", "HELIO"),
         ({"DATA_V": "LAMOST DR99"}, "unknown_release", "LAMOST DR99"),
         ({"DATA_V": None, "EXTEN0": None}, "unknown_release", "neither DATA_V nor EXTEN0"),
         ({"TELESCOP": "Keck", "ORIGIN": "home", "DATA_V": None}, "unknown_release", "Keck"),

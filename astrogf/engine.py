@@ -103,6 +103,7 @@ def load(config: Config, spectra: Path, progress: Progress) -> "Loaded":
             ] or [highres.batch(as_survey, window, LOG_STEP, resolution=resolution) for window in windows]
         if own:
             batches += [highres.batch(own, window, o.log_step) for window in windows]
+        highres.check_used(stated, batches)
     except SurveyError as error:
         raise UserError(str(error)) from error
     return Loaded(batches, set_aside)

@@ -76,7 +76,7 @@ GROUPS = (
             window, MRS_STEP,
             FitOptions(oversampling=5, resolution=7500.0, rv_reach=200.0, widest_sigma=50.0, continuum_degree=5,
                        molecules=False, line_cut=0.01), 3.0, 30.0, True,
-        ) for arm, window in (("blue", (5130.0, 5270.0)), ("red", (6400.0, 6520.0)))
+        ) for arm, window in (("blue", (5130.0, 5270.0)), ("red", (6400.0, 6640.0)))
     ),
     Group(
         "apogee", (("APOGEE apStar", "apogee_apstar", False), ("APOGEE apVisit", "apogee_apvisit", False)),
@@ -269,8 +269,9 @@ def main() -> None:
         result[f"seconds of {group.name}"] = time.perf_counter() - began
     if {"blue", "red"} <= tables.keys():
         result["blue and red"] = pairs = arms(tables["blue"], tables["red"])
-        apart = np.array([b - r for b, r in pairs.values()])
-        print(f"blue - red: median {np.median(apart):.2f}, scatter {robust_sd(apart):.2f}, {len(apart)} pairs")
+        for what in ("coadds", "exposures"):
+            apart = np.array([b - r for key, (b, r) in pairs.items() if key.endswith("coadd") == (what == "coadds")])
+            print(f"blue - red, {what}: {np.median(apart):.2f}, scatter {robust_sd(apart):.2f}, {len(apart)} pairs")
     if arguments.json:
         arguments.json.write_text(json.dumps(result, indent=1))
 

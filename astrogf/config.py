@@ -42,11 +42,18 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+Kind = Literal[
+    "lamost_lrs", "lamost_mrs", "lamost_mrs_blue", "lamost_mrs_red", "sdss_optical", "apogee_apstar",
+    "apogee_aspcapstar", "apogee_apvisit", "mwmstar_boss", "mwmstar_apogee", "stated",
+]  # fmt: skip
+"""Those of surveys.readers, by the names that `astrogf inspect` shows and `astrogf ingest --kind` takes."""
+
+
 class Survey(Section):
     """Which spectra, and which of them are good enough."""
 
-    kind: Literal["lamost_lrs", "lamost_mrs", "sdss_optical", "apogee", "stated"] = Field(
-        "lamost_lrs", description="survey whose files are read; stated: only those of [spectra.NAME]"
+    kind: Kind = Field(
+        "lamost_lrs", description="files that are read; files of other kinds are set aside; stated: none of them"
     )
     window: Range = Field((4900.0, 5400.0), description="wavelengths that are fitted, vacuum Angstrom")
     windows: list[Range] = Field([], description="several windows instead of one, each with its own continuum")

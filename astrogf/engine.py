@@ -88,7 +88,7 @@ def load(config: Config, spectra: Path, progress: Progress) -> "Loaded":
                 "progress": lambda done, total: progress("reading spectra", done, total),
             }
             if is_store(spectra):
-                batches, set_aside = load_store(spectra, windows, **cuts)
+                batches, set_aside = load_store(spectra, windows, kinds=[o.kind], **cuts)
             else:
                 batches, set_aside, _ = load_pieces(spectra, windows, kinds=[o.kind], **cuts)
         stated = [
@@ -111,6 +111,7 @@ def load(config: Config, spectra: Path, progress: Progress) -> "Loaded":
             ] or [highres.batch(as_survey, window, LOG_STEP, resolution=resolution) for window in windows]
         if own:
             batches += [highres.batch(own, window, o.log_step) for window in windows]
+        highres.check_used(stated, batches)
     except SurveyError as error:
         raise UserError(str(error)) from error
     return Loaded(batches, set_aside)

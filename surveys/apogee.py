@@ -25,6 +25,8 @@ _HUGE = 1e4  # times the median error: APOGEE's word for "no information" (1e10 
 UNUSABLE_BITS = sum(1 << bit for bit in (0, 1, 2, 3, 4, 5, 6, 7, 14))
 # a coadd's mask is the OR of its visits': these leave the pixel to the other visits, and the error says how good
 _LEFT_TO_OTHERS = sum(1 << bit for bit in (1, 2, 3, 4, 5, 7, 14))
+# APOGEE_STARFLAG: RVs from a synthetic template differ from those at which the visits were added by > 2, > 10 km/s
+_FRAME_DOUBTS = {1 << 16: "SUSPECT_RV_COMBINATION", 1 << 18: "BAD_RV_COMBINATION"}
 _PERSISTENCE, _SKY_LINE, _TELLURIC = 0b111 << 9, 1 << 12, 1 << 13
 
 
@@ -173,6 +175,7 @@ def _meta(hdus: fits.HDUList, form: str) -> dict:
         return held if np.isfinite(held) or table is None else cell_number(table, key)
 
     names = [text(header, "SFILE1")] if table is None else [cell_text(table, "FILE")]
+    starflag = int(within(value("STARFLAG"), -(2**62), 2**62, 0))
     release = release_in(*names) or (cell_text(table, "RED_VERS") if table is not None else "") or "unknown"
     rv = value("VHELIO")
     return {
@@ -196,5 +199,6 @@ def _meta(hdus: fits.HDUList, form: str) -> dict:
         "snr_header": within(value("SNR"), 0, 1e5),
         "snr_header_key": "SNR",
         "visits": int(within(value("NVISITS"), 0, 1000, 0)),
-        "starflag": int(within(value("STARFLAG"), -(2**62), 2**62, 0)),
+        "starflag": starflag,
+        "frame_doubt": ", ".join(name for bit, name in _FRAME_DOUBTS.items() if starflag & bit),
     }

@@ -110,7 +110,7 @@ def _piece(
     refusals = []
     used = 0
     try:
-        selection.check_type(spectrum, path)
+        selection.check_star(spectrum, path)
         if not windows:
             selection.check_signal(spectrum, path)
             used = 1

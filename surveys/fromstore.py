@@ -1,5 +1,6 @@
 """Spectra of a store as a fit takes them: the same cuts as for a directory, a chunk at a time."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -8,7 +9,8 @@ from astropy.table import Table
 
 from surveys import journal
 from surveys.batch import SpectrumBatch
-from surveys.ingest import as_batch
+from surveys.ingest import as_batch, check_kind
+from surveys.readers import kinds_named
 from surveys.selection import Selection
 from surveys.spectrum import Spectrum, SurveyError, grid, window_pixels
 from surveys.store import Store
@@ -26,6 +28,7 @@ def load_store(
     path: Path | str,
     windows: Sequence[Window],
     *,
+    kinds: Sequence[str] | None = None,
     snr_min: float = 20.0,
     snr_band: str = "g",
     spectral_types: str = "FGK",
@@ -36,9 +39,17 @@ def load_store(
     """One batch a window of the spectra that pass the cuts of `ingest.load_pieces`, and what does not: path, reason,
     detail, with the files that the store itself had set aside.
 
-    Raises SurveyError for a damaged store, and where the arguments make no sense.
+    kinds: as for `ingest.load_pieces`; None takes what there is.
+    Raises SurveyError for a damaged store or one of another kind, and where the arguments make no sense.
     """
     store = Store(path)
+    wanted = None if kinds is None else [kind for name in kinds for kind in kinds_named(name)]
+    if wanted is not None and store.kind and store.kind not in wanted:
+        raise SurveyError(
+            f"{store.path} is a store of {store.kind}; {', '.join(wanted)} was asked for: name another store, or ask "
+            f"for {store.kind} ([survey] kind).",
+            "kind",
+        )
     selection = Selection(snr_min, snr_band, spectral_types, min_good_fraction, max_gap)
     aside = [tuple(str(v) for v in row) for row in store.set_aside["path", "reason", "detail"].iterrows()]
     taken: list[list] = [[] for _ in windows]
@@ -50,7 +61,8 @@ def load_store(
             name = str(batch.table["path"][i])
             for k, window in enumerate(windows):
                 try:
-                    selection.check_type(spectrum, Path(name))
+                    check_kind(spectrum, wanted, Path(name))
+                    selection.check_star(spectrum, Path(name))
                     taken[k].append(selection.take(spectrum, window, Path(name), name))
                 except SurveyError as err:
                     refused.setdefault(name, (name, err.reason, str(err)))
@@ -74,6 +86,7 @@ def _spectrum(store: Store, batch: SpectrumBatch, i: int) -> Spectrum:
     nothing = np.zeros(batch.flux.shape[1], int)
     meta = {n: batch.table[n][i].item() if hasattr(batch.table[n][i], "item") else batch.table[n][i]
             for n in batch.table.colnames}  # fmt: skip
+    meta |= json.loads(meta["meta"] or "{}")
     meta["snr_header"] = meta["snr"]  # what its reader took, whichever key it was under
     lsf = None if batch.lsf is None or not np.isfinite(batch.lsf[i]).all() else batch.lsf[i]
     return Spectrum(

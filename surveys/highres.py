@@ -7,6 +7,7 @@ import lzma
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import astropy.units as u
 import numpy as np
 from astropy.io import fits
 from astropy.table import Table
@@ -14,7 +15,7 @@ from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 
 from surveys.batch import SpectrumBatch
-from surveys.fitsfile import open_fits, read_bytes
+from surveys.fitsfile import open_fits, read_bytes, text
 from surveys.spectrum import SurveyError, window_pixels
 
 Medium = Literal["air", "vacuum"]
@@ -62,11 +63,14 @@ def read(path: Path | str, *, medium: Medium, unit: str = "Angstrom", snr: float
     raw, sha256 = read_bytes(path)
     plain = _unpacked(raw, path)
     if plain.startswith(b"SIMPLE"):
-        wave, flux, ivar, stated = _from_fits(raw if raw.startswith(b"\x1f\x8b") else plain, path)
+        wave, flux, ivar, said, unit_said = _from_fits(raw if raw.startswith(b"\x1f\x8b") else plain, path)
     else:
-        wave, flux, ivar, stated = *_from_text(plain, path), None
-    if stated is not None and stated != medium:
-        raise SurveyError(f"{path} says of itself that its wavelengths are in {stated}, not in {medium} as stated.")
+        wave, flux, ivar, said, unit_said = *_from_text(plain, path), None, ""
+    if said is not None and said != medium:
+        raise SurveyError(f"{path} says of itself that its wavelengths are in {said}, not in {medium} as stated.")
+    meant = u.Unit(unit_said, parse_strict="silent")
+    if meant.is_equivalent(u.m) and not np.isclose(meant.to(u.Angstrom), UNITS[unit]):
+        raise SurveyError(f"{path} says of itself that its wavelengths are in {unit_said}, not in {unit} as stated.")
     wave = wave * UNITS[unit]
     if not (np.isfinite(wave).all() and wave.min() > 500.0 and wave.max() < 1e6):
         raise SurveyError(
@@ -115,7 +119,8 @@ def _from_text(plain: bytes, path: Path) -> tuple[np.ndarray, np.ndarray, np.nda
     return columns[:, 0], columns[:, 1], ivar
 
 
-def _from_fits(raw: bytes, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, Medium | None]:
+def _from_fits(raw: bytes, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, Medium | None, str]:
+    """Wavelength, flux, ivar (None: no errors), and what the file says of medium and unit (None and "": nothing)."""
     with open_fits(raw, path, sums=False) as hdus:
         head = hdus[0].header
         if head.get("NAXIS") == 1:
@@ -128,7 +133,8 @@ def _from_fits(raw: bytes, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarr
             if head.get("DC-FLAG") == 1 or "LOG" in str(head.get("CTYPE1", "")).upper():
                 wave = 10.0**wave
             kind = str(head.get("CTYPE1", "")).strip().upper()
-            return wave, flux, None, {"AWAV": "air", "WAVE": "vacuum"}.get(kind)  # type: ignore[return-value]
+            said: Medium | None = {"AWAV": "air", "WAVE": "vacuum"}.get(kind)  # type: ignore[assignment]
+            return wave, flux, None, said, text(head, "CUNIT1")
         for hdu in hdus[1:]:
             names = {n.lower(): n for n in getattr(hdu, "columns", fits.ColDefs([])).names}
             found = [next((names[n] for n in known if n in names), "") for known in (WAVE_NAMES, FLUX_NAMES)]
@@ -140,7 +146,7 @@ def _from_fits(raw: bytes, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarr
                 if ivar is None and error:
                     sd = np.asarray(hdu.data[error], dtype=np.float64).ravel()
                     ivar = np.where(sd > 0, 1.0 / np.where(sd > 0, sd, 1.0) ** 2, 0.0)
-                return values, seen, ivar, None
+                return values, seen, ivar, None, str(hdu.columns[found[0]].unit or "")
     raise SurveyError(
         f"{path} is FITS but neither an image with one axis nor a table with a wavelength ({', '.join(WAVE_NAMES)}) "
         f"and a flux column ({', '.join(FLUX_NAMES)})."
@@ -211,6 +217,19 @@ def batch(
     table = Table({n: np.array([_value(r, n, like) for r in rows]) for n in names})
     wavelength = 10.0 ** ((first + np.arange(n_pixel)) * log_step)
     return SpectrumBatch(wavelength, np.array(fluxes).reshape(-1, n_pixel), np.array(ivars).reshape(-1, n_pixel), table)
+
+
+def check_used(spectra: list[tuple[str, HighRes]], batches: list[SpectrumBatch]) -> None:
+    """Raises SurveyError for a spectrum (name, spectrum) of which no batch holds anything: it was asked for by name."""
+    used = {str(path) for batch in batches for path in batch.table["path"]}
+    for name, spectrum in spectra:
+        if name not in used:
+            low, high = spectrum.wavelength[[0, -1]]
+            raise SurveyError(
+                f"[spectra.{name}] has {low:.1f}-{high:.1f} A (vacuum), less than a tenth of every window: check its "
+                "unit and [survey] window, or leave it out.",
+                "no_coverage",
+            )
 
 
 COLUMNS = (

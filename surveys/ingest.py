@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from astropy.table import Table
 
-from surveys import lamost, readers
+from surveys import readers
 from surveys.batch import SpectrumBatch
 from surveys.fitsfile import looks_like_fits, read_bytes
 from surveys.selection import SAME_STAR_ARCSEC, Piece, Selection, batch_table, group_stars, name_stars
@@ -17,26 +17,15 @@ from surveys.spectrum import REASONS, Spectrum, SurveyError, grid, window_pixels
 
 __all__ = [
     "SAME_STAR_ARCSEC",
-    "Ingested",
     "Pieces",
     "find_files",
     "group_stars",
-    "load_directory",
     "load_pieces",
     "reason_counts",
 ]
 
 Window = tuple[float, float]
 Progress = Callable[[int, int], None]
-Reader = Callable[[bytes, Path, str], list[Spectrum]]
-
-
-class Ingested(NamedTuple):
-    """`batch`: the spectra to fit. `set_aside`: one row a file left out: path, reason (a key of
-    spectrum.REASONS), detail (a sentence)."""
-
-    batch: SpectrumBatch
-    set_aside: Table
 
 
 class Pieces(NamedTuple):
@@ -48,49 +37,6 @@ class Pieces(NamedTuple):
     batches: list[SpectrumBatch]
     set_aside: Table
     partly: Table
-
-
-def load_directory(
-    directory: Path | str,
-    window: Window,
-    *,
-    snr_min: float = 20.0,
-    snr_band: str = "g",
-    spectral_types: str = "FGK",
-    min_good_fraction: float = 0.9,
-    max_gap: float = 30.0,
-    progress: Progress | None = None,
-) -> Ingested:
-    """Every LAMOST LRS file under `directory`, by content: the usable spectra in `window`, and why not the others.
-
-    window: vacuum Angstrom as observed (heliocentric, not rest frame); pixels with their centre inside are
-    taken. snr_min: against the header's S/N of `snr_band` (one of ugriz), or, where the header has none, the
-    median of flux*sqrt(ivar) in 4000-5500 A. spectral_types: first letters of the header's subclass that are
-    kept ("" keeps all); a star without a subclass is kept, for the fit to judge. min_good_fraction: of the
-    window's pixels. max_gap: Angstrom of the widest run of unusable pixels. progress(done, total) is called
-    after every file.
-
-    One bad file never ends the run: it becomes a row. Raises SurveyError at once where the arguments make no
-    sense, the directory does not exist or holds no FITS file, and at the end if none of them could be read.
-    """
-    directory = Path(directory)
-    first, n_pixel = window_pixels(window)
-    selection = Selection(snr_min, snr_band, spectral_types, min_good_fraction, max_gap)
-    paths = find_files(directory)
-
-    def read(raw: bytes, path: Path, sha256: str) -> list[Spectrum]:
-        return [lamost.parse(raw, path, sha256)]
-
-    taken, aside, _ = _gather(paths, directory, [window], read, None, selection, progress)
-    if not taken and all(row[1] in ("unreadable", "not_lamost_lrs") for row in aside):
-        raise SurveyError(
-            f"None of the {len(paths)} FITS files in {directory} is a readable LAMOST LRS spectrum. "
-            f"The first: {aside[0][2]}",
-            aside[0][1],
-        )
-    rows = [piece for group in taken.values() for piece in group]
-    batch = as_batch(grid(first, n_pixel), rows)
-    return Ingested(batch, _aside_table(aside))
 
 
 def load_pieces(
@@ -109,14 +55,18 @@ def load_pieces(
     """Every spectrum of any known kind in a directory or file, cut to the windows it covers.
 
     windows: vacuum Angstrom, in the frame of the spectra (rest frame for apStar, aspcapStar and mwmStar,
-    heliocentric for LAMOST and SDSS; table column `frame`). kinds: names of readers.KINDS, or beginnings of
-    them ("lamost", "lamost_mrs"); None takes all. snr_min: against the piece's own S/N: the header's where the
-    format has one (LRS: of `snr_band`; MRS: the arm's; SDSS: SN_MEDIAN_ALL; APOGEE: SNR), else the median of
-    flux*sqrt(ivar) over the piece; the column snr_source says which. spectral_types, min_good_fraction, max_gap,
-    progress: as in load_directory.
-    exposures: single exposures or visits instead of coadds, where a file has both.
+    heliocentric for LAMOST and SDSS; table column `frame`). kinds: names of readers.KINDS or readers.ARMS; a file
+    that holds none of them is set aside. None takes all, which is for looking at them: a fit would take some photons
+    twice. snr_min: against the piece's own S/N: the header's where the format has one (LRS: of `snr_band`; MRS: the
+    arm's; SDSS: SN_MEDIAN_ALL; APOGEE: SNR), else the median of flux*sqrt(ivar) over the piece (LRS: in 4000-5500 A);
+    the column snr_source says which. spectral_types: first letters of the header's subclass that are kept ("" keeps
+    all); a star without a subclass is kept, for the fit to judge. min_good_fraction: of the window's pixels. max_gap:
+    Angstrom of the widest run of unusable pixels. exposures: single exposures or visits instead of coadds, where a
+    file has both. progress(done, total) is called after every file.
 
-    The batches are ordered by kind and then by window. Raises SurveyError as load_directory does.
+    The batches are ordered by kind and then by window. One bad file never ends the run: it becomes a row. Raises
+    SurveyError at once where the arguments make no sense, or the directory does not exist or holds no FITS file, and at
+    the end if no file is a readable spectrum of the kinds.
     """
     source = Path(source)
     windows = [(float(low), float(high)) for low, high in windows]
@@ -124,22 +74,15 @@ def load_pieces(
         raise SurveyError("No window is given: name at least one, two wavelengths in vacuum Angstrom.")
     for window in windows:
         window_pixels(window)
-    for kind in kinds or ():
-        if not any(known.startswith(kind) for known in readers.KINDS):
-            raise SurveyError(f"kinds has {kind!r}, which is none of {', '.join(readers.KINDS)}.", "kind")
+    wanted = None if kinds is None else [kind for name in kinds for kind in readers.kinds_named(name)]
     selection = Selection(snr_min, snr_band, spectral_types, min_good_fraction, max_gap)
     single = source.is_file()
     paths = [source] if single else find_files(source)
-
-    def read(raw: bytes, path: Path, sha256: str) -> list[Spectrum]:
-        return readers.parse(raw, path, sha256, exposures=exposures)
-
     root = source.parent if single else source
-    taken, aside, partly = _gather(paths, root, windows, read, kinds, selection, progress)
-    if not taken and all(row[1] in ("unreadable", "unknown_release", "stated") for row in aside):
-        raise SurveyError(
-            f"None of the {len(paths)} files in {source} can be read. The first: {aside[0][2]}", aside[0][1]
-        )
+    taken, aside, partly = _gather(paths, root, windows, wanted, selection, exposures, progress)
+    if not taken and all(row[1] in ("unreadable", "unknown_release", "stated", "kind") for row in aside):
+        asked = f"is a readable spectrum of kind {', '.join(wanted)}" if wanted else "can be read"
+        raise SurveyError(f"None of the {len(paths)} files in {source} {asked}. The first: {aside[0][2]}", aside[0][1])
     name_stars([piece.row for group in taken.values() for piece in group])
     order = {kind: i for i, kind in enumerate(readers.KINDS)}
     batches = []
@@ -161,9 +104,9 @@ def _gather(
     paths: list[Path],
     root: Path,
     windows: list[Window],
-    read: Reader,
     kinds: Sequence[str] | None,
     selection: Selection,
+    exposures: bool,
     progress: Progress | None,
 ) -> tuple[dict[_Key, list[Piece]], list[tuple[str, str, str]], list[tuple]]:
     """Pieces by kind and window, files set aside, and refused parts of files that are used."""
@@ -183,14 +126,10 @@ def _gather(
                     "duplicate_file",
                 )
             seen[sha256] = name
-            for spectrum in read(raw, path, sha256):
+            for spectrum in readers.parse(raw, path, sha256, exposures=exposures):
                 try:
-                    if kinds and not any(spectrum.kind.startswith(kind) for kind in kinds):
-                        raise SurveyError(
-                            f"{path} holds a spectrum of kind {spectrum.kind}; {', '.join(kinds)} was asked for.",
-                            "kind",
-                        )
-                    selection.check_type(spectrum, path)
+                    check_kind(spectrum, kinds, path)
+                    selection.check_star(spectrum, path)
                 except SurveyError as err:
                     refused.append((spectrum.piece, None, err))
                     continue
@@ -221,6 +160,14 @@ def _gather(
         if progress is not None:
             progress(done, len(paths))
     return taken, aside, partly
+
+
+def check_kind(spectrum: Spectrum, kinds: Sequence[str] | None, path: Path) -> None:
+    """Raises SurveyError for a spectrum of none of these kinds; None is all kinds."""
+    if kinds is not None and spectrum.kind not in kinds:
+        raise SurveyError(
+            f"{path} holds a spectrum of kind {spectrum.kind}; {', '.join(kinds)} was asked for.", "kind"
+        )
 
 
 def _aside_table(aside: list[tuple[str, str, str]]) -> Table:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from surveys.fitsfile import fenced, number, open_fits, read_bytes, text, within
+from surveys.fitsfile import number, text, within
 from surveys.pixels import bits, judge, silenced
 from surveys.spectrum import LOG_STEP, SPEED_OF_LIGHT, Spectrum, SurveyError, grid
 
@@ -24,19 +24,6 @@ BANDS = "ugriz"
 _ON_GRID = 0.02
 
 
-def read(path: Path | str) -> Spectrum:
-    """The spectrum of one LAMOST LRS file. Raises SurveyError, its `reason` a key of spectrum.REASONS."""
-    path = Path(path)
-    raw, sha256 = read_bytes(path)
-    return parse(raw, path, sha256)
-
-
-def parse(raw: bytes, path: Path, sha256: str) -> Spectrum:
-    """As `read`, of bytes already in memory; `path` is only for messages."""
-    with open_fits(raw, path) as hdus, fenced(path, "LAMOST"):
-        return spectrum(hdus, path, sha256)
-
-
 def is_lamost(hdus: fits.HDUList) -> bool:
     """Whether the header says that this is a file of LAMOST."""
     header = hdus[0].header
@@ -44,41 +31,25 @@ def is_lamost(hdus: fits.HDUList) -> bool:
 
 
 def spectrum(hdus: fits.HDUList, path: Path, sha256: str) -> Spectrum:
-    """The spectrum of opened blocks."""
+    """The spectrum of the opened blocks of a LAMOST file. Raises SurveyError."""
     layout = _LAYOUTS[_recognise(hdus, path)]
     return _spectrum(hdus[0].header, *layout(hdus, path), path=path, sha256=sha256)
 
 
 def _recognise(hdus: fits.HDUList, path: Path) -> str:
-    header = hdus[0].header
     names = [hdu.name for hdu in hdus]
-    lamost = is_lamost(hdus)
-    if lamost and ("COADD_B" in names or "COADD_R" in names):
-        raise SurveyError(f"{path} is a LAMOST MRS spectrum, not one of LRS.", "not_lamost_lrs")
-    if lamost and isinstance(hdus[0], fits.PrimaryHDU) and header.get("NAXIS") == 2:
+    if isinstance(hdus[0], fits.PrimaryHDU) and hdus[0].header.get("NAXIS") == 2:
         return "image"
-    if lamost and "COADD" in names:
+    if "COADD" in names:
         columns = {name.upper() for name in hdus["COADD"].columns.names}
         if {"FLUX", "IVAR", "WAVELENGTH"} <= columns:
             return "table"
-    if lamost:
-        blocks = ", ".join(f"{hdu.name or 'PRIMARY'} {hdu.shape}" for hdu in hdus)
-        raise SurveyError(
-            f"{path} is a LAMOST file in no layout known here (blocks: {blocks}); an LRS spectrum is an "
-            "image of 5 rows or a table COADD with FLUX, IVAR, WAVELENGTH.",
-            "unknown_release",
-        )
-    raise SurveyError(f"{path} is {_other_survey(hdus)}, not a LAMOST LRS spectrum.", "not_lamost_lrs")
-
-
-def _other_survey(hdus: fits.HDUList) -> str:
-    header = hdus[0].header
-    names = [hdu.name for hdu in hdus]
-    if "COADD" in names and {"loglam", "LOGLAM"} & set(hdus["COADD"].columns.names):
-        return "an SDSS optical spectrum"
-    if "LOCID" in header or (len(hdus) > 4 and hdus[1].shape[-1:] in ((8575,), (4096,))):
-        return "an APOGEE spectrum"
-    return f"a FITS file of {text(header, 'TELESCOP') or 'an unnamed telescope'}"
+    blocks = ", ".join(f"{hdu.name or 'PRIMARY'} {hdu.shape}" for hdu in hdus)
+    raise SurveyError(
+        f"{path} is a LAMOST file in no layout known here (blocks: {blocks}); an LRS spectrum is an image of 5 rows "
+        "or a table COADD with FLUX, IVAR, WAVELENGTH; one of MRS has tables COADD_B and COADD_R with LOGLAM.",
+        "unknown_release",
+    )
 
 
 def _image(hdus: fits.HDUList, path: Path) -> tuple[np.ndarray, float]:
@@ -154,6 +125,12 @@ def _spectrum(header: fits.Header, rows: np.ndarray, coeff0: float, *, path: Pat
 
 
 def check_frame(header: fits.Header, path: Path) -> None:
+    """Raises SurveyError where the header says that the wavelengths are not heliocentric, or not of vacuum."""
+    if header.get("HELIO") is False:
+        raise SurveyError(
+            f"{path} says HELIO = F: wavelengths as observed, where LAMOST releases heliocentric ones only.",
+            "bad_header",
+        )
     if header.get("VACUUM") is False:
         raise SurveyError(
             f"{path} says VACUUM = F: wavelengths in air, where LAMOST releases vacuum only.", "bad_header"

@@ -25,6 +25,9 @@ KINDS = {
     "mwmstar_apogee": "SDSS-V combined APOGEE spectrum (mwmStar), rest frame",
 }
 """Every kind of spectrum that is read."""
+ARMS = {"lamost_mrs": ("lamost_mrs_blue", "lamost_mrs_red")}
+"""Names of several kinds that are different photons of a star in one frame: the only ones that are asked for together.
+apStar, aspcapStar and apVisit of a star are the same photons, in two frames and two scales."""
 
 _Read = Callable[[fits.HDUList, Path, str, bool], list[Spectrum]]
 
@@ -53,6 +56,13 @@ def parse(raw: bytes, path: Path, sha256: str, *, exposures: bool = False) -> li
             name, reader = recognise(hdus)
         with fenced(path, name):
             return reader(hdus, path, sha256, exposures)
+
+
+def kinds_named(name: str) -> tuple[str, ...]:
+    """The kinds that a name of KINDS or ARMS stands for. Raises SurveyError for another name."""
+    if name not in KINDS and name not in ARMS:
+        raise SurveyError(f"{name!r} is no kind of spectrum; there are: {', '.join((*KINDS, *ARMS))}.", "kind")
+    return ARMS.get(name, (name,))
 
 
 def recognise(hdus: fits.HDUList) -> tuple[str, _Read]:

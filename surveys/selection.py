@@ -55,8 +55,15 @@ class Selection:
         self.snr_min, self.snr_band, self.spectral_types = snr_min, snr_band, spectral_types
         self.min_good_fraction, self.max_gap = min_good_fraction, max_gap
 
-    def check_type(self, spectrum: Spectrum, path: Path) -> None:
-        """Raises SurveyError where the header's class is not STAR or its spectral type is not asked for."""
+    def check_star(self, spectrum: Spectrum, path: Path) -> None:
+        """Raises SurveyError where the header's class is not STAR, its spectral type is not asked for, or the survey
+        itself doubts the velocity by which it moved the spectrum to rest."""
+        if doubt := spectrum.meta.get("frame_doubt"):
+            raise SurveyError(
+                f"{path}: APOGEE doubts the velocities at which it added up the star's visits ({doubt}), so that "
+                "neither the frame nor the shape of the lines is known: fit the visits themselves (apogee_apvisit).",
+                "frame",
+            )
         survey_class, subclass = spectrum.meta.get("class", ""), spectrum.meta.get("subclass", "")
         if survey_class and survey_class.upper() != "STAR":
             raise SurveyError(f"{path} is of class {survey_class} by its header; only STAR is fitted.", "class")

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from scipy.interpolate import CubicHermiteSpline
 
 from surveys.apogee import FIRST, PIXELS
-from surveys.simulate_base import good_pixels, placed, save, signal_to_noise
+from surveys.simulate_base import checked, good_pixels, placed, save, signal_to_noise
 from surveys.spectrum import APOGEE_STEP, SurveyError
 
 CHIPS = ((15142.3, 15809.8, 0.1727, 0.1532), (15856.9, 16435.0, 0.1516, 0.1305), (16472.4, 16954.5, 0.1290, 0.1063))
@@ -30,15 +30,7 @@ UNITS = (
 )
 
 
-def _grid_cards(header: fits.Header) -> fits.Header:
-    for key, value in (
-        ("CRVAL1", FIRST * APOGEE_STEP),
-        ("CDELT1", APOGEE_STEP),
-        ("CRPIX1", 1),
-        ("CTYPE1", "LOG-LINEAR"),
-    ):
-        header[key] = value
-    return header
+GRID_CARDS = {"CRVAL1": FIRST * APOGEE_STEP, "CDELT1": APOGEE_STEP, "CRPIX1": 1, "CTYPE1": "LOG-LINEAR"}
 
 
 def between_chips() -> np.ndarray:
@@ -48,8 +40,7 @@ def between_chips() -> np.ndarray:
 
 
 def _header(ra: float, dec: float, rv: float, object: str, snr: float, visits: int) -> fits.Header:
-    header = fits.Header()
-    for key, value, comment in (
+    cards = (
         ("OBJID", object, "Object ID"),
         ("RA", ra, "right ascension, deg, J2000"),
         ("DEC", dec, "declination, deg, J2000"),
@@ -62,19 +53,19 @@ def _header(ra: float, dec: float, rv: float, object: str, snr: float, visits: i
         ("VERR", 0.05, "weighted error in VHELIO (km/s)"),
         ("SNR", round(snr, 4), "final median Signal/Noise ratio"),
         ("STARFLAG", 0, "bitwise OR of individual visit starflags"),
-    ):
-        header[key] = (value, comment)
-    return _grid_cards(header)
+    )
+    return fits.Header([*cards, *GRID_CARDS.items()])
 
 
-def _combined(first: int, flux: np.ndarray, ivar: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Flux and ivar on the combined grid, and which pixels are good: no detector, no data."""
-    flux, ivar = np.asarray(flux, dtype=np.float64), np.asarray(ivar, dtype=np.float64)
-    good = good_pixels(flux, ivar)
+def _combined(first: int, flux: np.ndarray, ivar: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Flux, ivar and error (0 where there is none) on the combined grid, and which pixels are good: no detector, no
+    data."""
+    flux, ivar, good = checked(flux, ivar)
     full = placed(np.where(good, flux, 0.0), first, FIRST, PIXELS)
     weight = placed(np.where(good, ivar, 0.0), first, FIRST, PIXELS)
     seen = (weight > 0) & ~between_chips()
-    return np.where(seen, full, 0.0), np.where(seen, weight, 0.0), seen
+    error = np.where(seen, 1.0 / np.sqrt(np.where(seen, weight, 1.0)), 0.0)
+    return np.where(seen, full, 0.0), np.where(seen, weight, 0.0), error, seen
 
 
 def write_apogee_star(
@@ -89,19 +80,19 @@ def write_apogee_star(
     object: str = "2M00000000+0000000",
     era: Literal["r6", "dr17"] = "r6",
     visits: int = 1,
+    starflag: int = 0,
     seed: int = 0,
 ) -> Path:
     """Write one rest-frame spectrum as an apStar file.
 
     first: index of flux[0] on the combined grid (apogee.FIRST is its first pixel). era: "r6" (float32; unseen pixels
     have flux 0 and error 1e10; one row for one visit) or "dr17" (float64; NaN and error 4e13; two rows always; no
-    line-spread function). visits > 1 adds the second coadd and the visits, whose noise is drawn with `seed`. Between
-    the detectors there is nothing, whatever is given. The same arguments give the same bytes. Raises SurveyError where
-    pixels leave the grid or shapes differ.
+    line-spread function). starflag: bits of APOGEE_STARFLAG. visits > 1 adds the second coadd and the visits, whose
+    noise is drawn with `seed`. Between the detectors there is nothing, whatever is given. The same arguments give the
+    same bytes. Raises SurveyError where pixels leave the grid or shapes differ.
     """
-    full, weight, seen = _combined(first, flux, ivar)
+    full, weight, error, seen = _combined(first, flux, ivar)
     rng = np.random.default_rng(seed)
-    error = np.where(seen, 1.0 / np.sqrt(np.where(seen, weight, 1.0)), 0.0)
     copies = 1 if era == "dr17" and visits == 1 else 0
     rows = [full] * (1 + copies)
     errors = [error] * (1 + copies)
@@ -121,12 +112,13 @@ def write_apogee_star(
     if len(rows) == 1:
         arrays = [a[0] for a in arrays]
     header = _header(ra, dec, rv, object, signal_to_noise(full, weight), visits)
+    header["STARFLAG"] = starflag
     for visit in range(1, visits + 1):
         header[f"SFILE{visit}"] = f"apVisit-{era}-5000-56000-{visit:03d}.fits"
         header[f"SNRVIS{visit}"] = round(signal_to_noise(full, weight) / np.sqrt(visits), 4)
     hdus: list = [fits.PrimaryHDU(header=header), *(fits.ImageHDU(a) for a in arrays)]
     for hdu, unit in zip(hdus[1:], UNITS, strict=True):
-        _grid_cards(hdu.header)["BUNIT"] = unit
+        hdu.header.update(GRID_CARDS, BUNIT=unit)
     hdus.append(fits.ImageHDU() if era == "dr17" else fits.ImageHDU(np.array(LSF)))
     table = [fits.Column("VHELIO", "D", array=np.full(visits, rv))]
     hdus.append(fits.BinTableHDU.from_columns(table))
@@ -146,15 +138,14 @@ def write_apogee_aspcapstar(
     grid_class: str = "GKd_a",
 ) -> Path:
     """Write one normalised rest-frame spectrum as an aspcapStar file of r6. As write_apogee_star."""
-    full, weight, seen = _combined(first, flux, ivar)
-    error = np.where(seen, 1.0 / np.sqrt(np.where(seen, weight, 1.0)), 0.0)
+    full, weight, error, seen = _combined(first, flux, ivar)
     header = _header(ra, dec, rv, object, signal_to_noise(full, weight), 2)
     header["OBJ"] = object
     del header["OBJID"]
     hdus: list = [fits.PrimaryHDU(header=header)]
     for values in (full, error, np.where(seen, 1.0, 0.0)):
         hdus.append(fits.ImageHDU(values.astype(np.float32)))
-        _grid_cards(hdus[-1].header)
+        hdus[-1].header.update(GRID_CARDS)
     columns = [
         fits.Column("FILE", "28A", array=np.array([f"apStar-r6-{object}"])),
         fits.Column("APOGEE_ID", "18A", array=np.array([object])),
@@ -200,7 +191,7 @@ def write_apogee_visit(
     error = 1.0 / np.sqrt(np.where(good, ivar, 1.0))
     error = np.where(good, error, 1e7 * np.median(error[good]))
     header = _header(ra, dec, rv, object, signal_to_noise(flux.ravel(), ivar.ravel()), 1)
-    for key in ("CRVAL1", "CDELT1", "CRPIX1", "CTYPE1", "NVISITS", "VSCATTER", "VERR"):
+    for key in (*GRID_CARDS, "NVISITS", "VSCATTER", "VERR"):
         del header[key]
     for key, value in (("BC", bc), ("VRAD", rv - bc), ("PLATE", "5000"), ("MJD5", 56000), ("FIBERID", 1)):
         header[key] = value

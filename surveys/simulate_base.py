@@ -111,6 +111,14 @@ def placed(
     return out
 
 
+def checked(
+    flux: Float[np.ndarray, " pixel"], ivar: Float[np.ndarray, " pixel"]
+) -> tuple[Float[np.ndarray, " pixel"], Float[np.ndarray, " pixel"], np.ndarray]:
+    """Both in float64, and `good_pixels` of them: what every writer does first with what it is given."""
+    flux, ivar = np.asarray(flux, dtype=np.float64), np.asarray(ivar, dtype=np.float64)
+    return flux, ivar, good_pixels(flux, ivar)
+
+
 def good_pixels(flux: Float[np.ndarray, " pixel"], ivar: Float[np.ndarray, " pixel"]) -> np.ndarray:
     """Where both are finite and ivar > 0. Raises SurveyError for shapes that differ."""
     if flux.shape != ivar.shape or flux.ndim != 1:

@@ -7,7 +7,7 @@ import numpy as np
 from astropy.io import fits
 from jaxtyping import Float
 
-from surveys.simulate_base import good_pixels, placed, save, signal_to_noise
+from surveys.simulate_base import checked, placed, save, signal_to_noise
 from surveys.spectrum import LOG_STEP, MRS_STEP, SPEED_OF_LIGHT, SurveyError, grid
 
 LRS_FIRST, LRS_PIXELS = 35682, 3909
@@ -46,8 +46,7 @@ def write_lamost_lrs(
     give the same bytes. Raises SurveyError where pixels lie outside LAMOST's range or shapes differ.
     """
     path = Path(path)
-    flux, ivar = np.asarray(flux, dtype=np.float64), np.asarray(ivar, dtype=np.float64)
-    good = good_pixels(flux, ivar)
+    flux, ivar, good = checked(flux, ivar)
     snr = signal_to_noise(flux, ivar) if snr is None else snr
     old = layout in ("dr1", "dr2")
     rows = np.zeros((5, LRS_PIXELS), dtype=np.float64 if layout == "dr2" else np.float32)
@@ -85,10 +84,7 @@ def write_lamost_lrs(
         *((f"{bands}{band}", round(snr, 2), f"SNR of {band.lower()} filter") for band in "UGRIZ"),
     ]
     absent = {"OBSID", "DATA_V"} if old else {"EXTEN0", "EXTNAME"} if layout == "table" else set()
-    header = fits.Header()
-    for key, value, comment in cards:
-        if key not in absent:
-            header[key] = (value, comment)
+    header = fits.Header([card for card in cards if card[0] not in absent])
     if layout != "table":
         return save(path, [fits.PrimaryHDU(rows, header)])
     names = ("FLUX", "IVAR", "WAVELENGTH", "ANDMASK", "ORMASK", "NORMALIZATION")
@@ -144,8 +140,7 @@ def write_lamost_mrs(
     path = Path(path)
     if not arms or set(arms) - {"blue", "red"}:
         raise SurveyError(f"arms are {sorted(arms)}; LAMOST MRS has blue and red.", "bad_header")
-    header = fits.Header()
-    for key, value, comment in (
+    cards = [
         ("FILENAME", path.name.removesuffix(".gz"), ""),
         ("OBSID", obsid, "Unique number ID of this spectrum"),
         ("AUTHOR", "simulation", "Who compiled the information"),
@@ -154,9 +149,8 @@ def write_lamost_mrs(
         *_place(ra, dec, object),
         ("FIBERID", 1, "Fiber ID of Object"),
         *((f"COMBIN_{arm[0].upper()}", arm in arms, "Whether the combined data exists") for arm in ("blue", "red")),
-    ):
-        header[key] = (value, comment)
-    hdus: list = [fits.PrimaryHDU(header=header)]
+    ]
+    hdus: list = [fits.PrimaryHDU(header=fits.Header(cards))]
     for arm, (first, flux, ivar) in sorted(arms.items()):
         loglam = np.arange(first, first + len(flux)) * MRS_STEP
         hdus.append(_mrs_block(f"COADD_{arm[0].upper()}", loglam, flux, ivar, ("ANDMASK", "ORMASK"), vectors))
@@ -170,8 +164,7 @@ def write_lamost_mrs(
 def _mrs_block(
     name: str, loglam: np.ndarray, flux: np.ndarray, ivar: np.ndarray, masks: tuple[str, ...], vectors: bool
 ) -> fits.BinTableHDU:
-    flux, ivar = np.asarray(flux, dtype=np.float64), np.asarray(ivar, dtype=np.float64)
-    good = good_pixels(flux, ivar)
+    flux, ivar, good = checked(flux, ivar)
     held = {"FLUX": np.where(np.isfinite(flux), flux, 0.0), "IVAR": np.where(good, ivar, 0.0)}
     held |= {"WAVELENGTH": 10.0**loglam} if vectors else {"LOGLAM": loglam}
     held |= dict.fromkeys(masks, (~good).astype(np.int16))

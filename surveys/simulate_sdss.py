@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from surveys.apogee import FIRST as APOGEE_FIRST
 from surveys.apogee import PIXELS as APOGEE_PIXELS
-from surveys.simulate_base import good_pixels, placed, save, signal_to_noise
+from surveys.simulate_base import checked, placed, save, signal_to_noise
 from surveys.spectrum import APOGEE_STEP, LOG_STEP, SPEED_OF_LIGHT, SurveyError, grid
 
 BOSS_FIRST, BOSS_PIXELS = 35523, 4648
@@ -48,8 +48,7 @@ def write_sdss(
     As in real files loglam is float32 and the header's COEFF0 is not that of the coadd. The same arguments give the
     same bytes. Raises SurveyError for vectors of different lengths.
     """
-    flux, ivar = np.asarray(flux, dtype=np.float64), np.asarray(ivar, dtype=np.float64)
-    good = good_pixels(flux, ivar)
+    flux, ivar, good = checked(flux, ivar)
     n = len(flux)
     wavelength = grid(first, n)
     wdisp = np.linspace(0.9, 1.1, n) if wdisp is None else np.asarray(wdisp, dtype=np.float64)
@@ -92,8 +91,7 @@ def write_sdss(
     else:
         about |= {"PLATE": ("J", plate), "FIBERID": ("J", fiber), "SPECOBJID": ("22A", f"{plate}{mjd}{fiber:04d}")}
     row = [fits.Column(name, form, array=np.array([value])) for name, (form, value) in about.items()]
-    header = fits.Header()
-    for key, value, comment in (
+    cards = (
         ("TELESCOP", "SDSS 2.5-M", "Simulated: no telescope was involved"),
         ("SIMULATE", True, "Simulated spectrum"),
         ("MJD", mjd, "Modified Julian Day"),
@@ -104,10 +102,9 @@ def write_sdss(
         ("COEFF0", round((first - 18) * LOG_STEP, 4), "Center wavelength (log10) of first pixel"),
         ("COEFF1", LOG_STEP, "Log10 dispersion per pixel"),
         ("BUNIT", "1E-17 erg/cm^2/s/Ang", ""),
-    ):
-        header[key] = (value, comment)
+    )
     hdus: list = [
-        fits.PrimaryHDU(header=header),
+        fits.PrimaryHDU(header=fits.Header(cards)),
         fits.BinTableHDU.from_columns(columns, name="COADD"),
         fits.BinTableHDU.from_columns(row, name="SPECOBJ" if era == "legacy" else "SPALL"),
     ]
@@ -144,10 +141,8 @@ def write_mwmstar(
     names = ("boss/apo", "boss/lco", "apogee/apo", "apogee/lco")
     if set(spectra) - set(names):
         raise SurveyError(f"spectra has {', '.join(sorted(set(spectra) - set(names)))}; known are {', '.join(names)}.")
-    header = fits.Header()
-    for key, value in (("SDSS_ID", sdss_id), ("RA", ra), ("DEC", dec), ("V_ASTRA", "0.6.0"), ("SIMULATE", True)):
-        header[key] = value
-    hdus: list = [fits.PrimaryHDU(header=header)]
+    cards = (("SDSS_ID", sdss_id), ("RA", ra), ("DEC", dec), ("V_ASTRA", "0.6.0"), ("SIMULATE", True))
+    hdus: list = [fits.PrimaryHDU(header=fits.Header(cards))]
     for name in names:
         boss = name.startswith("boss")
         start, n, step = (BOSS_FIRST, BOSS_PIXELS, LOG_STEP) if boss else (APOGEE_FIRST, APOGEE_PIXELS, APOGEE_STEP)
@@ -155,8 +150,7 @@ def write_mwmstar(
         flux, ivar, snr = np.zeros(n), np.zeros(n), 0.0
         if held:
             first, given, weight = spectra[name]
-            given, weight = np.asarray(given, dtype=np.float64), np.asarray(weight, dtype=np.float64)
-            good = good_pixels(given, weight)
+            given, weight, good = checked(given, weight)
             flux = placed(np.where(good, given, np.nan), first, start, n, otherwise=np.nan)
             ivar = placed(np.where(good, weight, 0.0), first, start, n)
             snr = signal_to_noise(given, weight)

@@ -17,7 +17,6 @@ SPEED_OF_LIGHT = 299792.458  # km/s
 
 REASONS = {
     "unreadable": "the file is damaged, cut short or no FITS file",
-    "not_lamost_lrs": "a FITS file of something else",
     "unknown_release": "a file whose release or layout is not known here",
     "stated": "a file that does not say what it is: unit and medium have to be stated in the configuration",
     "kind": "a kind of spectrum that was not asked for",
@@ -25,6 +24,7 @@ REASONS = {
     "duplicate_file": "byte for byte the same as a file taken before",
     "class": "the survey's own class is not STAR",
     "spectral_type": "the survey's own spectral type lies outside the model's domain",
+    "frame": "the survey itself doubts the velocity of its rest frame",
     "no_coverage": "the file does not cover the window",
     "no_good_pixels": "no usable pixel in the window",
     "few_good_pixels": "too few usable pixels in the window",

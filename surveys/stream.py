@@ -24,7 +24,7 @@ def stream(
     """The spectra in the order of the store, in batches of one shape; one chunk and one batch in memory.
 
     select: rows to take (boolean for every spectrum, or indices, taken in the order of the store), or a function
-    of a chunk's table that gives a boolean for every row (such as catalogue.Selection). window: vacuum Angstrom;
+    of a chunk's table that gives a boolean for every row (such as criteria.Criteria). window: vacuum Angstrom;
     only pixels inside are given. pad: the last batch too has batch_size rows; those after the last spectrum have
     flux and ivar 0, repeat the last row of the table, and are True in its column `padding`. Flux and ivar are
     float64. The line-spread function is given where any file of the store has one, NaN for those that have none.

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from astrogf.cli import app
 from surveys.addresses import KINDS, Target, identifiers_of, targets
 from surveys.fetch import FAILED, MANIFEST, fetch, read_checksums
-from surveys.lamost import read
+from surveys.readers import read
 from surveys.simulate import LRS_FIRST, LRS_PIXELS, observe, write_lamost_lrs
 from surveys.spectrum import SurveyError
 
@@ -194,7 +194,7 @@ def test_a_file_comes_whole_is_recorded_and_is_not_fetched_twice(server, spectru
     assert calls[-1] == (2, 2)
     path = tmp_path / "d" / "lamost-lrs-dr8-101.fits"
     assert path.read_bytes() == spectrum
-    assert read(path).meta["ra"] == 1
+    assert read(path)[0].meta["ra"] == 1
     rows = [json.loads(line) for line in (tmp_path / "d" / MANIFEST).read_text().splitlines()]
     assert {row["sha256"] for row in rows} == {hashlib.sha256(spectrum).hexdigest()}
     asked = len(server.asked)

@@ -7,6 +7,8 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
+from astrogf import config, engine
+from astrogf.errors import UserError
 from surveys import highres
 from surveys.spectrum import SurveyError
 
@@ -103,3 +105,27 @@ def test_a_wrong_unit_or_medium_is_noticed(tmp_path):
     hdu.writeto(tmp_path / "s.fits")
     with pytest.raises(SurveyError, match="in air, not in vacuum"):
         highres.read(tmp_path / "s.fits", medium="vacuum")
+    hdu.header["CUNIT1"] = "Angstrom"
+    hdu.writeto(tmp_path / "unit.fits")
+    assert highres.read(tmp_path / "unit.fits", medium="air").wavelength[0] == pytest.approx(5001.4, abs=0.1)
+    wave = fits.Column("wave", "D", array=np.linspace(500, 600, 100), unit="nm")
+    table = fits.BinTableHDU.from_columns([wave, fits.Column("flux", "D", array=np.ones(100))])
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "t.fits")
+    for name, unit, said in (("unit", "nm", "in Angstrom, not in nm"), ("t", "Angstrom", "in nm, not in Angstrom")):
+        with pytest.raises(SurveyError, match=said):
+            highres.read(tmp_path / f"{name}.fits", medium="air", unit=unit)
+
+
+def test_a_stated_spectrum_of_which_nothing_is_used_is_refused(tmp_path):
+    """Given in Angstrom and stated in nm it would lie in the far infrared: the run must not go on without it."""
+    (tmp_path / "s.txt").write_text("\n".join(f"{w:.2f} 1.0" for w in np.arange(5000.0, 5400.0, 0.02)))
+    survey = {"kind": "stated", "window": [5100.0, 5200.0]}
+
+    def load(unit):
+        said = {"file": "s.txt", "medium": "air", "unit": unit}
+        asked = config.parse({"survey": survey, "spectra": {"sun": said}}, "my.toml")
+        return engine.load(asked, tmp_path, lambda *_: None).batches
+
+    assert list(load("Angstrom")[0].table["path"]) == ["sun"]
+    with pytest.raises(UserError, match=r"\[spectra.sun\] has 50013.* A .* check its unit"):
+        load("nm")

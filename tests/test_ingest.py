@@ -9,18 +9,25 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 
+from surveys import readers
 from surveys.catalogue import find_index, match_labels, read_labels
-from surveys.ingest import find_files, group_stars, load_directory, reason_counts
-from surveys.lamost import read
+from surveys.ingest import find_files, group_stars, load_pieces, reason_counts
 from surveys.simulate import LRS_FIRST, LRS_PIXELS, observe, write_lamost_lrs
 from surveys.spectrum import REASONS, SurveyError, grid, window_pixels
 
 WINDOW = (4900.0, 5400.0)
 
 
+def load(directory, window=WINDOW, **cuts):
+    """The batch of LAMOST LRS spectra in one window (None: no spectrum), and what was set aside."""
+    batches, set_aside, _ = load_pieces(directory, [window], kinds=["lamost_lrs"], **cuts)
+    assert len(batches) < 2
+    return batches[0] if batches else None, set_aside
+
+
 @pytest.fixture(scope="module")
 def real(shared):
-    return load_directory(shared / "spectra", WINDOW)
+    return load(shared / "spectra")
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +54,7 @@ def test_real_directory_every_file_is_in_the_batch_or_has_a_reason(real, index, 
     became = dict.fromkeys(batch.table["path"], "used") | dict(set_aside.iterrows("path", "reason"))
     for path, row in rows.items():
         if not row["fmt"].startswith("LRS"):
-            expected = {"not_lamost_lrs"}
+            expected = {"kind"}
         elif row["cls"] != "STAR":
             expected = {"class"}
         elif row["sub"] != "Non" and row["sub"].lstrip("dg")[0] not in "FGK":
@@ -61,7 +68,7 @@ def test_real_directory_every_file_is_in_the_batch_or_has_a_reason(real, index, 
 
 
 def test_real_batch_is_clean(real, shared):
-    batch = real.batch
+    batch, _ = real
     assert batch.flux.shape == batch.ivar.shape == (len(batch.table), batch.wavelength.size)
     assert WINDOW[0] <= batch.wavelength[0] < WINDOW[0] * 10**1e-4
     assert WINDOW[1] >= batch.wavelength[-1] > WINDOW[1] / 10**1e-4
@@ -78,13 +85,13 @@ def test_real_batch_is_clean(real, shared):
 
 def test_repeats_group_as_in_the_index(real, index):
     stars = dict(zip(index["path"], index["star"], strict=True))
-    ours, theirs = list(real.batch.table["star"]), [stars[p] for p in real.batch.table["path"]]
+    ours, theirs = list(real[0].table["star"]), [stars[p] for p in real[0].table["path"]]
     assert len(set(zip(ours, theirs, strict=True))) == len(set(ours)) == len(set(theirs)) < len(ours)
 
 
 def test_labels_join_by_path_obsid_and_position(shared, index, real):
     assert find_index(shared / "spectra" / "lamost_lrs") == (shared / "spectra" / "index.csv").resolve()
-    table = real.batch.table
+    table = real[0].table
     labels = match_labels(table, index)
     assert set(labels["matched_by"]) == {"path"}
     assert np.array_equal(labels["sn"], table["snr"])
@@ -194,7 +201,7 @@ def test_bad_files_become_rows_and_good_ones_survive(tmp_path):
     os.symlink(tmp_path, tmp_path / "sub" / "loop")
     expected["z_copy.fits"] = "duplicate_file"
     calls = []
-    batch, set_aside = load_directory(tmp_path, WINDOW, progress=lambda *args: calls.append(args))
+    batch, set_aside = load(tmp_path, progress=lambda *args: calls.append(args))
     assert sorted(batch.table["path"]) == [
         *(f"good{i}.fits" for i in range(3)),
         "sub/deep.fits.gz",
@@ -217,7 +224,7 @@ def test_flipped_bits_never_end_the_run_nor_move_a_wavelength(tmp_path, suffix):
     outweighs its neighbours absurdly, and a flux that a flipped bit changed is one pixel only.
     """
     good = write_star(tmp_path / f"good{suffix}", 1)
-    raw, truth = bytearray(good.read_bytes()), read(good)
+    raw, truth = bytearray(good.read_bytes()), readers.read(good)[0]
     rng = np.random.default_rng(11)
     for i in range(50):
         flipped = raw.copy()
@@ -226,7 +233,7 @@ def test_flipped_bits_never_end_the_run_nor_move_a_wavelength(tmp_path, suffix):
         for bit in rng.integers(0, 8 * end, size=1 + i % 3):
             flipped[bit // 8] ^= 1 << (bit % 8)
         (tmp_path / f"flip{i:02d}{suffix}").write_bytes(flipped)
-    batch, set_aside = load_directory(tmp_path, WINDOW)
+    batch, set_aside = load(tmp_path)
     assert len(batch.table) + len(set_aside) == 51
     assert good.name in list(batch.table["path"])
     assert set(set_aside["reason"]) <= set(REASONS)
@@ -242,40 +249,47 @@ def test_flipped_bits_never_end_the_run_nor_move_a_wavelength(tmp_path, suffix):
 def test_a_broken_reader_costs_one_row_and_an_interrupt_passes(tmp_path, monkeypatch):
     write_star(tmp_path / "a.fits", 1)
     write_star(tmp_path / "b.fits", 2)
-    parse = load_directory.__globals__["lamost"].parse
+    parse = readers.parse
 
-    def broken(raw, path, sha256, fault):
-        if path.name == "a.fits":
-            raise fault
-        return parse(raw, path, sha256)
+    def broken(fault):
+        def parse_or_break(raw, path, sha256, **more):
+            if path.name == "a.fits":
+                raise fault
+            return parse(raw, path, sha256, **more)
 
-    monkeypatch.setattr("surveys.lamost.parse", lambda *args: broken(*args, RuntimeError("oops")))
-    batch, set_aside = load_directory(tmp_path, WINDOW)
+        monkeypatch.setattr(readers, "parse", parse_or_break)
+
+    broken(RuntimeError("oops"))
+    batch, set_aside = load(tmp_path)
     assert list(batch.table["path"]) == ["b.fits"]
     assert "RuntimeError: oops" in set_aside["detail"][0]
-    monkeypatch.setattr("surveys.lamost.parse", lambda *args: broken(*args, KeyboardInterrupt()))
+    broken(KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        load_directory(tmp_path, WINDOW)
+        load(tmp_path)
 
 
 def test_directories_that_hold_nothing(tmp_path):
     with pytest.raises(SurveyError, match="does not exist"):
-        load_directory(tmp_path / "gone", WINDOW)
+        load(tmp_path / "gone")
     with pytest.raises(SurveyError, match="no FITS file"):
-        load_directory(tmp_path, WINDOW)
+        load(tmp_path)
     (tmp_path / "a.fits").write_bytes(b"nothing of the kind")
-    with pytest.raises(SurveyError, match="None of the 1 FITS files"):
-        load_directory(tmp_path, WINDOW)
+    with pytest.raises(SurveyError, match="None of the 1 files"):
+        load(tmp_path)
     with pytest.raises(SurveyError, match="is a file"):
         find_files(tmp_path / "a.fits")
 
 
-def test_windows_and_bands_that_make_no_sense(tmp_path):
+def test_arguments_that_make_no_sense(tmp_path):
+    with pytest.raises(SurveyError, match="No window"):
+        load_pieces(tmp_path, [])
+    with pytest.raises(SurveyError, match="no kind of spectrum; there are: lamost_lrs"):
+        load_pieces(tmp_path, [WINDOW], kinds=["hubble"])
     for window in ((5400.0, 4900.0), (np.nan, 5000.0), (-1.0, 5000.0), (5000.0, 5000.5)):
         with pytest.raises(SurveyError, match="window"):
-            load_directory(tmp_path, window)
+            load(tmp_path, window)
     with pytest.raises(SurveyError, match="none of the bands"):
-        load_directory(tmp_path, WINDOW, snr_band="V")
+        load(tmp_path, snr_band="V")
 
 
 def test_signal_to_noise_is_measured_where_the_header_has_none(tmp_path):
@@ -285,19 +299,18 @@ def test_signal_to_noise_is_measured_where_the_header_has_none(tmp_path):
             del hdus[0].header[key]
         hdus.writeto(tmp_path / "b.fits")
     write_star(path, 2, subclass="Non")
-    table = load_directory(tmp_path, WINDOW).batch.table
+    table = load(tmp_path)[0].table
     assert list(table["snr_source"]) == ["SNRG", "measured"]
     # simulated at 60 over the whole range with a slope: about 57 at 4000-5500 A
     assert table["snr"][1] == pytest.approx(57, abs=4)
     assert np.isnan(table["snr_g"][1])
 
 
-def test_all_set_aside_is_an_empty_batch(tmp_path):
+def test_all_set_aside_is_no_batch(tmp_path):
     write_star(tmp_path / "a.fits", 1, snr=5.0)
-    batch, set_aside = load_directory(tmp_path, WINDOW)
-    assert batch.flux.shape == (0, len(batch.wavelength))
+    batch, set_aside = load(tmp_path)
+    assert batch is None
     assert list(set_aside["reason"]) == ["low_snr"]
-    assert batch.table.colnames[:5] == ["path", "sha256", "survey", "release", "object"]
 
 
 def test_stars_are_grouped_across_the_meridian_and_without_a_position():

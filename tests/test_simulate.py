@@ -5,7 +5,6 @@ import pytest
 from astropy.io import fits
 
 from surveys import readers
-from surveys.lamost import read
 from surveys.simulate import (
     LRS_FIRST,
     LRS_PIXELS,
@@ -36,7 +35,7 @@ def test_round_trip_to_float32(tmp_path, name):
         tmp_path / name, first, seen.flux, seen.ivar, ra=10.5, dec=-3.25, rv=42.0, object="SIM 1",
         subclass="G5", snr=48.3, obsid=17,
     )  # fmt: skip
-    spectrum = read(path)
+    (spectrum,) = readers.read(path)
     assert (spectrum.first, len(spectrum.flux)) == (LRS_FIRST, LRS_PIXELS)
     given = slice(first - LRS_FIRST, first - LRS_FIRST + 600)
     good = ~seen.bad

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -167,7 +167,8 @@ def simulate_survey(
         theta = draw_labels(options, windows[0].problem, fit, rng)
         paths = [f"spec-60000-SIM{options.seed % 1000:03d}_sp01-{s + 1:03d}.fits" for s in range(len(theta))]
         scatter = [fit.line_scatter] * len(theta)
-    snr = np.exp(rng.uniform(*np.log(options.snr), len(theta)))
+    least, most = np.log(options.snr)
+    snr = np.exp(rng.uniform(least, most, len(theta)))
     per_pixel = np.sqrt(FINER) if options.kind == "stated" else 1.0
     see = eqx.filter_jit(predict)
 
@@ -180,7 +181,7 @@ def simulate_survey(
             tilt = tuple(0.1 * rng.normal(size=3))
             one = observe(flux, snr[s] / per_pixel, rng, tilt=tilt, outlier_fraction=options.outlier_fraction)
             seen.append((window.first, one.flux * 1000.0, one.ivar * 1e-6))
-        who = {"ra": 30.0 + 0.1 * s, "dec": 30.0, "object": f"sim{s + 1:03d}", "obsid": s + 1}
+        who: dict[str, Any] = {"ra": 30.0 + 0.1 * s, "dec": 30.0, "object": f"sim{s + 1:03d}", "obsid": s + 1}
         if options.kind == "lamost_lrs":
             write_lamost_lrs(
                 out / paths[s], *seen[0], rv=float(t[RV]), snr=float(snr[s]), subclass="G2", fiber=s + 1, **who

@@ -102,7 +102,7 @@ def sweep_piece(
     share: Float[Array, " row"],
     shared: Float[Array, " shared"],
     noise_model: NoiseModel,
-    deviation: Float[Array, "row deviating"],
+    deviation: Float[np.ndarray, "row deviating"],
     chunk: int,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Rows:

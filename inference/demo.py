@@ -20,10 +20,13 @@ from inference.stars import Progress
 from surveys.simulate import observe, write_lamost_lrs, write_lamost_mrs
 from surveys.spectrum import LOG_STEP, MRS_STEP, grid, window_pixels
 from synthesis.abundances import SYMBOLS
+from synthesis.linelist import LineList
 
 KINDS = ("lamost_lrs", "lamost_mrs", "stated")
 BETWEEN_ARMS = 5800.0
 """Angstrom between LAMOST MRS' blue and red arm."""
+STRONG = 200
+"""Strongest lines of a window, of which the weaker three quarters are copied as missing ones."""
 FINER = 4
 """Samples of a stated spectrum's file in a pixel of the fit, whose noise must not be correlated by rebinning."""
 
@@ -32,6 +35,7 @@ FINER = 4
 class DemoOptions:
     """What the simulated survey holds: every atomic transition has an error of Normal(0, `scatter`) dex.
 
+    `missing` more lines are in the stars but not in the list: copies of strong ones at wavelengths of their own.
     `kind` is the layout written: 'lamost_lrs', 'lamost_mrs' or 'stated' (high resolution, one text file for each star
     that the configuration names, with labels drawn from what it says of them; `stars` then counts nothing, and `snr`
     is that of the fit's pixels of `log_step`). The spectra are computed on a finer grid than the fit will use
@@ -44,6 +48,7 @@ class DemoOptions:
     stars: int = 64
     snr: tuple[float, float] = (30.0, 150.0)
     scatter: float = 0.2
+    missing: int = 0
     outlier_fraction: float = 0.002
     oversampling: int = 64
     depths: int = 48
@@ -109,15 +114,34 @@ def draw_beliefs(
     return theta
 
 
+def with_missing(lines: LineList, options: DemoOptions, fit: FitOptions, rng: np.random.Generator) -> LineList:
+    """The lines of the stars: those of the list, and `missing` others with transition numbers beyond the list's."""
+    if options.missing == 0:
+        return lines
+    window = options.windows[0]
+    setup = prepare(grid(*window_pixels(window, options.step), options.step), fit, lines=lines)
+    strong = np.argsort(-np.where(setup.lines.z <= len(SYMBOLS), setup.strength, 0.0))[:STRONG]
+    # not the strongest: an observer would know of those
+    copied = setup.lines.take(np.sort(rng.choice(strong[len(strong) // 4 :], options.missing, replace=False)))
+    moved = copied.replace(
+        wavelength=rng.uniform(*window, options.missing),
+        transition=int(lines.transition.max()) + 1 + np.arange(options.missing),
+    )
+    both = LineList(*(np.concatenate(pair) for pair in zip(lines, moved, strict=True)))
+    return both.take(np.argsort(both.wavelength, kind="stable"))
+
+
 def falsify(options: DemoOptions, fit: FitOptions, rng: np.random.Generator) -> tuple[list[Window], Table, np.ndarray]:
     """The survey's windows, the table of their lines, and the error of every transition of the list.
 
     The list says loggf; the stars obey loggf + injected, so the fit has to find correction = injected.
     """
     lines = windows_lines(list(options.windows), fit.molecules)
-    error = np.zeros(int(lines.transition.max()) + 1)
+    known = int(lines.transition.max())
     atomic = np.unique(lines.transition[lines.z <= len(SYMBOLS)])
+    error = np.zeros(known + 1 + options.missing)
     error[atomic] = options.scatter * rng.normal(size=len(atomic))
+    lines = with_missing(lines, options, fit, rng)
     finer = replace(fit, oversampling=options.oversampling, depths=options.depths)
     windows, rows = [], []
     for window in options.windows:
@@ -137,7 +161,8 @@ def falsify(options: DemoOptions, fit: FitOptions, rng: np.random.Generator) -> 
             "species": atoms.species(),
             "elow": atoms.elow,
             "loggf": atoms.loggf,
-            "injected": error[atoms.transition],
+            "injected": np.where(atoms.transition > known, np.nan, error[atoms.transition]),
+            "missing": atoms.transition > known,
             "transition": atoms.transition,
         }
     )

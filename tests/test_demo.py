@@ -71,3 +71,15 @@ def test_stated_spectra_are_drawn_from_what_is_said_of_them(tmp_path) -> None:
     # on the file's own samples, whose noise is independent
     batch = SpectrumBatch(read.wavelength, read.flux[None], read.ivar[None], Table({"path": ["sun"]}))
     assert chi2([batch], options, FIT, truth) == pytest.approx(np.ones(1), abs=0.2)  # 1,667 samples: 0.03 is one sd
+
+
+def test_lines_missing_from_the_list_are_in_the_stars_alone() -> None:
+    options = DemoOptions("lamost_mrs", WINDOWS[:1], missing=3, **COARSE)
+    windows, lines, error = falsify(options, FIT, np.random.default_rng(1))
+    extra = lines[lines["missing"]]
+    assert len(extra) == 3
+    assert np.isnan(extra["injected"]).all()
+    assert not np.isnan(lines["injected"][~lines["missing"]]).any()
+    assert ((extra["wavelength"] > 5200.0) & (extra["wavelength"] < 5215.0)).all()
+    assert np.isin(extra["transition"], windows[0].transition).all()
+    assert (error[np.asarray(extra["transition"])] == 0.0).all()

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.table import vstack
 from rich.console import Console
 from rich.table import Table as Grid
 
@@ -12,6 +13,7 @@ from astrogf.config import parse
 from astrogf.console import Bars
 from astrogf.errors import UserError
 from inference.check import Checked, Corrections, repeats
+from inference.unlisted import CLASS as UNLISTED
 
 
 def held_out_check(
@@ -54,7 +56,7 @@ def held_out_check(
 
 def corrections(folder: Path, run: runs.Run) -> Corrections:
     """What a run folder says of its corrections. Raises UserError where it lacks something."""
-    lines = run.lines
+    lines = run.lines if run.unlisted is None else vstack([run.lines, run.unlisted], metadata_conflicts="silent")
     covariance = runs.read_covariance(folder)
     if covariance is None or len(covariance) != len(lines):
         raise UserError(f"{folder} has no covariance of its corrections (posterior.fits): run `astrogf fit` again.")
@@ -71,7 +73,6 @@ def corrections(folder: Path, run: runs.Run) -> Corrections:
     }
     from inference.parameters import lsf_sigma
 
-    # loggf.ecsv is in order of wavelength; posterior.fits is in the same order
     return Corrections(lines, covariance, float(lsf_sigma(resolution)), noise)
 
 
@@ -100,7 +101,7 @@ def summarise(checked: Checked, found: Corrections) -> dict[str, Any]:
     return {
         "stars": int(good.sum()),
         "not_finite": int((~good).sum()),
-        "lines": len(found.lines),
+        "lines": int(np.sum(np.asarray(found.lines["group"]) != UNLISTED)),
         "chi2_per_pixel_original": float(np.median(before[good])),
         "chi2_per_pixel_corrected": float(np.median(after[good])),
         "chi2_gain_quantiles": dict(

@@ -96,6 +96,7 @@ class Lines(Section):
     max_ratio: Fraction = Field(0.9, description="a line is freed if its expected posterior/prior sd is below this")
     least_strength: Positive = Field(0.02, description="least line-to-continuum opacity of a line that may be freed")
     floor: NotNegative = Field(0.0, description="systematic sd of every correction, dex, added to its posterior")
+    unlisted: NotNegative = Field(0.0, description="Angstrom between lines that the list may lack (0: it is complete)")
     least_group: Count = Field(8, description="lines of a species and quality that learn a prior sd of their own")
     prior_sd: Positive = Field(0.2, description="first prior sd of a correction, dex; each group then learns its own")
 

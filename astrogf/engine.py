@@ -70,13 +70,13 @@ def load(config: Config, spectra: Path, progress: Progress) -> "Loaded":
     """
     from surveys import highres
     from surveys.fromstore import is_store, load_store
-    from surveys.ingest import load_pieces
+    from surveys.ingest import aside_table, load_pieces, partly_table
     from surveys.spectrum import LOG_STEP, SurveyError
 
     o = config.survey
     windows, resolution = list(o.windows) or [o.window], config.stars.resolution
     batches: list[SpectrumBatch] = []
-    set_aside = Table(names=("path", "reason", "detail"), dtype=(str, str, str))
+    set_aside, partly = aside_table([]), partly_table([])
     try:
         if o.kind != "stated":
             cuts: dict[str, Any] = {
@@ -87,10 +87,8 @@ def load(config: Config, spectra: Path, progress: Progress) -> "Loaded":
                 "max_gap": o.max_gap,
                 "progress": lambda done, total: progress("reading spectra", done, total),
             }
-            if is_store(spectra):
-                batches, set_aside = load_store(spectra, windows, kinds=[o.kind], **cuts)
-            else:
-                batches, set_aside, _ = load_pieces(spectra, windows, kinds=[o.kind], **cuts)
+            read = load_store if is_store(spectra) else load_pieces
+            batches, set_aside, partly = read(spectra, windows, kinds=[o.kind], **cuts)
         stated = [
             (name, highres.read(_stated_file(said.file, spectra), medium=said.medium, unit=said.unit, snr=said.snr))
             for name, said in config.spectra.items()
@@ -114,7 +112,7 @@ def load(config: Config, spectra: Path, progress: Progress) -> "Loaded":
         highres.check_used(stated, batches)
     except SurveyError as error:
         raise UserError(str(error)) from error
-    return Loaded(batches, set_aside)
+    return Loaded(batches, set_aside, partly)
 
 
 def without_held_out(loaded: "Loaded", config: Config) -> "tuple[Loaded, Table | None]":
@@ -140,14 +138,16 @@ def without_held_out(loaded: "Loaded", config: Config) -> "tuple[Loaded, Table |
         names=("path", "reason", "detail"),
         dtype=(str, str, str),
     )
-    return Loaded(batches, vstack([loaded.set_aside, aside], metadata_conflicts="silent")), drawn
+    aside = vstack([loaded.set_aside, aside], metadata_conflicts="silent")
+    return Loaded(batches, aside, loaded.partly), drawn
 
 
 class Loaded(NamedTuple):
-    """Spectra to fit, a batch a window, and the files that were set aside: path, reason, detail."""
+    """Spectra to fit, a batch a window; `set_aside` and `partly` as in `surveys.ingest.Pieces`."""
 
     batches: "list[SpectrumBatch]"
     set_aside: Table
+    partly: Table
 
     @property
     def inputs(self) -> dict[str, str]:

@@ -118,6 +118,8 @@ class _Job:
             if split is not None:
                 runs.write_split(self.out, split)
         runs.write_set_aside(self.out, combine_set_aside(unread))
+        if len(loaded.partly):
+            runs.write_partly(self.out, loaded.partly)
         self.record["inputs"] = _inputs(spectra, loaded.inputs, unread, labels)
         if not loaded.inputs:
             counts = ", ".join(f"{n} {reason}" for reason, n in reasons(combine_set_aside(unread)))

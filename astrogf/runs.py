@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from astrogf.errors import UserError
 from astrogf.summary import KEYS
-from astrogf.tables import wavelength_order
+from astrogf.tables import line_order, unlisted_table
 from inference import statistics
 from inference.result import FitResult
 
@@ -26,6 +26,8 @@ FILES = (
     "record.json",
     "stars.ecsv",
     "loggf.ecsv",
+    "unlisted.ecsv",
+    "partly.ecsv",
     "set_aside.ecsv",
     "hyper.ecsv",
     "truth_lines.ecsv",
@@ -59,6 +61,7 @@ class Run:
     record: dict[str, Any]
     stars: Table
     lines: Table
+    unlisted: Table | None
     set_aside: Table
     hyper: Table | None
     truth: Table | None
@@ -134,6 +137,11 @@ def write_set_aside(folder: Path, set_aside: Table) -> None:
     _write_table(folder / "set_aside.ecsv", set_aside)
 
 
+def write_partly(folder: Path, partly: Table) -> None:
+    """partly.ecsv: pieces and windows of used files that were not used."""
+    _write_table(folder / "partly.ecsv", partly)
+
+
 def write_split(folder: Path, split: Table) -> None:
     """split.ecsv: which stars were held out."""
     _write_table(folder / "split.ecsv", split)
@@ -145,6 +153,9 @@ def write_results(
     """All tables and arrays of a run, each file complete or absent."""
     _write_table(folder / "stars.ecsv", stars)
     _write_table(folder / "loggf.ecsv", lines)
+    unlisted = unlisted_table(result)
+    if unlisted is not None:
+        _write_table(folder / "unlisted.ecsv", unlisted)
     write_set_aside(folder, set_aside)
     if len(result.hyper.colnames):
         _write_table(folder / "hyper.ecsv", result.hyper)
@@ -165,9 +176,9 @@ def write_results(
     )
     paths = Table({"path": np.asarray(result.table["path"], dtype=str)})
     _write_images(folder / "spectra.fits", spectra._asdict(), paths)
-    order = wavelength_order(result.lines)
+    order = line_order(result.lines)
     covariance = np.asarray(result.correction_covariance)[np.ix_(order, order)]
-    _write_images(folder / "posterior.fits", {"covariance": covariance}, lines["wavelength", "species"])
+    _write_images(folder / "posterior.fits", {"covariance": covariance}, result.lines["wavelength", "species"][order])
 
 
 def read(folder: Path) -> Run:
@@ -186,6 +197,7 @@ def read(folder: Path) -> Run:
             record=json.loads((folder / "record.json").read_text(encoding="utf-8")),
             stars=Table.read(folder / "stars.ecsv"),
             lines=Table.read(folder / "loggf.ecsv"),
+            unlisted=_read_table(folder / "unlisted.ecsv"),
             set_aside=Table.read(folder / "set_aside.ecsv"),
             hyper=_read_table(folder / "hyper.ecsv"),
             truth=_read_table(folder / "truth_lines.ecsv"),
@@ -196,7 +208,7 @@ def read(folder: Path) -> Run:
 
 
 def read_covariance(folder: Path) -> Float[np.ndarray, "line line"] | None:
-    """Covariance of the corrections, in the order of loggf.ecsv; None where the run has none."""
+    """Covariance of the corrections, in the order of loggf.ecsv and unlisted.ecsv; None where the run has none."""
     try:
         with fits.open(folder / "posterior.fits", memmap=False) as hdus:
             return np.asarray(hdus["COVARIANCE"].data, dtype=float)

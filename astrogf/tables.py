@@ -3,10 +3,11 @@
 import numpy as np
 from astropy import units as u
 from astropy.table import MaskedColumn, Table, vstack
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from astrogf.summary import COMPARED
 from inference.result import FitResult
+from inference.unlisted import CLASS as UNLISTED
 
 UNITS = {"teff": u.K, "logg": u.dex, "feh": u.dex, "alpha": u.dex, "vmic": u.km / u.s, "rv": u.km / u.s}
 """Units of the labels; one not named here is a pure number."""
@@ -52,8 +53,21 @@ def star_table(result: FitResult, set_aside: Table, reference: Table | None = No
 
 
 def line_table(result: FitResult) -> Table:
-    """One row a free line: result.lines with units, and `loggf_corrected` beside what the list says."""
-    lines = result.lines[wavelength_order(result.lines)]
+    """One row a free line of the list: result.lines with units, and `loggf_corrected` beside what the list says."""
+    return _with_units(result.lines[line_order(result.lines)[: np.sum(~_unlisted(result.lines))]])
+
+
+def unlisted_table(result: FitResult) -> Table | None:
+    """The same of lines that the list may lack (log gf of an Fe I line of 3 eV); None where none were allowed for."""
+    n = int(np.sum(_unlisted(result.lines)))
+    return _with_units(result.lines[line_order(result.lines)[-n:]]) if n else None
+
+
+def _unlisted(lines: Table) -> Bool[np.ndarray, " line"]:
+    return np.asarray(lines["group"]) == UNLISTED
+
+
+def _with_units(lines: Table) -> Table:
     lines["loggf_corrected"] = np.asarray(lines["loggf"]) + np.asarray(lines["correction"])
     for name in lines.colnames:
         if name in ("wavelength", "elow"):
@@ -67,9 +81,10 @@ def line_table(result: FitResult) -> Table:
     return lines
 
 
-def wavelength_order(lines: Table) -> Int[np.ndarray, " line"]:
-    """Rows by rising wavelength; the order of loggf.ecsv and posterior.fits."""
-    return np.argsort(np.asarray(lines["wavelength"]), kind="stable")
+def line_order(lines: Table) -> Int[np.ndarray, " line"]:
+    """Rows by rising wavelength, unlisted lines after the others: the order of loggf.ecsv (and unlisted.ecsv after
+    it) and of posterior.fits."""
+    return np.lexsort((np.asarray(lines["wavelength"]), _unlisted(lines)))
 
 
 def combine_set_aside(*tables: Table | None) -> Table:

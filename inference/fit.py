@@ -24,6 +24,7 @@ from inference.setup import Setup, padded_window, prepare, windows_lines, with_f
 from inference.star import StarData
 from inference.stars import Progress, Run, fit_stars
 from inference.sweep import Pass, sweep
+from inference.unlisted import CLASS, SCATTER, is_unlisted, with_unlisted
 from surveys.batch import SpectrumBatch
 from synthesis.abundances import SYMBOLS
 from synthesis.linelist import QUALITY, LineList
@@ -80,6 +81,7 @@ def collect(
         raise NoStarsError("no spectrum passed the selection: lower [survey] snr_min or check the window")
     if lines is None:
         lines = windows_lines([padded_window(b.wavelength, options) for b in batches], options.molecules)
+    lines = with_unlisted(lines, options.unlisted)
     paths = list(dict.fromkeys(str(path) for b in batches for path in b.table["path"]))
     number = {path: i for i, path in enumerate(paths)}
     setups = [prepare(b.wavelength, options, family, lines, keep_all=keep_all) for b in batches]
@@ -190,8 +192,11 @@ def _candidates(setups: Sequence[Setup], lines: LineList, passed: Pass, options:
     strength, known = strengths(setups, len(lines)), np.zeros(len(lines))
     for setup, information in zip(setups, passed.information, strict=True):
         np.add.at(known, setup.row, np.asarray(information))
-    candidates = group_transitions(lines, strength, (strength > options.least_strength) & (lines.z <= len(SYMBOLS)))
-    limits = {"prior_sd": options.prior_sd, "max_ratio": options.max_ratio, "max_lines": options.max_lines}
+    unlisted = is_unlisted(lines)
+    atoms = (strength > options.least_strength) & (lines.z <= len(SYMBOLS))
+    candidates = group_transitions(lines, strength, atoms | (unlisted & (strength > 0.0)))
+    limits = {"prior_sd": options.prior_sd, "max_ratio": options.max_ratio, "max_lines": options.max_lines,
+              "always": unlisted[candidates.leader]}  # fmt: skip
     return candidates, known, limits
 
 
@@ -218,10 +223,10 @@ def fit(
     Raises NoStarsError (a sentence) when no star can be modelled, or no line carries information.
     """
     batches = [batches] if isinstance(batches, SpectrumBatch) else list(batches)
-    if options.method != "gauss-newton" and (len(batches) > 1 or options.line_scatter > 0):
+    if options.method != "gauss-newton" and (len(batches) > 1 or options.line_scatter > 0 or options.unlisted > 0):
         raise NoStarsError(
-            f"[solver] method = {options.method!r} takes one window and [noise] line_scatter = 0; "
-            "use 'gauss-newton' for this problem"
+            f"[solver] method = {options.method!r} takes one window, [noise] line_scatter = 0 and "
+            "[lines] unlisted = 0: use 'gauss-newton' for this problem"
         )
     collected = collect(batches, options, lines, beliefs or {})
     setups, sample, known, origin = collected
@@ -254,7 +259,9 @@ def fit(
             "add stars, widen [survey] window or raise [lines] max_ratio"
         )
     leaders = origin.lines.take(chosen.leader)
-    groups = hyper.make_groups(leaders.species(), np.array(QUALITY)[leaders.quality], options.least_group)
+    groups = hyper.make_groups(
+        leaders.species(), np.array(QUALITY)[leaders.quality], options.least_group, {CLASS: SCATTER}
+    )
     begin = Run(run.theta, jnp.concatenate([jnp.zeros(len(chosen.leader)), run.shared]), run.noise, run.trace)
     free = freed(alone, setups, chosen.free, len(chosen.leader))
     joint = fit_joint(free, begin, groups, options, progress)

@@ -6,6 +6,7 @@ The Rayleigh prior vanishes at zero, so that a group of few lines is not declare
 Psychometrika 78, 685). mu_g is marginalised: within a group the prior covariance is tau_g^2 I + MEAN_SD^2 11'.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -22,24 +23,33 @@ MIN_GROUP = 8
 
 
 class Groups(NamedTuple):
-    """Group of every free line and the groups' names."""
+    """Group of every free line, the groups' names, and their scatter where it is held (nan: learned)."""
 
     member: Int[np.ndarray, " line"]
     names: tuple[str, ...]
+    held: Float[np.ndarray, " group"]
 
 
-def make_groups(species: np.ndarray, quality: np.ndarray, least: int = MIN_GROUP) -> Groups:
-    """Groups by species and quality class; those with fewer than `least` lines are pooled by class, then in one."""
+def make_groups(
+    species: np.ndarray, quality: np.ndarray, least: int = MIN_GROUP, held: Mapping[str, float] | None = None
+) -> Groups:
+    """Groups by species and quality class; those with fewer than `least` lines are pooled by class, then in one.
+
+    A class in `held` is a group by itself, with the scatter given there.
+    """
+    held = held or {}
+    apart = np.isin(quality, list(held))
     full = np.array([f"{s} {q}" for s, q in zip(species, quality, strict=True)], dtype=object)
+    full[apart] = quality[apart]
     for pooled in (
         np.array([f"other {q}" for q in quality], dtype=object),
         np.full(len(full), "other", dtype=object),
     ):
         names, counts = np.unique(full.astype(str), return_counts=True)
-        small = np.isin(full.astype(str), names[counts < least])
+        small = np.isin(full.astype(str), names[counts < least]) & ~apart
         full[small] = pooled[small]
     names, index = np.unique(full.astype(str), return_inverse=True)
-    return Groups(index, tuple(str(n) for n in names))
+    return Groups(index, tuple(str(n) for n in names), np.array([held.get(str(n), np.nan) for n in names]))
 
 
 def prior_precision(tau: Float[Array, " group"], index: Int[Array, " line"]) -> Float[Array, "line line"]:
@@ -75,8 +85,11 @@ def learn(
     tau: Float[Array, " group"],
     index: Int[Array, " line"],
     rounds: int = 40,
+    held: Float[Array, " group"] | float = jnp.nan,
 ) -> Posterior:
     """Posterior of the shared parameters, the scatters tau brought to their marginal maximum by EM.
+
+    Where `held` is a number, that is tau.
 
     (precision, gradient) are the reduced data's A and b at `current`, prior excluded. The M-step solves
     tau^4 / SCATTER_SD^2 + (n - 1) tau^2 = Q with Q the posterior expectation of the sum of (delta - mu)^2.
@@ -84,6 +97,9 @@ def learn(
     n = index.shape[0]
     member = jax.nn.one_hot(index, tau.shape[0])
     count = member.sum(0)
+
+    def keep(tau):
+        return jnp.where(jnp.isnan(held), tau, held)
 
     def posterior(tau):
         prior = shared_precision(tau, index, ln_sigma_sd)
@@ -101,9 +117,9 @@ def learn(
         q = second - 2.0 * k * sum_of_squares + count * k**2 * sum_of_squares + count * v
         linear = count - 1.0
         tau2 = 0.5 * SCATTER_SD**2 * (-linear + jnp.sqrt(linear**2 + 4.0 * q / SCATTER_SD**2))
-        return jnp.sqrt(jnp.maximum(tau2, 1e-4))
+        return keep(jnp.sqrt(jnp.maximum(tau2, 1e-4)))
 
-    tau = jax.lax.fori_loop(0, rounds, step, tau)
+    tau = jax.lax.fori_loop(0, rounds, step, keep(tau))
     mean, covariance = posterior(tau)
     return Posterior(mean, covariance, tau)
 

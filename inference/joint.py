@@ -59,7 +59,7 @@ def fit_joint(
     """
     mean = jnp.zeros_like(run.shared).at[-1].set(lsf_sigma(options.resolution))
     prior = SharedPrior(mean, jnp.asarray(options.resolution_sd / options.resolution), jnp.asarray(groups.member))
-    tau = jnp.full(len(groups.names), options.prior_sd)
+    tau = jnp.where(jnp.isnan(groups.held), options.prior_sd, groups.held)
     theta, shared, noise_model = run.theta, run.shared, run.noise
     kept: tuple[Pass, Array, Array, float] | None = None
     deviation: tuple[Float[np.ndarray, "row deviating"], ...] | None = None
@@ -90,6 +90,7 @@ def fit_joint(
             prior.group,
             # a round costs the cube of the number of lines, and the next iteration goes on where this one stops
             40 if len(prior.group) < 600 else 8,
+            jnp.asarray(groups.held),
         )
         tau = posterior.tau
         shared_step = shrink * jnp.clip(posterior.mean - shared, -0.5, 0.5)

@@ -13,7 +13,8 @@ class FitOptions:
     `tau_bottom`, `angles` Gauss angles, `line_cut` the smallest line-to-continuum opacity kept, `single` line
     profiles in float32. The defaults are fine enough for a LAMOST pixel: tests/test_synthesis.py says how fine.
     `molecules` takes the shipped molecular lines along.
-    Lines: at most `max_lines` corrections, those whose expected posterior is below `max_ratio` of `prior_sd`.
+    Lines: at most `max_lines` corrections, those whose expected posterior is below `max_ratio` of `prior_sd`; a line
+    that the list does not have every `unlisted` Angstrom (0: none).
     Solver: `method` 'gauss-newton' (with Laplace's errors), or 'svi' or 'nuts' after it, with `draws` steps or draws.
     Stars: domain in Teff kept, priors as (mean, sd); `abundances` names the elements whose [X/Fe] beyond alpha is a
     star's own (from 0, sd `abundance_sd`). Continuum: Chebyshev of `continuum_degree`, or one degree every
@@ -36,6 +37,7 @@ class FitOptions:
     least_group: int = 8
     least_strength: float = 0.02
     floor: float = 0.0
+    unlisted: float = 0.0
     line_scatter: float = 0.0
     teff_range: tuple[float, float] = (4000.0, 7200.0)
     max_chi2: float = 6.0

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 from astropy.table import Table
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from synthesis.linelist import LineList
 
@@ -47,14 +47,17 @@ def record(
     prior_sd: float,
     max_ratio: float,
     max_lines: int,
+    always: Bool[np.ndarray, " transition"],
 ) -> Table:
     """What `choose` made of every transition: one row each, by wavelength, with the expected ratio and the reason.
+
+    Those that are `always` free are no question and have no row.
 
     `reason`: 'free'; 'information' where its expected posterior/prior ratio exceeds `max_ratio`, so that it keeps the
     list's value; 'number' where `max_lines` more informative ones came first.
     """
     total = combined(candidates, information)
-    ratio = 1.0 / np.sqrt(1.0 + total * prior_sd**2)
+    ratio = np.where(always, np.inf, 1.0 / np.sqrt(1.0 + total * prior_sd**2))
     taken = np.isin(np.arange(len(total)), np.argsort(ratio, kind="stable")[:max_lines])
     informed = ratio < max_ratio
     leaders = lines.take(candidates.leader)
@@ -75,7 +78,7 @@ def record(
     for name, form in (("wavelength", ".4f"), ("elow", ".4f"), ("strength", ".4g"), ("information", ".5g")):
         table[name].format = form
     table["expected_ratio"].format = ".4f"
-    return table
+    return table[~always]
 
 
 def combined(candidates: Selection, information: Float[np.ndarray, " line"]) -> Float[np.ndarray, " transition"]:
@@ -109,15 +112,17 @@ def choose(
     prior_sd: float,
     max_ratio: float,
     max_lines: int,
+    always: Bool[np.ndarray, " transition"],
 ) -> Selection:
     """Keep the transitions whose expected posterior sd is below `max_ratio` of the prior's, best first.
 
-    The expectation takes each transition alone: 1 / sqrt(1 / prior_sd^2 + information).
+    Those that are `always` free come on top. The expectation takes each transition alone:
+    1 / sqrt(1 / prior_sd^2 + information).
     """
     total = combined(candidates, information)
-    ratio = 1.0 / np.sqrt(1.0 + total * prior_sd**2)
+    ratio = np.where(always, np.inf, 1.0 / np.sqrt(1.0 + total * prior_sd**2))
     best = np.argsort(ratio, kind="stable")[:max_lines]
-    keep = np.sort(best[ratio[best] < max_ratio])
+    keep = np.sort(np.append(best[ratio[best] < max_ratio], np.flatnonzero(always)))
     lookup = np.full(len(candidates.leader) + 1, -1)
     lookup[keep] = np.arange(len(keep))
     return Selection(lookup[candidates.free], candidates.leader[keep], total[keep])

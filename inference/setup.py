@@ -12,6 +12,7 @@ from emulator.layers import Layers
 from inference.options import FitOptions
 from inference.parameters import vmic_relation
 from inference.star import StarProblem, chebyshev_basis
+from inference.unlisted import grown
 from synthesis.abundances import SYMBOLS, number_fractions
 from synthesis.eos import equation_of_state
 from synthesis.grid import Grid
@@ -164,7 +165,9 @@ def prepare(
         lines = shipped(*edge, options.molecules)
     row = np.flatnonzero((lines.wavelength > edge[0] - BEYOND) & (lines.wavelength < edge[1] + BEYOND))
     lines = lines.take(row)
-    strength, reach = line_reach(lines, reference_gases(atmosphere), options.line_cut)
+    may_become = lines.replace(loggf=grown(lines))
+    strength, reach = line_reach(may_become, reference_gases(atmosphere), options.line_cut)
+    strength = strength * 10.0 ** (lines.loggf - may_become.loggf)
     keep = (strength > options.line_cut) | keep_all
     return Setup(options, grid, lines.take(keep), row[keep], strength[keep], reach[keep], atmosphere)
 

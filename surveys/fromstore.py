@@ -5,11 +5,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from astropy.table import Table
 
 from surveys import journal
 from surveys.batch import SpectrumBatch
-from surveys.ingest import as_batch, check_kind
+from surveys.ingest import UNTELLING, Pieces, as_batch, aside_table, check_kind, partly_table
 from surveys.readers import kinds_named
 from surveys.selection import Selection
 from surveys.spectrum import Spectrum, SurveyError, grid, window_pixels
@@ -35,9 +34,9 @@ def load_store(
     min_good_fraction: float = 0.9,
     max_gap: float = 30.0,
     progress: Callable[[int, int], None] | None = None,
-) -> tuple[list[SpectrumBatch], Table]:
-    """One batch a window of the spectra that pass the cuts of `ingest.load_pieces`, and what does not: path, reason,
-    detail, with the files that the store itself had set aside.
+) -> Pieces:
+    """As `ingest.load_pieces` for a directory: a batch a window of the spectra that pass the same cuts, and what does
+    not, with the files that the store itself had set aside.
 
     kinds: as for `ingest.load_pieces`; None takes what there is.
     Raises SurveyError for a damaged store or one of another kind, and where the arguments make no sense.
@@ -51,9 +50,9 @@ def load_store(
             "kind",
         )
     selection = Selection(snr_min, snr_band, spectral_types, min_good_fraction, max_gap)
-    aside = [tuple(str(v) for v in row) for row in store.set_aside["path", "reason", "detail"].iterrows()]
+    aside = [(str(p), str(r), str(d)) for p, r, d in store.set_aside["path", "reason", "detail"].iterrows()]
     taken: list[list] = [[] for _ in windows]
-    refused: dict[str, tuple[str, str, str]] = {}
+    refused: list[tuple] = []
     done = 0
     for batch in stream(store, store.chunk, pad=False):
         for i in range(len(batch.flux)):
@@ -65,20 +64,22 @@ def load_store(
                     selection.check_star(spectrum, Path(name))
                     taken[k].append(selection.take(spectrum, window, Path(name), name))
                 except SurveyError as err:
-                    refused.setdefault(name, (name, err.reason, str(err)))
+                    refused.append((name, spectrum.piece, *window, err.reason, str(err)))
         done += len(batch.flux)
         if progress is not None:
             progress(done, len(store))
     used = {str(piece.row["path"]) for pieces in taken for piece in pieces}
-    aside += [row for name, row in refused.items() if name not in used]
+    partly = [row for row in refused if row[0] in used and row[4] not in UNTELLING]
+    worst: dict[str, tuple[str, str, str]] = {}
+    for row in sorted(refused, key=lambda row: row[4] in UNTELLING):
+        worst.setdefault(row[0], (row[0], row[4], row[5]))
+    aside += [row for name, row in worst.items() if name not in used]
     batches = []
     for window, pieces in zip(windows, taken, strict=True):
         if pieces:
             first, n_pixel = window_pixels(window, store.grid.log_step)
             batches.append(as_batch(grid(first, n_pixel, store.grid.log_step), pieces))
-    columns = list(zip(*aside, strict=True)) if aside else [(), (), ()]
-    names = ("path", "reason", "detail")
-    return batches, Table({n: np.array(c, dtype=str) for n, c in zip(names, columns, strict=True)})
+    return Pieces(batches, aside_table(aside), partly_table(partly))
 
 
 def _spectrum(store: Store, batch: SpectrumBatch, i: int) -> Spectrum:

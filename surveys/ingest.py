@@ -26,13 +26,15 @@ __all__ = [
 
 Window = tuple[float, float]
 Progress = Callable[[int, int], None]
+UNTELLING = ("no_coverage", "kind")
+"""Reasons that say less than what else is wrong with a file."""
 
 
 class Pieces(NamedTuple):
     """`batches`: one SpectrumBatch for each kind and window that holds something; `table["kind"]` is the same in
     all rows of a batch and `table["path"]` links the pieces of one file. `set_aside`: one row a file of which
     nothing is used: path, reason, detail. `partly`: of files that are used, the pieces and windows that are not:
-    path, piece, window (A, a pair), reason, detail."""
+    path, piece, start and stop of the window (A; nan: all of the piece), reason, detail."""
 
     batches: list[SpectrumBatch]
     set_aside: Table
@@ -89,9 +91,7 @@ def load_pieces(
     for key in sorted(taken, key=lambda key: (order.get(key.kind, len(order)), key.window)):
         first, n_pixel = window_pixels(windows[key.window], key.log_step)
         batches.append(as_batch(grid(first, n_pixel, key.log_step), taken[key]))
-    columns = ("path", "piece", "window", "reason", "detail")
-    notes = Table({name: [row[i] for row in partly] for i, name in enumerate(columns)})
-    return Pieces(batches, _aside_table(aside), notes)
+    return Pieces(batches, aside_table(aside), partly_table(partly))
 
 
 class _Key(NamedTuple):
@@ -148,13 +148,13 @@ def _gather(
             refused.append(("", None, broken))
         if used:
             partly += [
-                (name, piece, window or (np.nan, np.nan), err.reason, str(err))
+                (name, piece, *(window or (np.nan, np.nan)), err.reason, str(err))
                 for piece, window, err in refused
-                if err.reason not in ("no_coverage", "kind")
+                if err.reason not in UNTELLING
             ]
         elif refused:
             # that a blue arm does not cover the red window says less than what is wrong with the red one
-            telling = [err for _, _, err in refused if err.reason not in ("no_coverage", "kind")]
+            telling = [err for _, _, err in refused if err.reason not in UNTELLING]
             worst = (telling or [err for _, _, err in refused])[0]
             aside.append((name, worst.reason, str(worst)))
         if progress is not None:
@@ -170,8 +170,17 @@ def check_kind(spectrum: Spectrum, kinds: Sequence[str] | None, path: Path) -> N
         )
 
 
-def _aside_table(aside: list[tuple[str, str, str]]) -> Table:
-    return Table(rows=aside, names=("path", "reason", "detail"), dtype=(str, str, str))
+def aside_table(rows: list[tuple[str, str, str]]) -> Table:
+    """What `Pieces.set_aside` holds."""
+    return Table(rows=rows or None, names=("path", "reason", "detail"), dtype=(str, str, str))
+
+
+def partly_table(rows: list[tuple]) -> Table:
+    """What `Pieces.partly` holds."""
+    names = ("path", "piece", "start", "stop", "reason", "detail")
+    table = Table(rows=rows or None, names=names, dtype=(str, str, float, float, str, str))
+    table["start"].unit = table["stop"].unit = "Angstrom"
+    return table
 
 
 def as_batch(wavelength: np.ndarray, pieces: list[Piece]) -> SpectrumBatch:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 
 from synthesis.species import species_name
 
-QUALITY = ("abo", "listed", "unsoeld")
+QUALITY = ("abo", "listed", "unsoeld", "unlisted")
 """Damping known by an individual ABO calculation, as log gamma6 of the list, or approximated: the only mark of how
 well a transition has been studied that the source file carries, and the second half of a correction's group."""
 

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.table import Table
 from typer.testing import CliRunner
 
 from astrogf import __version__, engine
 from astrogf.cli import app
 from surveys.batch import SpectrumBatch
+from surveys.ingest import partly_table
 from tests.believable import believable, reference, set_aside
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -119,7 +121,11 @@ def fake_engine(monkeypatch: pytest.MonkeyPatch):
         progress("joint fit", 3, 3)
         return fitted, refused
 
-    monkeypatch.setattr(engine, "load", lambda config, spectra, progress: engine.Loaded([batch], set_aside()))
+    partly = partly_table(
+        [("red.fits", "red", 6300.0, 6700.0, "few_good_pixels", "its red arm has too few good pixels")]
+    )
+    loaded = engine.Loaded([batch], set_aside(), partly)
+    monkeypatch.setattr(engine, "load", lambda config, spectra, progress: loaded)
     monkeypatch.setattr(engine, "fit", fit)
     monkeypatch.setattr(engine, "simulate", simulate)
     return batch
@@ -165,13 +171,15 @@ def test_fit_with_a_label_table(tmp_path: Path, fake_engine: SpectrumBatch) -> N
     assert found["label_scatter"]["teff"]["n"] == 58
     assert found["coverage_68"] is None
     assert "LASP" in result.stdout
+    assert Table.read(tmp_path / "run" / "partly.ecsv")["piece"].tolist() == ["red"]
 
 
 def test_nothing_usable_stops_with_the_reasons(
     tmp_path: Path, fake_engine: SpectrumBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     empty = fake_engine.select(np.zeros(60, bool))
-    monkeypatch.setattr(engine, "load", lambda config, spectra, progress: engine.Loaded([empty], set_aside()))
+    loaded = engine.Loaded([empty], set_aside(), partly_table([]))
+    monkeypatch.setattr(engine, "load", lambda config, spectra, progress: loaded)
     result = astrogf("fit", CONFIG, "--spectra", ROOT / "configs", "--out", tmp_path / "run")
     one_sentence(result, "None of the 5 files", "3 snr_too_low", "set_aside.ecsv")
     assert (tmp_path / "run" / "set_aside.ecsv").is_file()

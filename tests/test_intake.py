@@ -232,7 +232,7 @@ def test_a_fit_takes_from_a_store_what_it_takes_from_the_files(tmp_path):
     assert is_store(tmp_path / "store")
     assert not is_store(files)
     (direct,), _, _ = load_pieces(files, [(4900.0, 5400.0)])
-    [batch], set_aside = load_store(tmp_path / "store", [(4900.0, 5400.0)])
+    [batch], set_aside, _ = load_store(tmp_path / "store", [(4900.0, 5400.0)])
     np.testing.assert_allclose(batch.wavelength, direct.wavelength)
     np.testing.assert_allclose(batch.flux, direct.flux, rtol=1e-6)
     np.testing.assert_allclose(batch.ivar, direct.ivar, rtol=1e-6)

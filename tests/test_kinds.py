@@ -88,7 +88,7 @@ def test_a_coadd_whose_frame_apogee_doubts_is_set_aside(tmp_path, bit):
     ingest(tmp_path, tmp_path / "store", "apogee_apstar")
     for found in (
         load_pieces(tmp_path, [WINDOW], kinds=["apogee_apstar"])[:2],
-        load_store(tmp_path / "store", [WINDOW], kinds=["apogee_apstar"]),
+        load_store(tmp_path / "store", [WINDOW], kinds=["apogee_apstar"])[:2],
     ):
         (batch,), aside = found
         assert list(batch.table["path"]) == ["good.fits"]
@@ -104,6 +104,22 @@ def test_the_arms_of_mrs_are_asked_for_together_or_alone(one_star):
     assert red.table["piece"][0] == "red"
 
 
+def test_an_arm_that_is_refused_is_reported_though_the_other_is_used(tmp_path):
+    windows = [(5000.0, 5100.0), (6400.0, 6500.0)]
+    bad = np.where(np.arange(3500) % 3, 1e4, 0.0)
+    arms = {"blue": (369100, np.ones(3000), np.full(3000, 1e4)), "red": (380000, np.ones(3500), bad)}
+    write_lamost_mrs(tmp_path / "med.fits", arms, **PLACE)
+    ingest(tmp_path, tmp_path / "store", "lamost_mrs_red")
+    found = load_pieces(tmp_path, windows, kinds=["lamost_mrs"])
+    assert [batch.table["piece"][0] for batch in found.batches] == ["blue"]
+    assert len(found.set_aside) == 0
+    (row,) = found.partly
+    assert (row["piece"], row["start"], row["stop"], row["reason"]) == ("red", 6400.0, 6500.0, "few_good_pixels")
+    stored = load_store(tmp_path / "store", windows, kinds=["lamost_mrs_red"])
+    assert list(stored.set_aside["reason"]) == ["few_good_pixels"]
+    assert len(stored.partly) == 0
+
+
 def test_a_folder_without_the_kind_is_refused(one_star):
     with pytest.raises(SurveyError, match=r"None of the 4 files .* sdss_optical. The first: .*apogee_aspcapstar"):
         load_pieces(one_star, [WINDOW], kinds=["sdss_optical"])
@@ -111,7 +127,7 @@ def test_a_folder_without_the_kind_is_refused(one_star):
 
 def test_a_store_of_another_kind_is_refused(one_star, tmp_path):
     ingest(one_star, tmp_path / "s", "apogee_apvisit")
-    (batch,), aside = load_store(tmp_path / "s", [WINDOW], kinds=["apogee_apvisit"])
+    (batch,), aside, _ = load_store(tmp_path / "s", [WINDOW], kinds=["apogee_apvisit"])
     assert list(batch.table["path"]) == ["visit.fits"]
     assert sorted(aside["reason"]) == ["kind"] * 3
     with pytest.raises(SurveyError, match="is a store of apogee_apvisit; apogee_apstar was asked for"):

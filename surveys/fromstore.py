@@ -9,6 +9,7 @@ import numpy as np
 from surveys import journal
 from surveys.batch import SpectrumBatch
 from surveys.ingest import UNTELLING, Pieces, as_batch, aside_table, check_kind, partly_table
+from surveys.photons import Photons
 from surveys.readers import kinds_named
 from surveys.selection import Selection
 from surveys.spectrum import Spectrum, SurveyError, grid, window_pixels
@@ -53,6 +54,7 @@ def load_store(
     aside = [(str(p), str(r), str(d)) for p, r, d in store.set_aside["path", "reason", "detail"].iterrows()]
     taken: list[list] = [[] for _ in windows]
     refused: list[tuple] = []
+    photons = Photons()
     done = 0
     for batch in stream(store, store.chunk, pad=False):
         for i in range(len(batch.flux)):
@@ -62,7 +64,9 @@ def load_store(
                 try:
                     check_kind(spectrum, wanted, Path(name))
                     selection.check_star(spectrum, Path(name))
+                    photons.check(spectrum, Path(name), name)
                     taken[k].append(selection.take(spectrum, window, Path(name), name))
+                    photons.take(spectrum, name)
                 except SurveyError as err:
                     refused.append((name, spectrum.piece, *window, err.reason, str(err)))
         done += len(batch.flux)

@@ -12,6 +12,7 @@ from astropy.table import Table
 from surveys import readers
 from surveys.batch import SpectrumBatch
 from surveys.fitsfile import looks_like_fits, read_bytes
+from surveys.photons import Photons
 from surveys.selection import SAME_STAR_ARCSEC, Piece, Selection, batch_table, group_stars, name_stars
 from surveys.spectrum import REASONS, Spectrum, SurveyError, grid, window_pixels
 
@@ -111,6 +112,7 @@ def _gather(
 ) -> tuple[dict[_Key, list[Piece]], list[tuple[str, str, str]], list[tuple]]:
     """Pieces by kind and window, files set aside, and refused parts of files that are used."""
     seen: dict[str, str] = {}
+    photons = Photons()
     taken: dict[_Key, list[Piece]] = defaultdict(list)
     aside: list[tuple[str, str, str]] = []
     partly: list[tuple] = []
@@ -130,6 +132,7 @@ def _gather(
                 try:
                     check_kind(spectrum, kinds, path)
                     selection.check_star(spectrum, path)
+                    photons.check(spectrum, path, name)
                 except SurveyError as err:
                     refused.append((spectrum.piece, None, err))
                     continue
@@ -140,6 +143,7 @@ def _gather(
                         refused.append((spectrum.piece, window, err))
                     else:
                         taken[_Key(spectrum.kind, spectrum.log_step, i)].append(piece)
+                        photons.take(spectrum, name)
                         used += 1
         except SurveyError as err:
             refused.append(("", None, err))

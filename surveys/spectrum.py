@@ -22,6 +22,7 @@ REASONS = {
     "kind": "a kind of spectrum that was not asked for",
     "bad_header": "a header value that cannot be right",
     "duplicate_file": "byte for byte the same as a file taken before",
+    "same_photons": "an observation that another file has given: another release, full beside lite",
     "class": "the survey's own class is not STAR",
     "spectral_type": "the survey's own spectral type lies outside the model's domain",
     "frame": "the survey itself doubts the velocity of its rest frame",

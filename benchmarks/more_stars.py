@@ -61,6 +61,7 @@ def draw_figure(path: Path, counts: list[int], rows: list[dict], prior: float) -
         axis.axhline(prior, color="0.6", lw=0.8, label="prior")
         axis.set(xscale="log", yscale="log", xlabel="stars", ylabel=r"error of $\log gf$ / dex")
         axis.set_xticks(counts, [str(n) for n in counts], minor=False)
+        axis.set_yticks([0.05, 0.1, 0.2], ["0.05", "0.1", "0.2"])
         axis.minorticks_off()
         axis.legend(fontsize=7)
         figure.savefig(path, dpi=150)

@@ -120,11 +120,10 @@ def main() -> None:
     weighed = importance(density(np.arange(a.stars)), gaussian, keys[2], draws=a.importance)
     results["importance_run"] = {"status": weighed.status} | weighed.diagnostics
     print("importance:", results["importance_run"], flush=True)
-    report(weighed, "importance")
     solutions["svi"] = svi(density, gaussian, keys[0], batch=a.batch, steps=a.steps)
     results["svi_run"] = {"status": solutions["svi"].status} | solutions["svi"].diagnostics
     print("svi:", results["svi_run"], flush=True)
-    write()
+    report(weighed, "importance")
     truth = nuts(density(np.arange(a.stars)), gaussian, keys[1], warmup=a.warmup, draws=a.draws, chains=a.chains)
     results["nuts_run"] = {"status": truth.status} | truth.diagnostics
     print("nuts:", results["nuts_run"], flush=True)

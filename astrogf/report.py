@@ -110,6 +110,7 @@ def write_report(run: Run, pictures: list[Picture] | None = None) -> Path:
         spectra=[p for p in pictures if p.name.startswith("spectrum_")],
         pictures={p.name: p for p in pictures if not p.name.startswith("spectrum_")},
         best_lines=best_lines(run),
+        missing_lines=missing_lines(run),
         flagged=flagged(run),
         reasons=reasons(run.set_aside),
         set_aside=[dict(zip(row.colnames, row, strict=True)) for row in run.set_aside],
@@ -129,6 +130,15 @@ def best_lines(run: Run, count: int = 20) -> list[dict[str, Any]]:
     rows = run.lines[informed(run.lines)]
     strength = np.abs(floats(rows["correction"])) / floats(rows["posterior_sd"])
     return [dict(zip(rows.colnames, rows[i], strict=True)) for i in np.argsort(-strength, kind="stable")[:count]]
+
+
+def missing_lines(run: Run) -> list[dict[str, Any]]:
+    """Lines that the list may lack and the spectra want: stronger than 2 prior sds, the strongest first."""
+    if run.unlisted is None:
+        return []
+    rows = run.unlisted[floats(run.unlisted["correction"]) > 2.0 * floats(run.unlisted["prior_sd"])]
+    order = np.argsort(-floats(rows["correction"]), kind="stable")
+    return [dict(zip(rows.colnames, rows[i], strict=True)) for i in order]
 
 
 def flagged(run: Run) -> list[tuple[str, str]]:

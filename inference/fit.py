@@ -24,7 +24,7 @@ from inference.setup import Setup, padded_window, prepare, windows_lines, with_f
 from inference.star import StarData
 from inference.stars import Progress, Run, fit_stars
 from inference.sweep import Pass, sweep
-from inference.unlisted import CLASS, SCATTER, is_unlisted, with_unlisted
+from inference.unlisted import CLASS, SCATTER, START, is_unlisted, with_unlisted
 from surveys.batch import SpectrumBatch
 from synthesis.abundances import SYMBOLS
 from synthesis.linelist import QUALITY, LineList
@@ -262,7 +262,8 @@ def fit(
     groups = hyper.make_groups(
         leaders.species(), np.array(QUALITY)[leaders.quality], options.least_group, {CLASS: SCATTER}
     )
-    begin = Run(run.theta, jnp.concatenate([jnp.zeros(len(chosen.leader)), run.shared]), run.noise, run.trace)
+    corrections = START * is_unlisted(leaders)
+    begin = Run(run.theta, jnp.concatenate([jnp.asarray(corrections), run.shared]), run.noise, run.trace)
     free = freed(alone, setups, chosen.free, len(chosen.leader))
     joint = fit_joint(free, begin, groups, options, progress)
     if options.method != "gauss-newton":

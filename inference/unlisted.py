@@ -12,13 +12,15 @@ from jaxtyping import Bool, Float
 from synthesis.linelist import QUALITY, LineList
 
 CLASS = "unlisted"
-SCATTER = 1.0
+SCATTER = 0.8
 """dex: prior sd of how strong an unlisted line is."""
-LOGGF, ELOW = -4.0, 3.0
-"""An Fe I line of 3 eV with this log gf is 4 mA wide in the Sun at 5150 A."""
+LOGGF, ELOW = -5.5, 3.0
+"""An Fe I line of 3 eV with this log gf is 0.1 mA wide in the Sun at 5150 A (26 mA 2.5 dex higher, 73 mA 3.5)."""
+START = 1.5
+"""dex: where the fit begins, for the spectra see nothing of a line at its prior mean."""
 WIDTHS = {"log_gamma_rad": 8.2, "log_gamma6": -7.5, "gamma6_exponent": 0.3, "log_gamma4": -5.9}
 """Middle of the Fe I lines of 4800-5500 A in the shipped list."""
-GROWTH = 2.0
+GROWTH = 3.5
 """dex: how much stronger a line may become within the wavelengths over which it is computed."""
 
 

@@ -17,6 +17,9 @@ PICTURES = {"corrections", "posterior_to_prior", "injected", "labels", "kiel", "
 
 def make(folder: Path, known: bool) -> runs.Run:
     result, injected = believable()
+    if not known:
+        result.lines["group"][:30] = "unlisted"
+        result.lines["correction"][:30] = 0.1 * result.lines["prior_sd"][:30] * np.arange(30)
     stars = tables.star_table(result, set_aside(), reference(result) if known else None)
     lines = tables.line_table(result)
     if known:
@@ -106,6 +109,7 @@ def test_without_a_reference_nothing_is_compared(tmp_path: Path) -> None:
     page = Page(report.write_report(run).read_text(encoding="utf-8"))
     assert page.ids & {"labels", "injected"} == set()
     assert "no reference labels were given" in page.text.lower()
+    assert "9 of 30 came out stronger than 2 prior sds" in page.text
 
 
 def test_file_names_cannot_smuggle_markup(tmp_path: Path) -> None:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from astrogf import runs, summary, tables, truth
+from astrogf import check, runs, summary, tables, truth
+from astrogf.config import Config
 from astrogf.errors import UserError
+from astrogf.report import missing_lines
 from tests.believable import believable, reference, set_aside
 
 ISSUE_KEYS = set(
@@ -83,6 +85,37 @@ def test_lines_come_in_order_of_wavelength_with_their_covariance(tmp_path: Path)
     with fits.open(tmp_path / "posterior.fits") as hdus:
         np.testing.assert_allclose(np.sqrt(np.diag(hdus["COVARIANCE"].data)), lines["posterior_sd"], rtol=1e-6)
         np.testing.assert_allclose(hdus["ROWS"].data["wavelength"], lines["wavelength"])
+
+
+def test_lines_that_the_list_may_lack_are_kept_apart(tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    result, injected = believable()
+    mine = np.arange(300) % 10 == 3
+    result.lines["group"] = np.where(mine, "unlisted", result.lines["group"])
+    result.lines["correction"][mine] = np.linspace(0.0, 3.0, 30)
+    result.lines["prior_sd"][mine] = 0.8
+    result = replace(result, flags=("",) * 60)
+    lines = truth.attach_injected(tables.line_table(result), injected)
+    stars = tables.star_table(result, set_aside(), reference(result))
+    runs.write_record(tmp_path, {"command": "fit", "config": Config().model_dump(), "shared": {}})
+    runs.write_results(tmp_path, result, stars, lines, set_aside(), injected)
+    runs.write_summary(tmp_path, summary.summarise(result, lines, stars, seconds=1.5))
+    run = runs.read(tmp_path)
+    assert run.summary["lines_free"] == 270
+    assert len(run.lines) == 270
+    assert run.unlisted is not None
+    assert list(run.unlisted["group"]) == ["unlisted"] * 30
+    covariance = runs.read_covariance(tmp_path)
+    assert covariance is not None
+    # those that astrogf check takes up again are in the order of the covariance
+    found = check.corrections(tmp_path, run)
+    np.testing.assert_allclose(
+        np.sqrt(np.diag(covariance)), np.asarray(found.lines["posterior_sd"], float), atol=2e-5
+    )
+    strong = [row["correction"] for row in missing_lines(run)]
+    np.testing.assert_allclose(strong, np.linspace(3.0, 0.0, 30)[: len(strong)], atol=1e-5)
+    assert strong[-1] > 1.6 > 3.0 - len(strong) * 3.0 / 29
 
 
 def test_prepare_guards_what_is_there(tmp_path: Path) -> None:

@@ -94,10 +94,12 @@ def test_summary_and_picture_of_a_check(tmp_path):
         Table(names), ("teff", "logg"), labels, np.ones((n, 2)), np.ones((n, 2)), labels, wavelength, flux,
         sigma, model + 0.01, model, np.full((3, p), 0.005), *chi2, np.full(n, p),
     )  # fmt: skip
-    found = Corrections(Table({"wavelength": [5000.0]}), np.eye(1), 4.2, {})
+    lines = Table({"wavelength": [5000.0, 5000.4], "group": ["Fe I abo", "unlisted"]})
+    found = Corrections(lines, np.eye(2), 4.2, {})
     summary = json.loads(runs.as_json(check.summarise(checked, found)))
     assert summary["pixel_coverage_68"] == pytest.approx(0.683, abs=0.03)
     assert summary["share_worse"] == 0.0
+    assert summary["lines"] == 1
     assert summary["chi2_per_pixel_original"] > summary["chi2_per_pixel_corrected"]
     assert summary["repeats"]["teff"]["pairs"] == 4
     check_figures.draw(checked, tmp_path / "check.png")

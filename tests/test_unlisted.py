@@ -9,6 +9,7 @@ from astropy.table import Table
 
 from inference import hyper
 from inference.beliefs import Belief, star_prior
+from inference.check import find_again
 from inference.fit import NoStarsError, fit, freed, select_lines
 from inference.joint import fit_joint
 from inference.parameters import lsf_sigma, vmic_relation
@@ -44,6 +45,17 @@ def test_they_stand_at_multiples_of_the_spacing_whatever_the_window() -> None:
     assert np.isin(both.wavelength[mine], wider.wavelength[is_unlisted(wider)]).all()
     np.testing.assert_array_equal(grown(both)[~mine], lines.loggf)
     assert with_unlisted(lines, 0.0) is lines
+
+
+def test_a_check_finds_them_again_in_the_list_of_its_own_window() -> None:
+    lines = with_unlisted(load_lines(5170.0, 5200.0), 1.2)
+    mine = lines.take(is_unlisted(lines))
+    table = Table({"wavelength": mine.wavelength, "species": mine.species(), "elow": mine.elow})
+    wider = with_unlisted(load_lines(5160.0, 5210.0), 1.2)
+    free = find_again(wider, table)
+    assert np.all(is_unlisted(wider)[free >= 0])
+    np.testing.assert_allclose(wider.wavelength[free >= 0], mine.wavelength)
+    np.testing.assert_array_equal(free[free >= 0], np.arange(len(mine)))
 
 
 def test_their_scatter_is_held_and_those_of_other_groups_are_learned() -> None:

@@ -143,6 +143,9 @@ def test_selection_keeps_the_informative_and_ties_components():
     candidates = group_transitions(Lines, np.array([1.0, 3.0, 2.0, 0.01]), np.array([True, True, True, False]))
     assert candidates.free.tolist() == [1, 1, 0, -1]
     assert candidates.leader.tolist() == [2, 1]
-    kept = choose(candidates, np.array([100.0, 400.0, 1e-3, 9e9]), prior_sd=0.2, max_ratio=0.8, max_lines=5)
+    limits = {"prior_sd": 0.2, "max_ratio": 0.8, "max_lines": 5}
+    known, never = np.array([100.0, 400.0, 1e-3, 9e9]), np.zeros(len(candidates.leader), bool)
+    kept = choose(candidates, known, **limits, always=never)
     assert kept.free.tolist() == [0, 0, -1, -1]
     np.testing.assert_allclose(kept.information, (10 + 20) ** 2)
+    assert choose(candidates, known, **limits, always=~never).free.tolist() == [1, 1, 0, -1]

@@ -2,6 +2,7 @@
 
 mu_g ~ Normal(0, 0.05)            tau_g ~ Rayleigh(0.2)              groups: species x quality class
 delta_i ~ Normal(mu_g(i), tau_g(i))                                  corrections to log gf, shared by all stars
+                                                                     (of lines the list may lack, tau is held)
 ln_sigma0 ~ Normal(R0)                                               the survey's resolution
 theta_s ~ Normal(prior_s)         ln_sigma_s ~ Normal(ln_sigma0)     each star's labels, broadening, abundances
 c_sw ~ Normal(0, 3)                                                  continuum coefficients, window by window

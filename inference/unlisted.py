@@ -2,8 +2,8 @@
 
 No list is complete, and a line that is missing is taken for an error in the log gf of its neighbours, with a small
 posterior sd: the pixels cannot tell. So a run may allow for it beforehand. Every `spacing` Angstrom stands a line of
-Fe I, too weak to be seen, whose correction has the wide prior Normal(0, SCATTER): of a thousand such lines some twenty
-are expected to be strong. The corrections of real lines then have the errors that this ignorance gives them.
+Fe I, too weak to be seen, whose correction has the wide prior Normal(0, SCATTER): of a thousand such lines one is
+expected to be wider than 26 mA in the Sun. What this does for the others, and what it does not: docs/solvers.md.
 """
 
 import numpy as np

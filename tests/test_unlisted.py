@@ -115,7 +115,6 @@ def test_a_line_that_the_list_lacks_is_found_and_its_neighbours_err_less() -> No
     near = [t[~t["unlisted"] & (np.abs(t["wavelength"] - at) < 4.0)] for t in (without, allowed)]
     worst = [np.max(np.abs(t["correction"] / t["sd"])) for t in near]
     size = [np.sqrt(np.mean(t["correction"] ** 2)) for t in near]
-    print(at, worst, size, allowed[allowed["unlisted"]])
     assert worst[0] > 4.0
     assert size[1] < 0.75 * size[0]
     found = allowed[allowed["unlisted"]]

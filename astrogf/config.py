@@ -132,9 +132,7 @@ class Noise(Section):
     inflation: NotNegative | None = Field(
         None, description="model error relative to the flux; left out, it is learned for each release"
     )
-    line_scatter: NotNegative = Field(
-        0.0, description="sd of every spectrum's own deviations of its lines, dex"
-    )
+    line_scatter: NotNegative = Field(0.0, description="sd of every spectrum's own deviations of its lines, dex")
 
 
 class Solver(Section):

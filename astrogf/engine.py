@@ -122,6 +122,7 @@ def without_held_out(loaded: "Loaded", config: Config) -> "tuple[Loaded, Table |
     import numpy as np
     from astropy.table import vstack
 
+    from surveys.ingest import aside_table
     from surveys.split import held_out, split
 
     columns = [batch.table["path", "star", "ra", "dec"] for batch in loaded.batches]
@@ -133,11 +134,7 @@ def without_held_out(loaded: "Loaded", config: Config) -> "tuple[Loaded, Table |
         out = held_out(batch.table, drawn) & ~stated
         gone |= {str(path): str(star) for path, star in batch.table["path", "star"][out].iterrows()}
         batches.append(batch.select(~out))
-    aside = Table(
-        rows=[(path, "held_out", f"its star {star} is kept for a check") for path, star in gone.items()] or None,
-        names=("path", "reason", "detail"),
-        dtype=(str, str, str),
-    )
+    aside = aside_table([(path, "held_out", f"its star {star} is kept for a check") for path, star in gone.items()])
     aside = vstack([loaded.set_aside, aside], metadata_conflicts="silent")
     return Loaded(batches, aside, loaded.partly), drawn
 

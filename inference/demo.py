@@ -127,8 +127,7 @@ def with_missing(lines: LineList, options: DemoOptions, fit: FitOptions, rng: np
         wavelength=rng.uniform(*window, options.missing),
         transition=int(lines.transition.max()) + 1 + np.arange(options.missing),
     )
-    both = LineList(*(np.concatenate(pair) for pair in zip(lines, moved, strict=True)))
-    return both.take(np.argsort(both.wavelength, kind="stable"))
+    return lines.merged(moved)
 
 
 def falsify(options: DemoOptions, fit: FitOptions, rng: np.random.Generator) -> tuple[list[Window], Table, np.ndarray]:

@@ -26,6 +26,7 @@ from inference.stars import Progress, Run, fit_stars
 from inference.sweep import Pass, sweep
 from inference.unlisted import CLASS, SCATTER, START, is_unlisted, with_unlisted
 from surveys.batch import SpectrumBatch
+from surveys.ingest import aside_table
 from synthesis.abundances import SYMBOLS
 from synthesis.linelist import QUALITY, LineList
 
@@ -239,7 +240,7 @@ def fit(
     verdicts = out_of_domain(run, passed, sample, [b.is_anchor for b in known], options)
     keep = np.array([v is None for v in verdicts])
     rows = [(origin.table["path"][s], *v) for s, v in enumerate(verdicts) if v is not None]
-    set_aside = Table(rows=rows or None, names=("path", "reason", "detail"), dtype=(str, str, str))
+    set_aside = aside_table(rows)
     if not keep.any():
         raise NoStarsError(
             "every star was set aside by the engine: see the table of set-aside files for the reasons", set_aside

@@ -140,9 +140,7 @@ def with_molecules(lines: LineList) -> LineList:
     if start >= stop:
         return lines
     more = load_molecular_lines(start, stop)
-    more = more.replace(transition=more.transition + int(lines.transition.max()) + 1)
-    both = LineList(*(np.concatenate(pair) for pair in zip(lines, more, strict=True)))
-    return both.take(np.argsort(both.wavelength, kind="stable"))
+    return lines.merged(more.replace(transition=more.transition + int(lines.transition.max()) + 1))
 
 
 def prepare(

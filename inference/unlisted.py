@@ -42,8 +42,7 @@ def with_unlisted(lines: LineList, spacing: float) -> LineList:
         wavelength=wavelength, quality=np.full(n, QUALITY.index(CLASS)), gup=np.full(n, np.nan),
         transition=int(lines.transition.max()) + 1 + np.arange(n), **full,
     )  # fmt: skip
-    both = LineList(*(np.concatenate(pair) for pair in zip(lines, more, strict=True)))
-    return both.take(np.argsort(both.wavelength, kind="stable"))
+    return lines.merged(more)
 
 
 def grown(lines: LineList) -> Float[np.ndarray, " line"]:

@@ -11,7 +11,8 @@ from synthesis.species import species_name
 
 QUALITY = ("abo", "listed", "unsoeld", "unlisted")
 """Damping known by an individual ABO calculation, as log gamma6 of the list, or approximated: the only mark of how
-well a transition has been studied that the source file carries, and the second half of a correction's group."""
+well a transition has been studied that the source file carries, and the second half of a correction's group. The last
+is of no list: lines that a list may lack (`inference.unlisted`)."""
 
 
 class LineList(NamedTuple):
@@ -50,6 +51,11 @@ class LineList(NamedTuple):
     def take(self, keep: np.ndarray) -> "LineList":
         """The lines where `keep` (boolean or indices) says so."""
         return LineList(*(column[keep] for column in self))
+
+    def merged(self, other: "LineList") -> "LineList":
+        """These lines and others, by wavelength; transition numbers are kept and must not be shared."""
+        both = LineList(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
+        return both.take(np.argsort(both.wavelength, kind="stable"))
 
     def species(self) -> np.ndarray:
         """Names such as 'Fe I' or 'CN'."""

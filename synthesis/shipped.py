@@ -72,5 +72,4 @@ def load_all_lines(start: float, stop: float, ratios: Ratios | None = None) -> L
             f"{OPTICAL_MOLECULES[1]:.0f} and {H_BAND[0]:.0f}-{H_BAND[1]:.0f} A; read a list of your own with read_lines"
         )
     atoms, molecules = load_lines(start, stop), load_molecular_lines(start, stop, ratios)
-    both = LineList(*(np.concatenate(pair) for pair in zip(atoms, molecules, strict=True)))
-    return both.take(np.argsort(both.wavelength, kind="stable"))
+    return atoms.merged(molecules)

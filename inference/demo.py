@@ -27,7 +27,7 @@ BETWEEN_ARMS = 5800.0
 """Angstrom between LAMOST MRS' blue and red arm."""
 STRONG = 200
 """Strongest lines of a window, of which the weaker three quarters are copied as missing ones."""
-FINER = 4
+FINER = 5
 """Samples of a stated spectrum's file in a pixel of the fit, whose noise must not be correlated by rebinning."""
 
 

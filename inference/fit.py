@@ -12,12 +12,13 @@ from jaxtyping import Float, Int
 
 from inference import hyper
 from inference.beliefs import Belief, star_prior, starting_point
-from inference.joint import fit_joint
+from inference.joint import SharedPrior, fit_joint
 from inference.options import FitOptions
 from inference.parameters import STAR, lsf_sigma
 from inference.pieces import Piece, Sample, margins, quiet
 from inference.refine import refined
 from inference.result import FitResult, Origin, assemble
+from inference.scatters import over_scatters
 from inference.search import coarse_search, find_velocity
 from inference.selection import Selection, choose, group_transitions, record
 from inference.setup import Setup, padded_window, prepare, windows_lines, with_free
@@ -267,7 +268,11 @@ def fit(
     begin = Run(run.theta, jnp.concatenate([jnp.asarray(corrections), run.shared]), run.noise, run.trace)
     free = freed(alone, setups, chosen.free, len(chosen.leader))
     joint = fit_joint(free, begin, groups, options, progress)
-    if options.method != "gauss-newton":
+    if options.method == "gauss-newton":
+        progress("integrating over the groups' scatters", 0, 1)
+        joint = over_scatters(joint, SharedPrior.of(groups, options), groups)
+        progress("integrating over the groups' scatters", 1, 1)
+    else:
         joint = refined(free, joint, groups, options)
 
     # the yardstick: labels refitted with the list as it came, under the noise and resolution of the joint fit

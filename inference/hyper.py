@@ -12,6 +12,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.linalg import cho_solve
 from jaxtyping import Array, Float, Int
 
 from inference.arrow import Reduced, solve_shared
@@ -61,11 +62,12 @@ def prior_precision(tau: Float[Array, " group"], index: Int[Array, " line"]) -> 
 
 
 class Posterior(NamedTuple):
-    """Laplace posterior of the shared parameters given hyperparameters."""
+    """Gaussian posterior of the shared parameters; `tau_sd` is nan where the scatters are taken as known."""
 
     mean: Float[Array, " shared"]
     covariance: Float[Array, "shared shared"]
     tau: Float[Array, " group"]
+    tau_sd: Float[Array, "*group"] = np.full((), np.nan)  # type: ignore[assignment]
 
 
 def shared_precision(tau, index, ln_sigma_sd) -> Float[Array, "shared shared"]:
@@ -132,3 +134,18 @@ def prior_sd(tau: Float[Array, " group"], index: Int[Array, " line"]) -> Float[A
 def log_prior(delta, tau, index) -> Float[Array, ""]:
     """log prior density of the corrections given tau, up to a constant in delta."""
     return -0.5 * delta @ prior_precision(tau, index) @ delta
+
+
+def log_evidence(
+    reduced: Reduced, off: Float[Array, " shared"], prior: Float[Array, "shared shared"], half_log_det: Float[Array, ""]
+) -> tuple[Float[Array, ""], Float[Array, " shared"], Float[Array, "shared shared"]]:
+    """log p(spectra) with the shared parameters integrated out (up to a constant), their step to its mean from the
+    point of the linearisation, and the lower Cholesky factor of their precision.
+
+    `off`: the point less the prior mean; `half_log_det` that of the prior precision.
+    """
+    factor = jnp.linalg.cholesky(reduced.precision + prior)
+    pull = reduced.gradient - prior @ off
+    step = cho_solve((factor, True), pull)
+    value = 0.5 * pull @ step - jnp.sum(jnp.log(jnp.diag(factor))) + half_log_det - 0.5 * off @ prior @ off
+    return value, step, factor

@@ -25,6 +25,12 @@ class SharedPrior(NamedTuple):
     ln_sigma_sd: Float[Array, ""]
     group: Float[Array, " line"]
 
+    @classmethod
+    def of(cls, groups: hyper.Groups, options: FitOptions) -> "SharedPrior":
+        """What the options say."""
+        mean = jnp.zeros(len(groups.member) + 1).at[-1].set(lsf_sigma(options.resolution))
+        return cls(mean, jnp.asarray(options.resolution_sd / options.resolution), jnp.asarray(groups.member))
+
     def log_density(self, shared: Float[Array, " shared"], tau: Float[Array, " group"]) -> float:
         """Up to a constant in `shared`."""
         lines = hyper.log_prior(shared[:-1], tau, self.group)
@@ -57,8 +63,7 @@ def fit_joint(
 
     The noise is learned in the first three iterations and then held, so that the objective is one function.
     """
-    mean = jnp.zeros_like(run.shared).at[-1].set(lsf_sigma(options.resolution))
-    prior = SharedPrior(mean, jnp.asarray(options.resolution_sd / options.resolution), jnp.asarray(groups.member))
+    prior = SharedPrior.of(groups, options)
     tau = jnp.where(jnp.isnan(groups.held), options.prior_sd, groups.held)
     theta, shared, noise_model = run.theta, run.shared, run.noise
     kept: tuple[Pass, Array, Array, float] | None = None

@@ -224,6 +224,7 @@ def assemble(
                 "group": groups.names,
                 "lines": np.bincount(groups.member),
                 "tau": np.asarray(joint.posterior.tau),
+                "tau_sd": np.broadcast_to(joint.posterior.tau_sd, len(groups.names)),
             }
         ),
         status=joint.status,

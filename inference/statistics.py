@@ -12,12 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 import numpyro
 import numpyro.distributions as dist
-from jax.scipy.linalg import cho_solve, solve_triangular
+from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, Int
 from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
 from numpyro.infer import MCMC, NUTS
 
 from inference import hyper
+from inference.arrow import Reduced
 
 VERSION = 1
 
@@ -143,16 +144,12 @@ def marginal(
 
     Prior: corrections Normal(mu_g, tau_g), the others Normal(other_mean, other_sd).
     """
-    prior_mean = jnp.concatenate([mu[member], other_mean])
+    point = jnp.asarray(statistics.point)
     weight = jnp.concatenate([tau[member], other_sd]) ** -2.0
-    a, p = jnp.asarray(statistics.precision), jnp.asarray(statistics.point)
-    # about p, so that no large numbers cancel
-    off = prior_mean - p
-    factor = jnp.linalg.cholesky(a + jnp.diag(weight))
-    pull = jnp.asarray(statistics.gradient) + weight * off
-    step = cho_solve((factor, True), pull)
-    value = 0.5 * pull @ step - jnp.sum(jnp.log(jnp.diag(factor))) + 0.5 * jnp.sum(jnp.log(weight) - weight * off**2)
-    return value, p + step, factor
+    off = point - jnp.concatenate([mu[member], other_mean])
+    data = Reduced(jnp.asarray(statistics.precision), jnp.asarray(statistics.gradient))
+    value, step, factor = hyper.log_evidence(data, off, jnp.diag(weight), 0.5 * jnp.sum(jnp.log(weight)))
+    return value, point + step, factor
 
 
 def sample_hyper(

@@ -173,8 +173,11 @@ def rebin(
         # what a gap's neighbours receive from it is invented
         bad = gaussian_filter1d((np.interp(grid, wave, ~good * 1.0) > 0).astype(float), sigma, mode="constant")
         good &= np.interp(wave, grid, bad) < 1e-3
-    inside = np.append(0.0, np.cumsum(0.5 * (flux[1:] + flux[:-1]) * np.diff(wave)))
-    mean = np.diff(np.interp(edges, wave, inside)) / np.diff(edges)
+    # samples as bins: pixels whose edges are theirs share none, and their noise is not correlated
+    middle = 0.5 * (wave[1:] + wave[:-1])
+    bins = np.concatenate([[2.0 * wave[0] - middle[0]], middle, [2.0 * wave[-1] - middle[-1]]])
+    inside = np.append(0.0, np.cumsum(flux * np.diff(bins)))
+    mean = np.diff(np.interp(edges, bins, inside)) / np.diff(edges)
     at = np.searchsorted(wave, edges)
     total_bad = np.append(0, np.cumsum(~good))
     total_ivar = np.append(0.0, np.cumsum(np.where(good, ivar, 0.0)))

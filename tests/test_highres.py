@@ -58,6 +58,24 @@ def test_rebinning_keeps_the_equivalent_width_and_the_noise():
     assert np.std(flux[quiet]) == pytest.approx(np.median(ivar) ** -0.5, rel=0.15)
 
 
+@pytest.mark.parametrize("finer", [4, 5])
+def test_noise_of_pixels_whose_edges_are_the_samples_own_is_not_correlated(finer):
+    """Where a sample is shared by two pixels it is, and their scatter is below what ivar says: ivar is of their mean."""
+    rng = np.random.default_rng(2)
+    step, n = 3e-6, 40_000
+    first = int(3.7 / step)
+    wave = np.round(10.0 ** (np.arange((first - 9) * finer, (first + n + 9) * finer) * step / finer), 6)
+    noisy = highres.HighRes(wave, 1.0 + 0.01 * rng.normal(size=len(wave)), np.full(len(wave), 1e4), "")
+    flux, ivar = highres.rebin(noisy, first, n, step)
+    z = (flux - 1.0) * np.sqrt(ivar)
+    neighbours = np.mean(z[1:] * z[:-1])
+    assert np.var(z) + 2.0 * neighbours == pytest.approx(1.0, abs=0.03)
+    if finer == 5:
+        assert np.var(z) == pytest.approx(1.0, abs=0.03)
+    else:
+        assert np.var(z) == pytest.approx(0.875, abs=0.02)
+
+
 def test_degraded_to_a_resolution_it_is_the_gaussian_of_that_resolution():
     first, n = int(np.log10(5006.0) / 1e-4), 22
     seen = highres.HighRes(AIR, FLUX, np.full(len(AIR), 1e4), "")

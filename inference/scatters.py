@@ -1,0 +1,139 @@
+"""The scatters of the groups are known only so well: the posterior of the shared parameters with them integrated over.
+
+At the scatters' most probable values the corrections of a group of which the spectra say little get errors as short
+(or as long) as that one guess. Given (A, b) the corrections integrate out exactly,
+
+    log p(spectra | tau) = d'(A + P)^-1 d / 2 - log det(A + P) / 2 + log det P / 2 - off'P off / 2 + const,
+    d = b - P off,   off = point - prior mean,   P the prior precision given tau,
+
+and what is left has as many dimensions as groups: a Gaussian in ln tau at its maximum, drawn from in antithetic pairs,
+the draws weighted to the true density, the weights truncated (Ionides 2008, J. Comp. Graph. Stat. 17, 295). The
+posterior is their mixture: its covariance is the mean of the covariances and the covariance of the means.
+"""
+
+import time
+from dataclasses import replace
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.linalg import cho_solve
+from jaxtyping import Array, Float
+from scipy.optimize import minimize
+
+from inference import hyper
+from inference.arrow import Reduced, substitute
+from inference.joint import Joint, SharedPrior
+from inference.stars import bounded_step, keep_physical
+
+DRAWS = 64
+LEAST_CURVATURE = 0.5
+"""Of ln p(tau) in ln tau; the Rayleigh prior alone has 4 at its maximum."""
+
+
+class Evidence(NamedTuple):
+    """The probability of ln tau given the spectra, and the posterior of the shared parameters at each."""
+
+    reduced: Reduced
+    off: Float[Array, " shared"]
+    prior: SharedPrior
+    held: Float[Array, " group"]
+
+    def at(self, ln_tau: Float[Array, " group"]):
+        """log density of ln tau (up to a constant) with what `hyper.log_evidence` gives besides."""
+        learned = jnp.isnan(self.held)
+        tau = jnp.where(learned, jnp.exp(ln_tau), self.held)
+        count = jnp.bincount(self.prior.group, length=len(tau))
+        half_log_det = -jnp.sum(count * jnp.log(tau)) - 0.5 * jnp.sum(jnp.log1p(count * (hyper.MEAN_SD / tau) ** 2))
+        precision = hyper.shared_precision(tau, self.prior.group, self.prior.ln_sigma_sd)
+        value, step, factor = hyper.log_evidence(self.reduced, self.off, precision, half_log_det)
+        # a Rayleigh density of tau, times tau for the density of ln tau
+        said = jnp.where(learned, 2.0 * jnp.log(tau) - 0.5 * (tau / hyper.SCATTER_SD) ** 2, 0.0)
+        return value + jnp.sum(said), step, factor
+
+
+@jax.jit
+def _value_and_slope(evidence: Evidence, ln_tau):
+    return jax.value_and_grad(lambda x: evidence.at(x)[0])(ln_tau)
+
+
+@jax.jit
+def _curvature(evidence: Evidence, ln_tau):
+    slope = jax.grad(lambda x: evidence.at(x)[0])
+    # one direction at a time: each holds several matrices of lines by lines
+    return -jax.lax.map(lambda e: jax.jvp(slope, (ln_tau,), (e,))[1], jnp.eye(len(ln_tau)))
+
+
+@jax.jit
+def _mixture(evidence: Evidence, ln_tau: Float[Array, "draw group"], weight: Float[Array, " draw"]):
+    n = len(evidence.off)
+
+    def add(total, one):
+        first, second = total
+        _, step, factor = evidence.at(one[0])
+        covariance = cho_solve((factor, True), jnp.eye(n))
+        return (first + one[1] * step, second + one[1] * (covariance + jnp.outer(step, step))), None
+
+    (first, second), _ = jax.lax.scan(add, (jnp.zeros(n), jnp.zeros((n, n))), (ln_tau, weight))
+    return first, second - jnp.outer(first, first)
+
+
+@jax.jit
+def _values(evidence: Evidence, ln_tau: Float[Array, "draw group"]) -> Float[Array, " draw"]:
+    return jax.lax.map(lambda x: evidence.at(x)[0], ln_tau)
+
+
+def integrate(
+    evidence: Evidence, current: Float[Array, " shared"], tau: Float[Array, " group"], seed: int = 0, draws: int = DRAWS
+) -> tuple[hyper.Posterior, float]:
+    """Posterior of the shared parameters with the scatters integrated over, and of how many draws it effectively is.
+
+    `current`: the point of (A, b); `tau`: where the search for the scatters begins. The posterior's `tau` is their rms.
+    """
+    held = np.asarray(evidence.held)
+    learned = np.flatnonzero(np.isnan(held))
+    start = np.log(np.asarray(tau, float))
+
+    def whole(x):
+        return jnp.asarray(start).at[learned].set(x)
+
+    def objective(x):
+        value, slope = _value_and_slope(evidence, whole(x))
+        return -float(value), -np.asarray(slope)[learned]
+
+    mode, spread = start[learned], np.zeros((0, 0))
+    if len(learned):
+        mode = minimize(objective, mode, jac=True, method="BFGS", options={"maxiter": 60, "gtol": 1e-2}).x
+        curvature = np.asarray(_curvature(evidence, whole(mode)))[np.ix_(learned, learned)]
+        size, axes = np.linalg.eigh(0.5 * (curvature + curvature.T))
+        spread = axes / np.sqrt(np.maximum(size, LEAST_CURVATURE))
+    half = np.random.default_rng(seed).normal(size=(draws // 2 if len(learned) else 1, len(learned)))
+    white = np.concatenate([half, -half])
+    drawn = jax.vmap(whole)(jnp.asarray(mode + white @ spread.T))
+    ln_weight = np.asarray(_values(evidence, drawn)) + 0.5 * np.sum(white**2, axis=1)
+    weight = np.exp(ln_weight - ln_weight.max())
+    weight = np.minimum(weight, weight.mean() * np.sqrt(len(weight)))
+    weight /= weight.sum()
+    step, covariance = _mixture(evidence, drawn, jnp.asarray(weight))
+    scatter = np.where(np.isnan(held), np.exp(np.asarray(drawn)), held)
+    rms = np.sqrt(weight @ scatter**2)
+    sd = np.sqrt(weight @ (scatter - weight @ scatter) ** 2)
+    posterior = hyper.Posterior(current + step, covariance, jnp.asarray(rms), jnp.asarray(sd))
+    return posterior, float(1.0 / np.sum(weight**2))
+
+
+def over_scatters(joint: Joint, prior: SharedPrior, groups: hyper.Groups) -> Joint:
+    """The joint fit with the posterior that the scatters' uncertainty leaves: corrections, and labels moved along.
+
+    The models and (A, b) stay those of the joint maximum.
+    """
+    began = time.perf_counter()
+    run, passed = joint.run, joint.passed
+    evidence = Evidence(Reduced(*passed.reduced), run.shared - prior.mean, prior, jnp.asarray(groups.held))
+    posterior, effective = integrate(evidence, run.shared, joint.posterior.tau)
+    step = bounded_step(jax.vmap(substitute, in_axes=(0, None))(passed.star, posterior.mean - run.shared))
+    run.trace.append(
+        {"stage": "scatters", "draws": DRAWS, "effective": effective, "seconds": time.perf_counter() - began}
+    )
+    return joint._replace(run=replace(run, theta=keep_physical(run.theta + step)), posterior=posterior)

@@ -141,11 +141,12 @@ class Solver(Section):
     star_iterations: Count = Field(6, description="most iterations of the stars on their own")
     joint_iterations: Count = Field(7, description="most iterations of stars and log gf together")
     tolerance: Positive = Field(0.05, description="converged when steps are below this part of the posterior sd")
-    method: Literal["gauss-newton", "svi", "nuts"] = Field(
-        "gauss-newton", description="svi and nuts go on from there, on the NumPyro model (small problems, one window)"
+    method: Literal["gauss-newton", "laplace", "svi", "nuts"] = Field(
+        "gauss-newton",
+        description="laplace, svi and nuts go on from there, on the NumPyro model (small problems, one window)",
     )
-    draws: Count = Field(500, description="draws a chain of nuts, or steps of svi")
-    seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of svi and nuts")
+    draws: Count = Field(500, description="draws a chain of nuts, steps of svi, pairs of gradients of laplace")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="seed of laplace, svi and nuts")
     chunk: Count = Field(16, description="stars computed at once: more memory, a little faster")
 
 

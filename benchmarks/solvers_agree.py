@@ -22,6 +22,7 @@ from astrogf.runtime import use_compilation_cache
 from inference.gaussian import joint_sites, laplace_gaussian, with_group_means
 from inference.model import joint_model
 from inference.parameters import STAR
+from inference.recentred import recentred
 from inference.small import OPTIONS, build, draw, maximise
 from inference.solvers import Solution, importance, laplace, nuts, split_density, svi
 from inference.star import StarData
@@ -82,7 +83,8 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=500, help="a chain")
     parser.add_argument("--warmup", type=int, default=120)
     parser.add_argument("--chains", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--pairs", type=int, default=512, help="of gradients, for Laplace's mean")
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--importance", type=int, default=2000, help="draws")
     parser.add_argument("--seed", type=int, default=7)
@@ -98,7 +100,7 @@ def main() -> None:
     print(f"{a.stars} stars, {small.n_line} corrections; maximum in {fit.iterations} iterations, last step "
           f"{fit.last_step:.1e} sd, {time.perf_counter() - began:.0f} s", flush=True)  # fmt: skip
     density = density_of(small, drawn.data, jnp.asarray(drawn.tau))
-    solutions = {"laplace": laplace(gaussian)}
+    solutions = {"maximum": laplace(gaussian)}
     results: dict = {"problem": vars(a) | {"out": a.out.name, "corrections": small.n_line}}
 
     def write():
@@ -116,7 +118,11 @@ def main() -> None:
                       f"{r['means_within']:.2f} {r['sds_within']:.2f}", flush=True)  # fmt: skip
         write()
 
-    keys = jax.random.split(jax.random.key(a.seed), 3)
+    keys = jax.random.split(jax.random.key(a.seed), 4)
+    centred = solutions["laplace"] = recentred(density(np.arange(a.stars)), gaussian, keys[3], pairs=a.pairs)
+    results["laplace_run"] = {"status": centred.status} | centred.diagnostics
+    print("laplace:", results["laplace_run"], flush=True)
+    gaussian = centred.gaussian
     weighed = importance(density(np.arange(a.stars)), gaussian, keys[2], draws=a.importance)
     results["importance_run"] = {"status": weighed.status} | weighed.diagnostics
     print("importance:", results["importance_run"], flush=True)

@@ -15,7 +15,8 @@ class FitOptions:
     `molecules` takes the shipped molecular lines along.
     Lines: at most `max_lines` corrections, those whose expected posterior is below `max_ratio` of `prior_sd`; a line
     that the list does not have every `unlisted` Angstrom (0: none).
-    Solver: `method` 'gauss-newton' (with Laplace's errors), or 'svi' or 'nuts' after it, with `draws` steps or draws.
+    Solver: `method` 'gauss-newton' (Laplace's errors about the maximum, scatters integrated over), or after it
+    'laplace' (about the mean, from `draws` pairs of gradients), 'svi' or 'nuts', with `draws` steps or draws.
     Stars: domain in Teff kept, priors as (mean, sd); `abundances` names the elements whose [X/Fe] beyond alpha is a
     star's own (from 0, sd `abundance_sd`). Continuum: Chebyshev of `continuum_degree`, or one degree every
     `continuum_scale` Angstrom where that is more. `rv_reach` is the largest |rv| looked for.

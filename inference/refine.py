@@ -1,4 +1,4 @@
-"""Another solver after the Gauss-Newton fit: NUTS or SVI on the NumPyro model, started from the Laplace posterior."""
+"""Another solver after the Gauss-Newton fit, on the NumPyro model: Laplace about the mean, SVI or NUTS from there."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +16,7 @@ from inference.noise import NoiseModel
 from inference.options import FitOptions
 from inference.parameters import steps
 from inference.pieces import Piece, Sample
+from inference.recentred import recentred
 from inference.solvers import Density, Solution, nuts, split_density, svi
 from inference.star import StarData
 
@@ -40,7 +41,9 @@ def refined(sample: Sample, joint: Joint, groups: hyper.Groups, options: FitOpti
     start = laplace_gaussian(sorted_rows, joint.run.theta, joint.run.shared, p.mean, p.covariance)
     start = with_group_means(start, p.tau, groups.member)
     key = jax.random.key(options.seed)
-    if options.method == "svi":
+    if options.method == "laplace":
+        found = recentred(density_of(jnp.arange(sample.n_star)), start, key, pairs=options.draws)
+    elif options.method == "svi":
         found = svi(density_of, start, key, batch=min(options.chunk, sample.n_star), steps=options.draws)
     else:
         found = nuts(density_of(jnp.arange(sample.n_star)), start, key, draws=options.draws)

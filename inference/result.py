@@ -58,6 +58,7 @@ class FitResult:
     - `model_original`: labels refitted with the list as it came; `model_corrected`: the joint fit. Both on the
       scale of `flux`, continuum included. `sigma`: noise sd per pixel, inflation included (inf = not used).
     - `trace`: one dict an iteration (objective, step, seconds ...). `status`: 'converged' or 'max_iterations' ...
+    - `hyper`: one row a group of lines, its scatter (dex) and that one's sd.
     - `statistics`: what the spectra say of the shared parameters, priors excluded: sets of stars add up.
     - `jacobian_cost_ratio`: seconds of a pass of the joint fit (synthesis, its derivatives by all labels and all lines,
       instrument, normal equations) over seconds of one synthesis, both per spectrum in the same run. The

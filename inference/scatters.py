@@ -7,8 +7,9 @@ At the scatters' most probable values the corrections of a group of which the sp
     d = b - P off,   off = point - prior mean,   P the prior precision given tau,
 
 and what is left has as many dimensions as groups: a Gaussian in ln tau at its maximum, drawn from in antithetic pairs,
-the draws weighted to the true density, the weights truncated (Ionides 2008, J. Comp. Graph. Stat. 17, 295). The
-posterior is their mixture: its covariance is the mean of the covariances and the covariance of the means.
+the draws weighted to the true density, the weights truncated (Ionides 2008, J. Comp. Graph. Stat. 17, 295). Some of
+them, resampled by weight, carry the posterior, which is their mixture: its covariance is the mean of the covariances
+and the covariance of the means.
 """
 
 import time
@@ -27,7 +28,8 @@ from inference.arrow import Reduced, substitute
 from inference.joint import Joint, SharedPrior
 from inference.stars import bounded_step, keep_physical
 
-DRAWS = 64
+DRAWS, KEPT = 512, 64
+"""Draws that are weighted (a Cholesky factor each), and those that carry the posterior (an inverse each)."""
 LEAST_CURVATURE = 0.5
 """Of ln p(tau) in ln tau; the Rayleigh prior alone has 4 at its maximum."""
 
@@ -66,17 +68,18 @@ def _curvature(evidence: Evidence, ln_tau):
 
 
 @jax.jit
-def _mixture(evidence: Evidence, ln_tau: Float[Array, "draw group"], weight: Float[Array, " draw"]):
+def _mixture(evidence: Evidence, ln_tau: Float[Array, "draw group"]):
     n = len(evidence.off)
 
     def add(total, one):
         first, second = total
-        _, step, factor = evidence.at(one[0])
+        _, step, factor = evidence.at(one)
         covariance = cho_solve((factor, True), jnp.eye(n))
-        return (first + one[1] * step, second + one[1] * (covariance + jnp.outer(step, step))), None
+        return (first + step, second + covariance + jnp.outer(step, step)), None
 
-    (first, second), _ = jax.lax.scan(add, (jnp.zeros(n), jnp.zeros((n, n))), (ln_tau, weight))
-    return first, second - jnp.outer(first, first)
+    (first, second), _ = jax.lax.scan(add, (jnp.zeros(n), jnp.zeros((n, n))), ln_tau)
+    mean = first / len(ln_tau)
+    return mean, second / len(ln_tau) - jnp.outer(mean, mean)
 
 
 @jax.jit
@@ -85,7 +88,13 @@ def _values(evidence: Evidence, ln_tau: Float[Array, "draw group"]) -> Float[Arr
 
 
 def integrate(
-    evidence: Evidence, current: Float[Array, " shared"], tau: Float[Array, " group"], seed: int = 0, draws: int = DRAWS
+    evidence: Evidence,
+    current: Float[Array, " shared"],
+    tau: Float[Array, " group"],
+    *,
+    seed: int = 0,
+    draws: int = DRAWS,
+    kept: int = KEPT,
 ) -> tuple[hyper.Posterior, float]:
     """Posterior of the shared parameters with the scatters integrated over, and of how many draws it effectively is.
 
@@ -108,14 +117,18 @@ def integrate(
         curvature = np.asarray(_curvature(evidence, whole(mode)))[np.ix_(learned, learned)]
         size, axes = np.linalg.eigh(0.5 * (curvature + curvature.T))
         spread = axes / np.sqrt(np.maximum(size, LEAST_CURVATURE))
-    half = np.random.default_rng(seed).normal(size=(draws // 2 if len(learned) else 1, len(learned)))
+    rng = np.random.default_rng(seed)
+    half = rng.normal(size=(draws // 2 if len(learned) else 1, len(learned)))
     white = np.concatenate([half, -half])
     drawn = jax.vmap(whole)(jnp.asarray(mode + white @ spread.T))
     ln_weight = np.asarray(_values(evidence, drawn)) + 0.5 * np.sum(white**2, axis=1)
     weight = np.exp(ln_weight - ln_weight.max())
     weight = np.minimum(weight, weight.mean() * np.sqrt(len(weight)))
     weight /= weight.sum()
-    step, covariance = _mixture(evidence, drawn, jnp.asarray(weight))
+    # systematic resampling: as many copies of a draw as its weight says, to within one
+    kept = min(kept, len(weight))
+    chosen = np.searchsorted(np.cumsum(weight), (np.arange(kept) + rng.uniform()) / kept)
+    step, covariance = _mixture(evidence, drawn[np.minimum(chosen, len(weight) - 1)])
     scatter = np.where(np.isnan(held), np.exp(np.asarray(drawn)), held)
     rms = np.sqrt(weight @ scatter**2)
     sd = np.sqrt(weight @ (scatter - weight @ scatter) ** 2)

@@ -60,7 +60,7 @@ def test_rebinning_keeps_the_equivalent_width_and_the_noise():
 
 @pytest.mark.parametrize("finer", [4, 5])
 def test_noise_of_pixels_whose_edges_are_the_samples_own_is_not_correlated(finer):
-    """Where a sample is shared by two pixels it is, and their scatter is below what ivar says: ivar is of their mean."""
+    """Where two pixels share a sample it is, and they scatter less than ivar says: ivar is right for their mean."""
     rng = np.random.default_rng(2)
     step, n = 3e-6, 40_000
     first = int(3.7 / step)

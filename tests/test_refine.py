@@ -46,7 +46,7 @@ def test_density_is_that_of_the_model(fitted):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["svi", "nuts"])
+@pytest.mark.parametrize("method", ["laplace", "svi", "nuts"])
 def test_a_solver_of_the_configuration_refines_the_fit(fitted, method):
     """Near the Laplace posterior, which for such data is close to the truth."""
     from dataclasses import replace

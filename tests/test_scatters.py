@@ -61,8 +61,8 @@ def test_evidence_against_scipy(problem, grid):
     np.testing.assert_allclose([point + f[1] for f in found], means, atol=1e-9)
 
 
-@pytest.mark.parametrize(("draws", "tolerance"), [(4000, 0.04), (64, 0.25)])
-def test_integrated_posterior_against_a_grid(problem, grid, draws, tolerance):
+@pytest.mark.parametrize(("draws", "kept", "tolerance"), [(8000, 4000, 0.04), (512, 64, 0.2)])
+def test_integrated_posterior_against_a_grid(problem, grid, draws, kept, tolerance):
     """Means within `tolerance` of the sd, sds and scatters within as much of themselves."""
     evidence, point, *_ = problem
     ln_tau, log, means, covariances = grid
@@ -70,7 +70,7 @@ def test_integrated_posterior_against_a_grid(problem, grid, draws, tolerance):
     p /= p.sum()
     mean = p @ means
     sd = np.sqrt(p @ (np.diagonal(covariances, 0, 1, 2) + (means - mean) ** 2))
-    posterior, effective = integrate(evidence, jnp.asarray(point), jnp.array([0.2, 0.2, 0.8]), draws=draws)
+    posterior, effective = integrate(evidence, jnp.asarray(point), jnp.array([0.2, 0.2, 0.8]), draws=draws, kept=kept)
     found = np.sqrt(np.diag(posterior.covariance))
     assert np.max(np.abs(posterior.mean - mean) / sd) < tolerance
     np.testing.assert_allclose(found, sd, rtol=tolerance)

@@ -6,9 +6,11 @@ import numpy as np
 import numpyro
 import numpyro.distributions as dist
 import pytest
+from scipy.special import polygamma, psi
 
 from inference import hyper
 from inference.gaussian import ArrowGaussian, with_group_means
+from inference.recentred import recentred
 from inference.solvers import importance, laplace, nuts, split_density, svi
 
 N_STAR, N_SHARED, N_OWN, N_PIXEL = 6, 5, 3, 12
@@ -123,6 +125,44 @@ def test_svi_from_a_bad_start_with_subsampled_stars(linear):
     with pytest.raises(AssertionError):
         check(laplace(start), mean, covariance, 0.9, 0.4)
     check(found, mean, covariance, 0.1, 0.1)
+
+
+def test_recentring_is_exact_on_a_linear_model(linear):
+    """Pairs cancel every odd term, so that one pair of one round finds the mean from a sd away."""
+    data, mean, covariance = linear
+    off = exact(mean, covariance)
+    off = off._replace(mean=off.mean + off.sd()[0], own_mean=off.own_mean - off.sd()[1])
+    found = recentred(density_of(data)(np.arange(N_STAR)), off, jax.random.key(4), pairs=2, rounds=1)
+    check(found, mean, covariance, 1e-8, 1e-8)
+    assert found.status == "converged"
+    assert found.diagnostics["error"] < 1e-8
+
+
+@pytest.mark.parametrize("shape", [6.0, 30.0])
+def test_recentring_finds_the_mean_of_a_skewed_posterior(shape):
+    """ln of a gamma variate: mean psi(k) - ln k (-0.20 sd of the maximum for k = 6), sd psi'(k)^1/2.
+
+    What is left is of the next order in 1 / k.
+    """
+    n, stars = 4, 3
+
+    def log_gamma(x):
+        return jnp.sum(shape * (x - jnp.exp(x)))
+
+    def density(shared, own):
+        return log_gamma(shared), log_gamma(own - 0.5 * shared[:2])
+
+    sd = shape**-0.5
+    slope, factor = (jnp.tile(x, (stars, 1, 1)) for x in (-0.5 * jnp.eye(2, n), sd * jnp.eye(2)))
+    start = ArrowGaussian(jnp.zeros(n), sd * jnp.eye(n), jnp.zeros((stars, 2)), slope, factor)
+    found = recentred(density, start, jax.random.key(5), pairs=2000)
+    expected = psi(shape) - np.log(shape)
+    error = 3.0 * found.diagnostics["error"] * sd + 0.15 * abs(expected)
+    assert abs(expected) > 0.08 * np.sqrt(polygamma(1, shape))
+    np.testing.assert_allclose(found.mean, expected, atol=error)
+    np.testing.assert_allclose(found.own_mean, 1.5 * expected, atol=1.5 * error)
+    if shape < 10:
+        assert "more pairs" in recentred(density, start, jax.random.key(5), pairs=3).status
 
 
 def test_group_means_join_the_shared_parameters(linear):

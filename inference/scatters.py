@@ -28,8 +28,9 @@ from inference.arrow import Reduced, substitute
 from inference.joint import Joint, SharedPrior
 from inference.stars import bounded_step, keep_physical
 
-DRAWS, KEPT = 512, 64
-"""Draws that are weighted (a Cholesky factor each), and those that carry the posterior (an inverse each)."""
+DRAWS, MOST_DRAWS, KEPT = 32, 512, 64
+"""Draws that are weighted (a Cholesky factor each), for every group, and at most; those that carry the posterior (an
+inverse each)."""
 LEAST_CURVATURE = 0.5
 """Of ln p(tau) in ln tau; the Rayleigh prior alone has 4 at its maximum."""
 
@@ -93,15 +94,17 @@ def integrate(
     tau: Float[Array, " group"],
     *,
     seed: int = 0,
-    draws: int = DRAWS,
+    draws: int | None = None,
     kept: int = KEPT,
 ) -> tuple[hyper.Posterior, float]:
     """Posterior of the shared parameters with the scatters integrated over, and of how many draws it effectively is.
 
-    `current`: the point of (A, b); `tau`: where the search for the scatters begins. The posterior's `tau` is their rms.
+    `current`: the point of (A, b); `tau`: where the search for the scatters begins; `draws`: by the number of groups.
+    The posterior's `tau` is their rms.
     """
     held = np.asarray(evidence.held)
     learned = np.flatnonzero(np.isnan(held))
+    draws = min(max(DRAWS * len(learned), KEPT), MOST_DRAWS) if draws is None else draws
     start = np.log(np.asarray(tau, float))
 
     def whole(x):
@@ -147,6 +150,6 @@ def over_scatters(joint: Joint, prior: SharedPrior, groups: hyper.Groups) -> Joi
     posterior, effective = integrate(evidence, run.shared, joint.posterior.tau)
     step = bounded_step(jax.vmap(substitute, in_axes=(0, None))(passed.star, posterior.mean - run.shared))
     run.trace.append(
-        {"stage": "scatters", "draws": DRAWS, "effective": effective, "seconds": time.perf_counter() - began}
+        {"stage": "scatters", "effective_draws": effective, "seconds": time.perf_counter() - began}
     )
     return joint._replace(run=replace(run, theta=keep_physical(run.theta + step)), posterior=posterior)

@@ -149,7 +149,5 @@ def over_scatters(joint: Joint, prior: SharedPrior, groups: hyper.Groups) -> Joi
     evidence = Evidence(Reduced(*passed.reduced), run.shared - prior.mean, prior, jnp.asarray(groups.held))
     posterior, effective = integrate(evidence, run.shared, joint.posterior.tau)
     step = bounded_step(jax.vmap(substitute, in_axes=(0, None))(passed.star, posterior.mean - run.shared))
-    run.trace.append(
-        {"stage": "scatters", "effective_draws": effective, "seconds": time.perf_counter() - began}
-    )
+    run.trace.append({"stage": "scatters", "effective_draws": effective, "seconds": time.perf_counter() - began})
     return joint._replace(run=replace(run, theta=keep_physical(run.theta + step)), posterior=posterior)

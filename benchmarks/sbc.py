@@ -17,13 +17,16 @@ import matplotlib
 
 matplotlib.use("Agg")
 import jax
+import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
 import emulator  # noqa: F401  (double precision)
 from astrogf.runtime import use_compilation_cache
 from inference.gaussian import laplace_gaussian
+from inference.joint import SharedPrior
 from inference.parameters import STAR, STEP
+from inference.scatters import Evidence, integrate
 from inference.small import build, draw, maximise, refined
 
 BINS, DRAWS = 20, 199
@@ -32,6 +35,7 @@ VARIANTS = {
     "no outliers": {"outliers": False},
     "tau by EM": {"learn": True},
     "tau drawn, by EM": {"learn": True, "tau": None},
+    "tau drawn, integrated": {"learn": True, "tau": None, "integrate": True},
     "finer truth": {"fine": (32, 40)},
     "two iterations": {"iterations": 2},
     "S/N 300": {"snr": 300.0},
@@ -54,6 +58,10 @@ def one(small, rng, truth_problem, setting) -> dict:
         start = np.zeros_like(drawn.shared)
         start[-1] = drawn.shared[-1]
         fit = maximise(small, drawn.data, drawn.theta, start, tau=drawn.tau, iterations=setting["iterations"])
+    if setting.get("integrate"):
+        prior = SharedPrior.of(small.groups, small.options)
+        evidence = Evidence(fit.passed.reduced, fit.shared - prior.mean, prior, jnp.asarray(small.groups.held))
+        fit = fit._replace(posterior=integrate(evidence, fit.shared, fit.posterior.tau)[0])
     gaussian = laplace_gaussian(fit.passed, fit.theta, fit.shared, fit.posterior.mean, fit.posterior.covariance)
     shared, own = (np.asarray(x) for x in gaussian.draw(jax.random.key(int(rng.integers(2**31))), DRAWS + 1))
     true_own = drawn.theta / STEP

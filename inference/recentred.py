@@ -24,7 +24,8 @@ NOISE = 0.1
 def recentred(density: Density, start: ArrowGaussian, key: Array, *, pairs: int = 512, rounds: int = 2) -> Solution:
     """`start` with its mean shifted in `rounds` steps, each of `pairs` antithetic pairs of gradients.
 
-    Status says where the shift's standard error is above `NOISE` sd in any white coordinate. Diagnostics: that error,
+    Status says when the shift's standard error is above `NOISE` sd in any white coordinate, or when no gradient was
+    finite, in which case the start comes back as it was. Diagnostics: that error,
     `shift_max` (white coordinates, sd), pairs without a finite gradient, seconds.
     """
     n, shape = len(start.mean), start.own_mean.shape
@@ -49,7 +50,9 @@ def recentred(density: Density, start: ArrowGaussian, key: Array, *, pairs: int 
         good = np.isfinite(found).all(axis=1)
         lost += int(np.sum(~good))
         found = found[good]
-        error = float(np.max(np.std(found, axis=0, ddof=1))) / np.sqrt(max(len(found), 1))
+        if len(found) < 2:
+            return laplace(start, "no draw has a finite gradient: the start is too far from the posterior")
+        error = float(np.max(np.std(found, axis=0, ddof=1)) / np.sqrt(len(found)))
         offset = offset + found.mean(axis=0)
     shared, own = start.place(offset[:n], offset[n:].reshape(shape))
     status = "converged" if error < NOISE else f"means known to {error:.2f} sd only: take more pairs"

@@ -161,6 +161,9 @@ def test_recentring_finds_the_mean_of_a_skewed_posterior(shape):
     assert abs(expected) > 0.08 * np.sqrt(polygamma(1, shape))
     np.testing.assert_allclose(found.mean, expected, atol=error)
     np.testing.assert_allclose(found.own_mean, 1.5 * expected, atol=1.5 * error)
+    lost = recentred(lambda shared, own: (jnp.sum(shared) * jnp.nan, jnp.sum(own)), start, jax.random.key(5), pairs=4)
+    assert "finite" in lost.status
+    np.testing.assert_array_equal(lost.mean, start.mean)
     if shape < 10:
         assert "more pairs" in recentred(density, start, jax.random.key(5), pairs=3).status
 

@@ -7,7 +7,7 @@ import pytest
 from astropy.table import Table
 
 from inference.beliefs import Belief
-from inference.demo import DemoOptions, Truth, falsify, simulate_survey
+from inference.demo import FINER, DemoOptions, Truth, falsify, simulate_survey
 from inference.options import FitOptions
 from inference.parameters import STAR
 from inference.star import predict
@@ -67,10 +67,10 @@ def test_stated_spectra_are_drawn_from_what_is_said_of_them(tmp_path) -> None:
     assert row["logg"] == pytest.approx(4.44, abs=0.04)
     read = highres.read(tmp_path / "deep" / "sun.txt", medium="vacuum")
     noise = np.sqrt(read.ivar[read.ivar > 0]) * read.flux[read.ivar > 0]
-    assert np.median(noise) == pytest.approx(row["snr"] / 2.0, rel=0.05)
+    assert np.median(noise) == pytest.approx(row["snr"] / np.sqrt(FINER), rel=0.05)
     # on the file's own samples, whose noise is independent
     batch = SpectrumBatch(read.wavelength, read.flux[None], read.ivar[None], Table({"path": ["sun"]}))
-    assert chi2([batch], options, FIT, truth) == pytest.approx(np.ones(1), abs=0.2)  # 1,667 samples: 0.03 is one sd
+    assert chi2([batch], options, FIT, truth) == pytest.approx(np.ones(1), abs=0.2)  # some 2,000 samples: 0.03 is one sd
 
 
 def test_lines_missing_from_the_list_are_in_the_stars_alone() -> None:

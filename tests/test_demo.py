@@ -70,7 +70,7 @@ def test_stated_spectra_are_drawn_from_what_is_said_of_them(tmp_path) -> None:
     assert np.median(noise) == pytest.approx(row["snr"] / np.sqrt(FINER), rel=0.05)
     # on the file's own samples, whose noise is independent
     batch = SpectrumBatch(read.wavelength, read.flux[None], read.ivar[None], Table({"path": ["sun"]}))
-    assert chi2([batch], options, FIT, truth) == pytest.approx(np.ones(1), abs=0.2)  # some 2,000 samples: 0.03 is one sd
+    assert chi2([batch], options, FIT, truth) == pytest.approx(np.ones(1), abs=0.2)  # 2,000 samples: 0.03 is one sd
 
 
 def test_lines_missing_from_the_list_are_in_the_stars_alone() -> None:

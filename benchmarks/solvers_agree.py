@@ -24,8 +24,9 @@ from inference.model import joint_model
 from inference.parameters import STAR
 from inference.recentred import recentred
 from inference.small import OPTIONS, build, draw, maximise
-from inference.solvers import Solution, importance, laplace, nuts, split_density, svi
+from inference.solvers import Solution, importance, laplace, nuts, split_density
 from inference.star import StarData
+from inference.svi import svi
 
 MEAN_BAR, SD_BAR = 0.15, 0.15
 COARSE = replace(OPTIONS, oversampling=8, depths=16)

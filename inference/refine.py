@@ -17,8 +17,9 @@ from inference.options import FitOptions
 from inference.parameters import steps
 from inference.pieces import Piece, Sample
 from inference.recentred import recentred
-from inference.solvers import Density, Solution, nuts, split_density, svi
+from inference.solvers import Density, Solution, nuts, split_density
 from inference.star import StarData
+from inference.svi import svi
 
 
 def refined(sample: Sample, joint: Joint, groups: hyper.Groups, options: FitOptions) -> Joint:

@@ -31,8 +31,8 @@ from inference.stars import bounded_step, keep_physical
 DRAWS, MOST_DRAWS, KEPT = 32, 512, 64
 """Draws that are weighted (a Cholesky factor each), for every group, and at most; those that carry the posterior (an
 inverse each)."""
-LEAST_CURVATURE = 0.5
-"""Of ln p(tau) in ln tau; the Rayleigh prior alone has 4 at its maximum."""
+LEAST_CURVATURE, PRIOR_CURVATURE = 0.5, 4.0
+"""Of ln p(tau) in ln tau: the least that is believed, and that of the Rayleigh prior alone at its maximum."""
 
 
 class Evidence(NamedTuple):
@@ -100,7 +100,8 @@ def integrate(
     """Posterior of the shared parameters with the scatters integrated over, and of how many draws it effectively is.
 
     `current`: the point of (A, b); `tau`: where the search for the scatters begins; `draws`: by the number of groups.
-    The posterior's `tau` is their rms.
+    The posterior's `tau` is their rms. Draws whose evidence is not finite (a matrix of very many lines that rounding
+    has made indefinite) do not count; raises FloatingPointError where none is.
     """
     held = np.asarray(evidence.held)
     learned = np.flatnonzero(np.isnan(held))
@@ -112,12 +113,16 @@ def integrate(
 
     def objective(x):
         value, slope = _value_and_slope(evidence, whole(x))
+        if not (np.isfinite(value) and np.all(np.isfinite(slope))):
+            return 1e30, np.zeros(len(x))
         return -float(value), -np.asarray(slope)[learned]
 
     mode, spread = start[learned], np.zeros((0, 0))
     if len(learned):
         mode = minimize(objective, mode, jac=True, method="BFGS", options={"maxiter": 60, "gtol": 1e-2}).x
         curvature = np.asarray(_curvature(evidence, whole(mode)))[np.ix_(learned, learned)]
+        if not np.all(np.isfinite(curvature)):
+            curvature = PRIOR_CURVATURE * np.eye(len(learned))
         size, axes = np.linalg.eigh(0.5 * (curvature + curvature.T))
         spread = axes / np.sqrt(np.maximum(size, LEAST_CURVATURE))
     rng = np.random.default_rng(seed)
@@ -125,7 +130,10 @@ def integrate(
     white = np.concatenate([half, -half])
     drawn = jax.vmap(whole)(jnp.asarray(mode + white @ spread.T))
     ln_weight = np.asarray(_values(evidence, drawn)) + 0.5 * np.sum(white**2, axis=1)
-    weight = np.exp(ln_weight - ln_weight.max())
+    finite = np.isfinite(ln_weight)
+    if not finite.any():
+        raise FloatingPointError("the probability of the scatters is not finite anywhere near its maximum")
+    weight = np.where(finite, np.exp(ln_weight - ln_weight[finite].max()), 0.0)
     weight = np.minimum(weight, weight.mean() * np.sqrt(len(weight)))
     weight /= weight.sum()
     # systematic resampling: as many copies of a draw as its weight says, to within one
@@ -142,12 +150,17 @@ def integrate(
 def over_scatters(joint: Joint, prior: SharedPrior, groups: hyper.Groups) -> Joint:
     """The joint fit with the posterior that the scatters' uncertainty leaves: corrections, and labels moved along.
 
-    The models and (A, b) stay those of the joint maximum.
+    The models and (A, b) stay those of the joint maximum. Where the integral is not finite the fit comes back as it
+    was, and its status says so.
     """
     began = time.perf_counter()
     run, passed = joint.run, joint.passed
     evidence = Evidence(Reduced(*passed.reduced), run.shared - prior.mean, prior, jnp.asarray(groups.held))
-    posterior, effective = integrate(evidence, run.shared, joint.posterior.tau)
+    try:
+        posterior, effective = integrate(evidence, run.shared, joint.posterior.tau)
+    except FloatingPointError as error:
+        run.trace.append({"stage": "scatters", "status": str(error), "seconds": time.perf_counter() - began})
+        return joint._replace(status=f"{joint.status}; scatters not integrated over: {error}")
     step = bounded_step(jax.vmap(substitute, in_axes=(0, None))(passed.star, posterior.mean - run.shared))
     run.trace.append({"stage": "scatters", "effective_draws": effective, "seconds": time.perf_counter() - began})
     return joint._replace(run=replace(run, theta=keep_physical(run.theta + step)), posterior=posterior)

@@ -1,5 +1,7 @@
 """The posterior with the groups' scatters integrated over, against sums over a grid with scipy's densities."""
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -7,8 +9,9 @@ from scipy.stats import multivariate_normal
 
 from inference import hyper
 from inference.arrow import Reduced
-from inference.joint import SharedPrior
-from inference.scatters import Evidence, integrate
+from inference.joint import Joint, SharedPrior
+from inference.scatters import Evidence, integrate, over_scatters
+from inference.stars import Run
 
 LN_SIGMA_SD = 0.08
 
@@ -101,3 +104,38 @@ def test_all_scatters_held_is_the_conditional_posterior(problem):
     np.testing.assert_allclose(posterior.covariance, np.linalg.inv(factor @ factor.T), atol=1e-10)
     np.testing.assert_allclose(posterior.tau, [0.1, 0.3, 0.8])
     np.testing.assert_allclose(posterior.tau_sd, 0.0, atol=1e-12)
+
+
+def _at(evidence, precision, tau) -> float:
+    spoiled = evidence._replace(reduced=evidence.reduced._replace(precision=jnp.asarray(precision)))
+    return float(spoiled.at(jnp.log(jnp.array([tau, 0.2, 0.8])))[0])
+
+
+def test_a_matrix_that_rounding_has_spoiled_does_not_end_the_run(problem):
+    """Indefinite where a scatter is wide: those draws do not count. Indefinite everywhere: the fit is what it was."""
+    evidence, point, *_ = problem
+    good, _ = integrate(evidence, jnp.asarray(point), jnp.array([0.2, 0.2, 0.8]))
+    a = np.array(evidence.reduced.precision)
+    spoiled = a.copy()
+    spoiled[0, 0] -= 1.0 / np.linalg.inv(a)[0, 0] + 3.0
+    assert not np.isfinite(_at(evidence, spoiled, 0.7))
+    assert np.isfinite(_at(evidence, spoiled, 0.2))
+    posterior, _ = integrate(
+        evidence._replace(reduced=evidence.reduced._replace(precision=jnp.asarray(spoiled))),
+        jnp.asarray(point), jnp.array([0.2, 0.2, 0.8]),
+    )  # fmt: skip
+    assert np.all(np.isfinite(posterior.mean))
+    assert np.all(np.diag(posterior.covariance) > 0.0)
+    assert posterior.tau[0] < 0.7
+
+    class Passed(NamedTuple):
+        reduced: Reduced
+
+    hopeless = Passed(evidence.reduced._replace(precision=-1e6 * jnp.eye(len(a))))
+    run = Run(jnp.zeros((1, 7)), jnp.asarray(point), (), [])
+    groups = hyper.Groups(np.asarray(evidence.prior.group), ("a", "b", "c"), np.asarray(evidence.held))
+    joint = Joint(run, hopeless, good, "converged")
+    after = over_scatters(joint, evidence.prior, groups)
+    assert after.posterior is good
+    assert after.status.startswith("converged; scatters not integrated over")
+    assert "not finite" in after.run.trace[-1]["status"]

@@ -31,6 +31,10 @@ from inference.stars import bounded_step, keep_physical
 DRAWS, MOST_DRAWS, KEPT = 32, 512, 64
 """Draws that are weighted (a Cholesky factor each), for every group, and at most; those that carry the posterior (an
 inverse each)."""
+MANY_LINES = 1500
+"""Beyond this many the draws that are weighted become fewer, for each costs the cube of the number."""
+STEP = 1e-3
+"""In ln tau, of the differences that give the curvature."""
 LEAST_CURVATURE, PRIOR_CURVATURE = 0.5, 4.0
 """Of ln p(tau) in ln tau: the least that is believed, and that of the Rayleigh prior alone at its maximum."""
 
@@ -43,29 +47,51 @@ class Evidence(NamedTuple):
     prior: SharedPrior
     held: Float[Array, " group"]
 
-    def at(self, ln_tau: Float[Array, " group"]):
-        """log density of ln tau (up to a constant) with what `hyper.log_evidence` gives besides."""
+    def prior_at(self, ln_tau: Float[Array, " group"]):
+        """Prior precision of the shared parameters, half the log of its determinant, and log density of ln tau."""
         learned = jnp.isnan(self.held)
         tau = jnp.where(learned, jnp.exp(ln_tau), self.held)
         count = jnp.bincount(self.prior.group, length=len(tau))
         half_log_det = -jnp.sum(count * jnp.log(tau)) - 0.5 * jnp.sum(jnp.log1p(count * (hyper.MEAN_SD / tau) ** 2))
         precision = hyper.shared_precision(tau, self.prior.group, self.prior.ln_sigma_sd)
-        value, step, factor = hyper.log_evidence(self.reduced, self.off, precision, half_log_det)
         # a Rayleigh density of tau, times tau for the density of ln tau
         said = jnp.where(learned, 2.0 * jnp.log(tau) - 0.5 * (tau / hyper.SCATTER_SD) ** 2, 0.0)
-        return value + jnp.sum(said), step, factor
+        return precision, half_log_det, jnp.sum(said)
+
+    def at(self, ln_tau: Float[Array, " group"]):
+        """log density of ln tau (up to a constant) with what `hyper.log_evidence` gives besides."""
+        precision, half_log_det, said = self.prior_at(ln_tau)
+        value, step, factor = hyper.log_evidence(self.reduced, self.off, precision, half_log_det)
+        return value + said, step, factor
+
+    def slope(self, ln_tau: Float[Array, " group"]):
+        """The log density and its gradient, for which the posterior's second moments about the prior mean are enough.
+
+        Fisher's identity: the gradient of the evidence is the posterior expectation of that of the prior.
+        """
+        value, step, factor = self.at(ln_tau)
+        off = self.off + step
+        second = cho_solve((factor, True), jnp.eye(len(off))) + jnp.outer(off, off)
+
+        def expected(x):
+            precision, half_log_det, said = self.prior_at(x)
+            return half_log_det + said - 0.5 * jnp.sum(second * precision)
+
+        return value, jax.grad(expected)(ln_tau)
 
 
 @jax.jit
 def _value_and_slope(evidence: Evidence, ln_tau):
-    return jax.value_and_grad(lambda x: evidence.at(x)[0])(ln_tau)
+    return evidence.slope(ln_tau)
 
 
 @jax.jit
 def _curvature(evidence: Evidence, ln_tau):
-    slope = jax.grad(lambda x: evidence.at(x)[0])
+    def along(e):
+        return (evidence.slope(ln_tau - STEP * e)[1] - evidence.slope(ln_tau + STEP * e)[1]) / (2.0 * STEP)
+
     # one direction at a time: each holds several matrices of lines by lines
-    return -jax.lax.map(lambda e: jax.jvp(slope, (ln_tau,), (e,))[1], jnp.eye(len(ln_tau)))
+    return jax.lax.map(along, jnp.eye(len(ln_tau)))
 
 
 @jax.jit
@@ -105,7 +131,9 @@ def integrate(
     """
     held = np.asarray(evidence.held)
     learned = np.flatnonzero(np.isnan(held))
-    draws = min(max(DRAWS * len(learned), KEPT), MOST_DRAWS) if draws is None else draws
+    if draws is None:
+        fewer = min(1.0, (MANY_LINES / len(evidence.off)) ** 2)
+        draws = max(int(fewer * min(DRAWS * len(learned), MOST_DRAWS)), KEPT)
     start = np.log(np.asarray(tau, float))
 
     def whole(x):

@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from scipy.stats import multivariate_normal
 from inference import hyper
 from inference.arrow import Reduced
 from inference.joint import Joint, SharedPrior
-from inference.scatters import Evidence, integrate, over_scatters
+from inference.scatters import Evidence, _curvature, integrate, over_scatters
 from inference.stars import Run
 
 LN_SIGMA_SD = 0.08
@@ -104,6 +105,16 @@ def test_all_scatters_held_is_the_conditional_posterior(problem):
     np.testing.assert_allclose(posterior.covariance, np.linalg.inv(factor @ factor.T), atol=1e-10)
     np.testing.assert_allclose(posterior.tau, [0.1, 0.3, 0.8])
     np.testing.assert_allclose(posterior.tau_sd, 0.0, atol=1e-12)
+
+
+def test_gradient_and_curvature_against_autodiff(problem):
+    evidence, *_ = problem
+    at = jnp.log(jnp.array([0.15, 0.3, 0.8]))
+    value, slope = evidence.slope(at)
+    assert value == pytest.approx(float(evidence.at(at)[0]), abs=1e-10)
+    np.testing.assert_allclose(slope, jax.grad(lambda x: evidence.at(x)[0])(at), rtol=1e-8, atol=1e-9)
+    exact = -jax.hessian(lambda x: evidence.at(x)[0])(at)
+    np.testing.assert_allclose(_curvature(evidence, at), exact, rtol=1e-5, atol=1e-5)
 
 
 def _at(evidence, precision, tau) -> float:

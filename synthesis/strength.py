@@ -58,7 +58,8 @@ def line_reach(
     grid = np.linspace(edges[0] - 1.0, edges[1] + 1.0, 1000)
     [bucket] = make_buckets(lines, np.zeros(len(lines)), grid, chunk_points=256 * 9, spare=True)
     order = np.minimum(np.asarray(bucket.line), len(lines) - 1)
-    node = np.rint((lines.wavelength[order] - nodes[0]) / (nodes[1] - nodes[0])).astype(int)
+    spacing = max(nodes[1] - nodes[0], 1e-9)  # a single line has one node
+    node = np.rint((lines.wavelength[order] - nodes[0]) / spacing).astype(int)
     strength, reach = np.zeros(len(lines)), np.zeros(len(lines))
     for gas, vmic, counts in atmospheres:
         centre, far = _reach(bucket, jnp.asarray(nodes), jnp.asarray(node), gas, vmic, counts, cut)

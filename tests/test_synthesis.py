@@ -39,6 +39,15 @@ def test_value_is_the_same(model, flux, linearised):
     np.testing.assert_allclose(linearised.flux, flux(model[0], STAR, jnp.zeros(OPTIONS.max_lines)), rtol=1e-12)
 
 
+def test_a_list_of_one_line():
+    """Its strength is what it is in the company of others."""
+    setup = prepare(GRID.pixel_wavelength, OPTIONS)
+    strongest = np.argmax(setup.strength)
+    alone = prepare(GRID.pixel_wavelength, OPTIONS, lines=setup.lines.take(np.array([strongest])))
+    assert len(alone.lines) == 1
+    np.testing.assert_allclose(alone.strength, setup.strength[strongest], rtol=1e-3)
+
+
 @pytest.mark.parametrize(("i", "step"), [(0, 2.0), (1, 2e-3), (2, 2e-3), (3, 2e-3), (4, 2e-3)])
 def test_labels_against_differences(model, flux, linearised, i, step):
     zero = jnp.zeros(OPTIONS.max_lines)

@@ -132,6 +132,9 @@ class Noise(Section):
     inflation: NotNegative | None = Field(
         None, description="model error relative to the flux; left out, it is learned for each release"
     )
+    misfit: bool = Field(
+        False, description="learn at which wavelengths the model is wrong for all stars, and raise the errors there"
+    )
     line_scatter: NotNegative = Field(0.0, description="sd of every spectrum's own deviations of its lines, dex")
 
 

@@ -111,6 +111,7 @@ def write_report(run: Run, pictures: list[Picture] | None = None) -> Path:
         pictures={p.name: p for p in pictures if not p.name.startswith("spectrum_")},
         best_lines=best_lines(run),
         missing_lines=missing_lines(run),
+        misfits=misfits(run),
         flagged=flagged(run),
         reasons=reasons(run.set_aside),
         set_aside=[dict(zip(row.colnames, row, strict=True)) for row in run.set_aside],
@@ -139,6 +140,14 @@ def missing_lines(run: Run) -> list[dict[str, Any]]:
     rows = run.unlisted[floats(run.unlisted["correction"]) > 2.0 * floats(run.unlisted["prior_sd"])]
     order = np.argsort(-floats(rows["correction"]), kind="stable")
     return [dict(zip(rows.colnames, rows[i], strict=True)) for i in order]
+
+
+def misfits(run: Run, count: int = 20) -> list[dict[str, float]]:
+    """The stretches where the model is most wrong for all stars."""
+    if run.misfit is None:
+        return []
+    order = np.argsort(-floats(run.misfit["factor"]), kind="stable")[:count]
+    return [{name: float(run.misfit[name][i]) for name in run.misfit.colnames} for i in order]
 
 
 def flagged(run: Run) -> list[tuple[str, str]]:

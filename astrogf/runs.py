@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from astrogf.errors import UserError
 from astrogf.summary import KEYS
-from astrogf.tables import line_order, unlisted_table
+from astrogf.tables import line_order, misfit_table, unlisted_table
 from inference import statistics
 from inference.result import FitResult
 
@@ -34,6 +34,7 @@ FILES = (
     "spectra.fits",
     "posterior.fits",
     "selection.ecsv",
+    "misfit.ecsv",
     "split.ecsv",
     "statistics.npz",
     "report.html",
@@ -62,6 +63,7 @@ class Run:
     stars: Table
     lines: Table
     unlisted: Table | None
+    misfit: Table | None
     set_aside: Table
     hyper: Table | None
     truth: Table | None
@@ -163,6 +165,8 @@ def write_results(
         _write_table(folder / "truth_lines.ecsv", truth)
     if result.selection is not None:
         _write_table(folder / "selection.ecsv", result.selection)
+    if result.misfit is not None and len(result.misfit):
+        _write_table(folder / "misfit.ecsv", misfit_table(result.misfit))
     if result.statistics is not None:
         with _complete(folder / "statistics.npz") as draft:
             statistics.save(draft, result.statistics)
@@ -198,6 +202,7 @@ def read(folder: Path) -> Run:
             stars=Table.read(folder / "stars.ecsv"),
             lines=Table.read(folder / "loggf.ecsv"),
             unlisted=_read_table(folder / "unlisted.ecsv"),
+            misfit=_read_table(folder / "misfit.ecsv"),
             set_aside=Table.read(folder / "set_aside.ecsv"),
             hyper=_read_table(folder / "hyper.ecsv"),
             truth=_read_table(folder / "truth_lines.ecsv"),

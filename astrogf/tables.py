@@ -2,7 +2,7 @@
 
 import numpy as np
 from astropy import units as u
-from astropy.table import MaskedColumn, Table, vstack
+from astropy.table import Column, MaskedColumn, Table, vstack
 from jaxtyping import Bool, Float, Int
 
 from astrogf.summary import COMPARED
@@ -61,6 +61,17 @@ def unlisted_table(result: FitResult) -> Table | None:
     """The same of lines that the list may lack (log gf of an Fe I line of 3 eV); None where none were allowed for."""
     n = int(np.sum(_unlisted(result.lines)))
     return _with_units(result.lines[line_order(result.lines)[-n:]]) if n else None
+
+
+def misfit_table(found: Table) -> Table:
+    """Where the model is wrong for all stars (vacuum, at rest), with units."""
+    return Table(
+        {
+            "start": Column(found["start"], unit=u.AA, format=".3f"),
+            "stop": Column(found["stop"], unit=u.AA, format=".3f"),
+            "factor": Column(found["factor"], format=".1f"),
+        }
+    )
 
 
 def _unlisted(lines: Table) -> Bool[np.ndarray, " line"]:

@@ -100,7 +100,7 @@ def known_noise(
         if any(f"{name}{where}" not in found for name in kinds):
             return None
         columns = np.array([found[f"{name}{where}"] for name in kinds])[piece.release].T
-        out.append(noise.NoiseModel(*map(jnp.asarray, columns)))
+        out.append(noise.NoiseModel(*map(jnp.asarray, columns))._replace(local=jnp.ones_like(piece.data.flux)))
     return tuple(out)
 
 

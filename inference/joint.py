@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from inference import hyper
 from inference.arrow import substitute
+from inference.misfit import with_misfit
 from inference.options import FitOptions
 from inference.parameters import lsf_sigma, steps
 from inference.pieces import Sample
@@ -61,7 +62,8 @@ def fit_joint(
 ) -> Joint:
     """Iterate to the joint maximum from `run`; a step that does not improve is halved and taken from the last point.
 
-    The noise is learned in the first three iterations and then held, so that the objective is one function.
+    The noise is learned in the first iterations and then held, so that the objective is one function: three, and with
+    `options.misfit` two more, for the stacked residuals say something only once the corrections are near.
     """
     prior = SharedPrior.of(groups, options)
     tau = jnp.where(jnp.isnan(groups.held), options.prior_sd, groups.held)
@@ -116,10 +118,12 @@ def fit_joint(
         if it + 1 == options.joint_iterations:
             break
         theta, shared = keep_physical(theta + step), shared + shared_step
-        if options.inflation is None and it < 3:
+        if options.inflation is None and it < 3 + 2 * options.misfit:
             n_row = sum(len(p.star) for p in sample.pieces)
-            noise_model = learn(sample, passed, options, determined(posterior, prior) / n_row)
-            kept = None
+            local = tuple(jnp.asarray(n.local) for n in noise_model)
+            noise_model, kept = learn(sample, passed, options, determined(posterior, prior) / n_row, local), None
+        if options.misfit and 2 <= it < 5:
+            noise_model, kept = with_misfit(sample, passed, theta, noise_model), None
     assert kept is not None
     passed, theta, shared, _ = kept
     return Joint(Run(theta, shared, noise_model, run.trace), passed, posterior, status)

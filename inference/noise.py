@@ -17,12 +17,13 @@ class NoiseModel(NamedTuple):
 
     Both are shared by the stars of one survey release. LAMOST's ivar needs a scale below 1: repeats of one star
     scatter by 0.7-0.8 of what it says. `scatter` (dex) is the sd of a spectrum's own deviations of its lines, see
-    `arrow.absorb`.
+    `arrow.absorb`. `local` multiplies the variance of every pixel, see `inference.misfit`.
     """
 
     scale: Float[Array, "*star"]
     inflation: Float[Array, "*star"]
     scatter: Float[Array, "*star"] = np.zeros(())  # type: ignore[assignment]
+    local: Float[Array, "*star pixel"] = np.ones(1)  # type: ignore[assignment]
 
 
 def level(flux: Float[Array, " pixel"], ivar: Float[Array, " pixel"]) -> Float[Array, ""]:
@@ -32,10 +33,10 @@ def level(flux: Float[Array, " pixel"], ivar: Float[Array, " pixel"]) -> Float[A
 
 
 def variance(flux: Float[Array, " pixel"], ivar: Float[Array, " pixel"], model: NoiseModel) -> Float[Array, " pixel"]:
-    """scale^2 / ivar + (inflation * level)^2; 1 where the pixel is unusable (its weight is set to zero elsewhere)."""
+    """(scale^2 / ivar + (inflation * level)^2) * local; 1 where the pixel is unusable (and has no weight)."""
     good = ivar > 0.0
     own = model.scale**2 / jnp.where(good, ivar, 1.0)
-    return jnp.where(good, own + (model.inflation * level(flux, ivar)) ** 2, 1.0)
+    return jnp.where(good, (own + (model.inflation * level(flux, ivar)) ** 2) * model.local, 1.0)
 
 
 def log_likelihood(residual: Float[Array, " pixel"], var: Float[Array, " pixel"]) -> Float[Array, " pixel"]:
@@ -71,26 +72,30 @@ def learn_noise(
     model: Float[Array, "star pixel"],
     release: Int[np.ndarray, " star"],
     freedom: Float[np.ndarray, " star"],
+    local: Float[Array, "star pixel"] | None = None,
 ) -> NoiseModel:
     """Most probable scale and inflation of every release, given the residuals of its stars.
 
     Searched on a grid (2.5% in scale, 8% in inflation). `freedom` is the number of parameters fitted to each: the
     residuals are smaller than the noise by sqrt(1 - freedom / pixels), which is put back first.
+    `local` is held.
     """
+    local = jnp.ones_like(flux) if local is None else local
     scale, inflation = np.ones(len(flux)), np.zeros(len(flux))
     for r in np.unique(release):
         mine = release == r
-        scale[mine], inflation[mine] = np.asarray(_most_probable(flux[mine], ivar[mine], model[mine], freedom[mine]))
-    return NoiseModel(jnp.asarray(scale), jnp.asarray(inflation))
+        rows = (x[mine] for x in (flux, ivar, model, freedom, local))
+        scale[mine], inflation[mine] = np.asarray(_most_probable(*rows))
+    return NoiseModel(jnp.asarray(scale), jnp.asarray(inflation), jnp.zeros(len(flux)), local)
 
 
 @jax.jit
-def _most_probable(flux, ivar, model, freedom) -> Float[Array, "2"]:
+def _most_probable(flux, ivar, model, freedom, local) -> Float[Array, "2"]:
     n_pixel = jnp.sum(ivar > 0, axis=1, keepdims=True)
     residual = (flux - model) / jnp.sqrt(jnp.clip(1.0 - freedom[:, None] / jnp.maximum(n_pixel, 1), 0.1, 1.0))
 
     def score(pair):
-        var = jax.vmap(variance, in_axes=(0, 0, None))(flux, ivar, NoiseModel(pair[0], pair[1]))
+        var = jax.vmap(lambda f, i, more: variance(f, i, NoiseModel(pair[0], pair[1], local=more)))(flux, ivar, local)
         terms = jnp.where(ivar > 0, log_likelihood(residual, var), 0.0)
         prior = -0.5 * (jnp.log(pair[0]) / SCALE_SD) ** 2 - 0.5 * (pair[1] / INFLATION_SD) ** 2
         return jnp.sum(terms) + prior

@@ -56,6 +56,7 @@ class FitOptions:
     abundances: tuple[str, ...] = ()
     abundance_sd: float = 0.1
     inflation: float | None = None
+    misfit: bool = False
     star_iterations: int = 6
     joint_iterations: int = 7
     tolerance: float = 0.05

@@ -89,9 +89,12 @@ def quiet(sample: Sample, inflation: float = 0.0, scatter: float = 0.0) -> Noise
         return jnp.full(len(piece.star), value)
 
     return tuple(
-        NoiseModel(rows(p, 1.0), rows(p, inflation), jnp.asarray(known_scatter(p, np.full(len(p.star), scatter))))
+        NoiseModel(
+            rows(p, 1.0), rows(p, inflation), jnp.asarray(known_scatter(p, np.full(len(p.star), scatter))),
+            jnp.ones_like(p.data.flux),
+        )
         for p in sample.pieces
-    )
+    )  # fmt: skip
 
 
 def known_scatter(piece: Piece, otherwise: Float[np.ndarray, " row"]) -> Float[np.ndarray, " row"]:

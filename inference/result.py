@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from inference import hyper, noise
 from inference.arrow import own_covariances
 from inference.joint import Joint
+from inference.misfit import misfit_table
 from inference.options import FitOptions
 from inference.parameters import lsf_sigma, names, steps
 from inference.pieces import Sample, margins
@@ -60,6 +61,7 @@ class FitResult:
     - `trace`: one dict an iteration (objective, step, seconds ...). `status`: 'converged' or 'max_iterations' ...
     - `hyper`: one row a group of lines, its scatter (dex) and that one's sd.
     - `statistics`: what the spectra say of the shared parameters, priors excluded: sets of stars add up.
+    - `misfit`: rest wavelengths at which the errors were raised, see `inference.misfit`.
     - `jacobian_cost_ratio`: seconds of a pass of the joint fit (synthesis, its derivatives by all labels and all lines,
       instrument, normal equations) over seconds of one synthesis, both per spectrum in the same run. The
       synthesis is timed in the coarse search, which also shifts it to some 50 velocities;
@@ -88,6 +90,7 @@ class FitResult:
     trace: list[dict] = field(default_factory=list)
     jacobian_cost_ratio: float | None = None
     selection: Table | None = None
+    misfit: Table | None = None
     statistics: Statistics | None = None
 
 
@@ -230,6 +233,7 @@ def assemble(
         ),
         status=joint.status,
         trace=joint.run.trace,
+        misfit=misfit_table(sample, theta, joint.run.noise, [b.wavelength for b in origin.batches]),
         statistics=shared_statistics(origin.lines.take(chosen.leader), joint, sample.n_star),
     )
 

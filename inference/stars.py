@@ -47,17 +47,25 @@ def own_freedom(sample: Sample, piece: Piece) -> float:
     return sample.n_own * float(np.mean(sample.share[piece.star])) + piece.problem.basis.shape[1]
 
 
-def learn(sample: Sample, passed: Pass, options: FitOptions, more: float = 0.0) -> Noise:
+def learn(
+    sample: Sample,
+    passed: Pass,
+    options: FitOptions,
+    more: float = 0.0,
+    local: tuple[Float[Array, "row pixel"], ...] | None = None,
+) -> Noise:
     """Noise of every piece's releases from the residuals of a pass; `more` freedom is taken by shared parameters.
+    `local` factors (`inference.misfit`) are held.
 
     The scatter of lines is held: learned, it took over what corrections and labels should explain (0.2-0.4 dex in
     LAMOST spectra). What the spectra suggest for it is in the trace.
     """
     noise = []
-    for p, model, determined in zip(sample.pieces, passed.adjusted, passed.determined, strict=True):
+    factors = [None] * len(sample.pieces) if local is None else list(local)
+    for p, model, determined, f in zip(sample.pieces, passed.adjusted, passed.determined, factors, strict=True):
         # of deviations that all spectra share, one is the correction
         freedom = own_freedom(sample, p) + more + determined * (1.0 - 1.0 / len(p.star))
-        found = learn_noise(p.data.flux, p.data.ivar, jnp.asarray(model), p.release, freedom)
+        found = learn_noise(p.data.flux, p.data.ivar, jnp.asarray(model), p.release, freedom, f)
         scatter = known_scatter(p, np.full(len(p.star), options.line_scatter))
         noise.append(found._replace(scatter=jnp.asarray(scatter)))
     return tuple(noise)
@@ -66,10 +74,12 @@ def learn(sample: Sample, passed: Pass, options: FitOptions, more: float = 0.0) 
 def noise_summary(noise: Noise) -> dict[str, float]:
     """For the trace: medians over the spectra."""
     scale, inflation, scatter = (np.concatenate([np.asarray(n[i]) for n in noise]) for i in range(3))
+    misfit = np.concatenate([np.ravel(n.local) for n in noise]) > 2.0  # as misfit.RAISED
     return {
         "noise_scale": float(np.median(scale)),
         "inflation": float(np.median(inflation)),
         "line_scatter": float(np.median(scatter)),
+        "misfit": float(np.mean(misfit)),
     }
 
 

@@ -1,0 +1,165 @@
+"""Wavelengths at which the model is wrong for all stars: found in the stack, nowhere else, and not averaged away."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from inference import hyper
+from inference.beliefs import Belief, star_prior
+from inference.fit import freed, select_lines
+from inference.joint import fit_joint
+from inference.misfit import by_wavelength, factor, misfit_table, stack
+from inference.parameters import LN_SIGMA, RV, lsf_sigma, vmic_relation
+from inference.pieces import Piece, Sample, quiet
+from inference.setup import prepare
+from inference.small import OPTIONS as SMALL
+from inference.small import spectra
+from inference.star import StarData
+from inference.stars import Run
+from inference.sweep import sweep
+from surveys.spectrum import grid, window_pixels
+from synthesis.grid import C_KMS
+
+
+def test_noise_alone_raises_nothing() -> None:
+    z = np.random.default_rng(1).normal(size=20_000)
+    for width in (1, 3, 7):
+        found = factor(z, width)
+        assert found.min() >= 1.0
+        assert found.mean() < 1.03
+        assert np.mean(found > 2.0) < 1e-3
+
+
+def test_an_excess_gets_its_own_factor() -> None:
+    z = np.random.default_rng(2).normal(size=3000)
+    z[1000:1400] *= 4.0
+    z[2000:2003] = [4.0, -8.0, 4.0]
+    found = factor(z, 41)
+    assert np.median(found[1050:1350]) == pytest.approx(16.0, rel=0.3)
+    assert factor(z, 3)[2001] > 10.0
+    np.testing.assert_array_less(factor(z, 3)[np.r_[:990, 1410:1990, 2010:3000]], 5.0)
+
+
+def test_rows_are_stacked_at_rest() -> None:
+    rng = np.random.default_rng(3)
+    shift, inverse = np.array([-4, 0, 7]), rng.uniform(0.5, 2.0, (3, 50))
+    pattern = rng.normal(size=50 + 11)
+    residual = np.array([pattern[7 - s : 57 - s] for s in shift])
+    z = stack(residual, inverse, shift)
+    weight = np.zeros(61)
+    for row, s in zip(inverse, shift, strict=True):
+        weight[7 - s : 57 - s] += row
+    np.testing.assert_allclose(z, pattern * np.sqrt(weight), rtol=1e-12)
+    nothing = stack(residual, np.where(np.arange(50) < 20, 0.0, inverse), np.zeros(3, int))
+    assert np.all(np.isnan(nothing[:20]))
+    assert np.all(np.isfinite(factor(nothing, 5)))
+
+
+def test_an_error_in_common_is_not_averaged_over_stars() -> None:
+    """What 40 spectra say of their mean, with an error in common of sd 0.02: 1 / (0.01^2 / 40 + 0.02^2)."""
+    rng = np.random.default_rng(4)
+    inverse = np.full((40, 4000), 1e4)
+    residual = 0.01 * rng.normal(size=(40, 4000)) + 0.02 * rng.normal(size=4000)
+    found = factor(stack(residual, inverse, np.zeros(40, int)), 201)
+    assert np.median(inverse.sum(0) / found) == pytest.approx(1.0 / (0.01**2 / 40 + 0.02**2), rel=0.15)
+
+
+WINDOW = (5165.0, 5180.0)
+OPTIONS = replace(
+    SMALL, oversampling=3, depths=32, rv_reach=50.0, widest_sigma=6.0, resolution=45000.0, joint_iterations=10,
+    max_lines=200, max_ratio=0.9, inflation=None,
+)  # fmt: skip
+LABELS = np.array(
+    [[5800.0, 4.4, -0.1, 0.05], [5100.0, 3.0, -0.4, 0.15], [6200.0, 4.2, -0.3, 0.1], [4900.0, 4.6, 0.0, 0.05]]
+)
+STATED = {"teff": 20.0, "logg": 0.05, "feh": 0.03}
+
+
+@pytest.mark.slow
+def test_errors_rise_beside_a_line_that_the_list_lacks_and_nowhere_else() -> None:
+    """Four stars at R = 45,000 and S/N 200, every log gf wrong by 0.2 dex, one line missing 0.14 A from another."""
+    rng = np.random.default_rng(5)
+    wavelength = grid(*window_pixels(WINDOW, 3e-6), 3e-6)
+    setup = prepare(wavelength, OPTIONS)
+    inside = np.abs(setup.lines.wavelength - np.mean(WINDOW)) < 6.5
+    strongest = np.argsort(-np.where(inside, setup.strength, 0.0))[:40]
+    listed = setup.lines.take(np.sort(strongest))
+    gap = np.diff(listed.wavelength)
+    lonely = np.flatnonzero((gap > 0.25) & (np.abs(listed.wavelength[:-1] - np.mean(WINDOW)) < 4.0))[0]
+    missing = setup.lines.take(strongest[[12]]).replace(
+        wavelength=listed.wavelength[[lonely]] + 0.14, transition=np.array([10**6])
+    )
+    true = prepare(wavelength, OPTIONS, lines=listed.merged(missing), keep_all=True).problem(0)
+    vmic, sigma = np.asarray(vmic_relation(LABELS[:, 0], LABELS[:, 1])), float(lsf_sigma(OPTIONS.resolution))
+    theta = jnp.asarray(np.column_stack([LABELS, vmic, np.full(4, sigma), 8.0 * rng.normal(size=4)]))
+    clean = np.asarray(spectra(true, theta, jnp.zeros(0)))
+    data = StarData(*(jnp.asarray(x) for x in (clean + rng.normal(size=clean.shape) / 200, 200.0**2 + 0 * clean)))
+    injected = 0.2 * rng.normal(size=len(listed))
+    lines = listed.replace(loggf=listed.loggf - injected)
+    known = [Belief({name: (row[i], sd) for i, (name, sd) in enumerate(STATED.items())}) for row in LABELS]
+
+    model = prepare(wavelength, OPTIONS, lines=lines, keep_all=True)
+    sample = Sample((Piece(model.problem(0), data, np.arange(4), np.zeros(4, int)),), star_prior(known, OPTIONS))
+    noise = quiet(sample, 0.01)
+    chosen = select_lines([model], lines, sweep(sample, theta, jnp.array([sigma]), noise, chunk=4), OPTIONS)
+    leaders = lines.take(chosen.leader)
+    groups = hyper.make_groups(leaders.species(), np.zeros(len(leaders), dtype=str), 10**6)
+    begin = Run(theta, jnp.append(jnp.zeros(len(leaders)), sigma), noise)
+    near = np.abs(leaders.wavelength - missing.wavelength) < 0.3
+    z, sd, joint = {}, {}, {}
+    for misfit in (False, True):
+        fitted = freed(sample, [model], chosen.free, len(leaders))
+        joint[misfit] = fit_joint(fitted, replace(begin, trace=[]), groups, replace(OPTIONS, misfit=misfit))
+        sd[misfit] = np.sqrt(np.diag(np.asarray(joint[misfit].posterior.covariance)))[:-1]
+        z[misfit] = (np.asarray(joint[misfit].posterior.mean)[:-1] - injected[chosen.leader]) / sd[misfit]
+    table = misfit_table(sample, joint[True].run.theta, joint[True].run.noise, [wavelength])
+    assert np.abs(z[False][near]).max() > 6.0
+    assert np.abs(z[True][near]).max() < 0.6 * np.abs(z[False][near]).max()
+    assert np.all(sd[True][near] > sd[False][near])
+    worst = table[np.argmax(table["factor"])]
+    assert worst["start"] - 0.2 < missing.wavelength[0] < worst["stop"] + 0.2
+    assert np.mean(np.asarray(joint[True].run.noise[0].local) > 2.0) < 0.1
+    assert len(misfit_table(sample, joint[False].run.theta, joint[False].run.noise, [wavelength])) == 0
+
+
+def piece(rv: np.ndarray, residual: np.ndarray) -> SimpleNamespace:
+    """What `by_wavelength` looks at: pixels of 2 km/s, a survey of 5 km/s (FWHM 2.5 pixels)."""
+    data = StarData(jnp.asarray(1.0 + residual), jnp.full(residual.shape, 100.0**2))
+    spectrum = SimpleNamespace(grid=SimpleNamespace(oversampling=4, velocity_step=0.5))
+    return SimpleNamespace(
+        star=np.arange(len(rv)), data=data, scatter=None, problem=SimpleNamespace(spectrum=spectrum)
+    )
+
+
+def test_what_is_wrong_at_rest_is_raised_where_each_star_has_it() -> None:
+    rng = np.random.default_rng(6)
+    rv = np.array([-40.0, 0.0, 26.0, 80.0])
+    wavelength = 5000.0 * np.exp(np.arange(400) * 2.0 / C_KMS)
+    at = 200 + np.rint(rv / 2.0).astype(int)  # a receding star has it at longer wavelengths
+    residual = 0.01 * rng.normal(size=(4, 400))
+    for row, i in zip(residual, at, strict=True):
+        row[i - 1 : i + 2] += [0.03, -0.06, 0.03]
+    theta = jnp.zeros((4, 7)).at[:, RV].set(rv).at[:, LN_SIGMA].set(np.log(5.0 / 2.355))
+    mine = piece(rv, residual)
+    [noise] = quiet(Sample((mine,), None))
+    found = by_wavelength(mine, np.ones((4, 400)), theta, noise)
+    for row, i in zip(found, at, strict=True):
+        assert np.argmax(row) in (i - 1, i, i + 1)
+        assert row.max() > 10.0
+        assert np.all(row[np.abs(np.arange(400) - i) > 4] < 4.0)
+        assert np.mean(row > 2.0) < 0.04
+    table = misfit_table(Sample((mine,), None), theta, (noise._replace(local=found),), [wavelength])
+    stretch = table[np.argmax(table["factor"])]
+    assert stretch["start"] < wavelength[200] < stretch["stop"]
+    assert stretch["stop"] - stretch["start"] < 0.3
+    assert stretch["factor"] == found.max()
+
+
+def test_one_spectrum_tells_nothing() -> None:
+    class One:
+        star = np.zeros(1, int)
+
+    np.testing.assert_array_equal(by_wavelength(One, np.full((1, 30), 7.0), np.zeros((1, 7)), None), 1.0)

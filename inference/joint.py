@@ -18,6 +18,11 @@ from inference.pieces import Sample
 from inference.stars import Progress, Run, bounded_step, keep_physical, learn, noise_summary
 from inference.sweep import Pass, sweep
 
+NOISE_ROUNDS = 3
+"""The noise is learned in this many iterations and then held, so that the objective is one function."""
+MISFIT = range(2, 5)
+"""Iterations in which the errors by wavelength are learned: only near the end do stacked residuals mean something."""
+
 
 class SharedPrior(NamedTuple):
     """Prior of the shared parameters: corrections (mean 0, scatter by group), then the survey's ln_sigma."""
@@ -62,8 +67,7 @@ def fit_joint(
 ) -> Joint:
     """Iterate to the joint maximum from `run`; a step that does not improve is halved and taken from the last point.
 
-    The noise is learned in the first iterations and then held, so that the objective is one function: three, and with
-    `options.misfit` two more, for the stacked residuals say something only once the corrections are near.
+    The noise is learned in the first NOISE_ROUNDS, with `options.misfit` until the end of MISFIT.
     """
     prior = SharedPrior.of(groups, options)
     tau = jnp.where(jnp.isnan(groups.held), options.prior_sd, groups.held)
@@ -118,11 +122,11 @@ def fit_joint(
         if it + 1 == options.joint_iterations:
             break
         theta, shared = keep_physical(theta + step), shared + shared_step
-        if options.inflation is None and it < 3 + 2 * options.misfit:
+        if options.inflation is None and it < (MISFIT.stop if options.misfit else NOISE_ROUNDS):
             n_row = sum(len(p.star) for p in sample.pieces)
             local = tuple(jnp.asarray(n.local) for n in noise_model)
             noise_model, kept = learn(sample, passed, options, determined(posterior, prior) / n_row, local), None
-        if options.misfit and 2 <= it < 5:
+        if options.misfit and it in MISFIT:
             noise_model, kept = with_misfit(sample, passed, theta, noise_model), None
     assert kept is not None
     passed, theta, shared, _ = kept

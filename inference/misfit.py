@@ -13,7 +13,7 @@ import numpy as np
 from astropy.table import Table
 from jaxtyping import Array, Float, Int
 
-from inference.noise import NoiseModel, variance
+from inference.noise import RAISED, NoiseModel, variance
 from inference.parameters import LN_SIGMA, RV
 from inference.pieces import Noise, Piece, Sample
 from inference.sweep import Pass
@@ -23,8 +23,6 @@ SHARE = 0.05
 """A resolution element is one where the model is wrong with this prior probability."""
 FACTORS = np.geomspace(1.3, 1e4, 60)
 """By how much the variance of the stack then exceeds its noise, each as probable as the next."""
-RAISED = 2.0
-"""A factor above this is reported."""
 
 
 def stack(

@@ -61,6 +61,8 @@ def weight(residual: Float[Array, " pixel"], var: Float[Array, " pixel"]) -> Flo
     return (1.0 - outlier + outlier / OUTLIER_WIDTH**2) / var
 
 
+RAISED = 2.0
+"""A `local` factor above this is reported."""
 SCALE_SD = 0.3
 INFLATION_SD = 0.05
 """ln scale ~ Normal(0, SCALE_SD), inflation ~ HalfNormal(INFLATION_SD)."""

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from inference.arrow import Eliminated, substitute
-from inference.noise import learn_noise
+from inference.noise import RAISED, learn_noise
 from inference.options import FitOptions
 from inference.parameters import limits, lsf_sigma, max_steps, steps
 from inference.pieces import Noise, Piece, Sample, known_scatter
@@ -74,7 +74,7 @@ def learn(
 def noise_summary(noise: Noise) -> dict[str, float]:
     """For the trace: medians over the spectra."""
     scale, inflation, scatter = (np.concatenate([np.asarray(n[i]) for n in noise]) for i in range(3))
-    misfit = np.concatenate([np.ravel(n.local) for n in noise]) > 2.0  # as misfit.RAISED
+    misfit = np.concatenate([np.ravel(n.local) for n in noise]) > RAISED
     return {
         "noise_scale": float(np.median(scale)),
         "inflation": float(np.median(inflation)),

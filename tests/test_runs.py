@@ -11,7 +11,7 @@ from astropy.table import Table
 from astrogf import check, runs, summary, tables, truth
 from astrogf.config import Config
 from astrogf.errors import UserError
-from astrogf.report import missing_lines
+from astrogf.report import misfits, missing_lines
 from tests.believable import believable, reference, set_aside
 
 ISSUE_KEYS = set(
@@ -85,6 +85,27 @@ def test_lines_come_in_order_of_wavelength_with_their_covariance(tmp_path: Path)
     with fits.open(tmp_path / "posterior.fits") as hdus:
         np.testing.assert_allclose(np.sqrt(np.diag(hdus["COVARIANCE"].data)), lines["posterior_sd"], rtol=1e-6)
         np.testing.assert_allclose(hdus["ROWS"].data["wavelength"], lines["wavelength"])
+
+
+def test_where_the_model_is_wrong_is_kept_and_named(run: runs.Run, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    assert run.misfit is None
+    assert misfits(run) == []
+    result, _ = believable()
+    start, width, factor = 5000.0 + 3.0 * np.arange(30), 0.4, 2.5 + np.arange(30.0)
+    found = replace(result, misfit=Table({"start": start, "stop": start + width, "factor": factor}))
+    lines, stars = tables.line_table(found), tables.star_table(found, set_aside(), None)
+    runs.write_record(tmp_path, {"command": "fit"})
+    runs.write_results(tmp_path, found, stars, lines, set_aside())
+    runs.write_summary(tmp_path, summary.summarise(found, lines, stars, seconds=1.5))
+    again = runs.read(tmp_path)
+    assert again.misfit is not None
+    assert str(again.misfit["start"].unit) == "Angstrom"
+    np.testing.assert_allclose(again.misfit["stop"], start + width, atol=1e-3)
+    worst = misfits(again)
+    assert [m["factor"] for m in worst] == list(factor[:9:-1])
+    assert worst[0]["start"] == pytest.approx(start[-1])
 
 
 def test_lines_that_the_list_may_lack_are_kept_apart(tmp_path: Path) -> None:

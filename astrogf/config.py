@@ -34,6 +34,8 @@ Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
+Levels = Annotated[list[Annotated[float, Field(ge=0, le=15)]], Field(min_length=1)]
+"""Excitation energies, eV."""
 
 
 class Section(BaseModel):
@@ -97,6 +99,9 @@ class Lines(Section):
     least_strength: Positive = Field(0.02, description="least line-to-continuum opacity of a line that may be freed")
     floor: NotNegative = Field(0.0, description="systematic sd of every correction, dex, added to its posterior")
     unlisted: NotNegative = Field(0.0, description="Angstrom between lines that the list may lack (0: it is complete)")
+    unlisted_where: Literal["everywhere", "suspect"] = Field("everywhere", description="or only where a first fit errs")
+    unlisted_levels: Levels = Field([3.0], description="eV: one such line at every place for each lower level")
+    unlisted_most: Count = Field(1000, description="most such lines where suspect, at the worst places first")
     least_group: Count = Field(8, description="lines of a species and quality that learn a prior sd of their own")
     prior_sd: Positive = Field(0.2, description="first prior sd of a correction, dex; each group then learns its own")
 

@@ -42,7 +42,8 @@ def fit_options(config: Config) -> "FitOptions":
     given: dict[str, Any] = {}
     for section in (config.model, config.lines, config.stars, config.noise, config.solver):
         given |= dict(section)
-    given["abundances"] = tuple(given["abundances"])
+    for name in ("abundances", "unlisted_levels"):
+        given[name] = tuple(given[name])
     for name in ("list", "borrow_damping"):  # what the engine itself looks after
         given.pop(name)
     return FitOptions(**given, continuum_degree=config.continuum.degree, continuum_scale=config.continuum.scale)
@@ -290,7 +291,7 @@ def fit(
     """The joint fit, and the stars the engine set aside. Raises UserError when nothing is left to fit."""
     use_compilation_cache()
     use_all_cores()
-    from inference.fit import NoStarsError
+    from inference.collect import NoStarsError
     from inference.fit import fit as joint_fit
 
     try:
@@ -305,7 +306,7 @@ def check(batches: "list[SpectrumBatch]", config: Config, found: "Corrections", 
     use_compilation_cache()
     use_all_cores()
     from inference.check import check as refit
-    from inference.fit import NoStarsError
+    from inference.collect import NoStarsError
 
     try:
         return refit(batches, fit_options(config), found, progress, lines=line_list(config), beliefs=beliefs(config))

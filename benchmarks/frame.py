@@ -27,7 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table, vstack
 
-from inference.fit import scaled_data
+from inference.collect import scaled_data
 from inference.options import FitOptions
 from inference.parameters import lsf_sigma, vmic_relation
 from inference.search import coarse_search

@@ -14,7 +14,8 @@ from scipy.special import ndtr
 from inference import noise
 from inference.arrow import substitute
 from inference.beliefs import Belief
-from inference.fit import collect, freed, search
+from inference.collect import collect
+from inference.fit import freed, search
 from inference.options import FitOptions
 from inference.parameters import names, steps
 from inference.pieces import Noise, Sample, quiet
@@ -22,6 +23,7 @@ from inference.result import side_by_side
 from inference.star import predict
 from inference.stars import Progress, Run, fit_stars, learn
 from inference.sweep import Pass
+from inference.unlisted import CLASS, with_these
 from surveys.batch import SpectrumBatch
 from synthesis.linelist import LineList
 
@@ -148,7 +150,11 @@ def check(
 
     `lines` must be what the run had. Raises ValueError where it is not, NoStarsError without spectra.
     """
-    collected = collect(batches, options, lines, beliefs or {})
+    mine = found.lines[np.asarray(found.lines["group"]) == CLASS]
+    collected = collect(
+        batches, options, lines, beliefs or {},
+        complete=lambda known: with_these(known, np.asarray(mine["wavelength"]), np.asarray(mine["elow"])),
+    )  # fmt: skip
     setups, sample, _, origin = collected
     n = len(found.lines)
     free = find_again(origin.lines, found.lines)

@@ -1,6 +1,6 @@
 """The joint fit from spectra: search, stars alone, selection of lines, stars and log gf together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -11,33 +11,28 @@ from astropy.table import Table
 from jaxtyping import Float, Int
 
 from inference import hyper
-from inference.beliefs import Belief, star_prior, starting_point
-from inference.joint import SharedPrior, fit_joint
+from inference.beliefs import Belief, starting_point
+from inference.collect import Collected, NoStarsError, collect
+from inference.joint import Joint, SharedPrior, fit_joint
 from inference.options import FitOptions
-from inference.parameters import STAR, lsf_sigma
-from inference.pieces import Piece, Sample, margins, quiet
+from inference.parameters import LN_SIGMA, STAR, lsf_sigma
+from inference.pieces import Sample, margins, quiet
 from inference.refine import refined
 from inference.result import FitResult, Origin, assemble
 from inference.scatters import over_scatters
 from inference.search import coarse_search, find_velocity
 from inference.selection import Selection, choose, group_transitions, record
-from inference.setup import Setup, padded_window, prepare, windows_lines, with_free
+from inference.setup import Setup, prepare, with_free
 from inference.star import StarData
 from inference.stars import Progress, Run, fit_stars
+from inference.suspects import suspicion, worst
 from inference.sweep import Pass, sweep
-from inference.unlisted import CLASS, SCATTER, START, is_unlisted, with_unlisted
+from inference.unlisted import CLASS, SCATTER, START, is_unlisted, places, with_unlisted
 from surveys.batch import SpectrumBatch
 from surveys.ingest import aside_table
 from synthesis.abundances import SYMBOLS
+from synthesis.grid import C_KMS
 from synthesis.linelist import QUALITY, LineList
-
-
-class NoStarsError(ValueError):
-    """Nothing was left to fit; the sentence says why and what to do, `set_aside` which stars were refused."""
-
-    def __init__(self, sentence: str, set_aside: Table | None = None):
-        super().__init__(sentence)
-        self.set_aside = set_aside
 
 
 class Fitted(NamedTuple):
@@ -45,65 +40,6 @@ class Fitted(NamedTuple):
 
     result: FitResult
     set_aside: Table
-
-
-class Collected(NamedTuple):
-    """The stars of several batches: setups and sample by window, and where every star is from."""
-
-    setups: list[Setup]
-    sample: Sample
-    beliefs: list[Belief]
-    origin: Origin
-
-
-def scaled_data(batch: SpectrumBatch) -> tuple[StarData, Float[np.ndarray, " row"]]:
-    """Fluxes divided by each spectrum's median level (the continuum prior expects a level near 1), and the levels."""
-    good = batch.ivar > 0
-    level = np.array([np.median(f[g]) if g.any() else 1.0 for f, g in zip(batch.flux, good, strict=True)])
-    level = np.where(level > 0, level, 1.0)
-    flux, ivar = batch.flux / level[:, None], batch.ivar * level[:, None] ** 2
-    return StarData(jnp.asarray(flux, float), jnp.asarray(ivar, float)), level
-
-
-def collect(
-    batches: Sequence[SpectrumBatch],
-    options: FitOptions,
-    lines: LineList | None,
-    beliefs: Mapping[str, Belief],
-    family: str = "atlas9",
-    *,
-    keep_all: bool = False,
-) -> Collected:
-    """Windows prepared, and spectra put together by star: those of one path (a file, or what a file speaks of).
-
-    `lines` instead of the shipped list, sorted by wavelength; `keep_all` where they are a selection made before.
-    """
-    batches = [b for b in batches if len(b.flux)]
-    if not batches:
-        raise NoStarsError("no spectrum passed the selection: lower [survey] snr_min or check the window")
-    if lines is None:
-        lines = windows_lines([padded_window(b.wavelength, options) for b in batches], options.molecules)
-    lines = with_unlisted(lines, options.unlisted)
-    paths = list(dict.fromkeys(str(path) for b in batches for path in b.table["path"]))
-    number = {path: i for i, path in enumerate(paths)}
-    setups = [prepare(b.wavelength, options, family, lines, keep_all=keep_all) for b in batches]
-    pieces, levels, releases = [], [], []
-    tables: dict[int, dict] = {}
-    for batch, setup in zip(batches, setups, strict=True):
-        data, level = scaled_data(batch)
-        names, release = np.unique(np.asarray(batch.table["release"]).astype(str), return_inverse=True)
-        star = np.array([number[str(path)] for path in batch.table["path"]])
-        said = [beliefs.get(str(path), Belief()).line_scatter for path in batch.table["path"]]
-        scatter = np.array([np.nan if s is None else s for s in said])
-        pieces.append(Piece(setup.problem(0), data, star, release, scatter))
-        levels.append(level)
-        releases.append(names)
-        for row, s in enumerate(star):
-            tables.setdefault(s, dict(zip(batch.table.colnames, batch.table[row], strict=True)))
-    known = [beliefs.get(path, Belief()) for path in paths]
-    sample = Sample(tuple(pieces), star_prior(known, options))
-    table = Table(rows=[tables[s] for s in range(len(paths))], names=batches[0].table.colnames)
-    return Collected(setups, sample, known, Origin(batches, table, lines, levels, releases))
 
 
 def search(
@@ -210,6 +146,95 @@ def freed(sample: Sample, setups: Sequence[Setup], free: Int[np.ndarray, " line"
     return sample.with_problems([with_free(setup.problem(n), free[setup.row]) for setup in setups])
 
 
+class Stage(NamedTuple):
+    """A joint fit and what it was of: the run's lines in every window, the stars by themselves and with free lines, the
+    pass that the lines were chosen from, the free lines and their groups."""
+
+    setups: list[Setup]
+    lines: LineList
+    alone: Sample
+    free: Sample
+    passed: Pass
+    chosen: Selection
+    groups: hyper.Groups
+    joint: Joint
+
+    @property
+    def leaders(self) -> LineList:
+        """The line that names each correction."""
+        return self.lines.take(self.chosen.leader)
+
+
+def fit_lines(
+    setups: list[Setup],
+    lines: LineList,
+    alone: Sample,
+    run: Run,
+    options: FitOptions,
+    progress: Progress,
+    first: Joint | None = None,
+    corrections: Callable[[LineList], Float[np.ndarray, " free"]] = lambda leaders: START * is_unlisted(leaders),
+    unlisted_mean: float = 0.0,
+) -> Stage:
+    """Choose free lines and fit them with the stars.
+
+    `run`: the stars on their own. The fit starts from them, or from a `first` joint fit, with these `corrections` of
+    the leaders. Raises NoStarsError where no line can be free.
+    """
+    passed = sweep(
+        alone, run.theta, run.shared, run.noise, chunk=options.chunk, progress=partial(progress, "selecting lines")
+    )
+    chosen = select_lines(setups, lines, passed, options)
+    if len(chosen.leader) == 0:
+        raise NoStarsError(
+            "no line carries enough information for a correction: "
+            "add stars, widen [survey] window or raise [lines] max_ratio"
+        )
+    leaders = lines.take(chosen.leader)
+    groups = hyper.make_groups(
+        leaders.species(), np.array(QUALITY)[leaders.quality], options.least_group, {CLASS: SCATTER}
+    ).about({CLASS: unlisted_mean})
+    last = run if first is None else first.run
+    # the errors by wavelength are for what the lines so far did not explain
+    noise = tuple(n._replace(local=jnp.ones_like(n.local)) for n in last.noise)
+    shared = jnp.append(jnp.asarray(corrections(leaders)), last.shared[-1])
+    free = freed(alone, setups, chosen.free, len(chosen.leader))
+    name = "joint" if first is None else "second joint"
+    joint = fit_joint(free, Run(last.theta, shared, noise, run.trace), groups, options, progress, name)
+    return Stage(setups, lines, alone, free, passed, chosen, groups, joint)
+
+
+def with_suspects(first: Stage, origin: Origin, run: Run, options: FitOptions, progress: Progress) -> Stage:
+    """The joint fit again, with lines that the list may lack at the places that a first one makes suspect.
+
+    It starts where the first one ended, but for the corrections at those places, which start anew. There the unlisted
+    lines are believed to be as strong as START, those of a resolution element together: a suspicion is what their
+    usual prior lacks. The first fit stands where nothing is suspect.
+    """
+    at = places(first.lines, options.unlisted)
+    wavelength = [b.wavelength for b in origin.batches]
+    found = suspicion(first.free, first.joint, first.groups, first.leaders.wavelength, wavelength, at)
+    at = worst(at, found, options.unlisted_most // len(options.unlisted_levels))
+    if len(at) == 0:
+        run.trace.append({"stage": "suspects", "places": 0})
+        return first
+    last = first.joint.run
+    element = 2.355 * float(jnp.median(jnp.exp(last.theta[:, LN_SIGMA]))) / C_KMS * np.median(at)
+    mean = START - np.log10(max(element / options.unlisted * len(options.unlisted_levels), 1.0))
+    run.trace.append({"stage": "suspects", "places": len(at), "prior_mean": float(mean)})
+    lines = with_unlisted(first.lines, options.unlisted, options.unlisted_levels, at)
+    setups = [prepare(b.wavelength, options, lines=lines) for b in origin.batches]
+    alone = first.alone.with_problems([setup.problem(0) for setup in setups])
+    learned = dict(zip(first.leaders.transition.tolist(), np.asarray(last.shared[:-1]), strict=True))
+
+    def corrections(leaders: LineList) -> Float[np.ndarray, " free"]:
+        so_far = np.array([learned.get(t, 0.0) for t in leaders.transition.tolist()])
+        beside = np.abs(leaders.wavelength[:, None] - at).min(axis=1) <= options.unlisted
+        return np.where(is_unlisted(leaders), mean, np.where(beside, 0.0, so_far))
+
+    return fit_lines(setups, lines, alone, run, options, progress, first.joint, corrections, mean)
+
+
 def fit(
     batches: SpectrumBatch | Sequence[SpectrumBatch],
     options: FitOptions,
@@ -230,7 +255,11 @@ def fit(
             f"[solver] method = {options.method!r} takes one window, [noise] line_scatter = 0 and "
             "[lines] unlisted = 0: use 'gauss-newton' for this problem"
         )
-    collected = collect(batches, options, lines, beliefs or {})
+    everywhere = options.unlisted if options.unlisted_where == "everywhere" else 0.0
+    collected = collect(
+        batches, options, lines, beliefs or {},
+        complete=lambda known: with_unlisted(known, everywhere, options.unlisted_levels),
+    )  # fmt: skip
     setups, sample, known, origin = collected
     theta, seconds = search(collected, options, progress)
     start = float(lsf_sigma(options.resolution))
@@ -251,35 +280,24 @@ def fit(
     alone, origin = sample.select(keep), origin.select(keep, row_keep)
     run = Run(run.theta[keep], run.shared, noise, run.trace)
 
-    passed = sweep(
-        alone, run.theta, run.shared, run.noise, chunk=options.chunk, progress=partial(progress, "selecting lines")
-    )
-    chosen = select_lines(setups, origin.lines, passed, options)
-    if len(chosen.leader) == 0:
-        raise NoStarsError(
-            "no line carries enough information for a correction: "
-            "add stars, widen [survey] window or raise [lines] max_ratio"
-        )
-    leaders = origin.lines.take(chosen.leader)
-    groups = hyper.make_groups(
-        leaders.species(), np.array(QUALITY)[leaders.quality], options.least_group, {CLASS: SCATTER}
-    )
-    corrections = START * is_unlisted(leaders)
-    begin = Run(run.theta, jnp.concatenate([jnp.asarray(corrections), run.shared]), run.noise, run.trace)
-    free = freed(alone, setups, chosen.free, len(chosen.leader))
-    joint = fit_joint(free, begin, groups, options, progress)
+    stage = fit_lines(setups, origin.lines, alone, run, options, progress)
+    if options.unlisted > 0.0 and options.unlisted_where == "suspect":
+        stage = with_suspects(stage, origin, run, options, progress)
+        origin, alone = replace(origin, lines=stage.lines), stage.alone
+    joint, groups = stage.joint, stage.groups
     if options.method == "gauss-newton":
         progress("integrating over the groups' scatters", 0, 1)
         joint = over_scatters(joint, SharedPrior.of(groups, options), groups)
         progress("integrating over the groups' scatters", 1, 1)
     else:
-        joint = refined(free, joint, groups, options)
+        joint = refined(stage.free, joint, groups, options)
 
     # the yardstick: labels refitted with the list as it came, under the noise and resolution of the joint fit
     frozen = Run(run.theta, joint.run.shared[-1:], joint.run.noise, joint.run.trace)
     _, original = fit_stars(alone, frozen, options, free=False, iterations=2, stage="original list", progress=progress)
-    took = min(step["seconds"] for step in joint.run.trace if step["stage"] == "joint")
+    took = min(step["seconds"] for step in joint.run.trace if step["stage"].endswith("joint"))
     ratio = took / sum(len(p.star) for p in alone.pieces) / seconds if np.isfinite(seconds) else None
-    result = assemble(alone, origin, strengths(setups, len(origin.lines)), chosen, groups, joint, original, options)
-    looked_at = selection_record(setups, origin.lines, passed, options)
+    strength = strengths(stage.setups, len(origin.lines))
+    result = assemble(alone, origin, strength, stage.chosen, groups, joint, original, options)
+    looked_at = selection_record(stage.setups, origin.lines, stage.passed, options)
     return Fitted(replace(result, jacobian_cost_ratio=ratio, selection=looked_at), set_aside)

@@ -24,11 +24,22 @@ MIN_GROUP = 8
 
 
 class Groups(NamedTuple):
-    """Group of every free line, the groups' names, and their scatter where it is held (nan: learned)."""
+    """Group of every free line, the groups' names, their scatter where it is held (nan: learned), and the prior mean of
+    their corrections where it is not 0."""
 
     member: Int[np.ndarray, " line"]
     names: tuple[str, ...]
     held: Float[np.ndarray, " group"]
+    mean: Float[np.ndarray, " group"] | None = None
+
+    def about(self, mean: Mapping[str, float]) -> "Groups":
+        """The groups of these names with these prior means."""
+        return self._replace(mean=np.array([mean.get(name, 0.0) for name in self.names]))
+
+    @property
+    def line_mean(self) -> Float[np.ndarray, " line"]:
+        """Prior mean of every correction."""
+        return np.zeros(len(self.member)) if self.mean is None else self.mean[self.member]
 
 
 def make_groups(

@@ -25,7 +25,7 @@ MISFIT = range(2, 5)
 
 
 class SharedPrior(NamedTuple):
-    """Prior of the shared parameters: corrections (mean 0, scatter by group), then the survey's ln_sigma."""
+    """Prior of the shared parameters: corrections (mean and scatter by group), then the survey's ln_sigma."""
 
     mean: Float[Array, " shared"]
     ln_sigma_sd: Float[Array, ""]
@@ -34,12 +34,12 @@ class SharedPrior(NamedTuple):
     @classmethod
     def of(cls, groups: hyper.Groups, options: FitOptions) -> "SharedPrior":
         """What the options say."""
-        mean = jnp.zeros(len(groups.member) + 1).at[-1].set(lsf_sigma(options.resolution))
+        mean = jnp.append(jnp.asarray(groups.line_mean), lsf_sigma(options.resolution))
         return cls(mean, jnp.asarray(options.resolution_sd / options.resolution), jnp.asarray(groups.member))
 
     def log_density(self, shared: Float[Array, " shared"], tau: Float[Array, " group"]) -> float:
         """Up to a constant in `shared`."""
-        lines = hyper.log_prior(shared[:-1], tau, self.group)
+        lines = hyper.log_prior(shared[:-1] - self.mean[:-1], tau, self.group)
         return float(lines - 0.5 * ((shared[-1] - self.mean[-1]) / self.ln_sigma_sd) ** 2)
 
 
@@ -64,6 +64,7 @@ def fit_joint(
     groups: hyper.Groups,
     options: FitOptions,
     progress: Progress = lambda *_: None,
+    name: str = "joint",
 ) -> Joint:
     """Iterate to the joint maximum from `run`; a step that does not improve is halved and taken from the last point.
 
@@ -77,7 +78,7 @@ def fit_joint(
     shrink, status = 1.0, "max_iterations"
     for it in range(options.joint_iterations):
         began = time.perf_counter()
-        label = f"joint fit, iteration {it + 1}"
+        label = f"{name} fit, iteration {it + 1}"
         passed = sweep(
             sample, theta, shared, noise_model, deviation=deviation, chunk=options.chunk,
             progress=partial(progress, label),
@@ -110,7 +111,7 @@ def fit_joint(
         star_sd = jnp.sqrt(jnp.diagonal(passed.star.covariance, 0, 1, 2))
         star_size = float(jnp.percentile(jnp.max(jnp.abs(step) / steps(step.shape[1]) / star_sd, axis=1), 90))
         run.trace.append(
-            {"stage": "joint", "iteration": it + 1, "objective": total, "accepted": bool(accepted),
+            {"stage": name, "iteration": it + 1, "objective": total, "accepted": bool(accepted),
              "shared_step_sd": shared_size, "star_step_sd": star_size, **noise_summary(noise_model),
              "ln_sigma": float(shared[-1]), "tau": [round(float(x), 4) for x in tau],
              "line_scatter_suggested": float(np.median(np.concatenate(passed.scatter))),

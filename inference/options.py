@@ -14,7 +14,8 @@ class FitOptions:
     profiles in float32. The defaults are fine enough for a LAMOST pixel: tests/test_synthesis.py says how fine.
     `molecules` takes the shipped molecular lines along.
     Lines: at most `max_lines` corrections, those whose expected posterior is below `max_ratio` of `prior_sd`; a line
-    that the list does not have every `unlisted` Angstrom (0: none).
+    that the list does not have every `unlisted` Angstrom (0: none), 'everywhere' or only where a first fit gives cause
+    for suspicion ('suspect', `unlisted_most` lines at the worst places), one for each lower level in eV.
     Solver: `method` 'gauss-newton' (Laplace's errors about the maximum, scatters integrated over), or after it
     'laplace' (about the mean, from `draws` pairs of gradients), 'svi' or 'nuts', with `draws` steps or draws.
     Stars: domain in Teff kept, priors as (mean, sd); `abundances` names the elements whose [X/Fe] beyond alpha is a
@@ -39,6 +40,9 @@ class FitOptions:
     least_strength: float = 0.02
     floor: float = 0.0
     unlisted: float = 0.0
+    unlisted_where: str = "everywhere"
+    unlisted_levels: tuple[float, ...] = (3.0,)
+    unlisted_most: int = 1000
     line_scatter: float = 0.0
     teff_range: tuple[float, float] = (4000.0, 7200.0)
     max_chi2: float = 6.0

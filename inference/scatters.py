@@ -9,7 +9,7 @@ At the scatters' most probable values the corrections of a group of which the sp
 and what is left has as many dimensions as groups: a Gaussian in ln tau at its maximum, drawn from in antithetic pairs,
 the draws weighted to the true density, the weights truncated (Ionides 2008, J. Comp. Graph. Stat. 17, 295). Some of
 them, resampled by weight, carry the posterior, which is their mixture: its covariance is the mean of the covariances
-and the covariance of the means.
+and the covariance of the means. Corrections with a scatter that is held are integrated out first, once for all draws.
 """
 
 import time
@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import cho_solve
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from scipy.optimize import minimize
 
 from inference import hyper
@@ -80,6 +80,50 @@ class Evidence(NamedTuple):
         return value, jax.grad(expected)(ln_tau)
 
 
+class Held(NamedTuple):
+    """The corrections of groups with a held scatter, given the others: their step is `constant` - `slope` @ (that of
+    the others), with `covariance`. `rows` are theirs, `others` the rest of the shared parameters."""
+
+    rows: Int[np.ndarray, " held"]
+    others: Int[np.ndarray, " other"]
+    constant: Float[Array, " held"]
+    slope: Float[Array, "held other"]
+    covariance: Float[Array, "held held"]
+
+    def together(self, step: Float[Array, " other"], covariance: Float[Array, "other other"]):
+        """Step and covariance of all shared parameters from those of the others."""
+        n = len(self.rows) + len(self.others)
+        cross = -self.slope @ covariance
+        full = jnp.zeros((n, n)).at[np.ix_(self.others, self.others)].set(covariance)
+        full = full.at[np.ix_(self.rows, self.others)].set(cross).at[np.ix_(self.others, self.rows)].set(cross.T)
+        full = full.at[np.ix_(self.rows, self.rows)].set(self.covariance - cross @ self.slope.T)
+        steps = jnp.zeros(n).at[self.others].set(step).at[self.rows].set(self.constant - self.slope @ step)
+        return steps, full
+
+
+def without_held(evidence: Evidence) -> tuple[Evidence, Held]:
+    """The same probability of ln tau from fewer shared parameters, and what brings the others back."""
+    group, held = np.asarray(evidence.prior.group), np.asarray(evidence.held)
+    mine = np.append(~np.isnan(held[group]), False)
+    rows, others = np.flatnonzero(mine), np.flatnonzero(~mine)
+    prior = hyper.prior_precision(jnp.asarray(held)[np.unique(group[mine[:-1]])], _renumbered(group[mine[:-1]]))
+    a, b = evidence.reduced
+    factor = jnp.linalg.cholesky(a[np.ix_(rows, rows)] + prior)
+    slope = cho_solve((factor, True), a[np.ix_(rows, others)])
+    constant = cho_solve((factor, True), b[rows] - prior @ evidence.off[rows])
+    reduced = Reduced(
+        a[np.ix_(others, others)] - a[np.ix_(others, rows)] @ slope, b[others] - a[np.ix_(others, rows)] @ constant
+    )
+    left = SharedPrior(evidence.prior.mean[others], evidence.prior.ln_sigma_sd, jnp.asarray(group[others[:-1]]))
+    covariance = cho_solve((factor, True), jnp.eye(len(rows)))
+    held_ones = Held(rows, others, constant, slope, covariance)
+    return Evidence(reduced, evidence.off[others], left, evidence.held), held_ones
+
+
+def _renumbered(group: Int[np.ndarray, " line"]) -> Int[np.ndarray, " line"]:
+    return np.unique(group, return_inverse=True)[1]
+
+
 @jax.jit
 def _value_and_slope(evidence: Evidence, ln_tau):
     return evidence.slope(ln_tau)
@@ -130,6 +174,7 @@ def integrate(
     has made indefinite) do not count; raises FloatingPointError where none is.
     """
     held = np.asarray(evidence.held)
+    evidence, held_ones = without_held(evidence)
     learned = np.flatnonzero(np.isnan(held))
     if draws is None:
         fewer = min(1.0, (MANY_LINES / len(evidence.off)) ** 2)
@@ -167,7 +212,7 @@ def integrate(
     # systematic resampling: as many copies of a draw as its weight says, to within one
     kept = min(kept, len(weight))
     chosen = np.searchsorted(np.cumsum(weight), (np.arange(kept) + rng.uniform()) / kept)
-    step, covariance = _mixture(evidence, drawn[np.minimum(chosen, len(weight) - 1)])
+    step, covariance = held_ones.together(*_mixture(evidence, drawn[np.minimum(chosen, len(weight) - 1)]))
     scatter = np.where(np.isnan(held), np.exp(np.asarray(drawn)), held)
     rms = np.sqrt(weight @ scatter**2)
     sd = np.sqrt(weight @ (scatter - weight @ scatter) ** 2)

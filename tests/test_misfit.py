@@ -8,20 +8,16 @@ import numpy as np
 import pytest
 
 from inference import hyper
-from inference.beliefs import Belief, star_prior
 from inference.fit import freed, select_lines
 from inference.joint import fit_joint
 from inference.misfit import by_wavelength, factor, misfit_table, stack
-from inference.parameters import LN_SIGMA, RV, lsf_sigma, vmic_relation
-from inference.pieces import Piece, Sample, quiet
-from inference.setup import prepare
-from inference.small import OPTIONS as SMALL
-from inference.small import spectra
+from inference.parameters import LN_SIGMA, RV
+from inference.pieces import Sample, quiet
 from inference.star import StarData
 from inference.stars import Run
 from inference.sweep import sweep
-from surveys.spectrum import grid, window_pixels
 from synthesis.grid import C_KMS
+from tests.lacking import OPTIONS, lacking
 
 
 def test_noise_alone_raises_nothing() -> None:
@@ -67,61 +63,32 @@ def test_an_error_in_common_is_not_averaged_over_stars() -> None:
     assert np.median(inverse.sum(0) / found) == pytest.approx(1.0 / (0.01**2 / 40 + 0.02**2), rel=0.15)
 
 
-WINDOW = (5165.0, 5180.0)
-OPTIONS = replace(
-    SMALL, oversampling=3, depths=32, rv_reach=50.0, widest_sigma=6.0, resolution=45000.0, joint_iterations=10,
-    max_lines=200, max_ratio=0.9, inflation=None,
-)  # fmt: skip
-LABELS = np.array(
-    [[5800.0, 4.4, -0.1, 0.05], [5100.0, 3.0, -0.4, 0.15], [6200.0, 4.2, -0.3, 0.1], [4900.0, 4.6, 0.0, 0.05]]
-)
-STATED = {"teff": 20.0, "logg": 0.05, "feh": 0.03}
-
-
 @pytest.mark.slow
 def test_the_harm_of_lines_that_the_list_lacks_stays_beside_them() -> None:
-    """Four stars at R = 45,000 and S/N 200, every log gf wrong by 0.2 dex, two lines missing among 40."""
-    rng = np.random.default_rng(0)
-    wavelength = grid(*window_pixels(WINDOW, 3e-6), 3e-6)
-    setup = prepare(wavelength, OPTIONS)
-    inside = np.abs(setup.lines.wavelength - np.mean(WINDOW)) < 6.5
-    strongest = np.argsort(-np.where(inside, setup.strength, 0.0))[:40]
-    listed = setup.lines.take(np.sort(strongest))
-    missing = setup.lines.take(np.sort(rng.choice(strongest[10:], 2, replace=False)))
-    missing = missing.replace(wavelength=rng.uniform(5169.0, 5176.0, 2), transition=10**6 + np.arange(2))
-    true = prepare(wavelength, OPTIONS, lines=listed.merged(missing), keep_all=True).problem(0)
-    vmic, sigma = np.asarray(vmic_relation(LABELS[:, 0], LABELS[:, 1])), float(lsf_sigma(OPTIONS.resolution))
-    theta = jnp.asarray(np.column_stack([LABELS, vmic, np.full(4, sigma), 8.0 * rng.normal(size=4)]))
-    clean = np.asarray(spectra(true, theta, jnp.zeros(0)))
-    data = StarData(*(jnp.asarray(x) for x in (clean + rng.normal(size=clean.shape) / 200, 200.0**2 + 0 * clean)))
-    injected = 0.2 * rng.normal(size=len(listed))
-    lines = listed.replace(loggf=listed.loggf - injected)
-    known = [Belief({name: (row[i], sd) for i, (name, sd) in enumerate(STATED.items())}) for row in LABELS]
-
-    model = prepare(wavelength, OPTIONS, lines=lines, keep_all=True)
-    sample = Sample((Piece(model.problem(0), data, np.arange(4), np.zeros(4, int)),), star_prior(known, OPTIONS))
-    noise = quiet(sample, 0.01)
-    chosen = select_lines([model], lines, sweep(sample, theta, jnp.array([sigma]), noise, chunk=4), OPTIONS)
-    leaders = lines.take(chosen.leader)
+    p = lacking(0)
+    sample, noise = p.sample, quiet(p.sample, 0.01)
+    passed = sweep(sample, p.theta, jnp.array([p.sigma]), noise, chunk=4)
+    chosen = select_lines([p.model], p.lines, passed, OPTIONS)
+    leaders = p.lines.take(chosen.leader)
     groups = hyper.make_groups(leaders.species(), np.zeros(len(leaders), dtype=str), 10**6)
-    begin = Run(theta, jnp.append(jnp.zeros(len(leaders)), sigma), noise)
-    near = np.min(np.abs(leaders.wavelength[:, None] - missing.wavelength), axis=1) < 0.5
+    begin = Run(p.theta, jnp.append(jnp.zeros(len(leaders)), p.sigma), noise)
+    near = np.min(np.abs(leaders.wavelength[:, None] - p.missing.wavelength), axis=1) < 0.5
     z, sd, joint = {}, {}, {}
     for misfit in (False, True):
-        fitted = freed(sample, [model], chosen.free, len(leaders))
+        fitted = freed(sample, [p.model], chosen.free, len(leaders))
         joint[misfit] = fit_joint(fitted, replace(begin, trace=[]), groups, replace(OPTIONS, misfit=misfit))
         sd[misfit] = np.sqrt(np.diag(np.asarray(joint[misfit].posterior.covariance)))[:-1]
-        z[misfit] = (np.asarray(joint[misfit].posterior.mean)[:-1] - injected[chosen.leader]) / sd[misfit]
-    table = misfit_table(sample, joint[True].run.theta, joint[True].run.noise, [wavelength])
+        z[misfit] = (np.asarray(joint[misfit].posterior.mean)[:-1] - p.injected[chosen.leader]) / sd[misfit]
+    table = misfit_table(sample, joint[True].run.theta, joint[True].run.noise, [p.wavelength])
     size = {k: np.sqrt(np.mean(v[~near] ** 2)) for k, v in z.items()}
     assert size[False] > 2.0
     assert size[True] < 1.3
     assert np.abs(z[False][near]).max() > 10.0
     assert np.abs(z[True][near]).max() < 0.6 * np.abs(z[False][near]).max()
     worst = table[np.argmax(table["factor"])]
-    assert np.min(np.abs(0.5 * (worst["start"] + worst["stop"]) - missing.wavelength)) < 0.5
+    assert np.min(np.abs(0.5 * (worst["start"] + worst["stop"]) - p.missing.wavelength)) < 0.5
     assert np.mean(np.asarray(joint[True].run.noise[0].local) > 2.0) < 0.1
-    assert len(misfit_table(sample, joint[False].run.theta, joint[False].run.noise, [wavelength])) == 0
+    assert len(misfit_table(sample, joint[False].run.theta, joint[False].run.noise, [p.wavelength])) == 0
 
 
 def piece(rv: np.ndarray, residual: np.ndarray) -> SimpleNamespace:

@@ -10,7 +10,8 @@ from astropy.table import Table
 from inference import hyper
 from inference.beliefs import Belief, star_prior
 from inference.check import find_again
-from inference.fit import NoStarsError, fit, freed, select_lines
+from inference.collect import NoStarsError
+from inference.fit import fit, freed, select_lines
 from inference.joint import fit_joint
 from inference.parameters import lsf_sigma, vmic_relation
 from inference.pieces import Piece, Sample, quiet
@@ -20,7 +21,7 @@ from inference.small import spectra
 from inference.star import StarData
 from inference.stars import Run
 from inference.sweep import sweep
-from inference.unlisted import CLASS, SCATTER, START, grown, is_unlisted, with_unlisted
+from inference.unlisted import CLASS, SCATTER, START, grown, is_unlisted, with_these, with_unlisted
 from synthesis.grid import Grid
 from synthesis.linelist import QUALITY, load_lines
 
@@ -47,15 +48,21 @@ def test_they_stand_at_multiples_of_the_spacing_whatever_the_window() -> None:
     assert with_unlisted(lines, 0.0) is lines
 
 
-def test_a_check_finds_them_again_in_the_list_of_its_own_window() -> None:
-    lines = with_unlisted(load_lines(5170.0, 5200.0), 1.2)
+@pytest.mark.parametrize("at", [None, np.array([5171.6, 5188.4])])
+def test_a_check_finds_them_again_in_the_list_of_its_own_window(at) -> None:
+    lines = with_unlisted(load_lines(5170.0, 5200.0), 0.4, (1.0, 5.5), at)
     mine = lines.take(is_unlisted(lines))
-    table = Table({"wavelength": mine.wavelength, "species": mine.species(), "elow": mine.elow})
-    wider = with_unlisted(load_lines(5160.0, 5210.0), 1.2)
+    # as a run folder says it: four digits
+    table = Table({"wavelength": np.round(mine.wavelength, 4), "species": mine.species(), "elow": mine.elow})
+    wider = with_these(load_lines(5160.0, 5210.0), np.asarray(table["wavelength"]), np.asarray(table["elow"]))
     free = find_again(wider, table)
-    assert np.all(is_unlisted(wider)[free >= 0])
-    np.testing.assert_allclose(wider.wavelength[free >= 0], mine.wavelength)
-    np.testing.assert_array_equal(free[free >= 0], np.arange(len(mine)))
+    again = wider.take(free >= 0)
+    assert np.all(is_unlisted(again))
+    order = np.argsort(free[free >= 0])
+    np.testing.assert_allclose(again.wavelength[order], mine.wavelength, atol=1e-4)
+    np.testing.assert_array_equal(again.elow[order], mine.elow)
+    np.testing.assert_allclose(again.loggf[order], mine.loggf, atol=1e-6)
+    np.testing.assert_array_equal(np.sort(free[free >= 0]), np.arange(len(mine)))
 
 
 def test_their_scatter_is_held_and_those_of_other_groups_are_learned() -> None:

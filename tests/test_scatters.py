@@ -96,6 +96,21 @@ def test_errors_at_one_value_of_the_scatters_are_too_short(problem, grid):
     assert np.isnan(fixed.tau_sd).all()
 
 
+def test_a_held_group_without_lines_changes_nothing(problem):
+    evidence, point, *_ = problem
+    some = np.append(np.flatnonzero(np.asarray(evidence.prior.group) < 2), len(point) - 1)
+    p = evidence.prior
+    prior = SharedPrior(p.mean[some], p.ln_sigma_sd, p.group[some[:-1]])
+    reduced = Reduced(evidence.reduced.precision[np.ix_(some, some)], evidence.reduced.gradient[some])
+    start, found = jnp.array([0.2, 0.2, 0.8]), []
+    for held in (evidence.held, evidence.held[:2]):
+        fewer = Evidence(reduced, evidence.off[some], prior, held)
+        found.append(integrate(fewer, jnp.asarray(point[some]), start[: len(held)])[0])
+    np.testing.assert_allclose(found[0].mean, found[1].mean, atol=1e-9)
+    np.testing.assert_allclose(found[0].covariance, found[1].covariance, atol=1e-9)
+    np.testing.assert_allclose(found[0].tau[:2], found[1].tau, rtol=1e-9)
+
+
 def test_all_scatters_held_is_the_conditional_posterior(problem):
     evidence, point, *_ = problem
     evidence = evidence._replace(held=jnp.array([0.1, 0.3, 0.8]))

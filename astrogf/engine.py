@@ -293,12 +293,15 @@ def fit(
     use_all_cores()
     from inference.collect import NoStarsError
     from inference.fit import fit as joint_fit
+    from inference.sweep import MiscomputedError
 
     try:
         known = label_priors(config, labels, batches) | beliefs(config)
         return joint_fit(batches, fit_options(config), progress, lines=line_list(config), beliefs=known)
     except NoStarsError as error:
         raise UserError(f"{str(error)[0].upper()}{str(error)[1:]}.", error.set_aside) from error
+    except MiscomputedError as error:
+        raise UserError(f"{str(error)[0].upper()}{str(error)[1:]}.") from error
 
 
 def check(batches: "list[SpectrumBatch]", config: Config, found: "Corrections", progress: Progress) -> "Checked":
@@ -307,10 +310,11 @@ def check(batches: "list[SpectrumBatch]", config: Config, found: "Corrections", 
     use_all_cores()
     from inference.check import check as refit
     from inference.collect import NoStarsError
+    from inference.sweep import MiscomputedError
 
     try:
         return refit(batches, fit_options(config), found, progress, lines=line_list(config), beliefs=beliefs(config))
-    except (NoStarsError, ValueError) as error:
+    except (NoStarsError, MiscomputedError, ValueError) as error:
         raise UserError(f"{str(error)[0].upper()}{str(error)[1:]}.") from error
 
 

@@ -37,10 +37,16 @@ def use_compilation_cache() -> Path | None:
     return folder
 
 
+THREADS_A_CORE = 2
+"""As many threads as cores made XLA lose parts of products, one and a half times as many did not."""
+
+
 def use_all_cores() -> None:
     """Let JAX see every CPU core as a device, so that stars are spread over them, and use the widest vectors.
 
-    Has effect only before JAX first computes; flags that the user set in XLA_FLAGS are left alone.
+    Has effect only before JAX first computes; flags that the user set in XLA_FLAGS are left alone. XLA is given more
+    threads than devices (NPROC): with as many, jaxlib 0.10.2 was seen to lose part of the product of large matrices
+    (docs/solvers.md, 'When the runtime is wrong').
     """
     flags = os.environ.get("XLA_FLAGS", "")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -48,6 +54,7 @@ def use_all_cores() -> None:
         if name not in flags:
             flags += f" --{name}={value}"
     os.environ["XLA_FLAGS"] = flags.strip()
+    os.environ.setdefault("NPROC", str(THREADS_A_CORE * cores))
 
 
 def peak_memory_gb() -> float | None:

@@ -11,9 +11,9 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 
-def star_mesh() -> Mesh:
-    """All devices along one axis, `star`."""
-    return Mesh(np.array(jax.devices()), ("star",))
+def star_mesh(most: int | None = None) -> Mesh:
+    """All devices, or the first `most`, along one axis, `star`."""
+    return Mesh(np.array(jax.devices()[:most]), ("star",))
 
 
 def spread(function: Callable, shared: Any, per_star: Any, mesh: Mesh) -> Any:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table
@@ -223,6 +224,8 @@ def with_suspects(first: Stage, origin: Origin, run: Run, options: FitOptions, p
     mean = START - np.log10(max(element / options.unlisted * len(options.unlisted_levels), 1.0))
     run.trace.append({"stage": "suspects", "places": len(at), "prior_mean": float(mean)})
     lines = with_unlisted(first.lines, options.unlisted, options.unlisted_levels, at)
+    # what the first fit compiled serves no more, and maps memory, of whose pieces a process may have only so many
+    jax.clear_caches()
     setups = [prepare(b.wavelength, options, lines=lines) for b in origin.batches]
     alone = first.alone.with_problems([setup.problem(0) for setup in setups])
     learned = dict(zip(first.leaders.transition.tolist(), np.asarray(last.shared[:-1]), strict=True))

@@ -40,7 +40,7 @@ class StarBlocks(NamedTuple):
     The continuum is eliminated. Shared parameters are the line corrections, then the survey's ln_sigma. `gradient`
     vectors point uphill in log posterior. `shared` and `shared_gradient` are to be summed over spectra. `adjusted` is
     the model with the spectrum's own deviation of every line, `scatter` the sd (dex) that these deviations suggest,
-    `determined` how many of them the pixels decide.
+    `determined` how many of them the pixels decide. `mismatch` is that of `mismatch`.
     """
 
     own: Float[Array, "*row own own"]
@@ -58,6 +58,7 @@ class StarBlocks(NamedTuple):
     continuum: Continuum
     deviation: Float[Array, "*row deviating"]
     determined: Float[Array, "*row"]
+    mismatch: Float[Array, "*row"]
 
 
 class StarProblem(eqx.Module):
@@ -190,6 +191,24 @@ def information(columns: LineColumns, own_covariance, weighted_own, weights, n_l
     return total[:n_line]
 
 
+def mismatch(mixed, smooth, weights, smooth_block, own_block, cross, shared_block) -> Float[Array, ""]:
+    """How far u'Bu is from what the columns give for it without their products, relative, for one vector u of signs.
+
+    B: the blocks of the star's own parameters and of the corrections before anything but the continuum is eliminated.
+    The products are most of the work of a fit, and a runtime that gets them wrong (docs/solvers.md knows of one) gives
+    a posterior that looks like any other.
+    """
+    n_own = own_block.shape[0]
+    signs = jnp.asarray(np.random.default_rng(0).choice([-1.0, 1.0], mixed.shape[1]))
+    seen = mixed @ signs
+    in_smooth = smooth.T @ (weights * seen)
+    whole = jnp.sum(weights * seen**2)
+    direct = whole - in_smooth @ jnp.linalg.solve(smooth_block, in_smooth)
+    own, lines = signs[:n_own], signs[n_own:]
+    product = own @ (own_block @ own) + 2.0 * own @ (cross @ lines) + lines @ (shared_block @ lines)
+    return jnp.abs(product - direct) / jnp.where(whole > 0.0, whole, 1.0)
+
+
 def linearise(
     problem: StarProblem,
     data: StarData,
@@ -241,6 +260,8 @@ def linearise(
     own_block = weighted.T @ own - to_smooth[:, :n_own].T @ coupling[:, :n_own]
     cross = weighted.T @ dense - to_smooth[:, :n_own].T @ coupling[:, n_own:]
     shared_block = dense.T @ (weights[:, None] * dense) - to_smooth[:, n_own:].T @ coupling[:, n_own:]
+
+    wrong = mismatch(mixed, smooth, weights, smooth_block, own_block, cross, shared_block)
 
     model = adjusted = continuum * normalised
     gain, suggested, determined = jnp.zeros(()), noise_model.scatter, jnp.zeros(())
@@ -299,4 +320,5 @@ def linearise(
         ),
         deviation=deviation,
         determined=determined,
+        mismatch=wrong,
     )

@@ -1,5 +1,6 @@
 """One pass over all spectra: linearise each, keep only sums and small blocks, eliminate the stars; sharded."""
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
@@ -8,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxlib import __version__ as jaxlib_version
 from jaxtyping import Array, Float
 
 from inference.arrow import Eliminated, Reduced, eliminate, reduce
@@ -35,6 +37,7 @@ class Rows(NamedTuple):
     continuum: Continuum
     deviation: Float[Array, "row deviating"]
     determined: Float[Array, " row"]
+    mismatch: Float[Array, " row"]
 
 
 SUMS = 2
@@ -76,7 +79,8 @@ def _scan_rows(problem, shared, data, theta, prior, share, used, noise_model, de
         )
         own = (counted(blocks.own), counted(blocks.own_gradient), counted(blocks.cross))
         seen = (blocks.log_posterior, blocks.chi2, blocks.model, blocks.coefficients)
-        more = (blocks.adjusted, blocks.scatter, blocks.continuum, blocks.deviation, blocks.determined)
+        more = (blocks.adjusted, blocks.scatter, blocks.continuum, blocks.deviation, blocks.determined,
+                blocks.mismatch)  # fmt: skip
         return (reduced, known + counted(blocks.information)), own + seen + more
 
     n = shared.shape[0]
@@ -93,6 +97,36 @@ def _chunk(problem, shared, rows, mesh) -> Rows:
     out = spread(lambda common, mine: _scan_rows(*common, *mine), (problem, shared), rows, mesh)
     summed = jax.tree.map(lambda x: jnp.sum(x, axis=0), (out.reduced, out.information))
     return out._replace(reduced=summed[0], information=summed[1])
+
+
+class MiscomputedError(ArithmeticError):
+    """The linear algebra of this machine contradicts itself."""
+
+
+TOLERANCE = 1e-6
+"""A larger `star.mismatch` is no rounding: that is 1e-13."""
+
+
+def _checked(problem, shared, rows, mesh) -> Rows:
+    """A chunk whose products agree with what they are of: once more on one device where they do not on all together."""
+    part = _chunk(problem, shared, rows, mesh)
+    wrong = float(np.max(np.nan_to_num(part.mismatch, posinf=0.0)))
+    if wrong > TOLERANCE and mesh.devices.size > 1:
+        warnings.warn(
+            f"products of the line derivatives were wrong by {wrong:.1g} (relative) on {mesh.devices.size} devices at "
+            "once: computed again on one, more slowly (docs/solvers.md, 'When the runtime is wrong')",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        part = _chunk(problem, shared, rows, star_mesh(1))
+        wrong = float(np.max(np.nan_to_num(part.mismatch, posinf=0.0)))
+    if wrong > TOLERANCE:
+        raise MiscomputedError(
+            f"products of the line derivatives are wrong by {wrong:.1g} (relative) on this machine, so that no result "
+            "would mean anything: run again with XLA_FLAGS=--xla_force_host_platform_device_count=1, or with another "
+            f"jaxlib than {jaxlib_version}"
+        )
+    return part
 
 
 def sweep_piece(
@@ -125,7 +159,7 @@ def sweep_piece(
     for first in range(0, n_row, chunk):
         index, used = padded(first, chunk, n_row)
         mine = jax.tree.map(lambda x, index=index: x[index], rows)
-        part = _chunk(piece.problem, shared, (*mine[:4], used, *mine[4:]), mesh)
+        part = _checked(piece.problem, shared, (*mine[:4], used, *mine[4:]), mesh)
         sums = (part.reduced, part.information)
         total = sums if total is None else jax.tree.map(jnp.add, total, sums)
         keep = min(chunk, n_row - first)
@@ -194,7 +228,7 @@ def sweep(
         np.add.at(log_posterior, rows, found.log_posterior)
         np.add.at(chi2, rows, found.chi2)
         reduced = found.reduced if reduced is None else jax.tree.map(jnp.add, reduced, found.reduced)
-        seen.append((found.information, *found[SUMS + 5 :]))
+        seen.append((found.information, *found[SUMS + 5 : -1]))
     star, taken = _eliminate(own, own_gradient, cross, damping)
     reduced = jax.tree.map(jnp.add, reduced, taken)
     return Pass(reduced, star, log_posterior, chi2, *zip(*seen, strict=True))

@@ -106,7 +106,8 @@ def without_held(evidence: Evidence) -> tuple[Evidence, Held]:
     group, held = np.asarray(evidence.prior.group), np.asarray(evidence.held)
     mine = np.append(~np.isnan(held[group]), False)
     rows, others = np.flatnonzero(mine), np.flatnonzero(~mine)
-    prior = hyper.prior_precision(jnp.asarray(held)[np.unique(group[mine[:-1]])], jnp.asarray(_renumbered(group[mine[:-1]])))
+    member = group[mine[:-1]]
+    prior = hyper.prior_precision(jnp.asarray(held)[np.unique(member)], jnp.asarray(_renumbered(member)))
     a, b = evidence.reduced
     factor = jnp.linalg.cholesky(a[np.ix_(rows, rows)] + prior)
     slope = cho_solve((factor, True), a[np.ix_(rows, others)])

@@ -18,27 +18,27 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from emulator.decks import read_deck as read_atmosphere
-    from emulator.structure import Structure
-    from synthesis.lineio import read_lines, rewrite_lines, write_lines
-    from synthesis.linelist import LineList
-    from synthesis.shipped import load_all_lines as load_lines
-    from synthesis.spectrum import Physics, Spectrum, Synthesis
-    from synthesis.synthesize import prepare, synthesize
+    from astrogf.emulator.decks import read_deck as read_atmosphere
+    from astrogf.emulator.structure import Structure
+    from astrogf.synthesis.lineio import read_lines, rewrite_lines, write_lines
+    from astrogf.synthesis.lines.linelist import LineList
+    from astrogf.synthesis.lines.shipped import load_all_lines as load_lines
+    from astrogf.synthesis.spectrum import Physics, Spectrum, Synthesis
+    from astrogf.synthesis.synthesize import prepare, synthesize
 
 _PUBLIC = {
-    "LineList": "synthesis.linelist:LineList",
-    "Physics": "synthesis.spectrum:Physics",
-    "Spectrum": "synthesis.spectrum:Spectrum",
-    "Structure": "emulator.structure:Structure",
-    "Synthesis": "synthesis.spectrum:Synthesis",
-    "load_lines": "synthesis.shipped:load_all_lines",
-    "prepare": "synthesis.synthesize:prepare",
-    "read_atmosphere": "emulator.decks:read_deck",
-    "read_lines": "synthesis.lineio:read_lines",
-    "rewrite_lines": "synthesis.lineio:rewrite_lines",
-    "synthesize": "synthesis.synthesize:synthesize",
-    "write_lines": "synthesis.lineio:write_lines",
+    "LineList": "astrogf.synthesis.lines.linelist:LineList",
+    "Physics": "astrogf.synthesis.spectrum:Physics",
+    "Spectrum": "astrogf.synthesis.spectrum:Spectrum",
+    "Structure": "astrogf.emulator.structure:Structure",
+    "Synthesis": "astrogf.synthesis.spectrum:Synthesis",
+    "load_lines": "astrogf.synthesis.lines.shipped:load_all_lines",
+    "prepare": "astrogf.synthesis.synthesize:prepare",
+    "read_atmosphere": "astrogf.emulator.decks:read_deck",
+    "read_lines": "astrogf.synthesis.lineio:read_lines",
+    "rewrite_lines": "astrogf.synthesis.lineio:rewrite_lines",
+    "synthesize": "astrogf.synthesis.synthesize:synthesize",
+    "write_lines": "astrogf.synthesis.lineio:write_lines",
 }
 """Public name: module and name there."""
 
@@ -62,7 +62,7 @@ def __getattr__(name: str):
     if name not in _PUBLIC:
         raise AttributeError(f"module 'astrogf' has no attribute {name!r}; public are {', '.join(__all__)}")
     module, _, attribute = _PUBLIC[name].partition(":")
-    import_module("emulator")  # switches double precision on
+    import_module("astrogf.emulator")  # switches double precision on
     return getattr(import_module(module), attribute)
 
 

@@ -74,7 +74,7 @@ def fit(
         from astrogf.config import load
 
         settings = load(config)
-        from astrogf.pipeline import fit_survey
+        from astrogf.fitting.pipeline import fit_survey
 
         fit_survey(settings, spectra, out, labels=labels, overwrite=overwrite)
 
@@ -96,7 +96,7 @@ def demo(
         from astrogf.config import demo_config, load
 
         settings = demo_config() if config is None else load(config)
-        from astrogf.pipeline import run_demo
+        from astrogf.fitting.pipeline import run_demo
 
         run_demo(settings, out, overwrite=overwrite)
 
@@ -114,7 +114,7 @@ def train(
     with plain_errors(debug):
         if not config.is_file():
             raise UserError(f"There is no configuration file {config}; configs/train_atlas9.toml is one to copy.")
-        from astrogf import engine
+        from astrogf.fitting import engine
 
         engine.train(config, out)
 
@@ -134,7 +134,7 @@ def validate_emulator(
     Example: `astrogf validate-emulator --decks ~/atlas12 --family atlas12 --out runs/validation`
     """
     with plain_errors(debug):
-        from astrogf.validation import validate
+        from astrogf.validating.validation import validate
 
         validate(decks, out, family, weights, others, count=draws)
 
@@ -153,7 +153,7 @@ def check(
     Example: `astrogf check runs/first --spectra ~/lamost --json check.json --figure check.png`
     """
     with plain_errors(debug):
-        from astrogf.check import held_out_check
+        from astrogf.checking.held_out import held_out_check
 
         held_out_check(run, spectra, json=json, figure=figure, everything=everything)
 
@@ -178,8 +178,8 @@ def inspect(
     Example: `astrogf inspect ~/lamost --window 4900-5400 --figure spectra.png`
     """
     with plain_errors(debug):
-        from astrogf.inspection import inspect as look
-        from astrogf.inspection import read_windows
+        from astrogf.data.inspection import inspect as look
+        from astrogf.data.inspection import read_windows
 
         windows = read_windows(window or [])
         look(
@@ -208,7 +208,7 @@ def ingest(
     Example: `astrogf ingest ~/lamost --store spectra.zarr`
     """
     with plain_errors(debug):
-        from astrogf.stores import ingest as take
+        from astrogf.data.stores import ingest as take
 
         take(spectra, store, kind, json_out=json)
 
@@ -225,7 +225,7 @@ def store(
     Example: `astrogf store spectra.zarr --verify`
     """
     with plain_errors(debug):
-        from astrogf.stores import show
+        from astrogf.data.stores import show
 
         show(path, verify=verify, json_out=json)
 
@@ -259,7 +259,7 @@ def fetch(
     Example: `astrogf fetch sdss-lite 266-51602-1 266-51602-2 --out ~/sdss`
     """
     with plain_errors(debug):
-        from astrogf.fetching import fetch as get
+        from astrogf.data.fetching import fetch as get
 
         done = get(
             kind,
@@ -289,7 +289,7 @@ def report(
     Example: `astrogf report runs/demo`
     """
     with plain_errors(debug):
-        from astrogf.pipeline import redraw
+        from astrogf.fitting.pipeline import redraw
 
         redraw(run)
 
@@ -311,7 +311,7 @@ def compare(
     Example: `astrogf compare runs/first laboratory.ecsv --json comparison.json --figure comparison.png`
     """
     with plain_errors(debug):
-        from astrogf.compare import compare as against
+        from astrogf.comparing.corrections import compare as against
 
         against(run, table, json, figure, ratio=ratio, medium=medium, wavelength=tolerance, elow=elow)
 

@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from astrogf.runs import Run
+from astrogf.runs.folder import Run
+from astrogf.runs.tables import reasons
 from astrogf.runtime import Stopwatch
-from astrogf.tables import reasons
 
 LABELS = {"teff": ("Teff", "K", 0), "logg": ("log g", "dex", 3), "feh": ("[Fe/H]", "dex", 3)}
 

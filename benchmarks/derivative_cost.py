@@ -16,12 +16,12 @@ from astrogf.runtime import use_all_cores
 
 use_all_cores()
 
-from inference.beliefs import Belief, star_prior  # noqa: E402
-from inference.noise import NoiseModel  # noqa: E402
-from inference.options import FitOptions  # noqa: E402
-from inference.setup import prepare  # noqa: E402
-from inference.star import StarData, linearise  # noqa: E402
-from surveys.spectrum import grid, window_pixels  # noqa: E402
+from astrogf.inference.problem.linearise import StarData, linearise  # noqa: E402
+from astrogf.inference.problem.noise import NoiseModel  # noqa: E402
+from astrogf.inference.problem.options import FitOptions  # noqa: E402
+from astrogf.inference.problem.priors import Belief, star_prior  # noqa: E402
+from astrogf.inference.problem.setup import prepare  # noqa: E402
+from astrogf.surveys.spectrum import grid, window_pixels  # noqa: E402
 
 
 def clock(function, *arguments, repeats: int = 7) -> tuple[float, float]:

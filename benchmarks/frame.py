@@ -27,15 +27,15 @@ import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table, vstack
 
-from inference.collect import scaled_data
-from inference.options import FitOptions
-from inference.parameters import lsf_sigma, vmic_relation
-from inference.search import coarse_search
-from inference.setup import prepare
-from inference.star import StarData, StarProblem
-from surveys.ingest import load_pieces
-from surveys.spectrum import APOGEE_STEP, LOG_STEP, MRS_STEP, SPEED_OF_LIGHT, grid, window_pixels
-from synthesis.instrument import observe
+from astrogf.inference.newton.search import coarse_search
+from astrogf.inference.problem.collect import scaled_data
+from astrogf.inference.problem.linearise import StarData, StarProblem
+from astrogf.inference.problem.options import FitOptions
+from astrogf.inference.problem.parameters import lsf_sigma, vmic_relation
+from astrogf.inference.problem.setup import prepare
+from astrogf.surveys.directory.load import load_pieces
+from astrogf.surveys.spectrum import APOGEE_STEP, LOG_STEP, MRS_STEP, SPEED_OF_LIGHT, grid, window_pixels
+from astrogf.synthesis.observed.instrument import observe
 
 CHI2, FLOOR = 6.0, 0.02
 """Most chi2 per pixel of a star that counts; share of the level added to the noise, as `coarse_search` does."""

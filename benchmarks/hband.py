@@ -27,12 +27,12 @@ from astrogf.runtime import use_all_cores, use_compilation_cache
 use_all_cores()
 use_compilation_cache()
 
-from synthesis.abundances import number_fractions  # noqa: E402
-from synthesis.air import air_to_vacuum, vacuum_to_air  # noqa: E402
-from synthesis.grid import C_KMS  # noqa: E402
-from synthesis.shipped import load_hband_lines  # noqa: E402
-from synthesis.spectrum import Physics  # noqa: E402
-from synthesis.synthesize import prepare  # noqa: E402
+from astrogf.synthesis.air import air_to_vacuum, vacuum_to_air  # noqa: E402
+from astrogf.synthesis.gas.abundances import number_fractions  # noqa: E402
+from astrogf.synthesis.lines.shipped import load_hband_lines  # noqa: E402
+from astrogf.synthesis.observed.grid import C_KMS  # noqa: E402
+from astrogf.synthesis.spectrum import Physics  # noqa: E402
+from astrogf.synthesis.synthesize import prepare  # noqa: E402
 
 OBSERVED = Path(__file__).resolve().parents[2] / "shared" / "data" / "highres" / "apogee_tuning"
 MASK = "mask_v02_aspcap_wave.txt.xz"

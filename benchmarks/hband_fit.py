@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 from hband import MASK, MASK_PIXEL, STARS, read_columns
 
-from astrogf import runs
-from surveys.highres import HighRes, rebin
-from synthesis.air import air_to_vacuum
+from astrogf.runs import folder as runs
+from astrogf.surveys.formats.stated import HighRes, rebin
+from astrogf.synthesis.air import air_to_vacuum
 
 C_KMS = 299792.458
 

@@ -19,12 +19,12 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
-import emulator  # noqa: F401  (double precision)
+from astrogf import emulator  # noqa: F401  (double precision)
+from astrogf.inference.newton import groups as hyper
+from astrogf.inference.problem.linearise import StarData
+from astrogf.inference.rehearsal.small import build, draw, maximise
 from astrogf.runtime import use_compilation_cache
 from astrogf.style import paper
-from inference import hyper
-from inference.small import build, draw, maximise
-from inference.star import StarData
 
 
 def predicted(small, fit, tau, part: float) -> np.ndarray:

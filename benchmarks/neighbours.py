@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from astrogf import runs
+from astrogf.runs import folder as runs
 
 
 def main() -> None:

@@ -21,13 +21,13 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
-import emulator  # noqa: F401  (double precision)
+from astrogf import emulator  # noqa: F401  (double precision)
+from astrogf.inference.newton.joint import SharedPrior
+from astrogf.inference.newton.scatters import Evidence, integrate
+from astrogf.inference.problem.parameters import STAR, STEP
+from astrogf.inference.rehearsal.small import build, draw, maximise, refined
+from astrogf.inference.solvers.gaussian import laplace_gaussian
 from astrogf.runtime import use_compilation_cache
-from inference.gaussian import laplace_gaussian
-from inference.joint import SharedPrior
-from inference.parameters import STAR, STEP
-from inference.scatters import Evidence, integrate
-from inference.small import build, draw, maximise, refined
 
 BINS, DRAWS = 20, 199
 VARIANTS = {

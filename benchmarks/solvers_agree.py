@@ -17,16 +17,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import emulator  # noqa: F401  (double precision)
+from astrogf import emulator  # noqa: F401  (double precision)
+from astrogf.inference.problem.linearise import StarData
+from astrogf.inference.problem.parameters import STAR
+from astrogf.inference.rehearsal.small import OPTIONS, build, draw, maximise
+from astrogf.inference.solvers.gaussian import joint_sites, laplace_gaussian, with_group_means
+from astrogf.inference.solvers.laplace import recentred
+from astrogf.inference.solvers.model import joint_model
+from astrogf.inference.solvers.nuts import Solution, importance, laplace, nuts, split_density
+from astrogf.inference.solvers.svi import svi
 from astrogf.runtime import use_compilation_cache
-from inference.gaussian import joint_sites, laplace_gaussian, with_group_means
-from inference.model import joint_model
-from inference.parameters import STAR
-from inference.recentred import recentred
-from inference.small import OPTIONS, build, draw, maximise
-from inference.solvers import Solution, importance, laplace, nuts, split_density
-from inference.star import StarData
-from inference.svi import svi
 
 MEAN_BAR, SD_BAR = 0.15, 0.15
 COARSE = replace(OPTIONS, oversampling=8, depths=16)

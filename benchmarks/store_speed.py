@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
-from surveys.simulate import LRS_FIRST, LRS_PIXELS, observe, write_lamost_lrs
-from surveys.store import GRIDS, Store, create, summary
+from astrogf.surveys.simulate import LRS_FIRST, LRS_PIXELS, observe, write_lamost_lrs
+from astrogf.surveys.store.store import GRIDS, Store, create, summary
 
 SEED = 6
 BATCH = 256
@@ -42,7 +42,7 @@ def simulated(number: int) -> tuple[np.ndarray, np.ndarray, float]:
 
 def write(store: Path, n: int) -> dict:
     """Spectra in memory into the store, from where it stands; seconds spent in the store alone."""
-    from surveys.storewriter import open_writer
+    from astrogf.surveys.store.writer import open_writer
 
     if not store.exists():
         create(store, GRIDS["lamost_lrs"], kind="lamost_lrs")
@@ -63,7 +63,7 @@ def write(store: Path, n: int) -> dict:
 
 def read(store: Path, n: int) -> dict:
     """All spectra streamed in batches of one shape, sha256 verified; every pixel is touched."""
-    from surveys.stream import stream
+    from astrogf.surveys.store.stream import stream
 
     began, count, total, shapes = time.perf_counter(), 0, 0.0, set()
     for batch in stream(store, BATCH):
@@ -88,7 +88,7 @@ def files(folder: Path, n: int) -> dict:
 
 def ingest(folder: Path, store: Path, n: int) -> dict:
     """The whole way from files."""
-    from surveys.intake import ingest as take
+    from astrogf.surveys.store.fill import ingest as take
 
     start = len(Store(store)) if store.exists() else 0
     began = time.perf_counter()

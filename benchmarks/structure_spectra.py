@@ -31,17 +31,17 @@ from astrogf.runtime import use_all_cores, use_compilation_cache
 use_all_cores()
 use_compilation_cache()
 
-import emulator  # noqa: E402
-from emulator.atmosnet import FILES, Networks  # noqa: E402
-from emulator.decks import Deck, read_deck  # noqa: E402
-from emulator.layers import Source  # noqa: E402
-from emulator.network import QUANTITIES  # noqa: E402
-from emulator.structure import Structure  # noqa: E402
-from synthesis.air import air_to_vacuum  # noqa: E402
-from synthesis.broadening import broaden  # noqa: E402
-from synthesis.buckets import C_KMS  # noqa: E402
-from synthesis.shipped import load_hband_lines  # noqa: E402
-from synthesis.synthesize import prepare, shipped_lines  # noqa: E402
+from astrogf import emulator  # noqa: E402
+from astrogf.emulator.atmosnet import FILES, Networks  # noqa: E402
+from astrogf.emulator.decks import Deck, read_deck  # noqa: E402
+from astrogf.emulator.layers import Source  # noqa: E402
+from astrogf.emulator.network import QUANTITIES  # noqa: E402
+from astrogf.emulator.structure import Structure  # noqa: E402
+from astrogf.synthesis.air import air_to_vacuum  # noqa: E402
+from astrogf.synthesis.lines.buckets import C_KMS  # noqa: E402
+from astrogf.synthesis.lines.shipped import load_hband_lines  # noqa: E402
+from astrogf.synthesis.observed.broadening import broaden  # noqa: E402
+from astrogf.synthesis.synthesize import prepare, shipped_lines  # noqa: E402
 
 SUN = (5100.0, 5400.0)  # air Angstrom
 STEP = 0.6  # km/s

@@ -23,14 +23,15 @@ from astrogf.runtime import use_all_cores, use_compilation_cache
 use_all_cores()
 use_compilation_cache()
 
-from emulator.decks import own_log_tau  # noqa: E402
-from emulator.structure import Structure  # noqa: E402
-from synthesis.air import air_to_vacuum  # noqa: E402
-from synthesis.eos import equation_of_state, solve_xne  # noqa: E402
-from synthesis.linelist import LineList, load_lines  # noqa: E402
-from synthesis.spectrum import Physics, emerge  # noqa: E402
-from synthesis.strength import line_reach  # noqa: E402
-from synthesis.window import Window  # noqa: E402
+from astrogf.emulator.decks import own_log_tau  # noqa: E402
+from astrogf.emulator.structure import Structure  # noqa: E402
+from astrogf.synthesis.air import air_to_vacuum  # noqa: E402
+from astrogf.synthesis.gas.eos import equation_of_state, solve_xne  # noqa: E402
+from astrogf.synthesis.lines.linelist import LineList  # noqa: E402
+from astrogf.synthesis.lines.shipped import load_atomic_lines  # noqa: E402
+from astrogf.synthesis.lines.strength import line_reach  # noqa: E402
+from astrogf.synthesis.spectrum import Physics, emerge  # noqa: E402
+from astrogf.synthesis.window import Window  # noqa: E402
 
 MARGIN = 2.0
 """The reference has exactly the lines within this many Angstrom (air) of its window."""
@@ -90,7 +91,7 @@ def read_star(path: Path) -> Star:
 def lines_of(air: np.ndarray) -> LineList:
     """The shipped lines that the reference has for a window. Raises ValueError where the list does not reach."""
     edges = air_to_vacuum(np.array([air[0] - MARGIN - 5e-4, air[-1] + MARGIN + 5e-4]))
-    return load_lines(*edges)
+    return load_atomic_lines(*edges)
 
 
 def prepare(star: Star, lines: LineList, wavelength: np.ndarray, hydrogen: bool = True, n_free: int = 0) -> Window:

@@ -42,11 +42,11 @@ def one(star: str, task: str, window: tuple[float, float], points: int) -> dict:
     import jax.numpy as jnp
     import numpy as np
 
-    import emulator
+    from astrogf import emulator
+    from astrogf.emulator.layers import Layers
     from astrogf.runtime import peak_memory_gb
-    from emulator.layers import Layers
-    from synthesis.linelist import load_lines
-    from synthesis.synthesize import prepare
+    from astrogf.synthesis.lines.shipped import load_atomic_lines
+    from astrogf.synthesis.synthesize import prepare
 
     labels, vmic = jnp.array(STARS[star][:4]), jnp.asarray(STARS[star][4])
     layers = Layers(emulator.load("atlas9"), jnp.logspace(-5.5, 1.8, LAYERS))
@@ -54,7 +54,7 @@ def one(star: str, task: str, window: tuple[float, float], points: int) -> dict:
     wavelength = np.linspace(*window, points)
     began = time.perf_counter()
     given = {"vmic": STARS[star][4], "feh": STARS[star][2], "free": task != "spectrum"}
-    lines = load_lines(window[0] - 60.0, window[1] + 60.0)
+    lines = load_atomic_lines(window[0] - 60.0, window[1] + 60.0)
     prepared = prepare(structure, lines, wavelength, **given)
     first_prepare = time.perf_counter() - began
     began = time.perf_counter()

@@ -7,7 +7,7 @@ import jax
 
 jax.config.update("jax_enable_x64", True)
 
-from emulator.model import Emulator, load  # noqa: E402
-from emulator.structure import LABELS, Structure  # noqa: E402
+from astrogf.emulator.model import Emulator, load  # noqa: E402
+from astrogf.emulator.structure import LABELS, Structure  # noqa: E402
 
 __all__ = ["LABELS", "Emulator", "Structure", "load"]

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from emulator.decks import LOG_TAU_STEP, LOG_TAU_TOP
-from emulator.hydrostatic import hermite
-from emulator.network import QUANTITIES
-from emulator.structure import Structure
+from astrogf.emulator.decks import LOG_TAU_STEP, LOG_TAU_TOP
+from astrogf.emulator.hydrostatic import hermite
+from astrogf.emulator.network import QUANTITIES
+from astrogf.emulator.structure import Structure
 
 LN10 = float(np.log(10.0))
 _COLUMN = {"rhox": 0, "t": 1, "p": 2, "xne": 3, "abross": 4, "accrad": 5}

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from emulator import hydrostatic
-from emulator.model import Emulator
-from emulator.network import QUANTITIES
-from emulator.structure import Structure
+from astrogf.emulator import hydrostatic
+from astrogf.emulator.model import Emulator
+from astrogf.emulator.network import QUANTITIES
+from astrogf.emulator.structure import Structure
 
 Card = dict[str, Any]
 """JSON: family, hull, errors (T in per cent, the others in dex), residual, config with seeds, hashes."""
@@ -41,9 +41,7 @@ def evaluate(
         miss = np.abs(ln[:, i] - ln_values[:, i])[:, keep]
         unit = 100.0 if q == "t" else 1 / np.log(10.0)
         miss = unit * (np.expm1(miss) if q == "t" else miss)
-        errors[q] = {
-            n: round(float(np.percentile(miss, p)), 5) for n, p in (("median", 50), ("p95", 95), ("p99", 99))
-        }
+        errors[q] = {n: round(float(np.percentile(miss, p)), 5) for n, p in (("median", 50), ("p95", 95), ("p99", 99))}
     rest = [hydrostatic.residual(_row(found, i), float(x[1]))[2:-20] for i, x in enumerate(labels)]
     falling = sum(bool(np.any(np.diff(row) <= 0)) for row in np.asarray(found.rhox))
     values = np.abs(np.concatenate(rest))

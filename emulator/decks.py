@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from emulator.structure import Structure
+from astrogf.emulator.structure import Structure
 
 LOG_TAU_TOP, LOG_TAU_STEP = -6.875, 0.125
 """The depth grid on which every ATLAS deck is converged: log10 tau_Ross = -6.875 + 0.125 i."""
@@ -128,23 +128,17 @@ def read_deck(source: Path | str, name: str | None = None) -> Deck:
     head = _find(lines, "TEFF", name)
     words = lines[head].split()
     if len(words) < 4 or words[2] != "GRAVITY":
-        raise DeckError(
-            f"{name}: line {head + 1} should read 'TEFF <K> GRAVITY <dex> ...', found {lines[head]!r}"
-        )
+        raise DeckError(f"{name}: line {head + 1} should read 'TEFF <K> GRAVITY <dex> ...', found {lines[head]!r}")
     teff, logg = _number(words[1], name, "TEFF"), _number(words[3], name, "GRAVITY")
     title = next((line[5:].strip() for line in lines if line.startswith("TITLE")), "")
     feh, alpha = _composition(title, lines, name)
     start = _find(lines, "READ DECK6", name)
     count = lines[start].split()[2] if len(lines[start].split()) > 2 else ""
     if not count.isdigit():
-        raise DeckError(
-            f"{name}: READ DECK6 should be followed by the number of layers, found {lines[start]!r}"
-        )
+        raise DeckError(f"{name}: READ DECK6 should be followed by the number of layers, found {lines[start]!r}")
     rows = lines[start + 1 : start + 1 + int(count)]
     if len(rows) < int(count) or any(row.startswith("PRADK") for row in rows):
-        raise DeckError(
-            f"{name}: READ DECK6 announces {count} layers but the deck ends before; fetch it again"
-        )
+        raise DeckError(f"{name}: READ DECK6 announces {count} layers but the deck ends before; fetch it again")
     table = np.array([_layer(row, i, name) for i, row in enumerate(rows)])
     return _deck(name, title, teff, logg, feh, alpha, table)
 
@@ -186,9 +180,7 @@ def read_folder(folder: Path, teff_max: float = np.inf) -> tuple[list[Deck], lis
     return decks, refused
 
 
-def own_log_tau(
-    rhox: Float[np.ndarray, " depth"], abross: Float[np.ndarray, " depth"]
-) -> Float[np.ndarray, " depth"]:
+def own_log_tau(rhox: Float[np.ndarray, " depth"], abross: Float[np.ndarray, " depth"]) -> Float[np.ndarray, " depth"]:
     """log10 of the integral of ABROSS dRHOX, ABROSS taken as a power law of RHOX between layers.
 
     The outermost layer starts from ABROSS * RHOX, the opacity held constant above it (as ATLAS does).
@@ -199,9 +191,7 @@ def own_log_tau(
     return np.log10(np.cumsum(np.concatenate([height[:1], mean * np.diff(depth)])))
 
 
-def _deck(
-    name: str, title: str, teff: float, logg: float, feh: float, alpha: float, table: np.ndarray
-) -> Deck:
+def _deck(name: str, title: str, teff: float, logg: float, feh: float, alpha: float, table: np.ndarray) -> Deck:
     grid = LOG_TAU_TOP + LOG_TAU_STEP * np.arange(len(table))
     # The classic solar deck repeats its first RHOX with another temperature: a layer of no mass.
     first = 1 if table[1, 0] <= table[0, 0] * (1 + 1e-5) else 0
@@ -209,9 +199,7 @@ def _deck(
     for column in (0, 1, 2, 3, 4):
         bad = np.flatnonzero(table[:, column] <= 0)
         if bad.size:
-            raise DeckError(
-                f"{name}: {_COLUMNS[column]} is not positive in layer {bad[0] + first + 1}; leave it out"
-            )
+            raise DeckError(f"{name}: {_COLUMNS[column]} is not positive in layer {bad[0] + first + 1}; leave it out")
     if np.any(np.diff(table[:, 0]) <= 0):
         layer = int(np.argmin(np.diff(table[:, 0]))) + first + 2
         raise DeckError(f"{name}: RHOX does not increase at layer {layer}; the deck is not usable")
@@ -261,18 +249,14 @@ def _composition(title: str, lines: list[str], name: str) -> tuple[float, float]
     if match:
         feh = float(match[1])
         if abs(feh - log_scale) > 0.02:
-            raise DeckError(
-                f"{name}: the title says [{feh:+.2f}] but ABUNDANCE SCALE is {log_scale:+.2f} dex"
-            )
+            raise DeckError(f"{name}: the title says [{feh:+.2f}] but ABUNDANCE SCALE is {log_scale:+.2f} dex")
         return feh, 0.4 if match[2] else 0.0
     found: dict[int, float] = {}
     for line in lines:
         if line.startswith(" ABUNDANCE CHANGE"):
             found |= {int(z): float(a) for z, a in _CHANGE.findall(line[17:])}
     if not set(_IRON_LIKE + _ALPHA) <= set(found):
-        raise DeckError(
-            f"{name}: no [M/H] in the title and no full table of ABUNDANCE CHANGE; add '[M/H]' to it"
-        )
+        raise DeckError(f"{name}: no [M/H] in the title and no full table of ABUNDANCE CHANGE; add '[M/H]' to it")
     abundance = np.array([found[z] for z in _IRON_LIKE + _ALPHA])
     n = len(_IRON_LIKE)
     sun = min((np.array(s) for s in _SOLAR.values()), key=lambda s: float(np.std((abundance - s)[:n])))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from emulator.structure import LABELS
+from astrogf.emulator.structure import LABELS
 
 SCALE = (250.0, 0.5, 0.5, 0.4)
 """Spacing of the ATLAS-9 grid in teff, logg, feh, alpha: a margin of 1 is one grid step."""

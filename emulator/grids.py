@@ -15,8 +15,8 @@ from jaxtyping import Array, Bool, Float
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import distance_transform_edt
 
-from emulator.network import QUANTITIES, spline
-from emulator.structure import Structure
+from astrogf.emulator.network import QUANTITIES, spline
+from astrogf.emulator.structure import Structure
 
 Kind = Literal["linear", "cubic"]
 _SIGNED = r"([+-][\d.]+)"

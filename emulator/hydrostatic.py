@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.interpolate import CubicSpline
 
-from emulator.structure import Structure
+from astrogf.emulator.structure import Structure
 
 LN10 = float(np.log(10.0))
 

@@ -5,7 +5,7 @@ from typing import Protocol
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from emulator.structure import Structure
+from astrogf.emulator.structure import Structure
 
 
 class Source(Protocol):

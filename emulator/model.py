@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from emulator import hydrostatic
-from emulator.domain import Hull
-from emulator.network import DepthModes, DepthNetwork, DualEncoder
-from emulator.structure import Structure
+from astrogf.emulator import hydrostatic
+from astrogf.emulator.domain import Hull
+from astrogf.emulator.network import DepthModes, DepthNetwork, DualEncoder
+from astrogf.emulator.structure import Structure
 
 DATA = Path(__file__).parent / "data"
 DEFAULT_DEPTHS = 80
@@ -174,9 +174,7 @@ def partition(net: DualEncoder) -> tuple[DualEncoder, DualEncoder]:
     learned = jax.tree.map(lambda _: False, net)
     learned = eqx.tree_at(lambda n: n.label_encoder, learned, jax.tree.map(eqx.is_array, net.label_encoder))
     if isinstance(net.depth_encoder, DepthNetwork):
-        learned = eqx.tree_at(
-            lambda n: n.depth_encoder, learned, jax.tree.map(eqx.is_array, net.depth_encoder)
-        )
+        learned = eqx.tree_at(lambda n: n.depth_encoder, learned, jax.tree.map(eqx.is_array, net.depth_encoder))
     if net.head is not None:
         learned = eqx.tree_at(lambda n: n.head, learned, jax.tree.map(eqx.is_array, net.head))
     return eqx.partition(net, learned)

@@ -78,9 +78,7 @@ class DualEncoder(eqx.Module):
         x = jnp.stack([hot, labels[1], labels[2], labels[3]])
         return (x - self.label_mean) / self.label_scale
 
-    def __call__(
-        self, labels: Float[Array, "4"], log_tau: Float[Array, " depth"]
-    ) -> Float[Array, "quantity depth"]:
+    def __call__(self, labels: Float[Array, "4"], log_tau: Float[Array, " depth"]) -> Float[Array, "quantity depth"]:
         """Natural logarithms of the six quantities (CGS, K)."""
         code = self.label_encoder(self.features(labels))
         depth = self.depth_encoder(log_tau)
@@ -176,9 +174,7 @@ def build(
     )
 
 
-def principal(
-    rest: Float[np.ndarray, "node quantity depth"], rank: int
-) -> Float[np.ndarray, "quantity depth rank"]:
+def principal(rest: Float[np.ndarray, "node quantity depth"], rank: int) -> Float[np.ndarray, "quantity depth rank"]:
     """Principal components over depth of each quantity, each of the size of its spread over the nodes."""
     tables = []
     for q in range(rest.shape[1]):

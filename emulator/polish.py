@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from emulator.network import QUANTITIES, DepthModes, DualEncoder, offsets
+from astrogf.emulator.network import QUANTITIES, DepthModes, DualEncoder, offsets
 
 
 def polish(

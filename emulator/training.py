@@ -17,10 +17,10 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
-from emulator import model, network
-from emulator.cards import RANGE, Card, evaluate
-from emulator.domain import Hull, neighbours
-from emulator.polish import polish
+from astrogf.emulator import model, network
+from astrogf.emulator.cards import RANGE, Card, evaluate
+from astrogf.emulator.domain import Hull, neighbours
+from astrogf.emulator.polish import polish
 
 Optimiser = Literal["muon", "adamw"]
 

@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from emulator import hydrostatic
-from emulator.cards import RANGE
-from emulator.decks import Deck
-from emulator.domain import neighbours
-from emulator.layers import Source
-from emulator.network import QUANTITIES
-from emulator.structure import Structure
+from astrogf.emulator import hydrostatic
+from astrogf.emulator.cards import RANGE
+from astrogf.emulator.decks import Deck
+from astrogf.emulator.domain import neighbours
+from astrogf.emulator.layers import Source
+from astrogf.emulator.network import QUANTITIES
+from astrogf.emulator.structure import Structure
 
 LN10 = float(np.log(10.0))
 LAYERS = np.arange(RANGE[0], RANGE[1] + 1e-9, 0.125)

@@ -11,21 +11,21 @@ from astropy.table import Table
 from jaxtyping import Float, Int
 from scipy.special import ndtr
 
-from inference import noise
-from inference.arrow import substitute
-from inference.beliefs import Belief
-from inference.collect import collect
-from inference.fit import freed, search
-from inference.options import FitOptions
-from inference.parameters import names, steps
-from inference.pieces import Noise, Sample, quiet
-from inference.result import side_by_side
-from inference.star import predict
-from inference.stars import Progress, Run, fit_stars, learn
-from inference.sweep import Pass
-from inference.unlisted import CLASS, with_these
-from surveys.batch import SpectrumBatch
-from synthesis.linelist import LineList
+from astrogf.inference.fit import freed, search
+from astrogf.inference.newton.stars import Progress, Run, fit_stars, learn
+from astrogf.inference.newton.sweep import Pass
+from astrogf.inference.problem import noise
+from astrogf.inference.problem.arrow import substitute
+from astrogf.inference.problem.collect import collect
+from astrogf.inference.problem.linearise import predict
+from astrogf.inference.problem.options import FitOptions
+from astrogf.inference.problem.parameters import names, steps
+from astrogf.inference.problem.priors import Belief
+from astrogf.inference.problem.spectra import Noise, Sample, quiet
+from astrogf.inference.problem.unlisted import CLASS, with_these
+from astrogf.inference.result import side_by_side
+from astrogf.surveys.batch import SpectrumBatch
+from astrogf.synthesis.lines.linelist import LineList
 
 SAME_LINE = 0.002
 """Angstrom within which a corrected transition's leader is found again in the list."""

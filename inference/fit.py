@@ -11,29 +11,29 @@ import numpy as np
 from astropy.table import Table
 from jaxtyping import Float, Int
 
-from inference import hyper
-from inference.beliefs import Belief, starting_point
-from inference.collect import Collected, NoStarsError, collect
-from inference.joint import Joint, SharedPrior, fit_joint
-from inference.options import FitOptions
-from inference.parameters import LN_SIGMA, STAR, lsf_sigma
-from inference.pieces import Sample, margins, quiet
-from inference.refine import refined
-from inference.result import FitResult, Origin, assemble
-from inference.scatters import over_scatters
-from inference.search import coarse_search, find_velocity
-from inference.selection import Selection, choose, group_transitions, record
-from inference.setup import Setup, prepare, with_free
-from inference.star import StarData
-from inference.stars import Progress, Run, fit_stars
-from inference.suspects import suspicion, worst
-from inference.sweep import Pass, sweep
-from inference.unlisted import CLASS, SCATTER, START, is_unlisted, places, with_unlisted
-from surveys.batch import SpectrumBatch
-from surveys.ingest import aside_table
-from synthesis.abundances import SYMBOLS
-from synthesis.grid import C_KMS
-from synthesis.linelist import QUALITY, LineList
+from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.choice import Selection, choose, group_transitions, record
+from astrogf.inference.newton.joint import Joint, SharedPrior, fit_joint
+from astrogf.inference.newton.scatters import over_scatters
+from astrogf.inference.newton.search import coarse_search, find_velocity
+from astrogf.inference.newton.stars import Progress, Run, fit_stars
+from astrogf.inference.newton.suspects import suspicion, worst
+from astrogf.inference.newton.sweep import Pass, sweep
+from astrogf.inference.problem.collect import Collected, NoStarsError, collect
+from astrogf.inference.problem.linearise import StarData
+from astrogf.inference.problem.options import FitOptions
+from astrogf.inference.problem.parameters import LN_SIGMA, STAR, lsf_sigma
+from astrogf.inference.problem.priors import Belief, starting_point
+from astrogf.inference.problem.setup import Setup, prepare, with_free
+from astrogf.inference.problem.spectra import Sample, margins, quiet
+from astrogf.inference.problem.unlisted import CLASS, SCATTER, START, is_unlisted, places, with_unlisted
+from astrogf.inference.result import FitResult, Origin, assemble
+from astrogf.inference.solvers.refine import refined
+from astrogf.surveys.batch import SpectrumBatch
+from astrogf.surveys.directory.load import aside_table
+from astrogf.synthesis.gas.abundances import SYMBOLS
+from astrogf.synthesis.lines.linelist import QUALITY, LineList
+from astrogf.synthesis.observed.grid import C_KMS
 
 
 class Fitted(NamedTuple):
@@ -60,9 +60,7 @@ def search(
             theta[star, :7] = starting_point(beliefs[star], options)
             one = StarData(*(x[row] for x in piece.data))
             rv = beliefs[star].labels.get("rv")
-            theta[star, 6], _ = find_velocity(
-                piece.problem, one, theta[star], (rv[0], 4 * rv[1]) if rv else None
-            )
+            theta[star, 6], _ = find_velocity(piece.problem, one, theta[star], (rv[0], 4 * rv[1]) if rv else None)
             done += 1
             progress("velocities of anchors", done, n_anchor)
         rows = np.flatnonzero(waiting & ~anchors)

@@ -9,18 +9,19 @@ import numpy as np
 from astropy.table import Table
 from jaxtyping import Bool, Float, Int
 
-from inference import hyper, noise
-from inference.arrow import own_covariances
-from inference.joint import Joint
-from inference.misfit import misfit_table
-from inference.options import FitOptions
-from inference.parameters import lsf_sigma, names, steps
-from inference.pieces import Sample, margins
-from inference.selection import Selection, partners
-from inference.statistics import LineNames, Statistics
-from inference.sweep import Pass
-from surveys.batch import SpectrumBatch
-from synthesis.linelist import LineList
+from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.choice import Selection, partners
+from astrogf.inference.newton.joint import Joint
+from astrogf.inference.newton.misfit import misfit_table
+from astrogf.inference.newton.sweep import Pass
+from astrogf.inference.problem import noise
+from astrogf.inference.problem.arrow import own_covariances
+from astrogf.inference.problem.options import FitOptions
+from astrogf.inference.problem.parameters import lsf_sigma, names, steps
+from astrogf.inference.problem.spectra import Sample, margins
+from astrogf.inference.statistics import LineNames, Statistics
+from astrogf.surveys.batch import SpectrumBatch
+from astrogf.synthesis.lines.linelist import LineList
 
 
 @dataclass(frozen=True)
@@ -113,9 +114,7 @@ def shared_table(joint: Joint, sample: Sample, releases: list[np.ndarray]) -> di
     return table
 
 
-def line_table(
-    lines: LineList, strength, chosen: Selection, joint: Joint, groups: hyper.Groups, floor: float
-) -> Table:
+def line_table(lines: LineList, strength, chosen: Selection, joint: Joint, groups: hyper.Groups, floor: float) -> Table:
     """One row a free transition, named by its strongest component."""
     n = len(chosen.leader)
     leaders = lines.take(chosen.leader)

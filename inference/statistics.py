@@ -17,8 +17,8 @@ from jaxtyping import Array, Float, Int
 from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
 from numpyro.infer import MCMC, NUTS
 
-from inference import hyper
-from inference.arrow import Reduced
+from astrogf.inference.newton import groups as hyper
+from astrogf.inference.problem.arrow import Reduced
 
 VERSION = 1
 

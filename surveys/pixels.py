@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.ndimage import median_filter
 
-from surveys.spectrum import UNUSABLE, Reason
+from astrogf.surveys.spectrum import UNUSABLE, Reason
 
 _SURROUNDINGS, _ABSURD = 51, 100.0  # pixels; ratio
 

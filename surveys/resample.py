@@ -5,8 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from surveys.pixels import silenced, usable
-from surveys.spectrum import UNUSABLE, Reason
+from astrogf.surveys.pixels import silenced, usable
+from astrogf.surveys.spectrum import UNUSABLE, Reason
 
 _COVERED = 0.9  # of a pixel of the grid has to be covered by good pixels
 

@@ -6,13 +6,13 @@ import equinox as eqx
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from emulator.layers import Layers
-from synthesis.abundances import number_fractions
-from synthesis.buckets import Bucket
-from synthesis.eos import equation_of_state
-from synthesis.grid import Grid
-from synthesis.linelist import LineList
-from synthesis.window import Linearised, State, Window
+from astrogf.emulator.layers import Layers
+from astrogf.synthesis.gas.abundances import number_fractions
+from astrogf.synthesis.gas.eos import equation_of_state
+from astrogf.synthesis.lines.buckets import Bucket
+from astrogf.synthesis.lines.linelist import LineList
+from astrogf.synthesis.observed.grid import Grid
+from astrogf.synthesis.window import Linearised, State, Window
 
 PARAMETERS = ("teff", "logg", "feh", "alpha", "vmic")
 """Order of a star's parameter vector here: K, dex, dex, dex, km/s."""

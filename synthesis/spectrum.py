@@ -8,14 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from emulator.layers import Layers
-from emulator.structure import LABELS, Structure
-from synthesis.abundances import SYMBOLS, number_fractions
-from synthesis.eos import equation_of_state, solve_xne
-from synthesis.scattering import scattered_source
-from synthesis.spherical import reference_radius, shell_radius, spherical_flux
-from synthesis.transfer import emergent_flux, emergent_intensity
-from synthesis.window import Layered, Linearised, Spread, State, Window
+from astrogf.emulator.layers import Layers
+from astrogf.emulator.structure import LABELS, Structure
+from astrogf.synthesis.gas.abundances import SYMBOLS, number_fractions
+from astrogf.synthesis.gas.eos import equation_of_state, solve_xne
+from astrogf.synthesis.transfer.plane import emergent_flux, emergent_intensity
+from astrogf.synthesis.transfer.scattering import scattered_source
+from astrogf.synthesis.transfer.spherical import reference_radius, shell_radius, spherical_flux
+from astrogf.synthesis.window import Layered, Linearised, Spread, State, Window
 
 Labels = Sequence[float] | Float[Array, "4"]
 Abundances = Mapping[str, Float[Array, ""] | float] | Float[Array, "92"]

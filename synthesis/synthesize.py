@@ -9,19 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-import emulator
-from emulator.decks import Deck
-from emulator.layers import Layers
-from emulator.structure import Structure
-from synthesis.air import air_to_vacuum
-from synthesis.broadening import broaden
-from synthesis.buckets import C_KMS
-from synthesis.isotopes import Ratios, log_share
-from synthesis.linelist import LineList
-from synthesis.shipped import H_BAND, OPTICAL_MOLECULES, load_all_lines
-from synthesis.spectrum import Abundances, Labels, Physics, Spectrum, Synthesis, star_state
-from synthesis.strength import line_reach
-from synthesis.window import Window
+from astrogf import emulator
+from astrogf.emulator.decks import Deck
+from astrogf.emulator.layers import Layers
+from astrogf.emulator.structure import Structure
+from astrogf.synthesis.air import air_to_vacuum
+from astrogf.synthesis.lines.buckets import C_KMS
+from astrogf.synthesis.lines.isotopes import Ratios, log_share
+from astrogf.synthesis.lines.linelist import LineList
+from astrogf.synthesis.lines.shipped import H_BAND, OPTICAL, load_all_lines
+from astrogf.synthesis.lines.strength import line_reach
+from astrogf.synthesis.observed.broadening import broaden
+from astrogf.synthesis.spectrum import Abundances, Labels, Physics, Spectrum, Synthesis, star_state
+from astrogf.synthesis.window import Window
 
 DEPTHS = np.logspace(-6.0, 1.8, 80)
 """Rosseland optical depths at which an atmosphere given by its labels is taken."""
@@ -52,7 +52,7 @@ def shipped_lines(start: float, stop: float) -> LineList:
 
     Raises ValueError for a window that the shipped lists do not cover.
     """
-    cover = H_BAND if start >= H_BAND[0] else OPTICAL_MOLECULES
+    cover = H_BAND if start >= H_BAND[0] else OPTICAL
     inside = cover[0] <= start and stop <= cover[1]
     edges = (max(start - 30.0, cover[0]), min(stop + 30.0, cover[1])) if inside else (start, stop)
     return load_all_lines(*edges)

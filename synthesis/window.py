@@ -10,14 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from emulator.structure import Structure
-from synthesis.buckets import TILE, Bucket, make_buckets, padded_velocity
-from synthesis.continuum import continuum_opacity
-from synthesis.gas import Gas
-from synthesis.hydrogen import HydrogenPlan, hydrogen_nodes, hydrogen_plan
-from synthesis.linelist import LineList
-from synthesis.lines import Profile, line_opacity, line_response, profile_state
-from synthesis.transfer import emergent_flux, planck, response
+from astrogf.emulator.structure import Structure
+from astrogf.synthesis.continuum.opacity import continuum_opacity
+from astrogf.synthesis.gas.gas import Gas
+from astrogf.synthesis.hydrogen.opacity import HydrogenPlan, hydrogen_nodes, hydrogen_plan
+from astrogf.synthesis.lines.buckets import TILE, Bucket, make_buckets, padded_velocity
+from astrogf.synthesis.lines.linelist import LineList
+from astrogf.synthesis.lines.opacity import Profile, line_opacity, line_response, profile_state
+from astrogf.synthesis.transfer.plane import emergent_flux, planck, response
 
 CONTINUUM_STEP = 10.0  # Angstrom between continuum nodes
 State = tuple[Structure, Gas, Float[Array, "*depth"]]

@@ -5,15 +5,14 @@ from pathlib import Path
 import pytest
 
 from astrogf.runtime import use_all_cores, use_compilation_cache
+from tests.places import SHARED
 
 use_all_cores()
 use_compilation_cache()
 
 import jax  # noqa: E402
 
-import emulator  # noqa: E402, F401  (switches double precision on)
-
-SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
+from astrogf import emulator  # noqa: E402, F401  (switches double precision on)
 
 
 @pytest.fixture(scope="session")

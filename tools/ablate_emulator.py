@@ -19,8 +19,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from emulator import model, validation
-from emulator.training import Nodes, TrainConfig, train
+from astrogf.emulator import model, validation
+from astrogf.emulator.training import Nodes, TrainConfig, train
 
 COLUMNS = ("t", "rhox", "p", "xne", "abross")
 

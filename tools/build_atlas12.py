@@ -24,9 +24,9 @@ from sources import fetch, sha256
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from emulator import hydrostatic  # noqa: E402
-from emulator.atmosnet import FILES, Networks  # noqa: E402
-from emulator.network import QUANTITIES  # noqa: E402
+from astrogf.emulator import hydrostatic  # noqa: E402
+from astrogf.emulator.atmosnet import FILES, Networks  # noqa: E402
+from astrogf.emulator.network import QUANTITIES  # noqa: E402
 
 LOW, HIGH = (3500.0, -1.0, -4.0, -0.2), (8000.0, 5.5, 0.5, 0.6)
 DEPTHS = 72

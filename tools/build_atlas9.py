@@ -19,7 +19,7 @@ from sources import fetch, sha256
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from emulator.decks import LOG_TAU_STEP, LOG_TAU_TOP, read_decks  # noqa: E402
+from astrogf.emulator.decks import LOG_TAU_STEP, LOG_TAU_TOP, read_decks  # noqa: E402
 
 TEFF_MAX = 8000.0
 QUANTITIES = ("rhox", "t", "p", "xne", "abross", "accrad")

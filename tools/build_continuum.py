@@ -121,9 +121,7 @@ def smooth_table(block: Block, boltzmann: bool, floor: float = 1e-30) -> np.ndar
 def hminus(block: Block) -> tuple[np.ndarray, np.ndarray]:
     """Wavelength and photodetachment cross-section of H- (cm^2), refined to 20 A by a monotone cubic."""
     sigma = PchipInterpolator(block.wavelength, block.values[0])
-    fine = np.unique(
-        np.concatenate([np.arange(1900.0, 16300.0, 20.0), block.wavelength[block.wavelength > 1900.0]])
-    )
+    fine = np.unique(np.concatenate([np.arange(1900.0, 16300.0, 20.0), block.wavelength[block.wavelength > 1900.0]]))
     return fine, sigma(fine)
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from moog_lists import known, read_moog, relevance
 from sources import fetch
 
-from synthesis.damping import complete_damping
-from synthesis.isotopes import log_share
-from synthesis.linelist import LineList
+from astrogf.synthesis.lines.damping import complete_damping
+from astrogf.synthesis.lines.isotopes import log_share
+from astrogf.synthesis.lines.linelist import LineList
 
 DATA = Path(__file__).resolve().parents[1] / "synthesis" / "data"
 CUT = 1e-4  # of the continuum at line centre

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from sources import fetch
 
-from synthesis.air import air_to_vacuum
-from synthesis.damping import complete_damping
+from astrogf.synthesis.air import air_to_vacuum
+from astrogf.synthesis.lines.damping import complete_damping
 
 OUT = Path(__file__).resolve().parents[1] / "synthesis" / "data" / "lines_ges.npz"
 HEADER = re.compile(r"^'\s*(\d+)\.(\d{3})\s*'\s+(\d+)\s+(\d+)")

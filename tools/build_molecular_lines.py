@@ -12,7 +12,7 @@ from build_hband import columns, report, save
 from moog_lists import known, read_moog, relevance
 from sources import fetch
 
-from synthesis.linelist import LineList
+from astrogf.synthesis.lines.linelist import LineList
 
 CUT = 1e-4  # of the continuum at line centre
 COVER = (4200.0, 9200.0)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from sources import fetch
 
-from synthesis.abundances import SYMBOLS
+from astrogf.synthesis.gas.abundances import SYMBOLS
 
 OUT = Path(__file__).resolve().parents[1] / "synthesis" / "data" / "solar.csv"
 

@@ -6,17 +6,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import emulator  # noqa: F401  (switches double precision on)
-from emulator.model import load
-from synthesis.abundances import number_fractions
-from synthesis.air import air_to_vacuum
-from synthesis.continuum import continuum_opacity
-from synthesis.eos import equation_of_state
-from synthesis.grid import Grid
-from synthesis.linelist import LineList
-from synthesis.lines import line_constants, make_buckets, profile_state
-from synthesis.species import species_row
-from synthesis.voigt import voigt
+from astrogf import emulator  # noqa: F401  (switches double precision on)
+from astrogf.emulator.model import load
+from astrogf.synthesis.air import air_to_vacuum
+from astrogf.synthesis.continuum.opacity import continuum_opacity
+from astrogf.synthesis.gas.abundances import number_fractions
+from astrogf.synthesis.gas.eos import equation_of_state
+from astrogf.synthesis.gas.species import species_row
+from astrogf.synthesis.lines.linelist import LineList
+from astrogf.synthesis.lines.opacity import line_constants, make_buckets, profile_state
+from astrogf.synthesis.lines.voigt import voigt
+from astrogf.synthesis.observed.grid import Grid
 
 STARS = (
     (3800.0, 4.7, 0.3, 0.0, 1.0), (3800.0, 1.0, 0.0, 0.0, 2.0), (4300.0, 1.5, 0.3, 0.0, 1.8),

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from synthesis.linelist import LineList
+from astrogf.synthesis.lines.linelist import LineList
 
 KIND = "astrogf line list"
 UNITS = {

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from synthesis.lineio.records import OUTSIDE, Problems, Records, numbers, species_columns
-from synthesis.species import parse_species
+from astrogf.synthesis.gas.species import parse_species
+from astrogf.synthesis.lineio.records import OUTSIDE, Problems, Records, numbers, species_columns
 
 NAMES = {
     "element": ("element", "name", "name1", "species"),

@@ -8,8 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from synthesis.air import vacuum_to_air
-from synthesis.lineio.records import EV_TO_WAVENUMBER, OUTSIDE, Medium, Problems, Records, numbers, species_columns
+from astrogf.synthesis.air import vacuum_to_air
+from astrogf.synthesis.lineio.records import (
+    EV_TO_WAVENUMBER,
+    OUTSIDE,
+    Medium,
+    Problems,
+    Records,
+    numbers,
+    species_columns,
+)
 
 COLUMNS = {
     "wavelength": (0, 11),

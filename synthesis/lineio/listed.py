@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from synthesis.air import vacuum_to_air
-from synthesis.damping import NO_STARK, abo_width, complete_damping
-from synthesis.isotopes import log_share
-from synthesis.lineio.records import Medium
-from synthesis.linelist import LineList
-from synthesis.species import species_mass
+from astrogf.synthesis.air import vacuum_to_air
+from astrogf.synthesis.gas.species import species_mass
+from astrogf.synthesis.lineio.records import Medium
+from astrogf.synthesis.lines.damping import NO_STARK, abo_width, complete_damping
+from astrogf.synthesis.lines.isotopes import log_share
+from astrogf.synthesis.lines.linelist import LineList
 
 
 class Listed(NamedTuple):

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from synthesis.abundances import ATOMIC_WEIGHTS
-from synthesis.constants import ATOMIC_MASS, BOLTZMANN
-from synthesis.damping import HYDROGEN_MASS
-from synthesis.lineio.records import OUTSIDE, Problems, Records, numbers, species_columns
-from synthesis.species import MOLECULE_CODES, constituents, species_mass
+from astrogf.synthesis.constants import ATOMIC_MASS, BOLTZMANN
+from astrogf.synthesis.gas.abundances import ATOMIC_WEIGHTS
+from astrogf.synthesis.gas.species import MOLECULE_CODES, constituents, species_mass
+from astrogf.synthesis.lineio.records import OUTSIDE, Problems, Records, numbers, species_columns
+from astrogf.synthesis.lines.damping import HYDROGEN_MASS
 
 FIELDS = ("wavelength", "species", "lower level", "log gf", "damping", "D0", "equivalent width")
 WIDTH = 10

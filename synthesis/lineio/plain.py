@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
-from synthesis.lineio.moog import parse_code
-from synthesis.lineio.records import Problems, Records, species_columns
-from synthesis.species import parse_species
+from astrogf.synthesis.gas.species import parse_species
+from astrogf.synthesis.lineio.moog import parse_code
+from astrogf.synthesis.lineio.records import Problems, Records, species_columns
 
 WAVELENGTH = {
     "wavelength_air": "air",

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from synthesis.isotopes import Ratios
-from synthesis.lineio import ecsv, gaia_eso, kurucz, moog, plain, turbospectrum, vald
-from synthesis.lineio.recognise import FORMATS, recognise
-from synthesis.lineio.records import Medium, OnBad, Problems, complete, decide_medium, read_bytes, read_text
-from synthesis.linelist import LineList
+from astrogf.synthesis.lineio import ecsv, gaia_eso, kurucz, moog, plain, turbospectrum, vald
+from astrogf.synthesis.lineio.recognise import FORMATS, recognise
+from astrogf.synthesis.lineio.records import Medium, OnBad, Problems, complete, decide_medium, read_bytes, read_text
+from astrogf.synthesis.lines.isotopes import Ratios
+from astrogf.synthesis.lines.linelist import LineList
 
 _PARSE = {
     "vald": vald.parse,

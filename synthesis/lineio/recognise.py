@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from synthesis.lineio import kurucz, moog, turbospectrum, vald
+from astrogf.synthesis.lineio import kurucz, moog, turbospectrum, vald
 
 FORMATS = ("vald", "kurucz", "turbospectrum", "moog", "gaia-eso", "ecsv")
 

@@ -9,11 +9,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from synthesis.air import air_to_vacuum
-from synthesis.damping import complete_damping
-from synthesis.isotopes import Ratios, log_share
-from synthesis.lineio.transitions import transitions
-from synthesis.linelist import LineList
+from astrogf.synthesis.air import air_to_vacuum
+from astrogf.synthesis.lineio.transitions import transitions
+from astrogf.synthesis.lines.damping import complete_damping
+from astrogf.synthesis.lines.isotopes import Ratios, log_share
+from astrogf.synthesis.lines.linelist import LineList
 
 Medium = Literal["air", "vacuum"]
 OnBad = Literal["raise", "skip"]

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from synthesis.lineio import kurucz, moog, turbospectrum, vald
-from synthesis.lineio.read import read_indexed
-from synthesis.lineio.records import Medium, OnBad, read_bytes
-from synthesis.linelist import LineList
+from astrogf.synthesis.lineio import kurucz, moog, turbospectrum, vald
+from astrogf.synthesis.lineio.read import read_indexed
+from astrogf.synthesis.lineio.records import Medium, OnBad, read_bytes
+from astrogf.synthesis.lines.linelist import LineList
 
 REWRITABLE = ("vald", "kurucz", "turbospectrum", "moog")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from synthesis.lineio.records import OUTSIDE, Problems, Records, numbers, species_columns
-from synthesis.species import MOLECULE_CODES
+from astrogf.synthesis.gas.species import MOLECULE_CODES
+from astrogf.synthesis.lineio.records import OUTSIDE, Problems, Records, numbers, species_columns
 
 HEADER = re.compile(r"\s*'\s*(\d+)\.(\d*)\s*'\s+(\d+)(?:\s+(\d+))?\s*$")
 

@@ -9,9 +9,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from synthesis.abundances import SYMBOLS
-from synthesis.lineio.records import EV_TO_WAVENUMBER, OUTSIDE, Medium, Problems, Records, numbers, species_columns
-from synthesis.species import MOLECULE_CODES, constituents
+from astrogf.synthesis.gas.abundances import SYMBOLS
+from astrogf.synthesis.gas.species import MOLECULE_CODES, constituents
+from astrogf.synthesis.lineio.records import (
+    EV_TO_WAVENUMBER,
+    OUTSIDE,
+    Medium,
+    Problems,
+    Records,
+    numbers,
+    species_columns,
+)
 
 WAVELENGTH = re.compile(r"W[LN]_(air|vac)\(\s*([^)]*?)\s*\)")
 ENERGY = re.compile(r"(E_low|Excit)\(\s*([^)]*?)\s*\)")

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 from astropy.units import UnitsWarning
 
-from synthesis.abundances import SYMBOLS
-from synthesis.isotopes import log_share, mass_numbers
-from synthesis.lineio import ecsv, gaia_eso, kurucz
-from synthesis.lineio.listed import Listed, listed
-from synthesis.lineio.recognise import FORMATS
-from synthesis.lineio.records import EV_TO_WAVENUMBER, Medium
-from synthesis.linelist import LineList
-from synthesis.species import constituents, species_name
+from astrogf.synthesis.gas.abundances import SYMBOLS
+from astrogf.synthesis.gas.species import constituents, species_name
+from astrogf.synthesis.lineio import ecsv, gaia_eso, kurucz
+from astrogf.synthesis.lineio.listed import Listed, listed
+from astrogf.synthesis.lineio.recognise import FORMATS
+from astrogf.synthesis.lineio.records import EV_TO_WAVENUMBER, Medium
+from astrogf.synthesis.lines.isotopes import log_share, mass_numbers
+from astrogf.synthesis.lines.linelist import LineList
 
 VALD_HEADER = (
     "                                             Damping parameters  Lande\n"

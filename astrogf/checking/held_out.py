@@ -1,0 +1,152 @@
+"""`astrogf check`: a run's corrections on spectra that it has not seen."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.table import vstack
+from rich.console import Console
+from rich.table import Table as Grid
+
+from astrogf.config import parse
+from astrogf.console import Bars
+from astrogf.errors import UserError
+from astrogf.fitting import engine
+from astrogf.inference.check import Checked, Corrections, repeats
+from astrogf.inference.problem.unlisted import CLASS as UNLISTED
+from astrogf.runs import folder as runs
+
+
+def held_out_check(
+    run: Path,
+    spectra: Path,
+    *,
+    json: Path | None = None,
+    figure: Path | None = None,
+    everything: bool = False,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Refit the labels of the spectra below `spectra` with the list as it came and with the run's corrections.
+
+    Stars of the run itself are left out unless `everything`. Returns what goes into the JSON file. Raises UserError.
+    """
+    console = console or Console()
+    record = runs.read(run)
+    config = parse(record.record["config"], f"the configuration of {run}")
+    found = corrections(run, record)
+    bars = Bars(console)
+    with bars:
+        loaded = engine.load(config, spectra, bars)
+        batches = loaded.batches if everything else unseen(loaded.batches, record)
+        if not any(len(b.flux) for b in batches):
+            raise UserError(
+                f"No usable spectrum in {spectra} is of a star that {run} has not seen; name other spectra, or add "
+                "--all to check on the run's own."
+            )
+        checked = engine.check(batches, config, found, bars)
+    summary = summarise(checked, found)
+    show(console, summary)
+    if json is not None:
+        runs.write_text(json, runs.as_json(summary))
+    if figure is not None:
+        from astrogf.checking.figures import draw
+
+        draw(checked, figure)
+    return summary
+
+
+def corrections(folder: Path, run: runs.Run) -> Corrections:
+    """What a run folder says of its corrections. Raises UserError where it lacks something."""
+    lines = run.lines if run.unlisted is None else vstack([run.lines, run.unlisted], metadata_conflicts="silent")
+    covariance = runs.read_covariance(folder)
+    if covariance is None or len(covariance) != len(lines):
+        raise UserError(f"{folder} has no covariance of its corrections (posterior.fits): run `astrogf fit` again.")
+    shared = {name: value["value"] for name, value in run.record["shared"].items()}
+    resolution = shared.get("resolution", run.record["config"]["stars"]["resolution"])
+    noise = {
+        name.removeprefix("noise scale, "): (
+            value,
+            shared[name.replace("noise scale", "inflation", 1)],
+            shared.get(name.replace("noise scale", "line scatter", 1), 0.0),
+        )
+        for name, value in shared.items()
+        if name.startswith("noise scale, ")
+    }
+    from astrogf.inference.problem.parameters import lsf_sigma
+
+    return Corrections(lines, covariance, float(lsf_sigma(resolution)), noise)
+
+
+def unseen(batches: list, run: runs.Run) -> list:
+    """The spectra whose file and star the run has not used."""
+    used = run.used
+    paths, stars = set(map(str, used["path"])), set(map(str, used["star"])) if "star" in used.colnames else set()
+    kept = []
+    for batch in batches:
+        new = np.array([str(r["path"]) not in paths and str(r["star"]) not in stars for r in batch.table], dtype=bool)
+        kept.append(batch.select(new))
+    return kept
+
+
+def summarise(checked: Checked, found: Corrections) -> dict[str, Any]:
+    """The figures of a check."""
+    n = np.maximum(checked.n_pixel, 1)
+    before, after = checked.chi2_original / n, checked.chi2_corrected / n
+    good = np.isfinite(before) & np.isfinite(after)
+    gain = (checked.chi2_original - checked.chi2_corrected)[good]
+    pit = checked.pit
+    residual = np.abs(pit - 0.5) * 2.0
+    again = repeats(
+        checked.labels, checked.labels_own_sd, np.asarray(checked.table["star"]), np.asarray(checked.table["survey"])
+    )
+    return {
+        "stars": int(good.sum()),
+        "not_finite": int((~good).sum()),
+        "lines": int(np.sum(np.asarray(found.lines["group"]) != UNLISTED)),
+        "chi2_per_pixel_original": float(np.median(before[good])),
+        "chi2_per_pixel_corrected": float(np.median(after[good])),
+        "chi2_gain_quantiles": dict(
+            zip(("5%", "25%", "50%", "75%", "95%"), np.percentile(gain, [5, 25, 50, 75, 95]), strict=True)
+        ),
+        "share_worse": float(np.mean(gain < 0)),
+        "pixel_coverage_68": float(np.mean(residual < 0.6827)),
+        "pixel_coverage_95": float(np.mean(residual < 0.9545)),
+        "pit_histogram": np.histogram(pit, np.linspace(0, 1, 21))[0] / max(len(pit), 1) * 20,
+        "repeats": {
+            checked.label_names[int(k)]: {"pairs": len(z), "robust_sd": float(1.4826 * np.median(np.abs(z)))}
+            for k, z in again.items()
+        },
+        "per_star": [
+            {
+                "path": str(row["path"]),
+                "star": str(row["star"]),
+                "chi2_original": float(a),
+                "chi2_corrected": float(b),
+                "pixels": int(c),
+                "labels": dict(zip(checked.label_names, map(float, labels), strict=True)),
+                "labels_sd": dict(zip(checked.label_names, map(float, sd), strict=True)),
+            }
+            for row, a, b, c, labels, sd in zip(
+                checked.table, checked.chi2_original, checked.chi2_corrected, checked.n_pixel, checked.labels,
+                checked.labels_sd, strict=True,
+            )
+        ],
+    }  # fmt: skip
+
+
+def show(console: Console, summary: dict[str, Any]) -> None:
+    """The figures as a table on the screen."""
+    grid = Grid(title="Held-out check", show_header=False)
+    rows = {
+        "stars, corrected lines": f"{summary['stars']}, {summary['lines']}",
+        "chi2 per pixel, list as it came": f"{summary['chi2_per_pixel_original']:.3f} (median)",
+        "chi2 per pixel, corrected list": f"{summary['chi2_per_pixel_corrected']:.3f} (median)",
+        "chi2 gained by a star": ", ".join(f"{k} {v:.0f}" for k, v in summary["chi2_gain_quantiles"].items()),
+        "stars that get worse": f"{100 * summary['share_worse']:.1f}%",
+        "pixels within 68, 95%": ", ".join(f"{100 * summary[f'pixel_coverage_{k}']:.1f}%" for k in (68, 95)),
+    }
+    for name, z in summary["repeats"].items():
+        rows[f"repeats of a star, {name}"] = f"{z['robust_sd']:.2f} of the error ({z['pairs']} pairs)"
+    for row in rows.items():
+        grid.add_row(*row)
+    console.print(grid)

@@ -1,0 +1,57 @@
+"""`astrogf fetch`: public files of SDSS, APOGEE and LAMOST from identifiers."""
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from astrogf.console import Bars
+from astrogf.errors import UserError
+from astrogf.fitting import engine
+
+MOST_ROWS = 20
+
+
+def fetch(
+    kind: str,
+    identifiers: list[str],
+    out: Path,
+    *,
+    table: Path | None = None,
+    release: str = "",
+    version: str = "",
+    base: str = "",
+    checksums: Path | None = None,
+    token: str = "",
+    workers: int = 4,
+    tries: int = 4,
+    only_list: bool = False,
+    console: Console | None = None,
+) -> bool:
+    """Download the files, or with `only_list` print their addresses; whether all of them are there.
+
+    Raises UserError for identifiers, releases, tables or folders that cannot be used.
+    """
+    console = console or Console()
+    wanted = engine.fetch_targets(kind, identifiers, table, release, version, base)
+    if not wanted:
+        raise UserError("No identifier was given: name some, or a table of them with --table.")
+    if only_list:
+        for target in wanted:
+            console.print(target.urls[0], soft_wrap=True, highlight=False, markup=False)
+        return True
+    bars = Bars(console)
+    with bars:
+        files, failed = engine.fetch(wanted, out, checksums, token, workers, tries, bars)
+    new = int(files["new"].sum()) if len(files) else 0
+    console.print(f"{len(files)} of {len(wanted)} files are in {out}, {new} of them new", soft_wrap=True)
+    if len(failed):
+        shown = Table(box=None, pad_edge=False)
+        for name in ("identifier", "reason", "detail"):
+            shown.add_column(name, overflow="fold")
+        for row in failed[:MOST_ROWS]:
+            shown.add_row(*(escape(str(row[name])) for name in ("identifier", "reason", "detail")))
+        console.print(shown)
+        console.print(f"{len(failed)} failed; all of them are in {out / 'failed.ecsv'}", soft_wrap=True)
+    return not len(failed)

@@ -1,0 +1,230 @@
+"""`astrogf inspect`: what files hold and what of it would be used; on screen, as JSON, as a picture."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+from jaxtyping import Float
+from matplotlib.figure import Figure
+from rich.console import Console
+from rich.table import Table
+
+from astrogf.console import Bars
+from astrogf.errors import UserError
+from astrogf.fitting import engine
+from astrogf.style import CORRECTED, OBSERVED, ORIGINAL, QUIET, WIDE, finish, paper
+
+MOST_ROWS = 60
+"""Files listed one by one on screen; a directory with more is told in sums."""
+MOST_PANELS = 9
+
+
+class Shown(NamedTuple):
+    """A spectrum to draw: vacuum Angstrom, flux (NaN where unusable), sigma, and what to write above it."""
+
+    path: str
+    kind: str
+    title: str
+    wavelength: Float[np.ndarray, " pixel"]
+    flux: Float[np.ndarray, " pixel"]
+    sigma: Float[np.ndarray, " pixel"]
+
+
+def inspect(
+    path: Path,
+    *,
+    windows: list[tuple[float, float]] | None = None,
+    snr_min: float = 20.0,
+    snr_band: str = "g",
+    spectral_types: str = "FGK",
+    json_out: Path | None = None,
+    figure_out: Path | None = None,
+    console: Console | None = None,
+) -> dict[str, Any]:
+    """Read everything at `path`, say it on the console, and write JSON and a picture where asked.
+
+    The result (and the JSON file): `path`; `settings`; `summary` with files, readable, used, by_kind, by_reason;
+    `files`, entries as surveys.census.census documents them. Raises UserError.
+    """
+    console = console or Console()
+    settings = {"windows": windows or [], "snr_min": snr_min, "snr_band": snr_band, "spectral_types": spectral_types}
+    shown: dict[str, list[Shown]] = {}
+    # a bar of a moment is noise where nobody watches
+    bars = Bars(console) if console.is_terminal else None
+
+    def progress(done: int, total: int) -> None:
+        if bars is not None:
+            bars("reading spectra", done, total)
+
+    keep = (lambda name, pieces: _keep(shown, name, pieces)) if figure_out is not None else None
+    if bars is None:
+        files = engine.census(path, settings, progress, keep)
+    else:
+        with bars:
+            files = engine.census(path, settings, progress, keep)
+    record = {"path": str(path), "settings": settings, "summary": summary(files), "files": files}
+    if json_out is not None:
+        json_out.parent.mkdir(parents=True, exist_ok=True)
+        json_out.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+    show(console, record)
+    if figure_out is not None:
+        chosen = choose(shown)
+        if chosen:
+            figure_out.parent.mkdir(parents=True, exist_ok=True)
+            spectra(chosen).savefig(figure_out)
+            console.print(f"picture: {figure_out}", soft_wrap=True, highlight=False)
+        else:
+            console.print("no picture: no file could be read", highlight=False)
+    if json_out is not None:
+        console.print(f"everything as JSON: {json_out}", soft_wrap=True, highlight=False)
+    return record
+
+
+def read_windows(texts: list[str]) -> list[tuple[float, float]]:
+    """Windows from the command line: "4900-5400". Raises UserError."""
+    windows = []
+    for text in texts:
+        try:
+            low, high = (float(part) for part in text.split("-"))
+        except ValueError as error:
+            raise UserError(f"The window {text!r} is not two wavelengths in Angstrom such as 4900-5400.") from error
+        windows.append((low, high))
+    return windows
+
+
+def summary(files: list[dict[str, Any]]) -> dict[str, Any]:
+    """Counts of files, of pieces by kind, and of what stands in the way by reason."""
+    return {
+        "files": len(files),
+        "readable": sum(f["readable"] for f in files),
+        "used": sum(f["used"] for f in files),
+        "by_kind": dict(Counter(p["kind"] for f in files for p in f["pieces"])),
+        "by_reason": dict(Counter(f["reason"] for f in files if f["reason"]).most_common()),
+    }
+
+
+def show(console: Console, record: dict[str, Any]) -> None:
+    """The table of files (or of kinds, where they are many) and the sums."""
+    files, sums = record["files"], record["summary"]
+    console.print(_by_file(files, console.width) if len(files) <= MOST_ROWS else _by_kind(files))
+    for f in files if len(files) <= MOST_ROWS else []:
+        if f["why"]:
+            console.print(f"[red]{f['reason']}[/red]  {f['why']}", soft_wrap=True, highlight=False)
+    noun = "file" if sums["files"] == 1 else "files"
+    console.print(
+        f"{sums['files']} {noun}, {sums['readable']} readable, {sums['used']} would be used "
+        f"({_settings(record['settings'])})",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for reason, count in sums["by_reason"].items():
+        console.print(f"{count:6d}  {reason}", highlight=False)
+
+
+def _settings(s: dict[str, Any]) -> str:
+    windows = ", ".join(f"{a:g}-{b:g} Å" for a, b in s["windows"]) or "any wavelength"
+    types = s["spectral_types"] or "all"
+    return f"{windows}; S/N from {s['snr_min']:g}; spectral types {types}"
+
+
+def _by_file(files: list[dict[str, Any]], width: int) -> Table:
+    """One row a piece; on a narrow screen without what identifies the object."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    wide = width >= 150
+    for name in ("file", "kind", "release", "object", "type") if wide else ("file", "kind", "type"):
+        table.add_column(name, overflow="fold", max_width=34)
+    for name in (*(("ra", "dec") if wide else ()), "pixels", "good", "wavelength (Å)", "S/N"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("R", "rv (km/s)") if wide else ():
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("used", justify="center", no_wrap=True)
+    for f in files:
+        for i, p in enumerate(f["pieces"]):
+            first = i == 0
+            row = [f["path"] if first else "", p["kind"]]
+            row += [f[key] if first else "" for key in (("release", "object", "subclass") if wide else ("subclass",))]
+            if wide:
+                row += [_text(f[key], form) if first else "" for key, form in (("ra", ".4f"), ("dec", "+.4f"))]
+            low, high = p["wavelength"]
+            row += [str(p["file_pixels"]), str(p["good_pixels"]), f"{low:.0f}–{high:.0f}", _text(p["snr"], ".1f")]
+            if wide:
+                row += [_text(p["resolution"], ".0f"), _text(f["rv_header"], "+.1f") if first else ""]
+            table.add_row(*row, "[green]yes[/green]" if p["used"] else "[red]no[/red]")
+        if not f["pieces"]:
+            table.add_row(f["path"], "—", *[""] * (len(table.columns) - 3), "[red]no[/red]")
+    return table
+
+
+def _by_kind(files: list[dict[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("kind", "release"):
+        table.add_column(name)
+    for name in ("spectra", "used", "pixels", "good", "wavelength (Å)", "S/N: least", "median", "most"):
+        table.add_column(name, justify="right", no_wrap=True)
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for f in files:
+        for p in f["pieces"]:
+            groups.setdefault((p["kind"], f["release"]), []).append(p)
+    for (kind, release), pieces in sorted(groups.items()):
+        signal = [p["snr"] for p in pieces if p["snr"] is not None] or [np.nan]
+        low, high = min(p["wavelength"][0] for p in pieces), max(p["wavelength"][1] for p in pieces)
+        table.add_row(
+            *(kind, release, str(len(pieces)), str(sum(p["used"] for p in pieces))),
+            *(f"{np.median([p[key] for p in pieces]):.0f}" for key in ("file_pixels", "good_pixels")),
+            f"{low:.0f}–{high:.0f}",
+            *(f"{value:.1f}" for value in (min(signal), np.median(signal), max(signal))),
+        )
+    return table
+
+
+def _text(value: float | None, form: str) -> str:
+    return "—" if value is None else format(value, form)
+
+
+def _keep(shown: dict[str, list[Shown]], name: str, pieces: list[Any]) -> None:
+    """Remember up to three spectra of each kind, the files of best S/N first, so that a directory fits in memory."""
+    for p in pieces:
+        good = p.ivar > 0
+        if good.sum() < 10:
+            continue
+        sigma = np.where(good, 1.0 / np.sqrt(np.where(good, p.ivar, 1.0)), np.nan)
+        meta = p.meta
+        signal = float(np.median((p.flux / sigma)[good]))
+        title = f"{name}   {p.kind}   S/N {signal:.0f}" + (f"   {meta['subclass']}" if meta.get("subclass") else "")
+        row = Shown(name, p.kind, title, p.wavelength, np.where(good, p.flux, np.nan), sigma)
+        held = shown.setdefault(p.kind, [])
+        held.append(row)
+        held.sort(key=lambda s: -float(np.nanmedian(s.flux / s.sigma)))
+        del held[3:]
+
+
+def choose(shown: dict[str, list[Shown]]) -> list[Shown]:
+    """At most MOST_PANELS: the best of every kind first, then the next ones."""
+    ranks = max((len(held) for held in shown.values()), default=0)
+    order = [held[rank] for rank in range(ranks) for held in shown.values() if rank < len(held)]
+    return sorted(order[:MOST_PANELS], key=lambda s: (s.wavelength[0], s.kind))
+
+
+def spectra(chosen: list[Shown]) -> Figure:
+    """One panel a spectrum: flux over its median, its sigma, and what is unusable as bars below."""
+    with paper():
+        figure, axes = plt.subplots(len(chosen), 1, figsize=(WIDE, 1.45 * len(chosen) + 0.5), squeeze=False)
+        for ax, s in zip(axes[:, 0], chosen, strict=True):
+            level = np.nanmedian(np.abs(s.flux)) or 1.0
+            flux, sigma = s.flux / level, s.sigma / level
+            low, high = np.nanpercentile(flux, [0.3, 99.7])
+            reach = 0.12 * (high - low) if high > low else 1.0
+            ax.plot(s.wavelength, np.where(sigma < 0.5, sigma, np.nan), color=QUIET, lw=0.6)
+            ax.plot(s.wavelength, flux, color=OBSERVED, lw=0.5)
+            bad = ~np.isfinite(s.flux)
+            bottom = min(low, 0.0) - reach
+            ax.fill_between(s.wavelength, bottom, bottom + 0.6 * reach, where=bad, color=ORIGINAL, lw=0, step="mid")
+            ax.set_ylim(bottom, high + reach)
+            ax.set_xlim(s.wavelength[0], s.wavelength[-1])
+            ax.set_title(s.title, fontsize=7.5, color=CORRECTED)
+            ax.set_ylabel("flux / median")
+        axes[-1, 0].set_xlabel("vacuum wavelength (Å); grey: σ of a pixel (below 0.5); orange: unusable pixels")
+        return finish(figure)

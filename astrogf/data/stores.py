@@ -1,0 +1,80 @@
+"""`astrogf ingest` and `astrogf store`: survey files into a store of spectra, and what a store holds."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from astrogf.console import Bars
+from astrogf.errors import UserError
+from astrogf.fitting import engine
+from astrogf.runs.folder import as_json, write_text
+
+MOST_DAMAGES = 20
+
+
+def ingest(
+    spectra: Path, store: Path, kind: str, *, json_out: Path | None = None, console: Console | None = None
+) -> dict[str, Any]:
+    """Put every spectrum of one kind below `spectra` into `store`, going on where an earlier run stopped.
+
+    Returns surveys.store.summary, which also goes into `json_out`. Raises UserError.
+    """
+    console = console or Console()
+    bars = Bars(console)
+    with bars:
+        engine.ingest(spectra, store, kind, bars)
+    return show(store, json_out=json_out, console=console)
+
+
+def show(
+    store: Path, *, verify: bool = False, json_out: Path | None = None, console: Console | None = None
+) -> dict[str, Any]:
+    """Say what a store holds; with `verify`, compare every chunk with its checksum. Raises UserError."""
+    console = console or Console()
+    told = engine.store_summary(store)
+    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name, text in _lines(told):
+        table.add_row(name, f"[bold]{escape(text)}[/bold]")
+    console.print(table)
+    if told["set_aside"]:
+        console.print("\nset aside, by reason:")
+        aside = Table(box=None, pad_edge=False, show_header=False)
+        for reason, count in told["set_aside_by_reason"].items():
+            aside.add_row(str(count), engine.reason_in_words(reason))
+        console.print(aside)
+    if verify:
+        told["damaged"] = engine.verify_store(store)
+    if json_out is not None:
+        write_text(json_out, as_json(told))
+    if verify and told["damaged"]:
+        found = told["damaged"]
+        more = f" And {len(found) - MOST_DAMAGES} more." if len(found) > MOST_DAMAGES else ""
+        raise UserError("\n".join(found[:MOST_DAMAGES]) + more)
+    if verify:
+        console.print(f"\nall {told['chunks']} chunks are as they were written")
+    return told
+
+
+def _lines(told: dict[str, Any]) -> list[tuple[str, str]]:
+    grid = told["grid"]
+    lines = [
+        ("spectra", f"{told['spectra']} of {told['stars']} stars"),
+        ("kind", told["kind"] or "any"),
+        ("grid", f"{grid['low']:.1f}–{grid['high']:.1f} Å, {grid['n_pixel']} pixels of {grid['log_step']:g} dex"),
+        ("size", f"{told['bytes'] / 1e6:.1f} MB in {told['chunks']} chunks of {told['chunk_spectra']} spectra"),
+        ("finished", "yes" if told["complete"] else "no: run `astrogf ingest` again to go on"),
+    ]
+    for name in ("survey", "release", "class"):
+        counts = ", ".join(f"{key or '—'} {count}" for key, count in told[f"by_{name}"].items())
+        lines.append((name, counts or "—"))
+    if told["snr_median"] is not None:
+        bins = ", ".join(
+            f"{b['from']}–{b['to']}: {b['spectra']}" if b["to"] else f"above {b['from']}: {b['spectra']}"
+            for b in told["snr_histogram"]
+            if b["spectra"]
+        )
+        lines.append(("S/N", f"median {told['snr_median']:.1f} ({bins})"))
+    return lines

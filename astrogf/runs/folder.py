@@ -1,0 +1,287 @@
+"""The run folder: written piece by piece so that nothing is ever half there, and read back for the report."""
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+from jaxtyping import Float
+
+from astrogf.errors import UserError
+from astrogf.runs.summary import KEYS
+from astrogf.runs.tables import line_order, misfit_table, unlisted_table
+from astrogf.inference import statistics
+from astrogf.inference.result import FitResult
+
+FILES = (
+    "summary.json",
+    "record.json",
+    "stars.ecsv",
+    "loggf.ecsv",
+    "unlisted.ecsv",
+    "partly.ecsv",
+    "set_aside.ecsv",
+    "hyper.ecsv",
+    "truth_lines.ecsv",
+    "spectra.fits",
+    "posterior.fits",
+    "selection.ecsv",
+    "misfit.ecsv",
+    "split.ecsv",
+    "statistics.npz",
+    "report.html",
+)
+"""Every file of a run; --overwrite removes these, the folder figures, and a demo's folder survey."""
+
+
+class Spectra(NamedTuple):
+    """The fitted spectra: wavelength in vacuum Angstrom, the rest on the scale of flux."""
+
+    wavelength: Float[np.ndarray, " pixel"]
+    flux: Float[np.ndarray, "star pixel"]
+    ivar: Float[np.ndarray, "star pixel"]
+    sigma: Float[np.ndarray, "star pixel"]
+    model_original: Float[np.ndarray, "star pixel"]
+    model_corrected: Float[np.ndarray, "star pixel"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder in memory. `stars` has one row a file, `lines` one row a free line."""
+
+    folder: Path
+    summary: dict[str, Any]
+    record: dict[str, Any]
+    stars: Table
+    lines: Table
+    unlisted: Table | None
+    misfit: Table | None
+    set_aside: Table
+    hyper: Table | None
+    truth: Table | None
+    spectra: Spectra
+
+    @property
+    def used(self) -> Table:
+        """The stars that were fitted, in the order of `spectra`."""
+        rows = self.stars[np.asarray(self.stars["used"], dtype=bool)]
+        return rows[np.argsort(np.asarray(rows["spectrum"]))]
+
+    @property
+    def reference(self) -> str | None:
+        """What the labels are compared with: 'LASP', 'truth' or None."""
+        return self.record.get("reference")
+
+
+def prepare(folder: Path, *, overwrite: bool) -> None:
+    """Make an empty folder for a run, before anything is computed.
+
+    Raises UserError when the folder holds something and `overwrite` is off, or holds something that is no run.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; --out needs a folder.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            _clear(folder, overwrite)
+    except OSError as error:
+        raise UserError(f"The run folder {folder} cannot be written: {error.strerror}.") from error
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"The run folder {folder} cannot be written: permission denied.")
+
+
+def _clear(folder: Path, overwrite: bool) -> None:
+    if not overwrite:
+        raise UserError(
+            f"{folder} is not empty; name another folder with --out, or add --overwrite to replace the run in it."
+        )
+    if not (folder / "record.json").is_file():
+        raise UserError(
+            f"{folder} holds files but no run of astrogf (there is no record.json), so --overwrite leaves it alone; "
+            "name another folder with --out."
+        )
+    for name in ("figures", "survey") if _command(folder) == "demo" else ("figures",):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for name in FILES:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _command(folder: Path) -> str | None:
+    """What wrote the run; None if its record is damaged."""
+    try:
+        return json.loads((folder / "record.json").read_text(encoding="utf-8"))["command"]
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """record.json: what was asked, with what, on what, and how it went."""
+    _write_json(folder / "record.json", record)
+
+
+def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
+    """summary.json. Raises ValueError unless it has exactly the keys of `summary.KEYS`."""
+    if set(summary) != set(KEYS):
+        raise ValueError(f"summary has keys {sorted(set(summary) ^ set(KEYS))} too many or too few")
+    _write_json(folder / "summary.json", {key: summary[key] for key in KEYS})
+
+
+def write_set_aside(folder: Path, set_aside: Table) -> None:
+    """set_aside.ecsv: path, reason and detail of every file that was not used."""
+    _write_table(folder / "set_aside.ecsv", set_aside)
+
+
+def write_partly(folder: Path, partly: Table) -> None:
+    """partly.ecsv: pieces and windows of used files that were not used."""
+    _write_table(folder / "partly.ecsv", partly)
+
+
+def write_split(folder: Path, split: Table) -> None:
+    """split.ecsv: which stars were held out."""
+    _write_table(folder / "split.ecsv", split)
+
+
+def write_results(
+    folder: Path, result: FitResult, stars: Table, lines: Table, set_aside: Table, truth: Table | None = None
+) -> None:
+    """All tables and arrays of a run, each file complete or absent."""
+    _write_table(folder / "stars.ecsv", stars)
+    _write_table(folder / "loggf.ecsv", lines)
+    unlisted = unlisted_table(result)
+    if unlisted is not None:
+        _write_table(folder / "unlisted.ecsv", unlisted)
+    write_set_aside(folder, set_aside)
+    if len(result.hyper.colnames):
+        _write_table(folder / "hyper.ecsv", result.hyper)
+    if truth is not None:
+        _write_table(folder / "truth_lines.ecsv", truth)
+    if result.selection is not None:
+        _write_table(folder / "selection.ecsv", result.selection)
+    if result.misfit is not None and len(result.misfit):
+        _write_table(folder / "misfit.ecsv", misfit_table(result.misfit))
+    if result.statistics is not None:
+        with _complete(folder / "statistics.npz") as draft:
+            statistics.save(draft, result.statistics)
+    spectra = Spectra(
+        result.wavelength,
+        result.flux,
+        result.ivar,
+        result.sigma,
+        result.model_original,
+        result.model_corrected,
+    )
+    paths = Table({"path": np.asarray(result.table["path"], dtype=str)})
+    _write_images(folder / "spectra.fits", spectra._asdict(), paths)
+    order = line_order(result.lines)
+    covariance = np.asarray(result.correction_covariance)[np.ix_(order, order)]
+    _write_images(folder / "posterior.fits", {"covariance": covariance}, result.lines["wavelength", "species"][order])
+
+
+def read(folder: Path) -> Run:
+    """A run from its folder alone. Raises UserError when it is no run, or an unfinished one."""
+    if not (folder / "record.json").is_file():
+        raise UserError(f"{folder} is not a run of astrogf: there is no record.json in it.")
+    missing = [n for n in ("summary.json", "stars.ecsv", "loggf.ecsv", "spectra.fits") if not (folder / n).is_file()]
+    if missing:
+        raise UserError(f"The run in {folder} did not finish ({', '.join(missing)} missing); run it again.")
+    try:
+        with fits.open(folder / "spectra.fits", memmap=False) as hdus:
+            arrays = {name: np.asarray(hdus[name.upper()].data, dtype=float) for name in Spectra._fields}
+        return Run(
+            folder=folder,
+            summary=json.loads((folder / "summary.json").read_text(encoding="utf-8")),
+            record=json.loads((folder / "record.json").read_text(encoding="utf-8")),
+            stars=Table.read(folder / "stars.ecsv"),
+            lines=Table.read(folder / "loggf.ecsv"),
+            unlisted=_read_table(folder / "unlisted.ecsv"),
+            misfit=_read_table(folder / "misfit.ecsv"),
+            set_aside=Table.read(folder / "set_aside.ecsv"),
+            hyper=_read_table(folder / "hyper.ecsv"),
+            truth=_read_table(folder / "truth_lines.ecsv"),
+            spectra=Spectra(**arrays),
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"The run in {folder} cannot be read: {error}.") from error
+
+
+def read_covariance(folder: Path) -> Float[np.ndarray, "line line"] | None:
+    """Covariance of the corrections, in the order of loggf.ecsv and unlisted.ecsv; None where the run has none."""
+    try:
+        with fits.open(folder / "posterior.fits", memmap=False) as hdus:
+            return np.asarray(hdus["COVARIANCE"].data, dtype=float)
+    except (OSError, KeyError):
+        return None
+
+
+def as_json(content: Mapping[str, Any]) -> str:
+    """The text of a JSON file; numbers that are not finite become null."""
+    return json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+@contextmanager
+def _complete(path: Path) -> Iterator[Path]:
+    """A name to write to that becomes `path` only when all went well."""
+    draft = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        yield draft
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text file, complete or absent."""
+    with _complete(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    write_text(path, as_json(content))
+
+
+def _write_table(path: Path, table: Table) -> None:
+    with _complete(path) as draft:
+        table.write(draft, format="ascii.ecsv", overwrite=True)
+
+
+def _read_table(path: Path) -> Table | None:
+    return Table.read(path) if path.is_file() else None
+
+
+def _write_images(path: Path, arrays: Mapping[str, np.ndarray], rows: Table) -> None:
+    """One image extension an array (float32, wavelength float64), and a table that says what the rows are."""
+    hdus = fits.HDUList([fits.PrimaryHDU()])
+    for name, array in arrays.items():
+        kind = np.float64 if name == "wavelength" else np.float32
+        hdus.append(fits.ImageHDU(np.asarray(array, dtype=kind), name=name.upper()))
+    plain_rows = Table({name: np.asarray(rows[name]) for name in rows.colnames})
+    hdus.append(fits.BinTableHDU(plain_rows, name="ROWS"))
+    with _complete(path) as draft:
+        hdus.writeto(draft, overwrite=True)
+
+
+def plain(value: Any) -> Any:
+    """The same in JSON's own types; numbers that are not finite become null."""
+    if isinstance(value, Mapping):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, str | int | bool):
+        return value
+    if hasattr(value, "tolist"):
+        return plain(value.tolist())
+    return str(value)

@@ -1,0 +1,162 @@
+"""The prior of the corrections: groups, their learned scatter, and the posterior it gives with (A, b).
+
+    delta_i ~ Normal(mu_g, tau_g),  mu_g ~ Normal(0, MEAN_SD),  tau_g ~ Rayleigh(SCATTER_SD)
+
+The Rayleigh prior vanishes at zero, so that a group of few lines is not declared exact (Chung et al. 2013,
+Psychometrika 78, 685). mu_g is marginalised: within a group the prior covariance is tau_g^2 I + MEAN_SD^2 11'.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.linalg import cho_solve
+from jaxtyping import Array, Float, Int
+
+from astrogf.inference.problem.arrow import Reduced, solve_shared
+
+MEAN_SD = 0.05
+SCATTER_SD = 0.2
+"""dex. A common shift of a species is its abundance, so mu_g is held close to zero; gf errors are a few 0.1 dex."""
+MIN_GROUP = 8
+
+
+class Groups(NamedTuple):
+    """Group of every free line, the groups' names, their scatter where it is held (nan: learned), and the prior mean of
+    their corrections where it is not 0."""
+
+    member: Int[np.ndarray, " line"]
+    names: tuple[str, ...]
+    held: Float[np.ndarray, " group"]
+    mean: Float[np.ndarray, " group"] | None = None
+
+    def about(self, mean: Mapping[str, float]) -> "Groups":
+        """The groups of these names with these prior means."""
+        return self._replace(mean=np.array([mean.get(name, 0.0) for name in self.names]))
+
+    @property
+    def line_mean(self) -> Float[np.ndarray, " line"]:
+        """Prior mean of every correction."""
+        return np.zeros(len(self.member)) if self.mean is None else self.mean[self.member]
+
+
+def make_groups(
+    species: np.ndarray, quality: np.ndarray, least: int = MIN_GROUP, held: Mapping[str, float] | None = None
+) -> Groups:
+    """Groups by species and quality class; those with fewer than `least` lines are pooled by class, then in one.
+
+    A class in `held` is a group by itself, with the scatter given there.
+    """
+    held = held or {}
+    apart = np.isin(quality, list(held))
+    full = np.array([f"{s} {q}" for s, q in zip(species, quality, strict=True)], dtype=object)
+    full[apart] = quality[apart]
+    for pooled in (
+        np.array([f"other {q}" for q in quality], dtype=object),
+        np.full(len(full), "other", dtype=object),
+    ):
+        names, counts = np.unique(full.astype(str), return_counts=True)
+        small = np.isin(full.astype(str), names[counts < least]) & ~apart
+        full[small] = pooled[small]
+    names, index = np.unique(full.astype(str), return_inverse=True)
+    return Groups(index, tuple(str(n) for n in names), np.array([held.get(str(n), np.nan) for n in names]))
+
+
+def prior_precision(tau: Float[Array, " group"], index: Int[Array, " line"]) -> Float[Array, "line line"]:
+    """Inverse of the prior covariance with mu marginalised (Sherman-Morrison, group by group)."""
+    member = jax.nn.one_hot(index, tau.shape[0])
+    count = member.sum(0)
+    shrink = MEAN_SD**2 / tau**4 / (1.0 + count * MEAN_SD**2 / tau**2)
+    return jnp.diag(tau[index] ** -2.0) - (member * shrink) @ member.T
+
+
+class Posterior(NamedTuple):
+    """Gaussian posterior of the shared parameters; `tau_sd` is nan where the scatters are taken as known."""
+
+    mean: Float[Array, " shared"]
+    covariance: Float[Array, "shared shared"]
+    tau: Float[Array, " group"]
+    tau_sd: Float[Array, "*group"] = np.full((), np.nan)  # type: ignore[assignment]
+
+
+def shared_precision(tau, index, ln_sigma_sd) -> Float[Array, "shared shared"]:
+    """Prior precision of (corrections, survey ln_sigma)."""
+    n = index.shape[0]
+    full = jnp.zeros((n + 1, n + 1)).at[:n, :n].set(prior_precision(tau, index))
+    return full.at[n, n].set(ln_sigma_sd**-2)
+
+
+@jax.jit
+def learn(
+    precision: Float[Array, "shared shared"],
+    gradient: Float[Array, " shared"],
+    current: Float[Array, " shared"],
+    prior_mean: Float[Array, " shared"],
+    ln_sigma_sd: Float[Array, ""],
+    tau: Float[Array, " group"],
+    index: Int[Array, " line"],
+    rounds: int = 40,
+    held: Float[Array, " group"] | float = jnp.nan,
+) -> Posterior:
+    """Posterior of the shared parameters, the scatters tau brought to their marginal maximum by EM.
+
+    Where `held` is a number, that is tau.
+
+    (precision, gradient) are the reduced data's A and b at `current`, prior excluded. The M-step solves
+    tau^4 / SCATTER_SD^2 + (n - 1) tau^2 = Q with Q the posterior expectation of the sum of (delta - mu)^2.
+    """
+    n = index.shape[0]
+    member = jax.nn.one_hot(index, tau.shape[0])
+    count = member.sum(0)
+
+    def keep(tau):
+        return jnp.where(jnp.isnan(held), tau, held)
+
+    def posterior(tau):
+        prior = shared_precision(tau, index, ln_sigma_sd)
+        step, covariance = solve_shared(Reduced(precision, gradient), prior, -prior @ (current - prior_mean))
+        return current + step, covariance
+
+    def step(_, tau):
+        mean, covariance = posterior(tau)
+        delta, c = mean[:n], covariance[:n, :n]
+        v = 1.0 / (count / tau**2 + MEAN_SD**-2)
+        k = v / tau**2
+        total = member.T @ delta
+        second = member.T @ (delta**2 + jnp.diag(c))
+        sum_of_squares = total**2 + jnp.einsum("ig,ij,jg->g", member, c, member)
+        q = second - 2.0 * k * sum_of_squares + count * k**2 * sum_of_squares + count * v
+        linear = count - 1.0
+        tau2 = 0.5 * SCATTER_SD**2 * (-linear + jnp.sqrt(linear**2 + 4.0 * q / SCATTER_SD**2))
+        return keep(jnp.sqrt(jnp.maximum(tau2, 1e-4)))
+
+    tau = jax.lax.fori_loop(0, rounds, step, keep(tau))
+    mean, covariance = posterior(tau)
+    return Posterior(mean, covariance, tau)
+
+
+def prior_sd(tau: Float[Array, " group"], index: Int[Array, " line"]) -> Float[Array, " line"]:
+    """Prior standard deviation of every correction, mu's included."""
+    return jnp.sqrt(tau[index] ** 2 + MEAN_SD**2)
+
+
+def log_prior(delta, tau, index) -> Float[Array, ""]:
+    """log prior density of the corrections given tau, up to a constant in delta."""
+    return -0.5 * delta @ prior_precision(tau, index) @ delta
+
+
+def log_evidence(
+    reduced: Reduced, off: Float[Array, " shared"], prior: Float[Array, "shared shared"], half_log_det: Float[Array, ""]
+) -> tuple[Float[Array, ""], Float[Array, " shared"], Float[Array, "shared shared"]]:
+    """log p(spectra) with the shared parameters integrated out (up to a constant), their step to its mean from the
+    point of the linearisation, and the lower Cholesky factor of their precision.
+
+    `off`: the point less the prior mean; `half_log_det` that of the prior precision.
+    """
+    factor = jnp.linalg.cholesky(reduced.precision + prior)
+    pull = reduced.gradient - prior @ off
+    step = cho_solve((factor, True), pull)
+    value = 0.5 * pull @ step - jnp.sum(jnp.log(jnp.diag(factor))) + half_log_det - 0.5 * off @ prior @ off
+    return value, step, factor

@@ -1,0 +1,163 @@
+"""First labels from a coarse grid of the engine's own spectra: no pipeline's labels are needed."""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.scipy.linalg import cho_factor, cho_solve
+from jaxtyping import Array, Float
+
+from astrogf.inference.problem.devices import chunk_size, padded, spread, star_mesh
+from astrogf.inference.problem.linearise import N_SPECTRUM, StarData, StarProblem
+from astrogf.inference.problem.parameters import LN_SIGMA, vmic_relation
+from astrogf.synthesis.observed.instrument import observe, rv_limit
+
+SEARCH_SIGMA = 15.0
+"""km/s."""
+BLOCK = 30_000_000
+"""Numbers of node spectra compared with a star at once."""
+
+
+class Search(NamedTuple):
+    """Best node of every star: its parameters (order of `STAR`) and the chi2 per pixel there.
+
+    `seconds` is what one synthesis took, all devices working (median over chunks, compilation left out).
+    """
+
+    theta: Float[np.ndarray, "star star_parameter"]
+    chi2: Float[np.ndarray, " star"]
+    seconds: float
+
+
+def label_nodes(problem: StarProblem) -> Float[np.ndarray, "node 5"]:
+    """Nodes over the emulator's domain and the part of the HR diagram where FGK stars live.
+
+    Teff every 350 K, log g every 0.8 dex, [Fe/H] every 0.5; [alpha/Fe] and vmic follow their usual relations.
+    """
+    teff, logg, feh = np.meshgrid(np.arange(3900.0, 7650.0, 350.0), np.arange(0.8, 5.0, 0.8), np.arange(-2.0, 0.6, 0.5))
+    teff, logg, feh = (x.ravel() for x in (teff, logg, feh))
+    # no star is both hotter and brighter than the supergiants, nor cooler and fainter than the main sequence
+    physical = (logg > 1.6e-3 * (teff - 5300.0) + 0.5) & (logg < 5.2)
+    teff, logg, feh = teff[physical], logg[physical], feh[physical]
+    alpha = np.clip(-0.3 * feh, 0.0, 0.3)
+    labels = np.column_stack([teff, logg, feh, alpha])
+    inside = np.asarray(jax.vmap(problem.margin)(jnp.asarray(labels))) > 0.0
+    return np.column_stack([labels, np.asarray(vmic_relation(teff, logg))])[inside]
+
+
+def velocities(problem: StarProblem, step: float) -> Float[np.ndarray, " velocity"]:
+    """Radial velocities that the padded grid allows, km/s."""
+    reach = min(rv_limit(problem.spectrum.grid) * 0.98 - step, 500.0)
+    return np.arange(-reach, reach + 0.01 * step, step)
+
+
+@eqx.filter_jit
+def _seen_at(problem: StarProblem, theta, delta, velocity) -> Float[Array, "velocity pixel"]:
+    flux = problem.spectrum.normalised(theta[:N_SPECTRUM], problem.shift(theta, delta))
+    sigma = jnp.exp(theta[LN_SIGMA])
+    return jax.lax.map(lambda rv: observe(flux, rv, sigma, problem.spectrum.grid), velocity)
+
+
+def find_velocity(
+    problem: StarProblem, data: StarData, theta: Float[np.ndarray, " own"], around: tuple[float, float] | None = None
+) -> tuple[float, float]:
+    """Radial velocity (km/s) of one spectrum of a star with known labels, and the chi2 per pixel there.
+
+    Two scans: the whole reach of the grid (or `around`: centre and half width) with broadened lines, then the best
+    20 km/s with the star's own.
+    """
+    broad = np.array(theta)
+    broad[LN_SIGMA] = max(broad[LN_SIGMA], np.log(SEARCH_SIGMA))
+    scan = velocities(problem, min(20.0, 0.5 * np.exp(broad[LN_SIGMA])))
+    if around is not None:
+        near = np.abs(scan - around[0]) <= max(around[1], scan[1] - scan[0])
+        scan = scan[near] if near.any() else scan
+    delta = jnp.zeros(problem.room)
+    best, chi2 = 0.0, np.inf
+    for parameters, step in ((broad, None), (np.asarray(theta), 1.0)):
+        velocity = scan if step is None else best + np.arange(-20.0, 20.1, step)
+        limit = rv_limit(problem.spectrum.grid)
+        spectra = _seen_at(problem, jnp.asarray(parameters), delta, jnp.clip(jnp.asarray(velocity), -limit, limit))
+        values = np.asarray(_chi2(spectra, data.flux, _softened(data, 0.02), problem.basis))
+        best, chi2 = float(velocity[np.argmin(values)]), float(values.min())
+    return best, chi2 / max(int(np.sum(np.asarray(data.ivar) > 0)), 1)
+
+
+def _softened(data: StarData, noise_floor: float) -> Float[Array, " pixel"]:
+    """ivar with a share of the level added to the noise."""
+    flux, good = data.flux, data.ivar > 0
+    floor = noise_floor**2 * jnp.mean(flux) ** 2
+    return jnp.where(good, 1.0 / (1.0 / jnp.where(good, data.ivar, 1.0) + floor), 0.0)
+
+
+@jax.jit
+def _chi2(spectra: Float[Array, "node pixel"], flux, ivar, basis):
+    """Weighted chi2 of every node with its own best continuum."""
+    k = basis.shape[1]
+    pairs = (basis[:, :, None] * basis[:, None, :]).reshape(basis.shape[0], k * k)
+    normal = ((spectra**2 * ivar) @ pairs).reshape(-1, k, k) + 1e-9 * jnp.eye(k)
+    projected = (spectra * (ivar * flux)) @ basis
+
+    def gain(matrix, vector):
+        return vector @ cho_solve(cho_factor(matrix), vector)
+
+    return jnp.sum(ivar * flux**2) - jax.vmap(gain)(normal, projected)
+
+
+def coarse_search(
+    problem: StarProblem,
+    data: StarData,
+    ln_sigma: float,
+    *,
+    noise_floor: float = 0.02,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Search:
+    """Best (labels, rv) of every star among nodes and velocities within the padded grid's reach.
+
+    Nodes are seen at no less than SEARCH_SIGMA of broadening, so that velocities need not be close. `noise_floor`
+    (share of the flux) keeps bright stars from being decided by what a coarse node lacks.
+    """
+    nodes = label_nodes(problem)
+    grid = problem.spectrum.grid
+    ln_sigma = max(ln_sigma, np.log(SEARCH_SIGMA))
+    velocity = velocities(problem, min(20.0, 0.8 * np.exp(ln_sigma)))
+
+    mesh = star_mesh()
+    broadening = jnp.asarray(float(ln_sigma))
+
+    @eqx.filter_jit
+    def see(common, nodes):
+        def one(common, node):
+            problem, velocity, ln_sigma = common
+            flux = problem.spectrum.normalised(node[:N_SPECTRUM], jnp.zeros(problem.spectrum.n_free))
+            return jax.vmap(lambda rv: observe(flux, rv, jnp.exp(ln_sigma), grid))(velocity)
+
+        return spread(lambda c, n: jax.lax.map(lambda x: one(c, x), n), common, nodes, mesh)
+
+    spectra = np.empty((len(nodes), len(velocity), grid.n_pixel), np.float32)
+    chunk = chunk_size(10, len(nodes), mesh.devices.size)
+    took = []
+    for first in range(0, len(nodes), chunk):
+        began = time.perf_counter()
+        index, _ = padded(first, chunk, len(nodes))
+        spectra[index] = see((problem, velocity, broadening), jnp.asarray(nodes[index]))
+        took.append((time.perf_counter() - began) / chunk)
+        progress(min(first + chunk, len(nodes)), len(nodes))
+    stacked = spectra.reshape(-1, grid.n_pixel)
+    n_part = -(-stacked.size // BLOCK)
+    theta, chi2 = [], []
+    for flux, ivar in zip(data.flux, data.ivar, strict=True):
+        softened = _softened(StarData(flux, ivar), noise_floor)
+        values = np.concatenate(
+            [np.asarray(_chi2(part, flux, softened, problem.basis)) for part in np.array_split(stacked, n_part)]
+        )
+        best = int(np.argmin(values))
+        i, j = divmod(best, len(velocity))
+        n_good = max(int(np.sum(ivar > 0)), 1)
+        theta.append([*nodes[i], float(ln_sigma), float(velocity[j])])
+        chi2.append(values[best] / n_good)
+    return Search(np.array(theta), np.array(chi2), float(np.median(took[1:] or took)))

@@ -1,0 +1,169 @@
+"""Every star on its own: damped Gauss-Newton with the line list as it is, and the survey's shared resolution."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from astrogf.inference.newton.sweep import Pass, sweep
+from astrogf.inference.problem.arrow import Eliminated, substitute
+from astrogf.inference.problem.linearise import Continuum
+from astrogf.inference.problem.noise import RAISED, learn_noise
+from astrogf.inference.problem.options import FitOptions
+from astrogf.inference.problem.parameters import limits, lsf_sigma, max_steps, steps
+from astrogf.inference.problem.spectra import Noise, Piece, Sample, known_scatter
+
+Progress = Callable[[str, int, int], None]
+
+
+def bounded_step(own_step: Float[Array, "star own"]) -> Float[Array, "star own"]:
+    """A step of the stars' parameters in physical units, each within its largest move."""
+    n = own_step.shape[1]
+    return jnp.clip(jnp.nan_to_num(own_step * steps(n)), -max_steps(n), max_steps(n))
+
+
+def keep_physical(theta: Float[Array, "star own"]) -> Float[Array, "star own"]:
+    """Parameters within the hard limits."""
+    return jnp.clip(theta, *limits(theta.shape[1]))
+
+
+@dataclass
+class Run:
+    """State of the iteration, and its trace."""
+
+    theta: Float[Array, "star own"]
+    shared: Float[Array, " shared"]
+    noise: Noise
+    trace: list[dict] = field(default_factory=list)
+
+
+def own_freedom(sample: Sample, piece: Piece) -> float:
+    """Parameters that the pixels of one spectrum determine: its part of the star's own, and the continuum."""
+    return sample.n_own * float(np.mean(sample.share[piece.star])) + piece.problem.basis.shape[1]
+
+
+def learn(
+    sample: Sample,
+    passed: Pass,
+    options: FitOptions,
+    more: float = 0.0,
+    local: tuple[Float[Array, "row pixel"], ...] | None = None,
+) -> Noise:
+    """Noise of every piece's releases from the residuals of a pass; `more` freedom is taken by shared parameters.
+    `local` factors (`inference.misfit`) are held.
+
+    The scatter of lines is held: learned, it took over what corrections and labels should explain (0.2-0.4 dex in
+    LAMOST spectra). What the spectra suggest for it is in the trace.
+    """
+    noise = []
+    factors = [None] * len(sample.pieces) if local is None else list(local)
+    for p, model, determined, f in zip(sample.pieces, passed.adjusted, passed.determined, factors, strict=True):
+        # of deviations that all spectra share, one is the correction
+        freedom = own_freedom(sample, p) + more + determined * (1.0 - 1.0 / len(p.star))
+        found = learn_noise(p.data.flux, p.data.ivar, jnp.asarray(model), p.release, freedom, f)
+        scatter = known_scatter(p, np.full(len(p.star), options.line_scatter))
+        noise.append(found._replace(scatter=jnp.asarray(scatter)))
+    return tuple(noise)
+
+
+def noise_summary(noise: Noise) -> dict[str, float]:
+    """For the trace: medians over the spectra."""
+    scale, inflation, scatter = (np.concatenate([np.asarray(n[i]) for n in noise]) for i in range(3))
+    misfit = np.concatenate([np.ravel(n.local) for n in noise]) > RAISED
+    return {
+        "noise_scale": float(np.median(scale)),
+        "inflation": float(np.median(inflation)),
+        "line_scatter": float(np.median(scatter)),
+        "misfit": float(np.mean(misfit)),
+    }
+
+
+def _keep_better(sample: Sample, better: Bool[np.ndarray, " star"], new: Pass, old: Pass) -> Pass:
+    """Each star's block and models from the pass in which it fitted best; sums from the new one."""
+
+    def pick(mine, a, b):
+        return np.where(mine.reshape(-1, *[1] * (a.ndim - 1)), a, b)
+
+    mine = np.asarray(better)
+    pairs = zip(new.star, old.star, strict=True)
+    star = Eliminated(*(jnp.asarray(pick(mine, np.asarray(a), np.asarray(b))) for a, b in pairs))
+    rows = [mine[p.star] for p in sample.pieces]
+    return new._replace(
+        star=star,
+        log_posterior=pick(mine, new.log_posterior, old.log_posterior),
+        chi2=pick(mine, new.chi2, old.chi2),
+        model=tuple(map(pick, rows, new.model, old.model)),
+        coefficients=tuple(map(pick, rows, new.coefficients, old.coefficients)),
+        adjusted=tuple(map(pick, rows, new.adjusted, old.adjusted)),
+        scatter=tuple(map(pick, rows, new.scatter, old.scatter)),
+        continuum=tuple(
+            Continuum(*(pick(r, a, b) for a, b in zip(one, two, strict=True)))
+            for r, one, two in zip(rows, new.continuum, old.continuum, strict=True)
+        ),
+        deviation=tuple(map(pick, rows, new.deviation, old.deviation)),
+        determined=tuple(map(pick, rows, new.determined, old.determined)),
+    )
+
+
+def fit_stars(
+    sample: Sample,
+    run: Run,
+    options: FitOptions,
+    *,
+    free: bool = True,
+    iterations: int | None = None,
+    stage: str = "stars",
+    progress: Progress = lambda *_: None,
+) -> tuple[Run, Pass]:
+    """Every star on its own with the list as it is; only the survey's ln_sigma is shared.
+
+    Each star accepts or rejects its own steps; a rejected one is tried again, shorter. Stops when steps are small.
+    """  # fmt: skip
+    theta, best_theta = run.theta, run.theta
+    damping, shrink = jnp.full(theta.shape[0], 1e-2), jnp.ones(theta.shape[0])
+    best = jnp.full(theta.shape[0], -jnp.inf)
+    prior_mean, prior_sd = float(lsf_sigma(options.resolution)), options.resolution_sd / options.resolution
+    shared, noise_model = run.shared, run.noise
+    best_pass: Pass | None = None
+    iterations = options.star_iterations if iterations is None else iterations
+    for it in range(iterations):
+        began = time.perf_counter()
+        passed = sweep(
+            sample, theta, shared, noise_model, damping=damping, chunk=options.chunk,
+            deviation=None if best_pass is None else best_pass.deviation,
+            progress=partial(progress, f"{stage}: pass {it + 1}"),
+        )  # fmt: skip
+        better = passed.log_posterior >= best - 1e-6
+        best_theta = jnp.where(better[:, None], theta, best_theta)
+        best = jnp.where(better, passed.log_posterior, best)
+        best_pass = passed if best_pass is None else _keep_better(sample, better, passed, best_pass)
+        damping, shrink = jnp.maximum(damping / 5.0, 1e-6), jnp.where(better, 1.0, 0.3 * shrink)
+        precision = passed.reduced.precision[-1, -1] + prior_sd**-2
+        move = (passed.reduced.gradient[-1] - (shared[-1] - prior_mean) / prior_sd**2) / precision
+        shared_step = jnp.zeros_like(shared).at[-1].set(jnp.clip(move, -0.1, 0.1) if free else 0.0)
+        own = jax.vmap(substitute, in_axes=(0, None))(best_pass.star, shared_step)
+        step = bounded_step(own) * shrink[:, None]
+        size = jnp.max(
+            jnp.abs(step) / steps(theta.shape[1]) / jnp.sqrt(jnp.abs(jnp.diagonal(best_pass.star.covariance, 0, 1, 2))),
+            1,
+        )
+        run.trace.append(
+            {"stage": stage, "iteration": it + 1, "log_posterior": float(jnp.sum(best)), "accepted": int(better.sum()),
+             "largest_step_sd": float(jnp.median(size)), **noise_summary(noise_model), "ln_sigma": float(shared[-1]),
+             "seconds": time.perf_counter() - began}
+        )  # fmt: skip
+        if it + 1 == iterations or (it > 1 and float(jnp.percentile(size, 90)) < options.tolerance):
+            break
+        theta = keep_physical(best_theta + step)
+        if free:
+            shared = shared + shared_step
+            if options.inflation is None and it >= 1:
+                noise_model = learn(sample, best_pass, options)
+                best = jnp.full_like(best, -jnp.inf)
+    assert best_pass is not None  # there is at least one iteration
+    return Run(best_theta, shared, noise_model, run.trace), best_pass

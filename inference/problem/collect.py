@@ -1,0 +1,87 @@
+"""Spectra of several windows put together by star, with the lines and the emulator of every window prepared."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from astropy.table import Table
+from jaxtyping import Float
+
+from astrogf.inference.problem.linearise import StarData
+from astrogf.inference.problem.options import FitOptions
+from astrogf.inference.problem.priors import Belief, star_prior
+from astrogf.inference.problem.setup import Setup, padded_window, prepare, windows_lines
+from astrogf.inference.problem.spectra import Piece, Sample
+from astrogf.inference.result import Origin
+from astrogf.surveys.batch import SpectrumBatch
+from astrogf.synthesis.lines.linelist import LineList
+
+
+class NoStarsError(ValueError):
+    """Nothing was left to fit; the sentence says why and what to do, `set_aside` which stars were refused."""
+
+    def __init__(self, sentence: str, set_aside: Table | None = None):
+        super().__init__(sentence)
+        self.set_aside = set_aside
+
+
+class Collected(NamedTuple):
+    """The stars of several batches: setups and sample by window, and where every star is from."""
+
+    setups: list[Setup]
+    sample: Sample
+    beliefs: list[Belief]
+    origin: Origin
+
+
+def scaled_data(batch: SpectrumBatch) -> tuple[StarData, Float[np.ndarray, " row"]]:
+    """Fluxes divided by each spectrum's median level (the continuum prior expects a level near 1), and the levels."""
+    good = batch.ivar > 0
+    level = np.array([np.median(f[g]) if g.any() else 1.0 for f, g in zip(batch.flux, good, strict=True)])
+    level = np.where(level > 0, level, 1.0)
+    flux, ivar = batch.flux / level[:, None], batch.ivar * level[:, None] ** 2
+    return StarData(jnp.asarray(flux, float), jnp.asarray(ivar, float)), level
+
+
+def collect(
+    batches: Sequence[SpectrumBatch],
+    options: FitOptions,
+    lines: LineList | None,
+    beliefs: Mapping[str, Belief],
+    family: str = "atlas9",
+    *,
+    keep_all: bool = False,
+    complete: Callable[[LineList], LineList] = lambda lines: lines,
+) -> Collected:
+    """Windows prepared, and spectra put together by star: those of one path (a file, or what a file speaks of).
+
+    `lines` instead of the shipped list, sorted by wavelength; `keep_all` where they are a selection made before;
+    `complete` adds what a list may lack.
+    """
+    batches = [b for b in batches if len(b.flux)]
+    if not batches:
+        raise NoStarsError("no spectrum passed the selection: lower [survey] snr_min or check the window")
+    if lines is None:
+        lines = windows_lines([padded_window(b.wavelength, options) for b in batches], options.molecules)
+    lines = complete(lines)
+    paths = list(dict.fromkeys(str(path) for b in batches for path in b.table["path"]))
+    number = {path: i for i, path in enumerate(paths)}
+    setups = [prepare(b.wavelength, options, family, lines, keep_all=keep_all) for b in batches]
+    pieces, levels, releases = [], [], []
+    tables: dict[int, dict] = {}
+    for batch, setup in zip(batches, setups, strict=True):
+        data, level = scaled_data(batch)
+        names, release = np.unique(np.asarray(batch.table["release"]).astype(str), return_inverse=True)
+        star = np.array([number[str(path)] for path in batch.table["path"]])
+        said = [beliefs.get(str(path), Belief()).line_scatter for path in batch.table["path"]]
+        scatter = np.array([np.nan if s is None else s for s in said])
+        pieces.append(Piece(setup.problem(0), data, star, release, scatter))
+        levels.append(level)
+        releases.append(names)
+        for row, s in enumerate(star):
+            tables.setdefault(s, dict(zip(batch.table.colnames, batch.table[row], strict=True)))
+    known = [beliefs.get(path, Belief()) for path in paths]
+    sample = Sample(tuple(pieces), star_prior(known, options))
+    table = Table(rows=[tables[s] for s in range(len(paths))], names=batches[0].table.colnames)
+    return Collected(setups, sample, known, Origin(batches, table, lines, levels, releases))

@@ -1,0 +1,84 @@
+"""What is known of single stars before the fit: anchors such as the Sun, whose labels hold the zero points."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import jax.numpy as jnp
+import numpy as np
+
+from astrogf.inference.problem.options import FitOptions
+from astrogf.inference.problem.parameters import LN_SIGMA, RV, STAR, VMIC, StarPrior, lsf_sigma, vmic_relation
+
+KNOWN = ("teff", "logg", "feh", "alpha", "vmic", "rv", "resolution")
+"""Labels that a belief may speak of; resolution is lambda / FWHM of the whole broadening, the star's own included."""
+
+
+@dataclass(frozen=True)
+class Belief:
+    """Labels of one star known from elsewhere, each (mean, sd) in the units of `parameters.STAR`.
+
+    `abundance_sd`: how far its [X/Fe] beyond alpha may lie from 0 (0.01 for the Sun, which defines them); None leaves
+    the run's own. `xfe`: single [X/Fe] or isotopes' ('13C') known better or otherwise, (mean, sd). A star with teff and
+    logg is an anchor: the search over labels is spared. `line_scatter`: sd (dex) of its own deviations of lines,
+    instead of the run's. `anchor` off: a prior like any other, from a catalogue; the star may be refused.
+    """
+
+    labels: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    abundance_sd: float | None = None
+    xfe: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    line_scatter: float | None = None
+    anchor: bool = True
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for labels that are none, and for sds that are not positive."""
+        for name, (_, sd) in self.labels.items():
+            if name not in KNOWN:
+                raise ValueError(f"label {name!r} is none of {', '.join(KNOWN)}")
+            if not sd > 0:
+                raise ValueError(f"label {name} has sd {sd:g}; give [mean, sd] with an sd above 0")
+
+    @property
+    def is_anchor(self) -> bool:
+        """Whether the labels are known well enough to start from."""
+        return self.anchor and {"teff", "logg"} <= set(self.labels)
+
+
+def star_prior(beliefs: Sequence[Belief], options: FitOptions) -> StarPrior:
+    """Priors of all stars: the run's own, and what is known of each instead of them."""
+    k = len(options.abundances)
+    mean = np.tile(np.append(options.prior_mean(), np.zeros(k)), (len(beliefs), 1))
+    sd = np.tile(np.append(options.prior_sd_star(), np.full(k, options.abundance_sd)), (len(beliefs), 1))
+    follows_vmic, follows_survey = np.ones(len(beliefs)), np.ones(len(beliefs))
+    for s, belief in enumerate(beliefs):
+        for name, (value, spread) in belief.labels.items():
+            if name == "resolution":
+                mean[s, LN_SIGMA], sd[s, LN_SIGMA] = float(lsf_sigma(value)), spread / value
+                follows_survey[s] = 0.0
+            else:
+                i = STAR.index(name)
+                mean[s, i], sd[s, i] = value, spread
+        if "vmic" in belief.labels:
+            follows_vmic[s] = 0.0
+        if belief.abundance_sd is not None:
+            sd[s, len(STAR) :] = belief.abundance_sd
+        for name, (value, spread) in belief.xfe.items():
+            if name not in options.abundances:
+                raise ValueError(f"[{name}/Fe] of a star is given, but {name} is not among the run's abundances")
+            i = len(STAR) + options.abundances.index(name)
+            mean[s, i], sd[s, i] = value, spread
+    return StarPrior(*(jnp.asarray(x) for x in (mean, sd, follows_vmic, follows_survey)))
+
+
+def starting_point(belief: Belief, options: FitOptions) -> np.ndarray:
+    """Labels to begin with for an anchor, in the order of `parameters.STAR`."""
+    theta = options.prior_mean()
+    theta[LN_SIGMA] = float(lsf_sigma(options.resolution))
+    for name, (value, _) in belief.labels.items():
+        if name == "resolution":
+            theta[LN_SIGMA] = float(lsf_sigma(value))
+        else:
+            theta[STAR.index(name)] = value
+    if "vmic" not in belief.labels:
+        theta[VMIC] = float(vmic_relation(theta[0], theta[1]))
+    theta[RV] = belief.labels.get("rv", (0.0, 1.0))[0]
+    return theta

@@ -1,0 +1,190 @@
+"""What a run prepares once: the lines of its windows, their reach, and the emulator on the run's depths."""
+
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from astrogf import emulator
+from astrogf.emulator.layers import Layers
+from astrogf.inference.problem.linearise import StarProblem, chebyshev_basis
+from astrogf.inference.problem.options import FitOptions
+from astrogf.inference.problem.parameters import vmic_relation
+from astrogf.inference.problem.unlisted import grown
+from astrogf.synthesis.gas.abundances import SYMBOLS, number_fractions
+from astrogf.synthesis.gas.eos import equation_of_state
+from astrogf.synthesis.gas.species import constituents
+from astrogf.synthesis.lines.linelist import LineList
+from astrogf.synthesis.lines.shipped import OPTICAL, load_all_lines, load_atomic_lines, load_molecular_lines
+from astrogf.synthesis.lines.strength import line_reach
+from astrogf.synthesis.model import SpectrumModel
+from astrogf.synthesis.observed.grid import Grid
+
+REFERENCE_STARS = (
+    (4100.0, 1.0, 0.0),
+    (4300.0, 4.5, 0.3),
+    (4800.0, 2.5, 0.3),
+    (5777.0, 4.44, 0.3),
+    (6800.0, 4.0, 0.3),
+)
+"""(teff, logg, feh) of the atmospheres in which a line must matter to be kept at all."""
+WALL = 0.1
+"""Softness of the wall at the emulator's hull, in grid steps of its training set."""
+BEYOND = 5.0
+"""Angstrom beyond a window in which lines are taken along."""
+
+
+@dataclass
+class Setup:
+    """One window of a run. `row` says where its lines are in the list of the whole run."""
+
+    options: FitOptions
+    grid: Grid
+    lines: LineList
+    row: Int[np.ndarray, " line"]
+    strength: Float[np.ndarray, " line"]
+    reach: Float[np.ndarray, " line"]
+    atmosphere: Layers
+
+    def problem(self, room: int) -> StarProblem:
+        """The problem, with room for `room` corrections, none of them used."""
+        o = self.options
+        atoms = composition(self.lines, o.abundances)
+        patterns, rest = rest_slots(atoms)
+        model = SpectrumModel.build(
+            self.atmosphere, self.lines, self.reach, self.grid, room + len(patterns), o.angles, o.single
+        )
+        degree = o.continuum_degree
+        if o.continuum_scale is not None:
+            wave = self.grid.pixel_wavelength
+            degree = max(degree, round((wave[-1] - wave[0]) / o.continuum_scale))
+        basis = jnp.asarray(chebyshev_basis(self.grid.n_pixel, degree))
+        sd = jnp.full(basis.shape[1], 3.0)
+        empty = jnp.zeros((room + len(patterns), len(o.abundances)))
+        carriers = jnp.asarray(atoms), jnp.asarray(rest)
+        problem = StarProblem(model, basis, sd, empty, *carriers, room, WALL, o.line_scatter > 0)
+        return with_free(problem, np.full(len(self.lines), -1))
+
+
+def composition(lines: LineList, elements: tuple[str, ...]) -> Float[np.ndarray, "line element"]:
+    """Atoms of each element in the carrier of every line (2 of carbon in C2); H and Fe have no abundance here.
+
+    An isotope, '13C', counts only in lines that the list gives to it; its abundance is on top of its element's.
+    Raises ValueError for a name that is neither.
+    """
+    wanted = {}
+    for i, name in enumerate(elements):
+        symbol = name.lstrip("0123456789")
+        if symbol not in SYMBOLS or name in ("H", "Fe"):
+            raise ValueError(f"abundances: {name!r} is no element with an abundance beyond [Fe/H]")
+        wanted[SYMBOLS.index(symbol) + 1, int(name.removesuffix(symbol) or 0)] = i
+    kinds, inverse = np.unique(np.stack([lines.z, lines.isotope]), axis=1, return_inverse=True)
+    table = np.zeros((kinds.shape[1], len(elements)))
+    for k, (z, isotope) in enumerate(kinds.T):
+        atoms = constituents(int(z))
+        for at, atom in enumerate(atoms):
+            mass = int(isotope) // 1000 ** (len(atoms) - 1 - at) % 1000
+            for key in {(atom, 0), (atom, mass)} & wanted.keys():
+                table[k, wanted[key]] += 1.0
+    return table[inverse.ravel()]
+
+
+def rest_slots(
+    atoms: Float[np.ndarray, "line element"],
+) -> tuple[Float[np.ndarray, "slot element"], Int[np.ndarray, " line"]]:
+    """The different compositions, one slot each, and every line's slot (-1: none of the elements)."""
+    patterns, rest = np.unique(atoms, axis=0, return_inverse=True)
+    nothing = ~patterns.any(1) if len(patterns) and patterns.shape[1] else np.ones(len(patterns), bool)
+    number = np.where(nothing, -1, np.cumsum(~nothing) - 1)
+    return patterns[~nothing], number[rest.ravel()]
+
+
+def with_free(problem: StarProblem, free: Int[np.ndarray, " line"]) -> StarProblem:
+    """The same problem with correction free[i] moving line i; the others stay with their star's abundances."""
+    free, rest, atoms = np.asarray(free), np.asarray(problem.rest), np.asarray(problem.atoms)
+    membership = np.zeros(problem.membership.shape)
+    slot = np.where(free >= 0, free, np.where(rest >= 0, problem.room + rest, -1))
+    membership[slot[slot >= 0]] = atoms[slot >= 0]
+    return eqx.tree_at(
+        lambda p: (p.spectrum, p.membership),
+        problem,
+        (problem.spectrum.with_free(slot), jnp.asarray(membership)),
+    )
+
+
+def reference_gases(atmosphere: Layers) -> list[tuple]:
+    """Gas, vmic and the layers that count of the stars in which a line must matter."""
+    reference = []
+    for teff, logg, feh in REFERENCE_STARS:
+        vmic = float(vmic_relation(teff, logg))
+        structure = atmosphere(jnp.array([teff, logg, feh, 0.0]))
+        gas = equation_of_state(structure.t, structure.p, structure.xne, number_fractions(feh, 0.0))
+        reference.append((gas, jnp.asarray(vmic), (structure.tau < 3.0) & (structure.tau > 1e-5)))
+    return reference
+
+
+def shipped(start: float, stop: float, molecules: bool) -> LineList:
+    """The shipped lines of a window with what reaches in from beyond it (vacuum Angstrom)."""
+    load = load_all_lines if molecules else load_atomic_lines
+    return load(start - BEYOND, stop + BEYOND)
+
+
+def with_molecules(lines: LineList) -> LineList:
+    """A list of atoms together with the shipped molecular lines of its range, where there are some."""
+    if len(lines) == 0 or np.any(lines.z > len(SYMBOLS)):
+        return lines
+    start = max(lines.wavelength[0], OPTICAL[0])
+    stop = min(lines.wavelength[-1], OPTICAL[1])
+    if start >= stop:
+        return lines
+    more = load_molecular_lines(start, stop)
+    return lines.merged(more.replace(transition=more.transition + int(lines.transition.max()) + 1))
+
+
+def prepare(
+    wavelength: Float[np.ndarray, " pixel"],
+    options: FitOptions,
+    family: str = "atlas9",
+    lines: LineList | None = None,
+    *,
+    keep_all: bool = False,
+) -> Setup:
+    """Choose the lines that matter in the window of these pixels and their widths, on the host.
+
+    `lines` instead of the shipped list; `keep_all` where they are a selection made before.
+    """
+    grid = Grid.over(wavelength, options.oversampling, reach=options.rv_reach, widest_sigma=options.widest_sigma)
+    tau = np.logspace(options.tau_top, options.tau_bottom, options.depths)
+    atmosphere = Layers(emulator.load(family), jnp.asarray(tau))
+    edge = grid.wavelength[0], grid.wavelength[-1]
+    if lines is None:
+        lines = shipped(*edge, options.molecules)
+    row = np.flatnonzero((lines.wavelength > edge[0] - BEYOND) & (lines.wavelength < edge[1] + BEYOND))
+    lines = lines.take(row)
+    may_become = lines.replace(loggf=grown(lines))
+    strength, reach = line_reach(may_become, reference_gases(atmosphere), options.line_cut)
+    strength = strength * 10.0 ** (lines.loggf - may_become.loggf)
+    keep = (strength > options.line_cut) | keep_all
+    return Setup(options, grid, lines.take(keep), row[keep], strength[keep], reach[keep], atmosphere)
+
+
+def windows_lines(windows: list[tuple[float, float]], molecules: bool) -> LineList:
+    """The shipped lines of several windows (vacuum Angstrom), each once, sorted by wavelength."""
+    ends: list[list[float]] = []
+    for low, high in sorted(windows):
+        if ends and low - 2 * BEYOND <= ends[-1][1]:
+            ends[-1][1] = max(ends[-1][1], high)
+        else:
+            ends.append([low, high])
+    parts = [shipped(low, high, molecules) for low, high in ends]
+    return LineList(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def padded_window(setup_wavelength: Float[Array, " pixel"] | np.ndarray, options: FitOptions) -> tuple[float, float]:
+    """First and last wavelength of the synthesis grid under survey pixels."""
+    grid = Grid.over(
+        np.asarray(setup_wavelength), options.oversampling, reach=options.rv_reach, widest_sigma=options.widest_sigma
+    )
+    return float(grid.wavelength[0]), float(grid.wavelength[-1])

@@ -1,0 +1,249 @@
+"""Small problems with a known truth: few stars, few lines, one short window. What solvers and coverage are tested on.
+
+The truth is drawn from the very prior that the model states (`inference.model`), so that ranks of the truth in the
+posterior are uniform if, and only if, the posterior is right (Talts et al. 2018, arXiv 1804.06788).
+"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from astrogf.inference.fit import select_lines
+from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.stars import bounded_step, keep_physical
+from astrogf.inference.newton.sweep import Pass, sweep
+from astrogf.inference.problem.arrow import Reduced, solve_shared, substitute
+from astrogf.inference.problem.linearise import StarData, StarProblem, predict
+from astrogf.inference.problem.noise import OUTLIER_SHARE, OUTLIER_WIDTH
+from astrogf.inference.problem.options import FitOptions
+from astrogf.inference.problem.parameters import STAR, lsf_sigma, vmic_relation
+from astrogf.inference.problem.priors import Belief, star_prior
+from astrogf.inference.problem.setup import prepare, with_free
+from astrogf.inference.problem.spectra import Noise, Piece, Sample, quiet
+from astrogf.synthesis.lines.linelist import QUALITY, LineList
+from astrogf.synthesis.observed.grid import Grid
+
+OPTIONS = FitOptions(
+    oversampling=16, depths=20, molecules=False, line_cut=1e-2, continuum_degree=2, inflation=0.0, single=True, chunk=8,
+    teff_prior=(5300.0, 400.0), logg_prior=(3.8, 0.5), feh_prior=(-0.2, 0.25), alpha_prior=(0.1, 0.08), rv_sd=30.0,
+)  # fmt: skip
+"""Coarse and quick. The priors keep stars where the emulator and the lines are: FGK."""
+
+
+@dataclass(frozen=True)
+class Small:
+    """A problem without data: everything that all draws from its prior share."""
+
+    problem: StarProblem
+    groups: hyper.Groups
+    options: FitOptions
+    n_star: int
+    wavelength: Float[np.ndarray, " pixel"]
+    lines: LineList
+    free: Int[np.ndarray, " line"]
+
+    @property
+    def n_line(self) -> int:
+        """Free corrections."""
+        return len(self.groups.member)
+
+    def sample(self, data: StarData) -> Sample:
+        """As many stars as there are data, a spectrum each."""
+        return sample_of(self.problem, data, self.options)
+
+    def quiet(self, n_star: int | None = None) -> Noise:
+        """Errors as the data state them."""
+        n = self.n_star if n_star is None else n_star
+        return quiet(self.sample(StarData(jnp.ones((n, 1)), jnp.ones((n, 1)))))
+
+
+def sample_of(problem: StarProblem, data: StarData, options: FitOptions) -> Sample:
+    """A sample of one window, with the run's own priors."""
+    n = data.flux.shape[0]
+    return Sample((Piece(problem, data, np.arange(n), np.zeros(n, int)),), star_prior([Belief()] * n, options))
+
+
+class Draw(NamedTuple):
+    """A truth and its data. `shared`: corrections, then the survey's ln_sigma."""
+
+    data: StarData
+    theta: Float[np.ndarray, "star star_parameter"]
+    shared: Float[np.ndarray, " shared"]
+    mu: Float[np.ndarray, " group"]
+    tau: Float[np.ndarray, " group"]
+
+
+class Fit(NamedTuple):
+    """The maximum and the pass linearised there; `posterior` has tau, mean and covariance of the shared parameters."""
+
+    theta: Float[Array, "star star_parameter"]
+    shared: Float[Array, " shared"]
+    passed: Pass
+    posterior: hyper.Posterior
+    last_step: float
+    iterations: int
+
+
+def build(
+    n_star: int = 4,
+    n_line: int = 40,
+    *,
+    first_pixel: int = 37180,
+    n_pixel: int = 50,
+    kept: int = 300,
+    max_ratio: float = 0.9,
+    options: FitOptions = OPTIONS,
+) -> Small:
+    """A problem over `n_pixel` LAMOST pixels with the `kept` strongest lines there, of which the `n_line` transitions
+    that the spectra would tell most about are free; fewer, if for fewer the expected posterior / prior sd is below
+    `max_ratio`."""
+    grid = Grid(first_pixel, n_pixel)
+    options = replace(options, max_lines=n_line, max_ratio=max_ratio)
+    setup = prepare(grid.pixel_wavelength, options)
+    strongest = np.sort(np.argsort(-setup.strength)[:kept])
+    setup = prepare(grid.pixel_wavelength, options, lines=setup.lines.take(strongest), keep_all=True)
+    alone = setup.problem(n_line)
+    labels = np.tile([5300.0, 4.0, -0.2, 0.1], (n_star, 1)) + np.linspace(-1, 1, n_star)[:, None] * [500, 0.3, 0.1, 0]
+    sigma = float(lsf_sigma(options.resolution))
+    vmic = np.asarray(vmic_relation(labels[:, 0], labels[:, 1]))
+    theta = jnp.asarray(np.column_stack([labels, vmic, np.full(n_star, sigma), np.zeros(n_star)]))
+    flat = StarData(jnp.ones((n_star, n_pixel)), jnp.full((n_star, n_pixel), 1e4))
+    sample = sample_of(alone, flat, options)
+    passed = sweep(sample, theta, jnp.array([sigma]), quiet(sample), chunk=options.chunk)
+    setup = replace(setup, row=np.arange(len(setup.lines)))  # the list of this problem is the one in the window
+    chosen = select_lines([setup], setup.lines, passed, options)
+    lines = setup.lines.take(chosen.leader)
+    groups = hyper.make_groups(lines.species(), np.array(QUALITY)[lines.quality])
+    options = replace(options, max_lines=len(chosen.leader))
+    problem = with_free(setup.problem(len(chosen.leader)), chosen.free)
+    return Small(problem, groups, options, n_star, grid.pixel_wavelength, setup.lines, chosen.free)
+
+
+def refined(small: Small, oversampling: int, depths: int) -> StarProblem:
+    """The same lines on another grid and other depths: a truth that the fit's own discretisation does not share."""
+    options = replace(small.options, oversampling=oversampling, depths=depths)
+    setup = prepare(small.wavelength, options, lines=small.lines, keep_all=True)
+    return with_free(setup.problem(small.n_line), small.free)
+
+
+@eqx.filter_jit
+def spectra(problem: StarProblem, theta, delta) -> Float[Array, "star pixel"]:
+    """Normalised spectra of all stars."""
+    return jax.lax.map(lambda one: predict(problem, one, delta), theta)
+
+
+def draw_stars(small: Small, rng: np.random.Generator, ln_sigma0: float) -> Float[np.ndarray, "star star_parameter"]:
+    """Stars from the prior, the wall at the emulator's hull included (by rejection)."""
+    o, problem = small.options, small.problem
+    mean, sd = o.prior_mean()[:4], o.prior_sd_star()[:4]
+    labels: list[np.ndarray] = []
+    while len(labels) < small.n_star:
+        tried = mean + sd * rng.normal(size=(256, 4))
+        outside = np.maximum(-np.asarray(margins(problem, tried)), 0.0) / problem.wall
+        labels.extend(tried[rng.uniform(size=256) < np.exp(-0.5 * outside**2)])
+    kept = np.array(labels[: small.n_star])
+    vmic = np.asarray(vmic_relation(kept[:, 0], kept[:, 1])) + o.vmic_sd * rng.normal(size=len(kept))
+    sigma = ln_sigma0 + small.options.resolution_scatter * rng.normal(size=len(kept))
+    return np.column_stack([kept, vmic, sigma, o.rv_sd * rng.normal(size=len(kept))])
+
+
+@eqx.filter_jit
+def margins(problem: StarProblem, labels) -> Float[Array, " star"]:
+    """Signed distances to the emulator's domain."""
+    return jax.vmap(lambda one: problem.margin(one))(labels)
+
+
+def draw(
+    small: Small,
+    rng: np.random.Generator,
+    *,
+    snr: float = 80.0,
+    tau: float | None = 0.2,
+    outliers: bool = True,
+    truth: StarProblem | None = None,
+) -> Draw:
+    """A truth from the prior, and spectra of it with the noise that the model assumes.
+
+    `tau` None: drawn from its own prior. `outliers` False: Gaussian noise only. `truth`: another problem to compute the
+    spectra with (`refined`). The continuum is level, 1: its prior is so much wider than what the pixels say of it
+    that where in it the truth lies does not matter.
+    """
+    n, g = small.n_line, len(small.groups.names)
+    taus = np.full(g, tau) if tau is not None else hyper.SCATTER_SD * np.sqrt(-2.0 * np.log(rng.uniform(size=g)))
+    mu = hyper.MEAN_SD * rng.normal(size=g)
+    member = small.groups.member
+    delta = mu[member] + taus[member] * rng.normal(size=n)
+    o = small.options
+    ln_sigma0 = float(lsf_sigma(o.resolution)) + o.resolution_sd / o.resolution * rng.normal()
+    theta = draw_stars(small, rng, ln_sigma0)
+    clean = np.asarray(spectra(small.problem if truth is None else truth, jnp.asarray(theta), jnp.asarray(delta)))
+    sd = np.full(clean.shape, 1.0 / snr)
+    wide = (rng.uniform(size=sd.shape) < OUTLIER_SHARE) & outliers
+    noisy = clean + sd * np.where(wide, OUTLIER_WIDTH, 1.0) * rng.normal(size=sd.shape)
+    data = StarData(jnp.asarray(noisy), jnp.asarray(sd**-2.0))
+    return Draw(data, theta, np.append(delta, ln_sigma0), mu, taus)
+
+
+def maximise(
+    small: Small,
+    data: StarData,
+    theta: Float[Array, "star star_parameter"],
+    shared: Float[Array, " shared"],
+    *,
+    tau: Float[np.ndarray, " group"] | None = None,
+    iterations: int = 25,
+    tolerance: float = 0.01,
+) -> Fit:
+    """Gauss-Newton to the joint maximum from (theta, shared), with tau fixed, or learned by EM where it is None.
+
+    Stops when no parameter moves by more than `tolerance` of its sd; a step that does not improve is taken shorter.
+    """
+    o = small.options
+    member = jnp.asarray(small.groups.member)
+    mean = jnp.zeros(small.n_line + 1).at[-1].set(lsf_sigma(o.resolution))
+    ln_sigma_sd = jnp.asarray(o.resolution_sd / o.resolution)
+    taus = jnp.full(len(small.groups.names), o.prior_sd) if tau is None else jnp.asarray(tau)
+    theta, shared = jnp.asarray(theta), jnp.asarray(shared)
+    sample = small.sample(data)
+    noise = quiet(sample)
+    best: tuple | None = None
+    shrink, size = 1.0, np.inf
+    for it in range(iterations):
+        passed = sweep(sample, theta, shared, noise, chunk=o.chunk)
+        prior = hyper.shared_precision(taus, member, ln_sigma_sd)
+        off = shared - mean
+        value = float(jnp.sum(passed.log_posterior) - 0.5 * off @ prior @ off)
+        if best is None or value >= best[0] - 1e-6 or tau is None:
+            best, shrink = (value, passed, theta, shared), min(1.0, 2.0 * shrink)
+        else:
+            _, passed, theta, shared = best
+            shrink *= 0.3
+        if tau is None:
+            posterior = hyper.learn(
+                passed.reduced.precision, passed.reduced.gradient, shared, mean, ln_sigma_sd, taus, member
+            )
+            taus = posterior.tau
+        else:
+            prior = hyper.shared_precision(taus, member, ln_sigma_sd)
+            reduced = Reduced(passed.reduced.precision, passed.reduced.gradient)
+            step, covariance = solve_shared(reduced, prior, -prior @ (shared - mean))
+            posterior = hyper.Posterior(shared + step, covariance, taus)
+        whole = posterior.mean - shared
+        own = jax.vmap(substitute, in_axes=(0, None))(passed.star, whole)
+        own_sd = jnp.sqrt(jnp.diagonal(passed.star.covariance, 0, 1, 2))
+        size = float(
+            jnp.maximum(
+                jnp.max(jnp.abs(whole) / jnp.sqrt(jnp.diag(posterior.covariance))),
+                jnp.max(jnp.abs(own / own_sd)[:, : len(STAR)]),
+            )
+        )
+        if size < tolerance or it + 1 == iterations:
+            break
+        shared = shared + shrink * jnp.clip(whole, -0.5, 0.5)
+        theta = keep_physical(theta + shrink * bounded_step(own))
+    return Fit(theta, shared, passed, posterior, size, it + 1)

@@ -1,0 +1,114 @@
+"""A Gaussian over shared and stars' own parameters with the arrow's correlations, as a map from white noise.
+
+shared = m + L z,   own_s = m_s - S_s (shared - m) + L_s z_s
+
+which is the Laplace posterior when m, L, S, L_s come from the eliminated normal equations, the coordinates in which
+NUTS is quick, and the family that SVI improves.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.sweep import Pass
+from astrogf.inference.problem.parameters import names, steps
+
+
+class ArrowGaussian(NamedTuple):
+    """Own parameters are in units of `parameters.steps` (labels, abundances), then the continuum coefficients."""
+
+    mean: Float[Array, " shared"]
+    factor: Float[Array, "shared shared"]
+    own_mean: Float[Array, "star own"]
+    slope: Float[Array, "star own shared"]
+    own_factor: Float[Array, "star own own"]
+
+    def place(self, z: Float[Array, " shared"], w: Float[Array, "star own"]):
+        """Shared and own parameters at white coordinates (z, w)."""
+        off = self.factor @ z
+        own = self.own_mean - jnp.einsum("sij,j->si", self.slope, off)
+        return self.mean + off, own + jnp.einsum("sij,sj->si", self.own_factor, w)
+
+    def draw(self, key: Array, n: int) -> tuple[Float[Array, "draw shared"], Float[Array, "draw star own"]]:
+        """Independent draws."""
+        one, two = jax.random.split(key)
+        z = jax.random.normal(one, (n, len(self.mean)))
+        w = jax.random.normal(two, (n, *self.own_mean.shape))
+        return jax.vmap(self.place)(z, w)
+
+    def sd(self) -> tuple[Float[Array, " shared"], Float[Array, "star own"]]:
+        """Marginal standard deviations."""
+        through = jnp.einsum("sij,jk->sik", self.slope, self.factor)
+        own = jnp.sqrt(jnp.sum(through**2, -1) + jnp.sum(self.own_factor**2, -1))
+        return jnp.sqrt(jnp.sum(self.factor**2, -1)), own
+
+    def stars(self, index: Int[Array, " batch"]) -> "ArrowGaussian":
+        """The same with some of the stars."""
+        return ArrowGaussian(self.mean, self.factor, *(x[index] for x in self[2:]))
+
+
+def laplace_gaussian(
+    passed: Pass,
+    theta: Float[Array, "star star_parameter"],
+    shared: Float[Array, " shared"],
+    mean: Float[Array, " shared"],
+    covariance: Float[Array, "shared shared"],
+) -> ArrowGaussian:
+    """The Laplace posterior of a pass linearised at (theta, shared), with the shared parameters' (mean, covariance).
+
+    For samples of one piece, one row a star in their order. The pass has eliminated the continuum; it is put back.
+    """
+    star, continuum, n_own = passed.star, passed.continuum[0], theta.shape[1]
+    by_own, by_line = continuum.slope[:, :, :n_own], continuum.slope[:, :, n_own:]
+    by_shared = jnp.pad(by_line, ((0, 0), (0, 0), (0, len(shared) - by_line.shape[2])))
+    constant = continuum.constant - jnp.einsum("sij,sj->si", by_own, star.constant)
+    constant = jnp.concatenate([star.constant, constant], axis=1)
+    slope = jnp.concatenate([star.slope, by_shared - jnp.einsum("sij,sjk->sik", by_own, star.slope)], axis=1)
+    labels = jnp.linalg.cholesky(star.covariance)
+    smooth = jnp.linalg.cholesky(continuum.covariance)
+    left = jnp.concatenate([labels, -jnp.einsum("sij,sjk->sik", by_own, labels)], axis=1)
+    right = jnp.pad(smooth, ((0, 0), (n_own, 0), (0, 0)))
+    start = jnp.concatenate([theta / steps(n_own), passed.coefficients[0]], axis=1)
+    own = start + constant - jnp.einsum("sij,j->si", slope, mean - shared)
+    return ArrowGaussian(mean, jnp.linalg.cholesky(covariance), own, slope, jnp.concatenate([left, right], axis=2))
+
+
+def with_group_means(
+    gaussian: ArrowGaussian, tau: Float[Array, " group"], member: Int[np.ndarray, " line"]
+) -> ArrowGaussian:
+    """Append the group means mu, that the arrow has marginalised, to the shared parameters (corrections first).
+
+    Given the corrections, mu_g ~ Normal(k_g sum of its corrections, sqrt(v_g)) with k_g = v_g / tau_g^2 and
+    v_g = 1 / (n_g / tau_g^2 + 1 / MEAN_SD^2).
+    """
+    n, g, size = len(member), len(tau), len(gaussian.mean)
+    count = np.bincount(member, minlength=g)
+    v = 1.0 / (count / tau**2 + hyper.MEAN_SD**-2)
+    weights = jnp.zeros((g, size)).at[member, np.arange(n)].set((v / tau**2)[member])
+    factor = jnp.block(
+        [
+            [gaussian.factor, jnp.zeros((size, g))],
+            [weights @ gaussian.factor, jnp.diag(jnp.sqrt(v))],
+        ]
+    )
+    mean = jnp.concatenate([gaussian.mean, weights @ gaussian.mean])
+    slope = jnp.pad(gaussian.slope, ((0, 0), (0, 0), (0, g)))
+    return ArrowGaussian(mean, factor, gaussian.own_mean, slope, gaussian.own_factor)
+
+
+def joint_sites(n_line: int, abundances: tuple[str, ...] = ()):
+    """How `inference.model.joint_model` names what (shared, own) hold; shared is corrections, ln_sigma0, mu."""
+
+    labels = names(abundances)
+
+    def sites(shared: Float[Array, " shared"], own: Float[Array, "star own"]) -> dict[str, Array]:
+        n = len(labels)
+        theta = own[:, :n] * steps(n)
+        named = {"delta": shared[:n_line], "ln_sigma0": shared[n_line], "mu": shared[n_line + 1 :]}
+        return named | {name: theta[:, i] for i, name in enumerate(labels)} | {"continuum": own[:, n:]}
+
+    return sites

@@ -1,0 +1,197 @@
+"""Label tables of the surveys and of users: which columns mean what, in which units, and what they may be used for.
+
+Column names are those of the published tables: APOGEE's allStar (Abdurro'uf et al. 2022, ApJS 259, 35; DR19's
+astraAllStarASPCAP), LAMOST's catalogues of LASP (Wu et al. 2011, RAA 11, 924), SEGUE's SSPP (Lee et al. 2008, AJ 136,
+2022; files and CasJobs) and the Gaia FGK benchmark stars (Jofre et al. 2014, A&A 564, A133; Soubiran et al. 2024, A&A
+682, A145; as VizieR writes them).
+"""
+
+from typing import Literal, NamedTuple
+
+import astropy.units as u
+import numpy as np
+from astropy.table import Table
+from jaxtyping import Float
+
+from astrogf.surveys.catalogues.catalogue import NAMES, match_labels
+from astrogf.surveys.spectrum import SurveyError
+
+Use = Literal["prior", "comparison"]
+
+UNITS = {"teff": u.K, "logg": u.dex, "feh": u.dex, "alpha": u.dex, "vmic": u.km / u.s, "rv": u.km / u.s}
+"""Units of the labels; logg is log10 of cm/s^2, feh [Fe/H], alpha [alpha/Fe] (ASPCAP: [alpha/M])."""
+
+PLAUSIBLE = {
+    "teff": (1500.0, 100_000.0),
+    "logg": (-1.5, 9.5),
+    "feh": (-9.0, 2.0),
+    "alpha": (-3.0, 3.0),
+    "vmic": (0.0, 50.0),
+    "rv": (-5000.0, 5000.0),
+}
+"""Numbers outside are the tables' words for none (-9999, -99, 0 K, NaN)."""
+
+FLOORS = {"teff": 50.0, "logg": 0.1, "feh": 0.05, "alpha": 0.05, "vmic": 0.3, "rv": 1.0}
+"""Least standard deviation of a prior, in the units above: pipelines' own errors are of the fit alone, and repeats
+and other pipelines differ by about so much. The sd of a prior where the table gives no error."""
+
+_Names = dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
+"""label -> names of its column, names of the column of its error; the first that exists counts."""
+
+_PLAIN: _Names = {
+    "teff": (("teff", "t_eff", "effective_temperature"), ("teff_err", "teff_sd", "e_teff", "teff_unc", "teff_error")),
+    "logg": (("logg", "log_g", "log(g)"), ("logg_err", "logg_sd", "e_logg", "logg_unc", "logg_error")),
+    "feh": (
+        ("feh", "fe_h", "[fe/h]", "_fe_h_", "__fe_h_", "m_h", "[m/h]", "mh"),
+        ("feh_err", "feh_sd", "fe_h_err", "e_feh", "e_fe_h", "e_[fe/h]", "e__fe_h_", "feh_unc", "feh_error", "m_h_err"),
+    ),
+    "alpha": (
+        ("alpha", "alpha_m", "alpha_fe", "afe", "[alpha/fe]"),
+        ("alpha_err", "alpha_sd", "alpha_m_err", "e_alpha"),
+    ),
+    "vmic": (("vmic", "vmicro", "xi"), ("vmic_err", "vmic_sd", "vmicro_err", "e_vmic")),
+    "rv": (
+        ("rv", "vhelio_avg", "vhelio", "v_helio", "rv_helio", "radial_velocity"),
+        ("rv_err", "rv_sd", "verr", "e_rv", "vrelerr"),
+    ),
+}
+_BAND: dict[str, _Names] = {
+    "SSPP": {
+        "teff": (("teff_adop", "teffadop"), ("teff_adop_unc", "teffadopunc")),
+        "logg": (("logg_adop", "loggadop"), ("logg_adop_unc", "loggadopunc")),
+        "feh": (("feh_adop", "fehadop"), ("feh_adop_unc", "fehadopunc")),
+        "alpha": (("alpha_fe", "afe", "alphafe"), ("alpha_fe_unc", "afeunc")),
+        "rv": (("rv_adop", "elodiervfinal", "rvadop"), ("rv_adop_unc", "elodiervfinalerr", "rvadopunc")),
+    },
+    "LASP": {n: ((f"lasp_{n}", n), (f"lasp_{n}_err", f"{n}_err")) for n in ("teff", "logg", "feh", "rv")},
+    "ASPCAP": {
+        "teff": (("teff",), ("teff_err", "e_teff")),
+        "logg": (("logg",), ("logg_err", "e_logg")),
+        "feh": (("fe_h", "m_h", "m_h_atm"), ("fe_h_err", "e_fe_h", "m_h_err", "e_m_h_atm")),
+        "alpha": (("alpha_m", "alpha_m_atm"), ("alpha_m_err", "e_alpha_m_atm")),
+        "vmic": (("vmicro", "v_micro"), ("vmicro_err", "e_v_micro")),
+        "rv": (("vhelio_avg", "v_rad"), ("verr", "e_v_rad", "vrelerr")),
+    },
+}
+_ASPCAP_BAD = 1 << 23 | 1 << 31  # STAR_BAD of DR10 to DR17, and NO_ASPCAP_RESULT of DR12 on
+_DUPLICATE = 1 << 4  # EXTRATARG: another row of this star has the better S/N
+
+
+class Labels(NamedTuple):
+    """Labels of each spectrum of a batch or store, in its order.
+
+    use: "prior" if a fit may lean on them, "comparison" if it must not see them. table: what the table was taken
+    for (ASPCAP, LASP, SSPP, benchmark, user). values: columns `<label>`, `<label>_sd` (NaN where there is none;
+    units as UNITS) and matched_by (path, obsid, plate, name, position or "").
+    """
+
+    use: Use
+    table: str
+    values: Table
+
+    def priors(
+        self, floors: dict[str, float] | None = None
+    ) -> dict[str, tuple[Float[np.ndarray, " star"], Float[np.ndarray, " star"]]]:
+        """label -> mean and standard deviation of every star; a star without the label has mean 0 and sd infinite.
+
+        The sd is the table's error and the floor (FLOORS, or those given) in quadrature, the floor alone where the
+        table has no error. Raises SurveyError where the labels are only for comparison.
+        """
+        if self.use != "prior":
+            raise SurveyError(
+                f"These labels ({self.table}) are for comparison only: ask for them with use='prior' to fit with them."
+            )
+        floor = FLOORS | (floors or {})
+        out = {}
+        for name in (n for n in UNITS if n in self.values.colnames):
+            mean, sd = (np.asarray(self.values[c], dtype=np.float64) for c in (name, f"{name}_sd"))
+            known = np.isfinite(mean)
+            width = np.hypot(np.where(np.isfinite(sd) & (sd > 0), sd, 0.0), floor[name])
+            out[name] = np.where(known, mean, 0.0), np.where(known, width, np.inf)
+        return out
+
+
+def recognise(table: Table) -> str:
+    """What a label table is, by its column names in lower case: ASPCAP, LASP, SSPP, benchmark or user."""
+    names = set(table.colnames)
+    if {"teff_adop", "teffadop"} & names:
+        return "SSPP"
+    if ({"apogee_id", "sdss4_apogee_id"} & names) and ({"fe_h", "m_h", "m_h_atm"} & names) and "teff" in names:
+        return "ASPCAP"
+    if "lasp_teff" in names or {"obsid", "teff", "logg", "feh"} <= names:
+        return "LASP"
+    if {"teff", "logg"} <= names and {"hip", "hd"} & names:
+        return "benchmark"
+    return "user"
+
+
+def take_labels(stars: Table, table: Table, use: Use = "comparison") -> Labels:
+    """The labels of `stars` (rows of a batch or store) from a table that catalogue.read_labels read.
+
+    Values that mean none are NaN, and so are ASPCAP's flagged ones (STAR_BAD, NO_ASPCAP_RESULT); rows that APOGEE
+    itself marks as duplicates are passed over. Values are converted to UNITS where the table gives another unit.
+    Raises SurveyError where the table has no label at all, its unit cannot be one of that label, or `use` is not
+    one of the two.
+    """
+    if use not in ("prior", "comparison"):
+        raise SurveyError(f"use = {use!r}: labels are for 'prior' or for 'comparison'.")
+    kind = recognise(table)
+    names = _BAND.get(kind, _PLAIN)
+    found = {
+        label: (column, next((c for c in errors if c in table.colnames), None))
+        for label, (columns, errors) in names.items()
+        if (column := next((c for c in columns if c in table.colnames), None)) is not None
+    }
+    if not found:
+        raise SurveyError(
+            f"The table of labels has none of the columns {', '.join(v[0][0] for v in names.values())}; it has: "
+            f"{', '.join(table.colnames[:12])}."
+        )
+    bad = np.zeros(len(table), dtype=bool)
+    if kind == "ASPCAP":
+        if "extratarg" in table.colnames:
+            table = table[(_integers(table["extratarg"]) & _DUPLICATE) == 0]
+        bad = np.zeros(len(table), dtype=bool)
+        if "aspcapflag" in table.colnames:
+            bad |= (_integers(table["aspcapflag"]) & _ASPCAP_BAD) != 0
+        if "flag_bad" in table.colnames:  # DR19
+            bad |= np.asarray(table["flag_bad"], dtype=bool)
+    # only what is wanted is matched: allStar has hundreds of columns
+    slim = table[[n for n in table.colnames if n in KEYS]]
+    for label, (column, error) in found.items():
+        values = _converted(table, column, label)
+        low, high = PLAUSIBLE[label]
+        known = (values > low) & (values < high) & ~(bad & (label != "rv"))
+        slim[f"label_{label}"] = np.where(known, values, np.nan)
+        sd = _converted(table, error, label) if error else np.full(len(table), np.nan)
+        # an error of zero or below, or as large as 9999, is none
+        slim[f"label_{label}_sd"] = np.where(known & (sd > 0) & (sd < 9990.0), sd, np.nan)
+    matched = match_labels(stars, slim)
+    out = Table({"matched_by": matched["matched_by"]})
+    for label in found:
+        for name in (label, f"{label}_sd"):
+            out[name] = np.ma.filled(np.ma.asarray(matched[f"label_{name}"]).astype(float), np.nan)
+            out[name].unit = UNITS[label]
+    return Labels(use, kind, out)
+
+
+KEYS = ("path", "obsid", "plate", "mjd", "fiber", "fiberid", "fiber_id", "ra", "dec", *NAMES)
+"""Columns that tell which star a row is of."""
+
+
+def _converted(table: Table, column: str, label: str) -> np.ndarray:
+    values = np.ma.filled(np.ma.asarray(table[column]).astype(np.float64), np.nan)
+    unit, wanted = table[column].unit, UNITS[label]
+    if unit is None or wanted == u.dex or unit == wanted:  # log g and abundances come under many names of one unit
+        return values
+    try:
+        return u.Quantity(values, unit).to_value(wanted)
+    except (u.UnitConversionError, TypeError) as err:
+        raise SurveyError(
+            f"The column {column} of the table of labels is in {unit}, which cannot be {label} in {wanted}: "
+            "correct its unit."
+        ) from err
+
+
+def _integers(column) -> np.ndarray:
+    return np.ma.filled(np.ma.asarray(column).astype(np.int64), 0)

@@ -1,0 +1,61 @@
+"""The line list as columns."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from astrogf.synthesis.gas.species import species_name
+
+QUALITY = ("abo", "listed", "unsoeld", "unlisted")
+"""Damping known by an individual ABO calculation, as log gamma6 of the list, or approximated: the only mark of how
+well a transition has been studied that the source file carries, and the second half of a correction's group. The last
+is of no list: lines that a list may lack (`inference.problem.unlisted`)."""
+
+
+class LineList(NamedTuple):
+    """Lines, sorted by wavelength; one row a component (hyperfine, isotopic).
+
+    `z`, `ion` and `isotope` name the species as `synthesis.species` does, molecules included.
+
+    Units: vacuum Angstrom, eV, dex. Widths are FWHM in rad/s: `log_gamma_rad`; per hydrogen atom at 10^4 K
+    (`log_gamma6`, scaling as T^gamma6_exponent); per electron (`log_gamma4`). `log_fraction` is the isotope's share,
+    to be added to `loggf`. Components of one transition share a number in `transition`. `gup` is the statistical
+    weight of the upper level, nan where the list does not say.
+    """
+
+    wavelength: Float[np.ndarray, " line"]
+    z: Int[np.ndarray, " line"]
+    ion: Int[np.ndarray, " line"]
+    isotope: Int[np.ndarray, " line"]
+    elow: Float[np.ndarray, " line"]
+    loggf: Float[np.ndarray, " line"]
+    log_fraction: Float[np.ndarray, " line"]
+    log_gamma_rad: Float[np.ndarray, " line"]
+    log_gamma6: Float[np.ndarray, " line"]
+    gamma6_exponent: Float[np.ndarray, " line"]
+    log_gamma4: Float[np.ndarray, " line"]
+    quality: Int[np.ndarray, " line"]
+    transition: Int[np.ndarray, " line"]
+    gup: Float[np.ndarray, " line"]
+
+    def __len__(self) -> int:
+        return len(self.wavelength)
+
+    def replace(self, **columns: np.ndarray) -> "LineList":
+        """The same lines with other columns (`_replace` takes the number of lines for that of columns)."""
+        return LineList(**(self._asdict() | columns))
+
+    def take(self, keep: np.ndarray) -> "LineList":
+        """The lines where `keep` (boolean or indices) says so."""
+        return LineList(*(column[keep] for column in self))
+
+    def merged(self, other: "LineList") -> "LineList":
+        """These lines and others, by wavelength; transition numbers are kept and must not be shared."""
+        both = LineList(*(np.concatenate(pair) for pair in zip(self, other, strict=True)))
+        return both.take(np.argsort(both.wavelength, kind="stable"))
+
+    def species(self) -> np.ndarray:
+        """Names such as 'Fe I' or 'CN'."""
+        pairs, inverse = np.unique(np.stack([self.z, self.ion]), axis=1, return_inverse=True)
+        return np.array([species_name(int(z), int(ion)) for z, ion in pairs.T] or [""])[inverse.ravel()]

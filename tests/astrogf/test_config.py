@@ -1,0 +1,83 @@
+"""The configuration: messages that name the key, and files that say what the code does."""
+
+from pathlib import Path
+
+import pytest
+
+from astrogf import config
+from astrogf.errors import UserError
+from astrogf.fitting.engine import demo_options, fit_options
+from astrogf.inference.problem.options import FitOptions
+from astrogf.inference.rehearsal.survey import DemoOptions
+from tests.places import ROOT
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[survey]\nsnr_mn = 3", ["[survey] snr_mn", "unknown key", "'snr_min'"]),
+        ("[survey]\nqqq = 3", ["[survey] qqq", "unknown key", "windows, log_step, spectral_types"]),
+        ("[lines]\nteff_prior = [1, 2]", ["[lines] teff_prior", "belongs in [stars]"]),
+        ("[sruvey]\nsnr_min = 3", ["[sruvey]", "unknown section", "[survey]"]),
+        ("snr_min = 3", ["snr_min", "outside any section", "[survey]"]),
+        ("[survey]\nsnr_min = 'high'", ["[survey] snr_min", "expected a number", "'high'"]),
+        ("[survey]\nsnr_min = -1", ["[survey] snr_min", "greater than or equal to 0", "-1"]),
+        ("[survey]\nsnr_min = nan", ["[survey] snr_min", "finite"]),
+        ("[survey]\nsnr_min = true", ["[survey] snr_min", "expected a number", "True"]),
+        ("[survey]\nwindow = [5400, 4900]", ["[survey] window", "smaller number first", "[4900, 5400]"]),
+        ("[survey]\nwindow = [5400]", ["[survey] window", "two numbers"]),
+        ("[survey]\nkind = 'sdss'", ["[survey] kind", "lamost_lrs", "'sdss'"]),
+        ("[stars]\nfeh_prior = [0.0, 0.0]", ["[stars] feh_prior", "sd above 0"]),
+        ("[model]\ndepths = 40.5", ["[model] depths", "whole number", "40.5"]),
+        ("noise = 3", ["[noise]", "section", "3"]),
+        ("[survey]\nsnr_min = 1\nsnr_min = 2", ["not valid TOML"]),
+        ("[spectra.sun]\nfile = 'a'", ["[spectra.sun] medium", "missing"]),
+        ("[spectra.sun]\nfile = 'a'\nmedium = 'air'\nteff = 3", ["[spectra] teff", "[mean, sd]"]),
+        ("[demo]\nstars = 0\n[lines]\nprior_sd = 0", ["[demo] stars", "[lines] prior_sd"]),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, text: str, words: list[str]) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        config.load(path)
+    for word in ["my.toml", *words]:
+        assert word in str(caught.value)
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no configuration file"):
+        config.load(tmp_path / "none.toml")
+
+
+def test_partial_file_keeps_the_other_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "my.toml"
+    path.write_text("[survey]\nwindow = [5000, 5300]\n[noise]\ninflation = 0.02")
+    loaded = config.load(path)
+    assert loaded.survey.window == (5000.0, 5300.0)
+    assert loaded.noise.inflation == 0.02
+    assert loaded.survey.snr_min == config.Config().survey.snr_min
+
+
+def test_shipped_files_say_what_the_code_does() -> None:
+    text = (ROOT / "configs" / "lamost_lrs.toml").read_text()
+    shown = config.load(ROOT / "configs" / "lamost_lrs.toml")
+    assert shown == config.Config()
+    for name, section in shown:
+        for key in () if name == "spectra" else type(section).model_fields:
+            assert name == "demo" or key in text
+    assert config.load(ROOT / "configs" / "demo.toml") == config.demo_config()
+
+
+def test_defaults_are_those_of_the_engine() -> None:
+    assert fit_options(config.Config()) == FitOptions()
+    assert demo_options(config.Config()) == DemoOptions()
+
+
+def test_a_key_reaches_the_engine() -> None:
+    options = fit_options(config.parse({"lines": {"max_lines": 7}, "continuum": {"degree": 3}}, "x"))
+    assert (options.max_lines, options.continuum_degree) == (7, 3)
+
+
+def test_page_of_the_configuration_is_current() -> None:
+    assert config.reference().strip() in (ROOT / "docs" / "configuration.md").read_text()

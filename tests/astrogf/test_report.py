@@ -1,0 +1,144 @@
+"""The report: every picture is in it, it needs no network, and the run folder alone is enough to draw it."""
+
+import base64
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from astrogf import style
+from astrogf.config import Config
+from astrogf.fitting import figures, report, truth
+from astrogf.runs import folder as runs
+from astrogf.runs import summary, tables
+from tests.builders.believable import believable, reference, set_aside
+
+PICTURES = {"corrections", "posterior_to_prior", "injected", "labels", "kiel", "chi2", "residuals", "solver"}
+
+
+def make(folder: Path, known: bool) -> runs.Run:
+    result, injected = believable()
+    if not known:
+        result.lines["group"][:30] = "unlisted"
+        result.lines["correction"][:30] = 0.1 * result.lines["prior_sd"][:30] * np.arange(30)
+    stars = tables.star_table(result, set_aside(), reference(result) if known else None)
+    lines = tables.line_table(result)
+    if known:
+        lines = truth.attach_injected(lines, injected)
+    record = {
+        "command": "demo" if known else "fit",
+        "reference": "truth" if known else None,
+        "started": "2026-11-22T10:00:00+00:00",
+        "finished": "2026-11-22T10:10:00+00:00",
+        "config": Config().model_dump(),
+        "versions": {"astrogf": "0.1.0"},
+        "machine": {"cpus": 2},
+        "git_commit": None,
+        "inputs": {"files": {"a.fits": "0"}},
+        "timings": {"fit": 3.0},
+        "shared": {"resolution": {"value": 1790.0, "sd": None}},
+        "solver": {"status": result.status, "trace": result.trace},
+    }
+    runs.prepare(folder, overwrite=False)
+    runs.write_record(folder, record)
+    runs.write_results(folder, result, stars, lines, set_aside())
+    runs.write_summary(folder, summary.summarise(result, lines, stars, seconds=600.0, peak_memory_gb=3.2))
+    return runs.read(folder)
+
+
+class Page(HTMLParser):
+    """Collects what a page shows and what it points to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.images: list[dict] = []
+        self.links: list[str] = []
+        self.ids: set[str] = set()
+        self.text = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        values = dict(attrs)
+        self.ids.add(values.get("id", ""))
+        if tag == "img":
+            self.images.append(values)
+        self.links += [values[k] for k in ("href", "src") if k in values]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[runs.Run, Page]:
+    run = make(tmp_path_factory.mktemp("report") / "demo", known=True)
+    return run, Page(report.write_report(run).read_text(encoding="utf-8"))
+
+
+def test_all_pictures_are_in_the_page_and_in_the_folder(drawn: tuple[runs.Run, Page]) -> None:
+    run, page = drawn
+    names = PICTURES | {f"spectrum_{k}" for k in range(1, 7)}
+    assert names <= page.ids
+    assert {p.stem for p in (run.folder / "figures").glob("*.png")} == names
+    embedded = {base64.b64decode(i["src"].partition(",")[2]) for i in page.images}
+    assert embedded == {p.read_bytes() for p in (run.folder / "figures").glob("*.png")}
+    assert all(png.startswith(b"\x89PNG") for png in embedded)
+    assert all(i["alt"] for i in page.images)
+
+
+def test_the_page_needs_no_network(drawn: tuple[runs.Run, Page]) -> None:
+    run, page = drawn
+    assert all(link.startswith(("#", "data:image/png")) for link in page.links)
+    assert not re.search(r"@import|url\(", (run.folder / "report.html").read_text())
+    assert {link[1:] for link in page.links if link.startswith("#")} <= page.ids
+
+
+def test_the_page_says_the_headline_figures(drawn: tuple[runs.Run, Page]) -> None:
+    run, page = drawn
+    for shown in (
+        f"{run.summary['chi2_per_pixel_corrected']:.4f}",
+        f"{100 * run.summary['coverage_68']:.1f}%",
+        f"{run.summary['informed_lines']}",
+        "snr_too_low",
+        "picture.fits",
+        "near the edge in feh",
+    ):
+        assert shown in page.text
+
+
+def test_without_a_reference_nothing_is_compared(tmp_path: Path) -> None:
+    run = make(tmp_path / "fit", known=False)
+    page = Page(report.write_report(run).read_text(encoding="utf-8"))
+    assert page.ids & {"labels", "injected"} == set()
+    assert "no reference labels were given" in page.text.lower()
+    assert "9 of 30 came out stronger than 2 prior sds" in page.text
+
+
+def test_file_names_cannot_smuggle_markup(tmp_path: Path) -> None:
+    run = make(tmp_path / "fit", known=False)
+    run.set_aside["path"] = ["<script>x</script>"] + ["a"] * 4
+    report.write_report(run, report.draw(run))
+    assert "<script>" not in (run.folder / "report.html").read_text()
+
+
+def test_small_runs_can_be_drawn(tmp_path: Path) -> None:
+    result, _ = believable(stars=1, lines=2)
+    result.lines["ratio"] = 0.9
+    record = {"solver": {"status": "max_iterations", "trace": []}, "config": {}, "reference": None}
+    stars, lines = tables.star_table(result, set_aside()[:0]), tables.line_table(result)
+    runs.write_record(tmp_path, record)
+    runs.write_results(tmp_path, result, stars, lines, set_aside()[:0])
+    runs.write_summary(tmp_path, summary.summarise(result, lines, stars))
+    assert len(report.draw(runs.read(tmp_path))) == 7
+
+
+def test_pictures_leave_bad_pixels_out(drawn: tuple[runs.Run, Page]) -> None:
+    run, _ = drawn
+    with style.paper():
+        figure = figures.spectrum(run, 5)
+    observed = figure.axes[0].lines[0].get_ydata()
+    assert np.isnan(np.asarray(observed)[200:240]).all()
+    z = figures.normalised_residuals(run)
+    assert len(z) == int(np.sum(run.spectra.ivar > 0))
+    assert np.isfinite(z).all()

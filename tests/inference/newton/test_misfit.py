@@ -1,0 +1,129 @@
+"""Wavelengths at which the model is wrong for all stars: found in the stack, nowhere else, and not averaged away."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from astrogf.inference.fit import freed, select_lines
+from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.joint import fit_joint
+from astrogf.inference.newton.misfit import by_wavelength, factor, misfit_table, stack
+from astrogf.inference.newton.stars import Run
+from astrogf.inference.newton.sweep import sweep
+from astrogf.inference.problem.linearise import StarData
+from astrogf.inference.problem.parameters import LN_SIGMA, RV
+from astrogf.inference.problem.spectra import Sample, quiet
+from astrogf.synthesis.observed.grid import C_KMS
+from tests.builders.lacking import OPTIONS, lacking
+
+
+def test_noise_alone_raises_nothing() -> None:
+    z = np.random.default_rng(1).normal(size=20_000)
+    for width in (1, 3, 7):
+        found = factor(z, width)
+        assert found.min() >= 1.0
+        assert found.mean() < 1.03
+        assert np.mean(found > 2.0) < 1e-3
+
+
+def test_an_excess_gets_its_own_factor() -> None:
+    z = np.random.default_rng(2).normal(size=3000)
+    z[1000:1400] *= 4.0
+    z[2000:2003] = [4.0, -8.0, 4.0]
+    found = factor(z, 41)
+    assert np.median(found[1050:1350]) == pytest.approx(16.0, rel=0.3)
+    assert factor(z, 3)[2001] > 10.0
+    np.testing.assert_array_less(factor(z, 3)[np.r_[:990, 1410:1990, 2010:3000]], 5.0)
+
+
+def test_rows_are_stacked_at_rest() -> None:
+    rng = np.random.default_rng(3)
+    shift, inverse = np.array([-4, 0, 7]), rng.uniform(0.5, 2.0, (3, 50))
+    pattern = rng.normal(size=50 + 11)
+    residual = np.array([pattern[7 - s : 57 - s] for s in shift])
+    z = stack(residual, inverse, shift)
+    weight = np.zeros(61)
+    for row, s in zip(inverse, shift, strict=True):
+        weight[7 - s : 57 - s] += row
+    np.testing.assert_allclose(z, pattern * np.sqrt(weight), rtol=1e-12)
+    nothing = stack(residual, np.where(np.arange(50) < 20, 0.0, inverse), np.zeros(3, int))
+    assert np.all(np.isnan(nothing[:20]))
+    assert np.all(np.isfinite(factor(nothing, 5)))
+
+
+def test_an_error_in_common_is_not_averaged_over_stars() -> None:
+    """What 40 spectra say of their mean, with an error in common of sd 0.02: 1 / (0.01^2 / 40 + 0.02^2)."""
+    rng = np.random.default_rng(4)
+    inverse = np.full((40, 4000), 1e4)
+    residual = 0.01 * rng.normal(size=(40, 4000)) + 0.02 * rng.normal(size=4000)
+    found = factor(stack(residual, inverse, np.zeros(40, int)), 201)
+    assert np.median(inverse.sum(0) / found) == pytest.approx(1.0 / (0.01**2 / 40 + 0.02**2), rel=0.15)
+
+
+@pytest.mark.slow
+def test_the_harm_of_lines_that_the_list_lacks_stays_beside_them() -> None:
+    p = lacking(0)
+    sample, noise = p.sample, quiet(p.sample, 0.01)
+    passed = sweep(sample, p.theta, jnp.array([p.sigma]), noise, chunk=4)
+    chosen = select_lines([p.model], p.lines, passed, OPTIONS)
+    leaders = p.lines.take(chosen.leader)
+    groups = hyper.make_groups(leaders.species(), np.zeros(len(leaders), dtype=str), 10**6)
+    begin = Run(p.theta, jnp.append(jnp.zeros(len(leaders)), p.sigma), noise)
+    near = np.min(np.abs(leaders.wavelength[:, None] - p.missing.wavelength), axis=1) < 0.5
+    z, sd, joint = {}, {}, {}
+    for misfit in (False, True):
+        fitted = freed(sample, [p.model], chosen.free, len(leaders))
+        joint[misfit] = fit_joint(fitted, replace(begin, trace=[]), groups, replace(OPTIONS, misfit=misfit))
+        sd[misfit] = np.sqrt(np.diag(np.asarray(joint[misfit].posterior.covariance)))[:-1]
+        z[misfit] = (np.asarray(joint[misfit].posterior.mean)[:-1] - p.injected[chosen.leader]) / sd[misfit]
+    table = misfit_table(sample, joint[True].run.theta, joint[True].run.noise, [p.wavelength])
+    size = {k: np.sqrt(np.mean(v[~near] ** 2)) for k, v in z.items()}
+    assert size[False] > 2.0
+    assert size[True] < 1.3
+    assert np.abs(z[False][near]).max() > 10.0
+    assert np.abs(z[True][near]).max() < 0.6 * np.abs(z[False][near]).max()
+    worst = table[np.argmax(table["factor"])]
+    assert np.min(np.abs(0.5 * (worst["start"] + worst["stop"]) - p.missing.wavelength)) < 0.5
+    assert np.mean(np.asarray(joint[True].run.noise[0].local) > 2.0) < 0.1
+    assert len(misfit_table(sample, joint[False].run.theta, joint[False].run.noise, [p.wavelength])) == 0
+
+
+def piece(rv: np.ndarray, residual: np.ndarray) -> SimpleNamespace:
+    """What `by_wavelength` looks at: pixels of 2 km/s, a survey of 5 km/s (FWHM 2.5 pixels)."""
+    data = StarData(jnp.asarray(1.0 + residual), jnp.full(residual.shape, 100.0**2))
+    spectrum = SimpleNamespace(grid=SimpleNamespace(oversampling=4, velocity_step=0.5))
+    return SimpleNamespace(star=np.arange(len(rv)), data=data, scatter=None, problem=SimpleNamespace(spectrum=spectrum))
+
+
+def test_what_is_wrong_at_rest_is_raised_where_each_star_has_it() -> None:
+    rng = np.random.default_rng(6)
+    rv = np.array([-40.0, 0.0, 26.0, 80.0])
+    wavelength = 5000.0 * np.exp(np.arange(400) * 2.0 / C_KMS)
+    at = 200 + np.rint(rv / 2.0).astype(int)  # a receding star has it at longer wavelengths
+    residual = 0.01 * rng.normal(size=(4, 400))
+    for row, i in zip(residual, at, strict=True):
+        row[i - 1 : i + 2] += [0.03, -0.06, 0.03]
+    theta = jnp.zeros((4, 7)).at[:, RV].set(rv).at[:, LN_SIGMA].set(np.log(5.0 / 2.355))
+    mine = piece(rv, residual)
+    [noise] = quiet(Sample((mine,), None))
+    found = by_wavelength(mine, np.ones((4, 400)), theta, noise)
+    for row, i in zip(found, at, strict=True):
+        assert np.argmax(row) in (i - 1, i, i + 1)
+        assert row.max() > 10.0
+        assert np.all(row[np.abs(np.arange(400) - i) > 4] < 4.0)
+        assert np.mean(row > 2.0) < 0.04
+    table = misfit_table(Sample((mine,), None), theta, (noise._replace(local=found),), [wavelength])
+    stretch = table[np.argmax(table["factor"])]
+    assert stretch["start"] < wavelength[200] < stretch["stop"]
+    assert stretch["stop"] - stretch["start"] < 0.3
+    assert stretch["factor"] == found.max()
+
+
+def test_one_spectrum_tells_nothing() -> None:
+    class One:
+        star = np.zeros(1, int)
+
+    np.testing.assert_array_equal(by_wavelength(One, np.full((1, 30), 7.0), np.zeros((1, 7)), None), 1.0)

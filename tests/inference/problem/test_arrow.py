@@ -1,0 +1,106 @@
+"""Arrow elimination against the dense normal equations; the EM of the prior scatters against direct maximisation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.stats import multivariate_normal
+
+from astrogf.inference.newton import groups as hyper
+from astrogf.inference.problem.arrow import Reduced, absorb, eliminate, own_covariance, reduce, solve_shared, substitute
+
+N_STAR, N_OWN, N_SHARED, N_PIXEL = 5, 6, 9, 60
+
+
+@pytest.fixture(scope="module")
+def problem():
+    rng = np.random.default_rng(3)
+    j, g = rng.normal(size=(N_STAR, N_PIXEL, N_OWN)), rng.normal(size=(N_STAR, N_PIXEL, N_SHARED))
+    r, w = rng.normal(size=(N_STAR, N_PIXEL)), rng.uniform(0.5, 2, (N_STAR, N_PIXEL))
+    return j, g, r, w
+
+
+def test_elimination_equals_dense(problem):
+    j, g, r, w = problem
+    prior = np.eye(N_SHARED) * 4.0
+    n = N_STAR * N_OWN + N_SHARED
+    dense, right = np.zeros((n, n)), np.zeros(n)
+    dense[-N_SHARED:, -N_SHARED:] = prior
+    total, stars = Reduced(jnp.zeros((N_SHARED, N_SHARED)), jnp.zeros(N_SHARED)), []
+    for s in range(N_STAR):
+        own = slice(s * N_OWN, (s + 1) * N_OWN)
+        wj, wg = j[s] * w[s][:, None], g[s] * w[s][:, None]
+        h = j[s].T @ wj + np.eye(N_OWN)
+        dense[own, own], dense[own, -N_SHARED:], dense[-N_SHARED:, own] = h, wj.T @ g[s], g[s].T @ wj
+        dense[-N_SHARED:, -N_SHARED:] += g[s].T @ wg
+        right[own], right[-N_SHARED:] = wj.T @ r[s], right[-N_SHARED:] + wg.T @ r[s]
+        star = eliminate(jnp.asarray(h), jnp.asarray(wj.T @ r[s]), jnp.asarray(wj.T @ g[s]))
+        taken = reduce(star, wj.T @ g[s], wj.T @ r[s])
+        total = Reduced(*(a + b + c for a, b, c in zip(total, taken, (g[s].T @ wg, wg.T @ r[s]), strict=True)))
+        stars.append(star)
+    step, covariance = solve_shared(total, jnp.asarray(prior), jnp.zeros(N_SHARED))
+    solution, inverse = np.linalg.solve(dense, right), np.linalg.inv(dense)
+    np.testing.assert_allclose(step, solution[-N_SHARED:], atol=1e-10)
+    np.testing.assert_allclose(covariance, inverse[-N_SHARED:, -N_SHARED:], atol=1e-10)
+    for s, star in enumerate(stars):
+        own = slice(s * N_OWN, (s + 1) * N_OWN)
+        np.testing.assert_allclose(substitute(star, step), solution[own], atol=1e-10)
+        np.testing.assert_allclose(own_covariance(star, covariance), inverse[own, own], atol=1e-10)
+
+
+def test_prior_precision_is_the_inverse_of_the_covariance():
+    index, tau = jnp.array([0, 0, 1, 1, 1]), jnp.array([0.2, 0.4])
+    member = np.asarray(jax.nn.one_hot(index, 2))
+    covariance = np.diag(np.asarray(tau)[np.asarray(index)] ** 2) + hyper.MEAN_SD**2 * member @ member.T
+    np.testing.assert_allclose(hyper.prior_precision(tau, index), np.linalg.inv(covariance), rtol=1e-10)
+
+
+def test_learned_scatter_is_the_marginal_maximum():
+    """EM against scipy's maximisation of the marginal likelihood written down directly."""
+    rng = np.random.default_rng(5)
+    n, index = 40, np.repeat([0, 1], [25, 15])
+    noise = rng.uniform(0.05, 0.2, n)
+    truth = rng.normal(size=n) * np.where(index == 0, 0.25, 0.15)
+    seen = truth + noise * rng.normal(size=n)
+    precision = np.zeros((n + 1, n + 1))
+    precision[:n, :n] = np.diag(noise**-2.0)
+    gradient = np.append(seen / noise**2, 0.0)
+    zero = jnp.zeros(n + 1)
+    out = hyper.learn(
+        jnp.asarray(precision), jnp.asarray(gradient), zero, zero, jnp.asarray(0.1), jnp.array([0.2, 0.2]),
+        jnp.asarray(index), 2000,
+    )  # fmt: skip
+    member = np.eye(2)[index]
+
+    def negative(log_tau):
+        tau = np.exp(log_tau)
+        covariance = np.diag(tau[index] ** 2 + noise**2) + hyper.MEAN_SD**2 * member @ member.T
+        return -multivariate_normal(np.zeros(n), covariance).logpdf(seen) - np.sum(
+            np.log(tau) - 0.5 * (tau / hyper.SCATTER_SD) ** 2
+        )
+
+    best = minimize(negative, np.log([0.2, 0.2]), method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-10})
+    np.testing.assert_allclose(out.tau, np.exp(best.x), rtol=2e-3)
+
+
+@pytest.mark.parametrize("scatter", [0.0, 0.03, 0.4])
+def test_deviations_absorbed_are_those_marginalised_by_brute_force(scatter):
+    """The quadratic log likelihood with an own deviation of every line, integrated out through its dense covariance."""
+    rng = np.random.default_rng(8)
+    jacobian = rng.normal(size=(60, 4)), rng.normal(size=(60, 7))
+    residual = rng.normal(size=60)
+    own, lines = jacobian
+    found = absorb(
+        own.T @ own, own.T @ residual, own.T @ lines, lines.T @ lines, lines.T @ residual, jnp.asarray(scatter)
+    )
+    covariance = np.eye(60) + scatter**2 * lines @ lines.T
+    weight = np.linalg.inv(covariance)
+    np.testing.assert_allclose(found.own, own.T @ weight @ own, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.own_gradient, own.T @ weight @ residual, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.cross, own.T @ weight @ lines, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.lines, lines.T @ weight @ lines, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.line_gradient, lines.T @ weight @ residual, rtol=1e-9, atol=1e-9)
+    marginal = -0.5 * residual @ weight @ residual - 0.5 * np.linalg.slogdet(covariance)[1]
+    np.testing.assert_allclose(found.gain, marginal + 0.5 * residual @ residual, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(found.deviation, scatter**2 * lines.T @ weight @ residual, rtol=1e-9, atol=1e-9)

@@ -1,0 +1,63 @@
+"""NUTS and SVI after a fit: the density they are given is NumPyro's own, and their result has the fit's shape."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from numpyro.infer.util import log_density
+
+from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.joint import Joint
+from astrogf.inference.newton.stars import Run
+from astrogf.inference.rehearsal.small import build, draw, maximise
+from astrogf.inference.solvers.gaussian import joint_sites
+from astrogf.inference.solvers.model import joint_model
+from astrogf.inference.solvers.refine import density_of_stars, refined
+
+N_STAR, N_LINE = 2, 4
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    small = build(N_STAR, N_LINE, n_pixel=24, kept=40)
+    drawn = draw(small, np.random.default_rng(1), snr=100.0)
+    fit = maximise(small, drawn.data, drawn.theta, drawn.shared, tau=drawn.tau)
+    sample = small.sample(drawn.data)
+    run = Run(fit.theta, fit.shared, small.quiet(), [])
+    return small, sample, Joint(run, fit.passed, fit.posterior, "converged")
+
+
+def test_density_is_that_of_the_model(fitted):
+    """The two parts of the density at the maximum against numpyro.infer.util.log_density of all stars."""
+    small, sample, joint = fitted
+    own = jnp.concatenate([joint.run.theta / jnp.array([100, 0.1, 0.1, 0.1, 0.1, 0.05, 5.0]),
+                           joint.passed.coefficients[0]], axis=1)  # fmt: skip
+    shared = jnp.append(joint.run.shared, jnp.zeros(len(small.groups.names)))
+    of = density_of_stars(sample, joint.run.noise[0], joint, small.groups, small.options)
+    once, each = of(jnp.arange(N_STAR))(shared, own)
+    sites = joint_sites(small.n_line)(shared, own)
+    member, n_group = jnp.asarray(small.groups.member), len(small.groups.names)
+    args = (sample, member, n_group, small.options, joint.run.noise, joint.posterior.tau)
+    whole, _ = log_density(joint_model, args, {}, sites)
+    np.testing.assert_allclose(once + each, whole, rtol=1e-9)
+    alone = [of(jnp.array([s]))(shared, own[s : s + 1]) for s in range(N_STAR)]
+    np.testing.assert_allclose(sum(a[1] for a in alone), each, rtol=1e-9)
+    np.testing.assert_allclose(alone[0][0], once, rtol=1e-9)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["laplace", "svi", "nuts"])
+def test_a_solver_of_the_configuration_refines_the_fit(fitted, method):
+    """Near the Laplace posterior, which for such data is close to the truth."""
+    from dataclasses import replace
+
+    small, sample, joint = fitted
+    options = replace(small.options, method=method, draws=200)
+    before = joint.posterior
+    after = refined(sample, joint, hyper.Groups(*small.groups), options)
+    sd = np.sqrt(np.diag(np.asarray(before.covariance)))
+    assert after.run.trace[-1]["stage"] == method
+    assert np.abs(np.asarray(after.posterior.mean) - np.asarray(before.mean))[:-1].max() < 0.6 * sd[:-1].max()
+    ratio = np.sqrt(np.diag(np.asarray(after.posterior.covariance))) / sd
+    assert np.all((ratio > 0.6) & (ratio < 1.6))
+    assert jax.tree.all(jax.tree.map(lambda x: bool(jnp.isfinite(x).all()), after.posterior))

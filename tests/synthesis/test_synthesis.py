@@ -1,0 +1,93 @@
+"""Derivatives of the spectrum against finite differences, and what depth and sampling choices cost."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from astrogf.inference.problem.options import FitOptions
+from astrogf.inference.problem.setup import prepare
+from astrogf.synthesis.observed.grid import Grid
+from astrogf.synthesis.observed.instrument import observe
+
+OPTIONS = FitOptions(max_lines=40, single=False, molecules=False)
+GRID = Grid(37110, 24)  # 5140-5169 A: Mg b and iron
+STAR = jnp.array([5400.0, 4.1, -0.3, 0.15, 1.2])
+
+
+@pytest.fixture(scope="module")
+def model():
+    setup = prepare(GRID.pixel_wavelength, OPTIONS)
+    strongest = np.argsort(-setup.strength)[: 2 * OPTIONS.max_lines : 2]
+    free = np.full(len(setup.lines), -1)
+    free[np.sort(strongest)] = np.arange(OPTIONS.max_lines)
+    return setup.problem(OPTIONS.max_lines).spectrum.with_free(free), free
+
+
+@pytest.fixture(scope="module")
+def flux():
+    return eqx.filter_jit(lambda m, p, d: m.normalised(p, d))
+
+
+@pytest.fixture(scope="module")
+def linearised(model):
+    return eqx.filter_jit(lambda m, p, d: m.linearised(p, d))(model[0], STAR, jnp.zeros(OPTIONS.max_lines))
+
+
+def test_value_is_the_same(model, flux, linearised):
+    np.testing.assert_allclose(linearised.flux, flux(model[0], STAR, jnp.zeros(OPTIONS.max_lines)), rtol=1e-12)
+
+
+def test_a_list_of_one_line():
+    """Its strength is what it is in the company of others."""
+    setup = prepare(GRID.pixel_wavelength, OPTIONS)
+    strongest = np.argmax(setup.strength)
+    alone = prepare(GRID.pixel_wavelength, OPTIONS, lines=setup.lines.take(np.array([strongest])))
+    assert len(alone.lines) == 1
+    np.testing.assert_allclose(alone.strength, setup.strength[strongest], rtol=1e-3)
+
+
+@pytest.mark.parametrize(("i", "step"), [(0, 2.0), (1, 2e-3), (2, 2e-3), (3, 2e-3), (4, 2e-3)])
+def test_labels_against_differences(model, flux, linearised, i, step):
+    zero = jnp.zeros(OPTIONS.max_lines)
+    move = jnp.zeros(5).at[i].set(step)
+    difference = (flux(model[0], STAR + move, zero) - flux(model[0], STAR - move, zero)) / (2 * step)
+    got = linearised.by_parameter[:, i]
+    assert float(jnp.abs(difference).max()) > 1e-6
+    np.testing.assert_allclose(got, difference, atol=2e-4 * float(jnp.abs(difference).max()))
+
+
+def test_twenty_lines_against_differences(model, flux, linearised):
+    model = model[0]
+    dense = np.zeros((OPTIONS.max_lines + 1, model.grid.size))
+    for bucket, window in zip(model.buckets, linearised.by_line, strict=True):
+        start, values = np.asarray(bucket.start).ravel(), np.asarray(window).reshape(bucket.start.size, -1)
+        for s, which, v in zip(start, np.asarray(bucket.free).ravel(), values, strict=True):
+            dense[which, s : s + len(v)] += v
+    for k in range(0, OPTIONS.max_lines, 2):
+        move = jnp.zeros(OPTIONS.max_lines).at[k].set(1e-3)
+        difference = np.asarray(flux(model, STAR, move) - flux(model, STAR, -move)) / 2e-3
+        np.testing.assert_allclose(dense[k], difference, atol=1e-4 * np.abs(difference).max())
+
+
+def test_sampling_of_the_fit_is_fine_enough(flux):
+    """Survey pixels at the fit's own sampling against one five times denser in wavelength and 80 layers."""
+    pixels = []
+    for options in (
+        FitOptions(),
+        FitOptions(oversampling=120, depths=80, tau_top=-5.0, tau_bottom=1.5, angles=6, single=False, line_cut=2e-4),
+    ):
+        setup = prepare(GRID.pixel_wavelength, options)
+        m = setup.problem(0).spectrum
+        pixels.append(np.asarray(observe(flux(m, STAR, jnp.zeros(0)), 0.0, 70.0, m.grid)))
+    assert np.abs(pixels[0] - pixels[1]).max() < 2e-3
+
+
+def test_gradients_are_finite_in_the_corners(model):
+    corners = [(4000.0, 0.5, -2.4, 0.0, 0.1), (7900.0, 4.9, 0.5, 0.4, 3.0), (3600.0, 4.9, 0.5, 0.0, 0.1)]
+    run = eqx.filter_jit(lambda m, p, d: m.linearised(p, d))
+    for corner in corners:
+        for shift in (-3.0, 0.0, 3.0):
+            out = run(model[0], jnp.array(corner), jnp.full(OPTIONS.max_lines, shift))
+            assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(eqx.filter(out, eqx.is_array)))

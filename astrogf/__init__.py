@@ -15,7 +15,11 @@ once.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from astrogf.base.precision import use_double_precision
+
 __version__ = "0.1.0"
+
+use_double_precision()
 
 if TYPE_CHECKING:
     from astrogf.emulator.decks import read_deck as read_atmosphere
@@ -62,7 +66,6 @@ def __getattr__(name: str):
     if name not in _PUBLIC:
         raise AttributeError(f"module 'astrogf' has no attribute {name!r}; public are {', '.join(__all__)}")
     module, _, attribute = _PUBLIC[name].partition(":")
-    import_module("astrogf.emulator")  # switches double precision on
     return getattr(import_module(module), attribute)
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from astrogf import __version__
-from astrogf.errors import UserError
+from astrogf.base.errors import AstrogfError
 
 app = typer.Typer(
     name="astrogf",
@@ -30,7 +30,7 @@ def plain_errors(debug: bool) -> Iterator[None]:
     """A user's error becomes a red sentence on stderr and exit code 2; any other error keeps its traceback."""
     try:
         yield
-    except UserError as error:
+    except AstrogfError as error:
         if debug:
             raise
         Console(stderr=True, highlight=False).print(f"[red]{escape(str(error))}[/red]", soft_wrap=True)
@@ -113,7 +113,7 @@ def train(
     """
     with plain_errors(debug):
         if not config.is_file():
-            raise UserError(f"There is no configuration file {config}; configs/train_atlas9.toml is one to copy.")
+            raise AstrogfError(f"There is no configuration file {config}; configs/train_atlas9.toml is one to copy.")
         from astrogf.fitting import engine
 
         engine.train(config, out)

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from astrogf.errors import UserError
+from astrogf.base.errors import AstrogfError
 
 
 def _rising(pair: tuple[float, float]) -> tuple[float, float]:
@@ -48,7 +48,7 @@ Kind = Literal[
     "lamost_lrs", "lamost_mrs", "lamost_mrs_blue", "lamost_mrs_red", "sdss_optical", "apogee_apstar",
     "apogee_aspcapstar", "apogee_apvisit", "mwmstar_boss", "mwmstar_apogee", "stated",
 ]  # fmt: skip
-"""Those of surveys.readers, by the names that `astrogf inspect` shows and `astrogf ingest --kind` takes."""
+"""Those of surveys.formats.readers, by the names that `astrogf inspect` shows and `astrogf ingest --kind` takes."""
 
 
 class Survey(Section):
@@ -223,15 +223,17 @@ def demo_config() -> Config:
 
 
 def load(path: Path) -> Config:
-    """Read a TOML file. Raises UserError that names file, section and key, and says what was expected."""
+    """Read a TOML file. Raises AstrogfError that names file, section and key, and says what was expected."""
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"There is no configuration file {path}; copy configs/lamost_lrs.toml and edit it.") from None
+        raise AstrogfError(
+            f"There is no configuration file {path}; copy configs/lamost_lrs.toml and edit it."
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"The configuration file {path} cannot be read: {error}.") from error
+        raise AstrogfError(f"The configuration file {path} cannot be read: {error}.") from error
     except tomllib.TOMLDecodeError as error:
-        raise UserError(f"{path} is not valid TOML: {error}.") from error
+        raise AstrogfError(f"{path} is not valid TOML: {error}.") from error
     return parse(_beside(raw, path.resolve().parent), str(path))
 
 
@@ -246,13 +248,13 @@ def _beside(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def parse(raw: dict[str, Any], source: str) -> Config:
-    """Check a nested dictionary. Raises UserError as `load` does; `source` is what messages call it."""
+    """Check a nested dictionary. Raises AstrogfError as `load` does; `source` is what messages call it."""
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
         problems = [_sentence(dict(e)) for e in error.errors()]
         text = problems[0] if len(problems) == 1 else "\n" + "\n".join(f"- {p}" for p in problems)
-        raise UserError(f"{source}: {text}") from error
+        raise AstrogfError(f"{source}: {text}") from error
 
 
 def _sections() -> dict[str, type[Section]]:

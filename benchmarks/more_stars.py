@@ -19,7 +19,6 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
-from astrogf import emulator  # noqa: F401  (double precision)
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.problem.linearise import StarData
 from astrogf.inference.rehearsal.small import build, draw, maximise

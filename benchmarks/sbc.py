@@ -21,7 +21,6 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
-from astrogf import emulator  # noqa: F401  (double precision)
 from astrogf.inference.newton.joint import SharedPrior
 from astrogf.inference.newton.scatters import Evidence, integrate
 from astrogf.inference.problem.parameters import STAR, STEP

@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from astrogf import emulator  # noqa: F401  (double precision)
 from astrogf.inference.problem.linearise import StarData
 from astrogf.inference.problem.parameters import STAR
 from astrogf.inference.rehearsal.small import OPTIONS, build, draw, maximise

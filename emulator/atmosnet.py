@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from astrogf.base.errors import AstrogfError
 from astrogf.emulator.decks import LOG_TAU_STEP, LOG_TAU_TOP
 from astrogf.emulator.hydrostatic import hermite
 from astrogf.emulator.network import QUANTITIES
@@ -49,7 +50,7 @@ class Networks(eqx.Module):
                 tables = {int(t["column"]): t for t in tables}
                 chosen = [tables[_COLUMN[q]] for q in QUANTITIES]
             except (pickle.UnpicklingError, KeyError, TypeError) as error:
-                raise ValueError(f"{path}: not the networks of atmosnet 1.0.1 ({error})") from error
+                raise AstrogfError(f"{path}: not the networks of atmosnet 1.0.1 ({error})") from error
         layer = range(3)
         return cls(
             tuple(jnp.asarray(np.stack([t[f"w_array_{i}"] for t in chosen]), float) for i in layer),

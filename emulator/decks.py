@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from astrogf.base.errors import AstrogfError
 from astrogf.emulator.structure import Structure
 
 LOG_TAU_TOP, LOG_TAU_STEP = -6.875, 0.125
@@ -76,7 +77,7 @@ _SOLAR = {
 """log10 N/N_total of the elements _IRON_LIKE + _ALPHA in the solar mixtures that ATLAS decks scale from."""
 
 
-class DeckError(ValueError):
+class DeckError(AstrogfError):
     """A deck that cannot be read; the message names the deck, the field and what was expected."""
 
 

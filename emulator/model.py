@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from astrogf.base.errors import AstrogfError
 from astrogf.emulator import hydrostatic
 from astrogf.emulator.domain import Hull
 from astrogf.emulator.network import DepthModes, DepthNetwork, DualEncoder
@@ -102,7 +103,7 @@ def _checked(tau: Float[Array, " depth"], log_range: tuple[float, float]) -> Flo
     if not isinstance(tau, jax.core.Tracer):
         values = np.log10(np.maximum(np.asarray(tau), 1e-300))
         if values.min() < low - 1e-6 or values.max() > high + 1e-6:
-            raise ValueError(
+            raise AstrogfError(
                 f"tau covers log10 {values.min():.3f} to {values.max():.3f}, but the emulator knows {low} to "
                 f"{high}: cut the depth grid"
             )

@@ -13,6 +13,8 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.interpolate import CubicSpline
 
+from astrogf.base.errors import AstrogfError
+
 QUANTITIES = ("rhox", "t", "p", "xne", "abross", "accrad")
 """Order of the outputs, all natural logarithms; ACCRAD is positive in each of the 214,632 training layers."""
 
@@ -149,7 +151,9 @@ def build(
     depth: DepthNetwork | DepthModes
     if depth_encoder != "network":
         if merge != "product":
-            raise ValueError(f"depth_encoder '{depth_encoder}' needs merge 'product'; choose 'network' to concatenate")
+            raise AstrogfError(
+                f"depth_encoder '{depth_encoder}' needs merge 'product'; choose 'network' to concatenate"
+            )
         each = np.broadcast_to(np.eye(rank), (q, rank, rank))
         modes = each if depth_encoder == "nodes" else principal((rest - mean) / scale[:, None], rank)
         bend = CubicSpline(log_tau, modes, axis=1)(log_tau, 2)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from astrogf.base.errors import AstrogfError
 from astrogf.emulator.network import QUANTITIES, DepthModes, DualEncoder, offsets
 
 
@@ -31,7 +32,7 @@ def polish(
     to the mean square of the features. Raises ValueError for another merge than a product with depth modes.
     """
     if net.merge != "product" or not isinstance(net.depth_encoder, DepthModes):
-        raise ValueError("polish: only networks with merge 'product' and depth_encoder 'modes' have rows a quantity")
+        raise AstrogfError("polish: only networks with merge 'product' and depth_encoder 'modes' have rows a quantity")
     q = QUANTITIES.index(quantity)
     hidden = jax.vmap(net.features)(jnp.asarray(labels))
     for one in net.label_encoder.layers[:-1]:

@@ -17,6 +17,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float
 
+from astrogf.base.errors import AstrogfError
 from astrogf.emulator import model, network
 from astrogf.emulator.cards import RANGE, Card, evaluate
 from astrogf.emulator.domain import Hull, neighbours
@@ -72,11 +73,11 @@ class TrainConfig:
         known = {f.name: f for f in dataclasses.fields(cls)}
         for key, value in given.items():
             if key not in known:
-                raise ValueError(f"{path}: unknown key {key!r}; known keys: {', '.join(known)}")
+                raise AstrogfError(f"{path}: unknown key {key!r}; known keys: {', '.join(known)}")
             default = known[key].default
             kind = float if isinstance(default, float) else type(default)
             if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool):
-                raise ValueError(f"{path}: {key} should be of type {kind.__name__}, found {value!r}")
+                raise AstrogfError(f"{path}: {key} should be of type {kind.__name__}, found {value!r}")
         choices = {
             "equilibrium": ("integral", "loss", "none"),
             "merge": ("product", "concat"),
@@ -87,7 +88,7 @@ class TrainConfig:
         }
         for key, allowed in choices.items():
             if given.get(key, allowed[0]) not in allowed:
-                raise ValueError(f"{path}: {key} should be one of {', '.join(allowed)}, found {given[key]!r}")
+                raise AstrogfError(f"{path}: {key} should be one of {', '.join(allowed)}, found {given[key]!r}")
         return cls(**given)
 
 
@@ -318,7 +319,7 @@ def started(path: Path, nodes: Nodes) -> network.DualEncoder:
     """
     net = model.load(path.stem, path).network
     if net.log_tau.shape != nodes.log_tau.shape or not np.allclose(net.log_tau, nodes.log_tau):
-        raise ValueError(f"{path}: made for other depths than the training set; start needs the same ones")
+        raise AstrogfError(f"{path}: made for other depths than the training set; start needs the same ones")
     return net
 
 

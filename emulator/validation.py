@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from astrogf.base.errors import AstrogfError
 from astrogf.emulator import hydrostatic
 from astrogf.emulator.cards import RANGE
 from astrogf.emulator.decks import Deck
@@ -163,7 +164,7 @@ def _columns(structure: Structure, names: tuple[str, ...]) -> Float[Array, "colu
 def _in_parts(one: Callable[[Array], Array], labels: np.ndarray, size: int = 256) -> np.ndarray:
     """`one` over all labels, in parts of one size (compiled once), the last one filled up."""
     if not len(labels):
-        raise ValueError("no labels to evaluate: the decks lie outside the domain")
+        raise AstrogfError("no labels to evaluate: the decks lie outside the domain")
     run = jax.jit(jax.vmap(one))
     full = np.concatenate([labels, np.repeat(labels[-1:], -len(labels) % size, axis=0)])
     parts = [np.asarray(run(jnp.asarray(full[i : i + size]))) for i in range(0, len(full), size)]

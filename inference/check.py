@@ -11,6 +11,7 @@ from astropy.table import Table
 from jaxtyping import Float, Int
 from scipy.special import ndtr
 
+from astrogf.base.errors import AstrogfError
 from astrogf.inference.fit import freed, search
 from astrogf.inference.newton.stars import Progress, Run, fit_stars, learn
 from astrogf.inference.newton.sweep import Pass
@@ -83,7 +84,7 @@ def find_again(lines: LineList, corrected: Table) -> Int[np.ndarray, " line"]:
         close = np.flatnonzero(np.abs(lines.wavelength - row["wavelength"]) < SAME_LINE)
         near = [i for i in close if species[i] == row["species"] and abs(lines.elow[i] - row["elow"]) < 1e-3]
         if not near:
-            raise ValueError(
+            raise AstrogfError(
                 f"the corrected line {row['species']} {row['wavelength']:.3f} A is not in the line list: "
                 "the check needs the list that the run had"
             )

@@ -120,7 +120,7 @@ def select_lines(setups: Sequence[Setup], lines: LineList, passed: Pass, options
 
 
 def selection_record(setups: Sequence[Setup], lines: LineList, passed: Pass, options: FitOptions) -> Table:
-    """Every transition that `select_lines` looked at, and why it is free or not: see `selection.record`."""
+    """Every transition that `select_lines` looked at, and why it is free or not: see `choice.record`."""
     candidates, known, limits = _candidates(setups, lines, passed, options)
     return record(candidates, lines, strengths(setups, len(lines)), known, **limits)
 

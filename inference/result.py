@@ -62,7 +62,7 @@ class FitResult:
     - `trace`: one dict an iteration (objective, step, seconds ...). `status`: 'converged' or 'max_iterations' ...
     - `hyper`: one row a group of lines, its scatter (dex) and that one's sd.
     - `statistics`: what the spectra say of the shared parameters, priors excluded: sets of stars add up.
-    - `misfit`: rest wavelengths at which the errors were raised, see `inference.misfit`.
+    - `misfit`: rest wavelengths at which the errors were raised, see `inference.newton.misfit`.
     - `jacobian_cost_ratio`: seconds of a pass of the joint fit (synthesis, its derivatives by all labels and all lines,
       instrument, normal equations) over seconds of one synthesis, both per spectrum in the same run. The
       synthesis is timed in the coarse search, which also shifts it to some 50 velocities;

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float, Int
 from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
 from numpyro.infer import MCMC, NUTS
 
+from astrogf.base.errors import AstrogfError
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.problem.arrow import Reduced
 
@@ -65,14 +66,14 @@ def load(path: Path) -> Statistics:
             version = int(f["version"])
             found = {name: f[name] for name in f.files}
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} holds no sufficient statistics ({error}); expected an npz file of a fit") from error
+        raise AstrogfError(f"{path} holds no sufficient statistics ({error}); expected an npz file of a fit") from error
     if version != VERSION:
-        raise ValueError(f"{path} is of version {version}, this program reads {VERSION}; save the statistics again")
+        raise AstrogfError(f"{path} is of version {version}, this program reads {VERSION}; save the statistics again")
     lines = LineNames(found["wavelength"], found["species"], found["elow"], found["loggf"])
     others = tuple(str(name) for name in found["others"])
     n = len(lines.wavelength) + len(others)
     if found["precision"].shape != (n, n) or found["gradient"].shape != (n,) or found["point"].shape != (n,):
-        raise ValueError(f"{path} is damaged: {n} shared parameters, but A is {found['precision'].shape}")
+        raise AstrogfError(f"{path} is damaged: {n} shared parameters, but A is {found['precision'].shape}")
     return Statistics(found["precision"], found["gradient"], found["point"], lines, others, int(found["n_star"]))
 
 
@@ -114,7 +115,7 @@ def _alignment(one: LineNames, two: LineNames) -> Int[np.ndarray, " line"]:
     missing = [key for key in first if key not in where]
     if missing or len(first) != len(second):
         example = f", for example {missing[0]}" if missing else ""
-        raise ValueError(
+        raise AstrogfError(
             f"the two sets do not correct the same lines ({len(first)} and {len(second)}, {len(missing)} of the first "
             f"not in the second{example}): fit both with the selection of one of them"
         )
@@ -164,7 +165,7 @@ def sample_hyper(
     draws: int = 500,
     chains: int = 2,
 ) -> HyperPosterior:
-    """NUTS over (mu_g, tau_g) from the statistics alone, the priors those of `inference.hyper`.
+    """NUTS over (mu_g, tau_g) from the statistics alone, the priors those of `inference.newton.groups`.
 
     `member`: group of every line. The corrections' mean and sd include the uncertainty of the hyperparameters.
     """

@@ -6,6 +6,8 @@ from enum import IntFlag
 import numpy as np
 from jaxtyping import Float, Int
 
+from astrogf.base.errors import AstrogfError
+
 LOG_STEP = 1e-4
 """log10 step of the shared grid (dex a pixel, 69 km/s): the one of LAMOST LRS and of SDSS optical spectra."""
 MRS_STEP = 1e-5
@@ -36,12 +38,10 @@ REASONS = {
 """The fixed codes of the table of set-aside files."""
 
 
-class SurveyError(ValueError):
-    """A file, directory or value that cannot be used. Its message is a sentence, `reason` one of REASONS."""
+class SurveyError(AstrogfError):
+    """A file, directory or value that cannot be used; `reason` is one of REASONS."""
 
-    def __init__(self, sentence: str, reason: str = "unreadable"):
-        super().__init__(sentence)
-        self.reason = reason
+    reason = "unreadable"
 
 
 class Reason(IntFlag):

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from astrogf.base.errors import AstrogfError
 from astrogf.emulator.layers import Layers
 from astrogf.emulator.structure import LABELS, Structure
 from astrogf.synthesis.gas.abundances import SYMBOLS, number_fractions
@@ -67,7 +68,7 @@ def relative_abundances(abundances: Abundances | None) -> Float[Array, "92"] | N
     xfe = jnp.zeros(92)
     for symbol, value in abundances.items():
         if symbol not in SYMBOLS:
-            raise ValueError(f"abundances: {symbol!r} is no element's symbol; write {{'Mg': 0.2}} for [Mg/Fe] = 0.2")
+            raise AstrogfError(f"abundances: {symbol!r} is no element's symbol; write {{'Mg': 0.2}} for [Mg/Fe] = 0.2")
         xfe = xfe.at[SYMBOLS.index(symbol)].set(value)
     return xfe
 
@@ -93,11 +94,11 @@ def star_state(
     else:
         labels = jnp.stack([jnp.asarray(x, float) for x in atmosphere])
         if labels.shape != (len(LABELS),):
-            raise ValueError(f"labels: {labels.shape[0]} numbers, expected four: {', '.join(LABELS)}")
+            raise AstrogfError(f"labels: {labels.shape[0]} numbers, expected four: {', '.join(LABELS)}")
         structure = layers(labels)
     vmic = jnp.asarray(vmic, float)
     if vmic.shape not in ((), structure.t.shape):
-        raise ValueError(f"vmic: {vmic.size} values for {structure.t.size} layers; give one number, or one a layer")
+        raise AstrogfError(f"vmic: {vmic.size} values for {structure.t.size} layers; give one number, or one a layer")
     feh = (0.0 if labels is None else labels[2]) if feh is None else feh
     alpha = (0.0 if labels is None else labels[3]) if alpha is None else alpha
     fractions = number_fractions(feh, alpha, relative_abundances(abundances), physics.solar)
@@ -144,7 +145,7 @@ class Synthesis(eqx.Module):
         """
         delta = jnp.zeros(self.window.n_free) if corrections is None else jnp.asarray(corrections, float)
         if delta.shape != (self.window.n_free,):
-            raise ValueError(
+            raise AstrogfError(
                 f"corrections: {delta.size} values, but the window has room for {self.window.n_free}; "
                 "prepare it with free=True and give one for every line of the list"
             )
@@ -171,7 +172,7 @@ class Synthesis(eqx.Module):
         wrong = [n for n in names if n not in known]
         missing = [n for n in LABELS if n not in names] if atmosphere is None else []
         if wrong or missing:
-            raise ValueError(f"parameters: {', '.join(wrong or missing)} {'not known' if wrong else 'missing'}")
+            raise AstrogfError(f"parameters: {', '.join(wrong or missing)} {'not known' if wrong else 'missing'}")
 
         delta = jnp.zeros(self.window.n_free) if corrections is None else jnp.asarray(corrections, float)
         return _linearised(self, tuple(names), jnp.asarray([parameters[n] for n in names], float), atmosphere, delta)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from astrogf import emulator
+from astrogf.base.errors import AstrogfError
 from astrogf.emulator.decks import Deck
 from astrogf.emulator.layers import Layers
 from astrogf.emulator.structure import Structure
@@ -88,7 +89,7 @@ def prepare(
     physics = Physics() if physics is None else physics
     wavelength = np.asarray(wavelength, float)
     if wavelength.ndim != 1 or len(wavelength) < 2 or not np.all(np.diff(wavelength) > 0):
-        raise ValueError("wavelength: expected at least two strictly increasing vacuum wavelengths in Angstrom")
+        raise AstrogfError("wavelength: expected at least two strictly increasing vacuum wavelengths in Angstrom")
     lines = shipped_lines(wavelength[0], wavelength[-1]) if lines is None else lines
     if isotopes is not None:
         lines = with_isotopes(lines, isotopes)
@@ -164,11 +165,15 @@ def synthesize(
     Raises ValueError, with a sentence, for arguments that make no sense.
     """
     if medium not in ("vacuum", "air"):
-        raise ValueError(f"medium {medium!r}: expected 'vacuum' or 'air', the medium of start and stop")
+        raise AstrogfError(f"medium {medium!r}: expected 'vacuum' or 'air', the medium of start and stop")
     if not 0 < start < stop or not step > 0:
-        raise ValueError(f"start {start}, stop {stop}, step {step}: expected 0 < start < stop in Angstrom and step > 0")
+        raise AstrogfError(
+            f"start {start}, stop {stop}, step {step}: expected 0 < start < stop in Angstrom and step > 0"
+        )
     if mu is not None and (spherical or vsini > 0 or vmacro > 0):
-        raise ValueError("mu: intensities are for planes, without rotation and macroturbulence, which act on the disc")
+        raise AstrogfError(
+            "mu: intensities are for planes, without rotation and macroturbulence, which act on the disc"
+        )
     asked = start + step * np.arange(round((stop - start) / step) + 1)
     vacuum = air_to_vacuum(asked) if medium == "air" else asked
     sigma = C_KMS / resolution / FWHM if resolution else 0.0
@@ -179,7 +184,7 @@ def synthesize(
     if corrections is not None:
         if np.shape(corrections) != (len(lines),):
             found = f"{np.size(corrections)} values for {len(lines)} lines"
-            raise ValueError(f"corrections: {found}; give one for every line")
+            raise AstrogfError(f"corrections: {found}; give one for every line")
         lines = lines.replace(loggf=lines.loggf + np.asarray(corrections))
     star, *composition = _opened(atmosphere, feh, alpha)
     names = ("vmic", "feh", "alpha", "abundances")

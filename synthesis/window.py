@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from astrogf.base.errors import AstrogfError
 from astrogf.emulator.structure import Structure
 from astrogf.synthesis.continuum.opacity import continuum_opacity
 from astrogf.synthesis.gas.gas import Gas
@@ -80,7 +81,7 @@ class Window(eqx.Module):
     ) -> "Window":
         """Prepare the fixed shapes, on the host, for strictly increasing vacuum wavelengths in Angstrom.
 
-        `reach` in km/s comes from `synthesis.strength.line_reach`; `n_free` is the number of corrections there is
+        `reach` in km/s comes from `synthesis.lines.strength.line_reach`; `n_free` is the number of corrections there is
         room for; `order` the number of Gauss angles; `shapes` goes to `make_buckets`.
         """
         wavelength = np.asarray(wavelength, float)
@@ -108,7 +109,7 @@ class Window(eqx.Module):
         Raises ValueError where there are more corrections than there is room for.
         """
         if len(free) and free.max() >= self.n_free:
-            raise ValueError(f"{free.max() + 1} corrections, but the model was built with room for {self.n_free}")
+            raise AstrogfError(f"{free.max() + 1} corrections, but the model was built with room for {self.n_free}")
         index = np.append(np.where(free < 0, self.n_free, free), self.n_free)
         moved = [jnp.asarray(index[np.asarray(b.line)]) for b in self.buckets]
         return eqx.tree_at(lambda w: [b.free for b in w.buckets], self, moved)

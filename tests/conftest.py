@@ -12,8 +12,6 @@ use_compilation_cache()
 
 import jax  # noqa: E402
 
-from astrogf import emulator  # noqa: E402, F401  (switches double precision on)
-
 
 @pytest.fixture(scope="session")
 def shared() -> Path:

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from astrogf import emulator  # noqa: F401  (switches double precision on)
 from astrogf.emulator.model import load
 from astrogf.synthesis.air import air_to_vacuum
 from astrogf.synthesis.continuum.opacity import continuum_opacity

@@ -8,9 +8,9 @@ from astropy.table import vstack
 from rich.console import Console
 from rich.table import Table as Grid
 
+from astrogf.base.errors import AstrogfError
 from astrogf.config import parse
 from astrogf.console import Bars
-from astrogf.errors import UserError
 from astrogf.fitting import engine
 from astrogf.inference.check import Checked, Corrections, repeats
 from astrogf.inference.problem.unlisted import CLASS as UNLISTED
@@ -28,7 +28,7 @@ def held_out_check(
 ) -> dict[str, Any]:
     """Refit the labels of the spectra below `spectra` with the list as it came and with the run's corrections.
 
-    Stars of the run itself are left out unless `everything`. Returns what goes into the JSON file. Raises UserError.
+    Stars of the run itself are left out unless `everything`. Returns what goes into the JSON file. Raises AstrogfError.
     """
     console = console or Console()
     record = runs.read(run)
@@ -39,7 +39,7 @@ def held_out_check(
         loaded = engine.load(config, spectra, bars)
         batches = loaded.batches if everything else unseen(loaded.batches, record)
         if not any(len(b.flux) for b in batches):
-            raise UserError(
+            raise AstrogfError(
                 f"No usable spectrum in {spectra} is of a star that {run} has not seen; name other spectra, or add "
                 "--all to check on the run's own."
             )
@@ -56,11 +56,11 @@ def held_out_check(
 
 
 def corrections(folder: Path, run: runs.Run) -> Corrections:
-    """What a run folder says of its corrections. Raises UserError where it lacks something."""
+    """What a run folder says of its corrections. Raises AstrogfError where it lacks something."""
     lines = run.lines if run.unlisted is None else vstack([run.lines, run.unlisted], metadata_conflicts="silent")
     covariance = runs.read_covariance(folder)
     if covariance is None or len(covariance) != len(lines):
-        raise UserError(f"{folder} has no covariance of its corrections (posterior.fits): run `astrogf fit` again.")
+        raise AstrogfError(f"{folder} has no covariance of its corrections (posterior.fits): run `astrogf fit` again.")
     shared = {name: value["value"] for name, value in run.record["shared"].items()}
     resolution = shared.get("resolution", run.record["config"]["stars"]["resolution"])
     noise = {

@@ -9,9 +9,9 @@ from astropy.table import Table
 from rich.console import Console
 from rich.table import Table as Screen
 
+from astrogf.base.errors import AstrogfError
 from astrogf.comparing import judge as judge
 from astrogf.comparing import reference_table
-from astrogf.errors import UserError
 from astrogf.runs.folder import plain, write_text
 from astrogf.runs.tables import floats
 from astrogf.synthesis.air import vacuum_to_air
@@ -22,17 +22,17 @@ WORST = 20
 
 
 def run_lines(run: Path) -> Table:
-    """loggf.ecsv of a run folder. Raises UserError when it is not there or lacks columns."""
+    """loggf.ecsv of a run folder. Raises AstrogfError when it is not there or lacks columns."""
     path = run / "loggf.ecsv"
     if not path.is_file():
-        raise UserError(f"{run} is not a finished run of astrogf: there is no loggf.ecsv in it.")
+        raise AstrogfError(f"{run} is not a finished run of astrogf: there is no loggf.ecsv in it.")
     try:
         table = Table.read(path, format="ascii.ecsv")
     except Exception as error:
-        raise UserError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+        raise AstrogfError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
     missing = [n for n in NEEDED if n not in table.colnames]
     if missing:
-        raise UserError(f"{path} has no column {', '.join(missing)}; was it written by astrogf?")
+        raise AstrogfError(f"{path} has no column {', '.join(missing)}; was it written by astrogf?")
     return table
 
 
@@ -47,7 +47,7 @@ def compare_run(
 ) -> tuple[dict[str, Any], judge.Compared, Table]:
     """What the JSON file of `astrogf compare` holds; the pairs as arrays; and a table with one row a pair.
 
-    Tolerances in Angstrom and eV. Raises UserError when a table cannot be used or no line is in both.
+    Tolerances in Angstrom and eV. Raises AstrogfError when a table cannot be used or no line is in both.
     """
     mine, theirs = run_lines(run), reference_table.read(table, medium)
     codes, _ = reference_table.species_codes(mine["species"])
@@ -56,7 +56,7 @@ def compare_run(
     baseline, value, unlike = _on_one_footing(mine, theirs.lines, found)
     keep = ~unlike
     if not keep.any():
-        raise UserError(_nothing(mine, theirs, wavelength, elow, int(unlike.sum())))
+        raise AstrogfError(_nothing(mine, theirs, wavelength, elow, int(unlike.sum())))
     i, j = found.run[keep], found.reference[keep]
     rows = mine[i]
     names = np.array([str(s) for s in rows["species"]])
@@ -181,12 +181,12 @@ def compare(
     wavelength: float = 0.05,
     elow: float = 0.02,
 ) -> dict[str, Any]:
-    """Write the JSON file, the picture if asked for, and print the table. Raises UserError."""
+    """Write the JSON file, the picture if asked for, and print the table. Raises AstrogfError."""
     if medium not in (None, "air", "vacuum"):
-        raise UserError(f"--medium is {medium!r}; expected air or vacuum.")
+        raise AstrogfError(f"--medium is {medium!r}; expected air or vacuum.")
     for target in (json_path, figure):
         if target is not None and not target.parent.is_dir():
-            raise UserError(f"There is no folder {target.parent} to write {target.name} into.")
+            raise AstrogfError(f"There is no folder {target.parent} to write {target.name} into.")
     result, pairs, per_line = compare_run(
         run, table, ratio=ratio, medium=medium, wavelength=wavelength, elow=elow
     )  # fmt: skip

@@ -15,7 +15,7 @@ RATIO_BINS = (0.0, 0.1, 0.2, 0.3, 0.5, 0.8, np.inf)
 
 
 class Lines(NamedTuple):
-    """What identifies lines: vacuum Angstrom, 10 z + ion (synthesis.species), eV; and log10 of their gf."""
+    """What identifies lines: vacuum Angstrom, 10 z + ion (synthesis.gas.species), eV; and log10 of their gf."""
 
     wavelength: Float[np.ndarray, " line"]
     species: Int[np.ndarray, " line"]

@@ -8,8 +8,8 @@ from astropy import units as u
 from astropy.table import Table
 from jaxtyping import Float
 
+from astrogf.base.errors import AstrogfError
 from astrogf.comparing.judge import Lines
-from astrogf.errors import UserError
 from astrogf.synthesis.air import air_to_vacuum
 from astrogf.synthesis.gas.species import parse_species, species_name
 
@@ -42,7 +42,7 @@ class ReferenceTable:
 def read(path: Path, medium: str | None = None) -> ReferenceTable:
     """A table of reference log gf. `medium`: 'air' or 'vacuum' of a column that is just called wavelength.
 
-    Raises UserError when the file cannot be read, lacks a column, or does not tell air from vacuum.
+    Raises AstrogfError when the file cannot be read, lacks a column, or does not tell air from vacuum.
     """
     table = _open(path)
     waves, medium = _wavelength(path, table, medium)
@@ -57,7 +57,7 @@ def read(path: Path, medium: str | None = None) -> ReferenceTable:
     refused = {"a value is missing": int(np.sum(~finite)), "species not known": int(np.sum(finite & (codes <= 0)))}
     if not keep.any():
         example = f", for example {strange!r}" if strange else ""
-        raise UserError(f"{path} has no row that can be used: {refused} of {len(table)} rows{example}.")
+        raise AstrogfError(f"{path} has no row that can be used: {refused} of {len(table)} rows{example}.")
     source = _find(table, SOURCE)
     texts = [str(x) for x in table[source][keep]] if source else [""] * int(keep.sum())
     sd = np.where(np.isfinite(sd) & (sd > 0), sd, 0.0)
@@ -92,17 +92,17 @@ def species_text(code: int) -> str:
 
 def _open(path: Path) -> Table:
     if not path.is_file():
-        raise UserError(f"There is no table {path}.")
+        raise AstrogfError(f"There is no table {path}.")
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:
-        raise UserError(f"{path}: the ending says nothing about its format; expected {', '.join(FORMATS)}.")
+        raise AstrogfError(f"{path}: the ending says nothing about its format; expected {', '.join(FORMATS)}.")
     try:
         table = Table.read(path, format=kind)
     except Exception as error:  # each format has errors of its own
-        raise UserError(f"{path} cannot be read as {kind}: {str(error).splitlines()[0]}") from error
+        raise AstrogfError(f"{path} cannot be read as {kind}: {str(error).splitlines()[0]}") from error
     table.convert_bytestring_to_unicode()
     if len(table) == 0:
-        raise UserError(f"{path} has no rows.")
+        raise AstrogfError(f"{path} has no rows.")
     return table
 
 
@@ -114,7 +114,7 @@ def _find(table: Table, names: tuple[str, ...]) -> str | None:
 def _need(path: Path, table: Table, names: tuple[str, ...], what: str) -> str:
     found = _find(table, names)
     if found is None:
-        raise UserError(
+        raise AstrogfError(
             f"{path} has no column for {what}: expected one of {', '.join(names)}; it has {', '.join(table.colnames)}."
         )
     return found
@@ -124,7 +124,7 @@ def _numbers(path: Path, table: Table, name: str) -> np.ndarray:
     try:
         return np.ma.filled(np.ma.asarray(table[name]).astype(float), np.nan)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{path}: column {name} does not hold numbers ({error}).") from error
+        raise AstrogfError(f"{path}: column {name} does not hold numbers ({error}).") from error
 
 
 def _quantity(path: Path, table: Table, name: str, unit: u.UnitBase) -> np.ndarray:
@@ -135,14 +135,14 @@ def _quantity(path: Path, table: Table, name: str, unit: u.UnitBase) -> np.ndarr
     try:
         return (values * u.Unit(given)).to_value(unit, equivalencies=u.spectral())
     except (u.UnitConversionError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: column {name} is in {given}, which is not convertible to {unit}.") from error
+        raise AstrogfError(f"{path}: column {name} is in {given}, which is not convertible to {unit}.") from error
 
 
 def _wavelength(path: Path, table: Table, medium: str | None) -> tuple[np.ndarray, str]:
     """Vacuum Angstrom, and the medium that the file was in."""
     name = _find(table, ("wavelength_air", "wavelength_vac", "wavelength_vacuum", "wavelength"))
     if name is None:
-        raise UserError(
+        raise AstrogfError(
             f"{path} has no column of wavelengths: expected wavelength_air, wavelength_vac or wavelength; "
             f"it has {', '.join(table.colnames)}."
         )
@@ -153,9 +153,11 @@ def _wavelength(path: Path, table: Table, medium: str | None) -> tuple[np.ndarra
         said = words.pop() if len(words) == 1 else ""
     known = {"air": "air", "vac": "vacuum", "vacuum": "vacuum"}.get(said)
     if known and medium and known != medium:
-        raise UserError(f"{path}: column {name} is in {known} by its own word, but --medium says {medium}.")
+        raise AstrogfError(f"{path}: column {name} is in {known} by its own word, but --medium says {medium}.")
     medium = known or medium
     if medium is None:
-        raise UserError(f"{path}: column {name} does not say whether it is air or vacuum; add --medium air or vacuum.")
+        raise AstrogfError(
+            f"{path}: column {name} does not say whether it is air or vacuum; add --medium air or vacuum."
+        )
     values = _quantity(path, table, name, u.AA)
     return (air_to_vacuum(values) if medium == "air" else values), medium

@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from astrogf.base.errors import AstrogfError
 from astrogf.console import Bars
-from astrogf.errors import UserError
 from astrogf.fitting import engine
 
 MOST_ROWS = 20
@@ -31,12 +31,12 @@ def fetch(
 ) -> bool:
     """Download the files, or with `only_list` print their addresses; whether all of them are there.
 
-    Raises UserError for identifiers, releases, tables or folders that cannot be used.
+    Raises AstrogfError for identifiers, releases, tables or folders that cannot be used.
     """
     console = console or Console()
     wanted = engine.fetch_targets(kind, identifiers, table, release, version, base)
     if not wanted:
-        raise UserError("No identifier was given: name some, or a table of them with --table.")
+        raise AstrogfError("No identifier was given: name some, or a table of them with --table.")
     if only_list:
         for target in wanted:
             console.print(target.urls[0], soft_wrap=True, highlight=False, markup=False)

@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from astrogf.base.errors import AstrogfError
 from astrogf.console import Bars
-from astrogf.errors import UserError
 from astrogf.fitting import engine
 from astrogf.style import CORRECTED, OBSERVED, ORIGINAL, QUIET, WIDE, finish, paper
 
@@ -47,7 +47,7 @@ def inspect(
     """Read everything at `path`, say it on the console, and write JSON and a picture where asked.
 
     The result (and the JSON file): `path`; `settings`; `summary` with files, readable, used, by_kind, by_reason;
-    `files`, entries as surveys.census.census documents them. Raises UserError.
+    `files`, entries as surveys.directory.census.census documents them. Raises AstrogfError.
     """
     console = console or Console()
     settings = {"windows": windows or [], "snr_min": snr_min, "snr_band": snr_band, "spectral_types": spectral_types}
@@ -84,13 +84,13 @@ def inspect(
 
 
 def read_windows(texts: list[str]) -> list[tuple[float, float]]:
-    """Windows from the command line: "4900-5400". Raises UserError."""
+    """Windows from the command line: "4900-5400". Raises AstrogfError."""
     windows = []
     for text in texts:
         try:
             low, high = (float(part) for part in text.split("-"))
         except ValueError as error:
-            raise UserError(f"The window {text!r} is not two wavelengths in Angstrom such as 4900-5400.") from error
+            raise AstrogfError(f"The window {text!r} is not two wavelengths in Angstrom such as 4900-5400.") from error
         windows.append((low, high))
     return windows
 

@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from astrogf.base.errors import AstrogfError
 from astrogf.console import Bars
-from astrogf.errors import UserError
 from astrogf.fitting import engine
 from astrogf.runs.folder import as_json, write_text
 
@@ -20,7 +20,7 @@ def ingest(
 ) -> dict[str, Any]:
     """Put every spectrum of one kind below `spectra` into `store`, going on where an earlier run stopped.
 
-    Returns surveys.store.summary, which also goes into `json_out`. Raises UserError.
+    Returns surveys.store.store.summary, which also goes into `json_out`. Raises AstrogfError.
     """
     console = console or Console()
     bars = Bars(console)
@@ -32,7 +32,7 @@ def ingest(
 def show(
     store: Path, *, verify: bool = False, json_out: Path | None = None, console: Console | None = None
 ) -> dict[str, Any]:
-    """Say what a store holds; with `verify`, compare every chunk with its checksum. Raises UserError."""
+    """Say what a store holds; with `verify`, compare every chunk with its checksum. Raises AstrogfError."""
     console = console or Console()
     told = engine.store_summary(store)
     table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -52,7 +52,7 @@ def show(
     if verify and told["damaged"]:
         found = told["damaged"]
         more = f" And {len(found) - MOST_DAMAGES} more." if len(found) > MOST_DAMAGES else ""
-        raise UserError("\n".join(found[:MOST_DAMAGES]) + more)
+        raise AstrogfError("\n".join(found[:MOST_DAMAGES]) + more)
     if verify:
         console.print(f"\nall {told['chunks']} chunks are as they were written")
     return told

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from astropy.table import Table
 
+from astrogf.base.errors import AstrogfError
 from astrogf.config import Config
-from astrogf.errors import UserError
 from astrogf.runtime import use_all_cores, use_compilation_cache
 
 if TYPE_CHECKING:
@@ -50,24 +50,24 @@ def fit_options(config: Config) -> "FitOptions":
 
 
 def demo_options(config: Config) -> "DemoOptions":
-    """The configuration as `inference.demo` takes it."""
+    """The configuration as `inference.rehearsal.survey` takes it."""
     from astrogf.inference.rehearsal.survey import KINDS, DemoOptions
 
     o = config.survey
     if o.kind not in KINDS:
-        raise UserError(f"[survey] kind: expected one of {', '.join(KINDS)} for a simulated survey, got {o.kind!r}.")
+        raise AstrogfError(f"[survey] kind: expected one of {', '.join(KINDS)} for a simulated survey, got {o.kind!r}.")
     if o.kind == "stated" and not config.spectra:
-        raise UserError("[survey] kind = 'stated' simulates the stars of sections [spectra.NAME]; there is none.")
+        raise AstrogfError("[survey] kind = 'stated' simulates the stars of sections [spectra.NAME]; there is none.")
     windows = tuple(o.windows) or (o.window,)
     if o.kind == "lamost_lrs" and len(windows) > 1:
-        raise UserError("[survey] windows: a simulated LRS survey has one window.")
+        raise AstrogfError("[survey] windows: a simulated LRS survey has one window.")
     return DemoOptions(kind=o.kind, windows=windows, log_step=o.log_step, **dict(config.demo))
 
 
 def load(config: Config, spectra: Path, progress: Progress) -> "Loaded":
     """Read a directory of survey files, and the stated spectra: what can be fitted, and what was set aside.
 
-    Raises UserError when the directory is of no use at all, or a stated spectrum cannot be read.
+    Raises AstrogfError when the directory is of no use at all, or a stated spectrum cannot be read.
     """
     from astrogf.surveys.directory.load import aside_table, load_pieces, partly_table
     from astrogf.surveys.formats import stated as highres
@@ -112,7 +112,7 @@ def load(config: Config, spectra: Path, progress: Progress) -> "Loaded":
             batches += [highres.batch(own, window, o.log_step) for window in windows]
         highres.check_used(stated, batches)
     except SurveyError as error:
-        raise UserError(str(error)) from error
+        raise AstrogfError(str(error)) from error
     return Loaded(batches, set_aside, partly)
 
 
@@ -141,7 +141,7 @@ def without_held_out(loaded: "Loaded", config: Config) -> "tuple[Loaded, Table |
 
 
 class Loaded(NamedTuple):
-    """Spectra to fit, a batch a window; `set_aside` and `partly` as in `surveys.ingest.Pieces`."""
+    """Spectra to fit, a batch a window; `set_aside` and `partly` as in `surveys.directory.load.Pieces`."""
 
     batches: "list[SpectrumBatch]"
     set_aside: Table
@@ -161,11 +161,11 @@ def _log_step(batch: "SpectrumBatch") -> float:
 
 
 def _stated_file(name: str, spectra: Path) -> Path:
-    """Where a stated spectrum lies: in --spectra, or as its name says. Raises UserError."""
+    """Where a stated spectrum lies: in --spectra, or as its name says. Raises AstrogfError."""
     for path in (spectra / name, Path(name)):
         if path.is_file():
             return path
-    raise UserError(f"[spectra.NAME] file: there is no {name}, neither in {spectra} nor beside the configuration.")
+    raise AstrogfError(f"[spectra.NAME] file: there is no {name}, neither in {spectra} nor beside the configuration.")
 
 
 def beliefs(config: Config) -> "dict[str, Belief]":
@@ -203,12 +203,12 @@ def label_priors(config: Config, table: Path | None, batches: "list[SpectrumBatc
                 if labels:
                     known[str(path)] = Belief(labels, anchor=False)
     except SurveyError as error:
-        raise UserError(str(error)) from error
+        raise AstrogfError(str(error)) from error
     return known
 
 
 def line_list(config: Config) -> "LineList | None":
-    """The user's list with the shipped molecules (and damping), or None for the shipped list. Raises UserError."""
+    """The user's list with the shipped molecules (and damping), or None for the shipped list. Raises AstrogfError."""
     if config.lines.list is None:
         return None
     from astrogf.inference.problem.setup import with_molecules
@@ -221,7 +221,7 @@ def line_list(config: Config) -> "LineList | None":
         if config.lines.borrow_damping:
             lines = borrow_damping(lines, load_all_lines)
     except (ValueError, OSError) as error:
-        raise UserError(f"[lines] list: {error}") from error
+        raise AstrogfError(f"[lines] list: {error}") from error
     return with_molecules(lines) if config.model.molecules else lines
 
 
@@ -231,7 +231,7 @@ def census(
     progress: Callable[[int, int], None],
     each: Callable[[str, list[Any]], None] | None,
 ) -> list[dict[str, Any]]:
-    """What every file at `path` holds and whether it would be used (surveys.census). Raises UserError.
+    """What every file at `path` holds and whether it would be used (surveys.directory.census). Raises AstrogfError.
 
     settings: windows, snr_min, snr_band, spectral_types.
     """
@@ -245,13 +245,13 @@ def census(
             window_pixels(window)
         return count(path, selection, settings["windows"], progress=progress, each=each)
     except SurveyError as error:
-        raise UserError(str(error)) from error
+        raise AstrogfError(str(error)) from error
 
 
 def survey_labels(table: Path, stars: Table) -> Table:
     """Labels of the survey's own pipeline for these stars, columns teff, logg, feh; NaN where it has none.
 
-    Raises UserError when the table cannot be read or has none of the columns.
+    Raises AstrogfError when the table cannot be read or has none of the columns.
     """
     from astrogf.runs.tables import floats
     from astrogf.surveys.catalogues.catalogue import read_labels
@@ -262,10 +262,10 @@ def survey_labels(table: Path, stars: Table) -> Table:
         labels = read_labels(table)
         values = take_labels(stars, labels, "comparison").values
     except SurveyError as error:
-        raise UserError(str(error)) from error
+        raise AstrogfError(str(error)) from error
     missing = [name for name in ("teff", "logg", "feh") if name not in values.colnames]
     if missing:
-        raise UserError(
+        raise AstrogfError(
             f"{table} has no column {', '.join(missing)} to compare with; it has: {', '.join(labels.colnames)}."
         )
     return Table({name: floats(values[name]) for name in ("teff", "logg", "feh")})
@@ -288,7 +288,7 @@ def find_labels(spectra: Path) -> Path | None:
 def fit(
     batches: "list[SpectrumBatch]", config: Config, progress: Progress, labels: Path | None = None
 ) -> "tuple[FitResult, Table]":
-    """The joint fit, and the stars the engine set aside. Raises UserError when nothing is left to fit."""
+    """The joint fit, and the stars the engine set aside. Raises AstrogfError when nothing is left to fit."""
     use_compilation_cache()
     use_all_cores()
     from astrogf.inference.fit import fit as joint_fit
@@ -299,13 +299,13 @@ def fit(
         known = label_priors(config, labels, batches) | beliefs(config)
         return joint_fit(batches, fit_options(config), progress, lines=line_list(config), beliefs=known)
     except NoStarsError as error:
-        raise UserError(f"{str(error)[0].upper()}{str(error)[1:]}.", error.set_aside) from error
+        raise AstrogfError(f"{str(error)[0].upper()}{str(error)[1:]}.", error.set_aside) from error
     except MiscomputedError as error:
-        raise UserError(f"{str(error)[0].upper()}{str(error)[1:]}.") from error
+        raise AstrogfError(f"{str(error)[0].upper()}{str(error)[1:]}.") from error
 
 
 def check(batches: "list[SpectrumBatch]", config: Config, found: "Corrections", progress: Progress) -> "Checked":
-    """Labels of unseen spectra refitted with both lists. Raises UserError."""
+    """Labels of unseen spectra refitted with both lists. Raises AstrogfError."""
     use_compilation_cache()
     use_all_cores()
     from astrogf.inference.check import check as refit
@@ -315,7 +315,7 @@ def check(batches: "list[SpectrumBatch]", config: Config, found: "Corrections", 
     try:
         return refit(batches, fit_options(config), found, progress, lines=line_list(config), beliefs=beliefs(config))
     except (NoStarsError, MiscomputedError, ValueError) as error:
-        raise UserError(f"{str(error)[0].upper()}{str(error)[1:]}.") from error
+        raise AstrogfError(f"{str(error)[0].upper()}{str(error)[1:]}.") from error
 
 
 def simulate(config: Config, out: Path, progress: Progress) -> Truth:
@@ -330,7 +330,7 @@ def simulate(config: Config, out: Path, progress: Progress) -> Truth:
 
 
 def train(config: Path, out: Path) -> None:
-    """Train an emulator as a TOML file says. Raises UserError for a bad file or an absent training set."""
+    """Train an emulator as a TOML file says. Raises AstrogfError for a bad file or an absent training set."""
     use_compilation_cache()
     use_all_cores()
     from astrogf.emulator.training import TrainConfig, main
@@ -338,44 +338,44 @@ def train(config: Path, out: Path) -> None:
     try:
         family = TrainConfig.read(config).family
     except (ValueError, OSError) as error:
-        raise UserError(f"{error}.") from error
+        raise AstrogfError(f"{error}.") from error
     try:
         main(config, out)
     except FileNotFoundError as error:
-        raise UserError(f"{error}. Build the training set with `python tools/build_{family}.py`.") from error
+        raise AstrogfError(f"{error}. Build the training set with `python tools/build_{family}.py`.") from error
 
 
 def ingest(spectra: Path, store: Path, kind: str, progress: Progress) -> None:
-    """Put every spectrum of a kind below `spectra` into a store. Raises UserError."""
+    """Put every spectrum of a kind below `spectra` into a store. Raises AstrogfError."""
     from astrogf.surveys.spectrum import SurveyError
     from astrogf.surveys.store.fill import ingest as take
 
     try:
         take(spectra, store, kind, progress=lambda done, total: progress("reading spectra", done, total))
     except SurveyError as error:
-        raise UserError(str(error)) from error
+        raise AstrogfError(str(error)) from error
 
 
 def store_summary(store: Path) -> dict[str, Any]:
-    """What a store holds (surveys.store.summary). Raises UserError."""
+    """What a store holds (surveys.store.store.summary). Raises AstrogfError."""
     from astrogf.surveys.spectrum import SurveyError
     from astrogf.surveys.store.store import summary
 
     try:
         return summary(store)
     except SurveyError as error:
-        raise UserError(str(error)) from error
+        raise AstrogfError(str(error)) from error
 
 
 def verify_store(store: Path) -> list[str]:
-    """A sentence for every damaged chunk of a store. Raises UserError."""
+    """A sentence for every damaged chunk of a store. Raises AstrogfError."""
     from astrogf.surveys.spectrum import SurveyError
     from astrogf.surveys.store.store import Store
 
     try:
         return Store(store).verify()
     except SurveyError as error:
-        raise UserError(str(error)) from error
+        raise AstrogfError(str(error)) from error
 
 
 def reason_in_words(reason: str) -> str:
@@ -388,7 +388,7 @@ def reason_in_words(reason: str) -> str:
 def fetch_targets(
     kind: str, identifiers: list[str], table: Path | None, release: str, version: str, base: str
 ) -> "list[Target]":
-    """The public files that identifiers and the rows of a catalogue stand for. Raises UserError."""
+    """The public files that identifiers and the rows of a catalogue stand for. Raises AstrogfError."""
     from astrogf.surveys.catalogues.catalogue import read_table
     from astrogf.surveys.download.addresses import identifiers_of, targets
     from astrogf.surveys.spectrum import SurveyError
@@ -397,7 +397,7 @@ def fetch_targets(
         listed = identifiers_of(kind, read_table(table)) if table is not None else []
         return targets(kind, [*identifiers, *listed], release=release, version=version, base=base)
     except SurveyError as error:
-        raise UserError(str(error)) from error
+        raise AstrogfError(str(error)) from error
 
 
 def fetch(
@@ -409,7 +409,7 @@ def fetch(
     tries: int,
     progress: Progress,
 ) -> tuple[Table, Table]:
-    """Download files: tables of those that are there and of those that failed. Raises UserError."""
+    """Download files: tables of those that are there and of those that failed. Raises AstrogfError."""
     from astrogf.surveys.download.fetch import fetch as get
     from astrogf.surveys.download.fetch import read_checksums
     from astrogf.surveys.spectrum import SurveyError
@@ -425,5 +425,5 @@ def fetch(
             progress=lambda done, total: progress("fetching files", done, total),
         )
     except SurveyError as error:
-        raise UserError(str(error)) from error
+        raise AstrogfError(str(error)) from error
     return found.files, found.failed

@@ -10,9 +10,9 @@ from astropy.table import Table
 from rich.console import Console
 
 from astrogf import runtime
+from astrogf.base.errors import AstrogfError
 from astrogf.config import Config
 from astrogf.console import Bars, show
-from astrogf.errors import UserError
 from astrogf.fitting import engine
 from astrogf.fitting.truth import attach_injected, reference_labels
 from astrogf.runs import folder as runs
@@ -32,12 +32,12 @@ def fit_survey(
     """Fit every usable spectrum below `spectra` and write the run folder `out`.
 
     `labels` is a table to compare with; without it, an index that lies with the spectra is used if it names LASP's
-    labels. Raises UserError for whatever the user can put right, before anything is computed where possible.
+    labels. Raises AstrogfError for whatever the user can put right, before anything is computed where possible.
     """
     console = console or Console()
     check_spectra(spectra)
     if labels is not None and not labels.is_file():
-        raise UserError(f"There is no label table {labels}.")
+        raise AstrogfError(f"There is no label table {labels}.")
     runs.prepare(out, overwrite=overwrite)
     job = _Job("fit", config, out, console)
     with job:
@@ -70,14 +70,14 @@ def redraw(folder: Path, console: Console | None = None) -> runs.Run:
 
 
 def check_spectra(spectra: Path) -> None:
-    """Raises UserError unless `spectra` is a directory with a file that may be a spectrum in it or below it."""
+    """Raises AstrogfError unless `spectra` is a directory with a file that may be a spectrum in it or below it."""
     if not spectra.exists():
-        raise UserError(f"There is no directory {spectra}; --spectra names the directory with the spectra.")
+        raise AstrogfError(f"There is no directory {spectra}; --spectra names the directory with the spectra.")
     if not spectra.is_dir():
-        raise UserError(f"{spectra} is a file; --spectra names the directory with the spectra.")
+        raise AstrogfError(f"{spectra} is a file; --spectra names the directory with the spectra.")
     files = [p for p in spectra.rglob("*") if p.is_file()]
     if not files:
-        raise UserError(f"{spectra} is empty; --spectra names the directory with the spectra (*.fits, *.fits.gz).")
+        raise AstrogfError(f"{spectra} is empty; --spectra names the directory with the spectra (*.fits, *.fits.gz).")
 
 
 class _Job:
@@ -125,14 +125,14 @@ class _Job:
         self.record["inputs"] = _inputs(spectra, loaded.inputs, unread, labels)
         if not loaded.inputs:
             counts = ", ".join(f"{n} {reason}" for reason, n in reasons(combine_set_aside(unread)))
-            raise UserError(
+            raise AstrogfError(
                 f"None of the {len(unread)} files in {spectra} can be used ({counts}); the table "
                 f"{self.out / 'set_aside.ecsv'} says why for each. Change [survey] or the directory."
             )
         with self.clock.stage("fit"):
             try:
                 result, refused = engine.fit(loaded.batches, self.config, self.bars, labels)
-            except UserError as error:
+            except AstrogfError as error:
                 if error.set_aside is not None:
                     runs.write_set_aside(self.out, combine_set_aside(unread, error.set_aside))
                 raise

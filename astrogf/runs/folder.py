@@ -15,11 +15,11 @@ from astropy.io import fits
 from astropy.table import Table
 from jaxtyping import Float
 
-from astrogf.errors import UserError
-from astrogf.runs.summary import KEYS
-from astrogf.runs.tables import line_order, misfit_table, unlisted_table
+from astrogf.base.errors import AstrogfError
 from astrogf.inference import statistics
 from astrogf.inference.result import FitResult
+from astrogf.runs.summary import KEYS
+from astrogf.runs.tables import line_order, misfit_table, unlisted_table
 
 FILES = (
     "summary.json",
@@ -84,27 +84,27 @@ class Run:
 def prepare(folder: Path, *, overwrite: bool) -> None:
     """Make an empty folder for a run, before anything is computed.
 
-    Raises UserError when the folder holds something and `overwrite` is off, or holds something that is no run.
+    Raises AstrogfError when the folder holds something and `overwrite` is off, or holds something that is no run.
     """
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; --out needs a folder.")
+        raise AstrogfError(f"{folder} is a file; --out needs a folder.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             _clear(folder, overwrite)
     except OSError as error:
-        raise UserError(f"The run folder {folder} cannot be written: {error.strerror}.") from error
+        raise AstrogfError(f"The run folder {folder} cannot be written: {error.strerror}.") from error
     if not os.access(folder, os.W_OK):
-        raise UserError(f"The run folder {folder} cannot be written: permission denied.")
+        raise AstrogfError(f"The run folder {folder} cannot be written: permission denied.")
 
 
 def _clear(folder: Path, overwrite: bool) -> None:
     if not overwrite:
-        raise UserError(
+        raise AstrogfError(
             f"{folder} is not empty; name another folder with --out, or add --overwrite to replace the run in it."
         )
     if not (folder / "record.json").is_file():
-        raise UserError(
+        raise AstrogfError(
             f"{folder} holds files but no run of astrogf (there is no record.json), so --overwrite leaves it alone; "
             "name another folder with --out."
         )
@@ -130,7 +130,7 @@ def write_record(folder: Path, record: Mapping[str, Any]) -> None:
 def write_summary(folder: Path, summary: Mapping[str, Any]) -> None:
     """summary.json. Raises ValueError unless it has exactly the keys of `summary.KEYS`."""
     if set(summary) != set(KEYS):
-        raise ValueError(f"summary has keys {sorted(set(summary) ^ set(KEYS))} too many or too few")
+        raise AstrogfError(f"summary has keys {sorted(set(summary) ^ set(KEYS))} too many or too few")
     _write_json(folder / "summary.json", {key: summary[key] for key in KEYS})
 
 
@@ -186,12 +186,12 @@ def write_results(
 
 
 def read(folder: Path) -> Run:
-    """A run from its folder alone. Raises UserError when it is no run, or an unfinished one."""
+    """A run from its folder alone. Raises AstrogfError when it is no run, or an unfinished one."""
     if not (folder / "record.json").is_file():
-        raise UserError(f"{folder} is not a run of astrogf: there is no record.json in it.")
+        raise AstrogfError(f"{folder} is not a run of astrogf: there is no record.json in it.")
     missing = [n for n in ("summary.json", "stars.ecsv", "loggf.ecsv", "spectra.fits") if not (folder / n).is_file()]
     if missing:
-        raise UserError(f"The run in {folder} did not finish ({', '.join(missing)} missing); run it again.")
+        raise AstrogfError(f"The run in {folder} did not finish ({', '.join(missing)} missing); run it again.")
     try:
         with fits.open(folder / "spectra.fits", memmap=False) as hdus:
             arrays = {name: np.asarray(hdus[name.upper()].data, dtype=float) for name in Spectra._fields}
@@ -209,7 +209,7 @@ def read(folder: Path) -> Run:
             spectra=Spectra(**arrays),
         )
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"The run in {folder} cannot be read: {error}.") from error
+        raise AstrogfError(f"The run in {folder} cannot be read: {error}.") from error
 
 
 def read_covariance(folder: Path) -> Float[np.ndarray, "line line"] | None:

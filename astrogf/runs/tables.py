@@ -5,9 +5,9 @@ from astropy import units as u
 from astropy.table import Column, MaskedColumn, Table, vstack
 from jaxtyping import Bool, Float, Int
 
-from astrogf.runs.summary import COMPARED
-from astrogf.inference.result import FitResult
 from astrogf.inference.problem.unlisted import CLASS as UNLISTED
+from astrogf.inference.result import FitResult
+from astrogf.runs.summary import COMPARED
 
 UNITS = {"teff": u.K, "logg": u.dex, "feh": u.dex, "alpha": u.dex, "vmic": u.km / u.s, "rv": u.km / u.s}
 """Units of the labels; one not named here is a pure number."""

@@ -8,7 +8,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from rich.console import Console
 
-from astrogf.errors import UserError
+from astrogf.base.errors import AstrogfError
 from astrogf.runtime import use_compilation_cache
 
 REFERENCE_DEPTHS = np.arange(-6.875, 2.001, 0.125)
@@ -27,7 +27,7 @@ def validate(
     """Write `validation.json`, `index.html` and PNGs into `out`; what the JSON file holds.
 
     `others`: a folder whose subfolders hold more weights to compare with (such as tools/ablate_emulator.py
-    leaves); `sources`: where the package atmosnet lies unpacked, passed over where it does not. Raises UserError.
+    leaves); `sources`: where the package atmosnet lies unpacked, passed over where it does not. Raises AstrogfError.
     """
     use_compilation_cache()
     from astrogf.emulator import load
@@ -39,12 +39,12 @@ def validate(
         main = load(family, weights)
         read, refused = read_folder(decks, float(main.hull.high[0]))
     except (FileNotFoundError, ValueError) as error:
-        raise UserError(f"{error}.") from error
+        raise AstrogfError(f"{error}.") from error
     seen, note = trained_on(family, weights)
     sample = v.Sample.of(read, seen)
     inside = v.covered(main, sample.labels) if len(sample.labels) else np.zeros(0, bool)
     if not inside.any():
-        raise UserError(f"None of the {len(read)} decks in {decks} lies in the domain of the emulator {family}.")
+        raise AstrogfError(f"None of the {len(read)} decks in {decks} lies in the domain of the emulator {family}.")
 
     rivals: dict[str, Any] = {family: main}
     for path in sorted(others.glob("*/*.eqx")) if others else []:
@@ -64,7 +64,7 @@ def validate(
     fresh = common & sample.unseen
     counted = fresh if fresh.sum() >= 20 else common
     if not counted.any():
-        raise UserError(f"No deck in {decks} lies in the domain of all of {', '.join(rivals)}; leave some out.")
+        raise AstrogfError(f"No deck in {decks} lies in the domain of all of {', '.join(rivals)}; leave some out.")
     truth = sample.ln
     found = {name: v.evaluate(source, sample.labels) for name, source in rivals.items()}
     result: dict[str, Any] = {

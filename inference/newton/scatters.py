@@ -59,7 +59,7 @@ class Evidence(NamedTuple):
         return precision, half_log_det, jnp.sum(said)
 
     def at(self, ln_tau: Float[Array, " group"]):
-        """log density of ln tau (up to a constant) with what `hyper.log_evidence` gives besides."""
+        """log density of ln tau (up to a constant) with what `groups.log_evidence` gives besides."""
         precision, half_log_det, said = self.prior_at(ln_tau)
         value, step, factor = hyper.log_evidence(self.reduced, self.off, precision, half_log_det)
         return value + said, step, factor

@@ -55,7 +55,7 @@ def learn(
     local: tuple[Float[Array, "row pixel"], ...] | None = None,
 ) -> Noise:
     """Noise of every piece's releases from the residuals of a pass; `more` freedom is taken by shared parameters.
-    `local` factors (`inference.misfit`) are held.
+    `local` factors (`inference.newton.misfit`) are held.
 
     The scatter of lines is held: learned, it took over what corrections and labels should explain (0.2-0.4 dex in
     LAMOST spectra). What the spectra suggest for it is in the trace.

@@ -1,7 +1,7 @@
 """Where the list may lack a line: what a first fit without it did not explain, or at too high a price.
 
-Two signs, each at the wavelength at rest: residuals that all stars share beyond their noise (`inference.misfit`), and
-a well determined correction that is larger than its group believes possible, for a line that is missing on top of a
+Two signs, each at the wavelength at rest: residuals that all stars share beyond their noise (`misfit`), and a well
+determined correction that is larger than its group believes possible, for a line that is missing on top of a
 listed one is taken up by it without a residual.
 """
 

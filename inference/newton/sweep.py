@@ -12,6 +12,7 @@ import numpy as np
 from jaxlib import __version__ as jaxlib_version
 from jaxtyping import Array, Float
 
+from astrogf.base.errors import AstrogfError
 from astrogf.inference.problem.arrow import Eliminated, Reduced, eliminate, reduce
 from astrogf.inference.problem.devices import chunk_size, padded, spread, star_mesh
 from astrogf.inference.problem.linearise import Continuum, linearise
@@ -99,12 +100,14 @@ def _chunk(problem, shared, rows, mesh) -> Rows:
     return out._replace(reduced=summed[0], information=summed[1])
 
 
-class MiscomputedError(ArithmeticError):
+class MiscomputedError(AstrogfError, ArithmeticError):
     """The linear algebra of this machine contradicts itself."""
+
+    reason = "miscomputed"
 
 
 TOLERANCE = 1e-6
-"""A larger `star.mismatch` is no rounding: that is 1e-13."""
+"""A larger `linearise.mismatch` is no rounding: that is 1e-13."""
 
 
 def _checked(problem, shared, rows, mesh) -> Rows:

@@ -8,6 +8,7 @@ import numpy as np
 from astropy.table import Table
 from jaxtyping import Float
 
+from astrogf.base.errors import AstrogfError
 from astrogf.inference.problem.linearise import StarData
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.priors import Belief, star_prior
@@ -18,12 +19,10 @@ from astrogf.surveys.batch import SpectrumBatch
 from astrogf.synthesis.lines.linelist import LineList
 
 
-class NoStarsError(ValueError):
+class NoStarsError(AstrogfError):
     """Nothing was left to fit; the sentence says why and what to do, `set_aside` which stars were refused."""
 
-    def __init__(self, sentence: str, set_aside: Table | None = None):
-        super().__init__(sentence)
-        self.set_aside = set_aside
+    reason = "no_stars"
 
 
 class Collected(NamedTuple):

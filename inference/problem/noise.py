@@ -17,7 +17,7 @@ class NoiseModel(NamedTuple):
 
     Both are shared by the stars of one survey release. LAMOST's ivar needs a scale below 1: repeats of one star
     scatter by 0.7-0.8 of what it says. `scatter` (dex) is the sd of a spectrum's own deviations of its lines, see
-    `arrow.absorb`. `local` multiplies the variance of every pixel, see `inference.misfit`.
+    `arrow.absorb`. `local` multiplies the variance of every pixel, see `inference.newton.misfit`.
     """
 
     scale: Float[Array, "*star"]

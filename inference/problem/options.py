@@ -70,10 +70,10 @@ class FitOptions:
     seed: int = 0
 
     def prior_mean(self) -> np.ndarray:
-        """Means in the order of `inference.parameters.STAR` (vmic and ln_sigma follow the star and the survey)."""
+        """Means in the order of `parameters.STAR` (vmic and ln_sigma follow the star and the survey)."""
         return np.array([self.teff_prior[0], self.logg_prior[0], self.feh_prior[0], self.alpha_prior[0], 0.0, 0.0, 0.0])
 
     def prior_sd_star(self) -> np.ndarray:
-        """Standard deviations in the order of `inference.parameters.STAR`."""
+        """Standard deviations in the order of `inference.problem.parameters.STAR`."""
         spread = (self.teff_prior[1], self.logg_prior[1], self.feh_prior[1], self.alpha_prior[1])
         return np.array([*spread, self.vmic_sd, self.resolution_scatter, self.rv_sd])

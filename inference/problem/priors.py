@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import jax.numpy as jnp
 import numpy as np
 
+from astrogf.base.errors import AstrogfError
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import LN_SIGMA, RV, STAR, VMIC, StarPrior, lsf_sigma, vmic_relation
 
@@ -33,9 +34,9 @@ class Belief:
         """Raises ValueError for labels that are none, and for sds that are not positive."""
         for name, (_, sd) in self.labels.items():
             if name not in KNOWN:
-                raise ValueError(f"label {name!r} is none of {', '.join(KNOWN)}")
+                raise AstrogfError(f"label {name!r} is none of {', '.join(KNOWN)}")
             if not sd > 0:
-                raise ValueError(f"label {name} has sd {sd:g}; give [mean, sd] with an sd above 0")
+                raise AstrogfError(f"label {name} has sd {sd:g}; give [mean, sd] with an sd above 0")
 
     @property
     def is_anchor(self) -> bool:
@@ -63,7 +64,7 @@ def star_prior(beliefs: Sequence[Belief], options: FitOptions) -> StarPrior:
             sd[s, len(STAR) :] = belief.abundance_sd
         for name, (value, spread) in belief.xfe.items():
             if name not in options.abundances:
-                raise ValueError(f"[{name}/Fe] of a star is given, but {name} is not among the run's abundances")
+                raise AstrogfError(f"[{name}/Fe] of a star is given, but {name} is not among the run's abundances")
             i = len(STAR) + options.abundances.index(name)
             mean[s, i], sd[s, i] = value, spread
     return StarPrior(*(jnp.asarray(x) for x in (mean, sd, follows_vmic, follows_survey)))

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from astrogf import emulator
+from astrogf.base.errors import AstrogfError
 from astrogf.emulator.layers import Layers
 from astrogf.inference.problem.linearise import StarProblem, chebyshev_basis
 from astrogf.inference.problem.options import FitOptions
@@ -78,7 +79,7 @@ def composition(lines: LineList, elements: tuple[str, ...]) -> Float[np.ndarray,
     for i, name in enumerate(elements):
         symbol = name.lstrip("0123456789")
         if symbol not in SYMBOLS or name in ("H", "Fe"):
-            raise ValueError(f"abundances: {name!r} is no element with an abundance beyond [Fe/H]")
+            raise AstrogfError(f"abundances: {name!r} is no element with an abundance beyond [Fe/H]")
         wanted[SYMBOLS.index(symbol) + 1, int(name.removesuffix(symbol) or 0)] = i
     kinds, inverse = np.unique(np.stack([lines.z, lines.isotope]), axis=1, return_inverse=True)
     table = np.zeros((kinds.shape[1], len(elements)))

@@ -1,6 +1,6 @@
 """Small problems with a known truth: few stars, few lines, one short window. What solvers and coverage are tested on.
 
-The truth is drawn from the very prior that the model states (`inference.model`), so that ranks of the truth in the
+The truth is drawn from the very prior that the model states (`solvers.model`), so that ranks of the truth in the
 posterior are uniform if, and only if, the posterior is right (Talts et al. 2018, arXiv 1804.06788).
 """
 

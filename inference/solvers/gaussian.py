@@ -101,7 +101,7 @@ def with_group_means(
 
 
 def joint_sites(n_line: int, abundances: tuple[str, ...] = ()):
-    """How `inference.model.joint_model` names what (shared, own) hold; shared is corrections, ln_sigma0, mu."""
+    """How `inference.solvers.model.joint_model` names what (shared, own) hold; shared is corrections, ln_sigma0, mu."""
 
     labels = names(abundances)
 

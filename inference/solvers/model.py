@@ -36,7 +36,7 @@ def joint_model(
     """Stars and log gf corrections with all their priors. `tau` given holds the scatters of the groups fixed.
 
     The corrections are those of `group`; the problems may have room for more. Fluxes are scaled to a level near 1,
-    units of the stars' parameters as in `inference.parameters.STAR`. The continuum of piece k is 'continuum' for the
+    units of the stars' parameters as in `parameters.STAR`. The continuum of piece k is 'continuum' for the
     first and 'continuum_k' for the others.
     """
     with numpyro.plate("groups", n_group):

@@ -1,6 +1,6 @@
 """Laplace, importance sampling and NUTS behind one interface: each takes an `ArrowGaussian` and returns a `Solution`.
 
-They, and SVI (`inference.svi`), see the model only as NumPyro's log density, split into what is said once and what is
+They, and SVI (`svi`), see the model only as NumPyro's log density, split into what is said once and what is
 said of each star.
 """
 
@@ -68,7 +68,7 @@ def split_density(
 
 
 def laplace(gaussian: ArrowGaussian, status: str = "converged") -> Solution:
-    """The Laplace posterior as a solution (`inference.gaussian.laplace_gaussian` makes it from the arrow)."""
+    """The Laplace posterior as a solution (`inference.solvers.gaussian.laplace_gaussian` makes it from the arrow)."""
     sd, own_sd = gaussian.sd()
     mean, own_mean = np.asarray(gaussian.mean), np.asarray(gaussian.own_mean)
     return Solution(mean, np.asarray(sd), own_mean, np.asarray(own_sd), status, {}, None, gaussian)

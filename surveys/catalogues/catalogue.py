@@ -1,4 +1,4 @@
-"""Label tables of other people: read, and joined to spectra by name or by position (surveys.labels says what for)."""
+"""Label tables of other people: read, and joined to spectra by name or by position (`labels` says what for)."""
 
 from pathlib import Path
 

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from astropy.table import Table
 
+from astrogf.base.errors import AstrogfError
 from astrogf.surveys.spectrum import SurveyError
 
 SAS = "https://data.sdss.org/sas"
@@ -188,7 +189,7 @@ def _lamost(prefix: str) -> Callable[..., tuple[str, list[str]]]:
 def _whole(word: Any) -> int:
     value = int(word)
     if value < 0:
-        raise ValueError(word)
+        raise AstrogfError(word)
     return value
 
 

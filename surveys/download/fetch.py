@@ -15,6 +15,7 @@ from typing import Any
 
 from astropy.table import Table
 
+from astrogf.base.errors import AstrogfError
 from astrogf.surveys.download.addresses import Target
 from astrogf.surveys.formats.fitsfile import open_fits
 from astrogf.surveys.spectrum import SurveyError
@@ -36,12 +37,12 @@ _HASHES = {32: hashlib.md5, 40: hashlib.sha1, 64: hashlib.sha256}
 _BLOCK = 1 << 18
 
 
-class FetchError(Exception):
+class FetchError(AstrogfError):
     """Why a file could not be had: a sentence, a key of REASONS, and whether to try again."""
 
     def __init__(self, sentence: str, reason: str, again: bool = False, wait: float = 0.0) -> None:
-        super().__init__(sentence)
-        self.reason, self.again, self.wait = reason, again, wait
+        super().__init__(sentence, reason)
+        self.again, self.wait = again, wait
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ def release_of(header: fits.Header, path: Path) -> str:
     if " ".join(release.split()[:2]) not in KNOWN_RELEASES:
         raise SurveyError(
             f"{path} is of release {release!r}, unknown here ({KNOWN_RELEASES[0]} to {KNOWN_RELEASES[-1]} "
-            "are known). If its layout is one of theirs, add it to surveys.lamost.KNOWN_RELEASES.",
+            "are known). If its layout is one of theirs, add it to surveys.formats.lamost.KNOWN_RELEASES.",
             "unknown_release",
         )
     return release

@@ -36,10 +36,10 @@ def load_store(
     max_gap: float = 30.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Pieces:
-    """As `ingest.load_pieces` for a directory: a batch a window of the spectra that pass the same cuts, and what does
+    """As `directory.load.load_pieces`: a batch a window of the spectra that pass the same cuts, and what does
     not, with the files that the store itself had set aside.
 
-    kinds: as for `ingest.load_pieces`; None takes what there is.
+    kinds: as for `directory.load.load_pieces`; None takes what there is.
     Raises SurveyError for a damaged store or one of another kind, and where the arguments make no sense.
     """
     store = Store(path)

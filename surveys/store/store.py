@@ -1,6 +1,6 @@
 """A store of spectra on one wavelength grid: Zarr arrays in chunks of stars, with a checksum for every file.
 
-A directory of survey files is converted once (surveys.intake); fits then stream from the store. Any Zarr v3
+A directory of survey files is converted once (surveys.store.fill); fits then stream from the store. Any Zarr v3
 reader opens it; what counts here is the journal, which names the finished chunks and their checksums.
 """
 
@@ -87,7 +87,7 @@ FILLS: dict[str, Any] = {"string": "", "float64": np.nan, "int64": 0}
 def create(path: Path, grid: Grid, chunk: int = CHUNK, kind: str = "") -> None:
     """An empty store; it appears whole or not at all. Raises SurveyError if something is there.
 
-    kind: the only kind of spectra (a key of GRIDS) that surveys.intake is to put in; "" takes what fits the grid.
+    kind: the only kind of spectra (a key of GRIDS) that surveys.store.fill is to put in; "" takes what fits the grid.
     """
     path = Path(path)
     if path.exists():
@@ -253,7 +253,7 @@ class Store:
 
     @cached_property
     def stars(self) -> np.ndarray:
-        """The name of every spectrum's star: spectra within 3 arcsec of each other are of one (surveys.ingest)."""
+        """The name of every spectrum's star: spectra within 3 arcsec of each other are of one."""
         if not self.n:
             return np.empty(0, str)
         ra, dec, path = (self.column(name).tolist() for name in ("ra", "dec", "path"))

@@ -4,6 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from astrogf.base.errors import AstrogfError
 from astrogf.synthesis.package_data import DATA
 
 SYMBOLS = [
@@ -76,7 +77,7 @@ def number_fractions(
     the scale (`SOLAR`). Raises ValueError for one that is not there.
     """
     if solar not in SOLAR:
-        raise ValueError(f"solar scale {solar!r}: expected one of {', '.join(SOLAR)}")
+        raise AstrogfError(f"solar scale {solar!r}: expected one of {', '.join(SOLAR)}")
     shift = jnp.where(_IS_METAL, feh, 0.0) + jnp.where(_IS_ALPHA, alpha, 0.0)
     if xfe is not None:
         shift = shift + xfe

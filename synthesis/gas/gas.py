@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 
 class Gas(NamedTuple):
-    """State of the gas in every layer, from `synthesis.eos.equation_of_state`.
+    """State of the gas in every layer, from `synthesis.gas.eos.equation_of_state`.
 
     Units: CGS, number densities in cm^-3. `n[z - 1, i]` counts the atoms of element z in ionisation
     stage i (0 neutral, 1 singly, 2 doubly ionised) that are free (not in molecules); `n_over_u` is the same

@@ -11,6 +11,7 @@ import re
 import numpy as np
 from jaxtyping import Float, Int
 
+from astrogf.base.errors import AstrogfError
 from astrogf.synthesis.gas.abundances import ATOMIC_WEIGHTS, SYMBOLS
 from astrogf.synthesis.gas.partition import MOLECULE_ATOMS, MOLECULES
 
@@ -43,7 +44,7 @@ def species_row(z: Int[np.ndarray, " line"], ion: Int[np.ndarray, " line"]) -> I
     for code in np.unique(z[z > 92]):
         if int(code) not in _ROW:
             known = ", ".join(MOLECULES)
-            raise ValueError(f"species {code}: no such molecule in the equation of state; it knows {known}")
+            raise AstrogfError(f"species {code}: no such molecule in the equation of state; it knows {known}")
         row = np.where(z == code, _ROW[int(code)], row)
     return row
 
@@ -78,9 +79,9 @@ def parse_species(text: str) -> tuple[int, int]:
     else:
         match = re.fullmatch(r"([A-Z][a-z]?)\s*(III|II|I|[123])?", name)
         if match is None or match[1] not in _NUMBER:
-            raise ValueError(f"species {text!r}: expected a name such as 'Fe I' or 'CN', or a code as 26.0 or 607.0")
+            raise AstrogfError(f"species {text!r}: expected a name such as 'Fe I' or 'CN', or a code as 26.0 or 607.0")
         stage = match[2] or "I"
         z, ion = _NUMBER[match[1]], int(stage) if stage.isdigit() else STAGES.index(stage) + 1
     if not (1 <= z <= 92 and 1 <= ion <= 3) and z < 100:
-        raise ValueError(f"species {text!r}: elements 1-92 in stages I-III are known")
+        raise AstrogfError(f"species {text!r}: elements 1-92 in stages I-III are known")
     return z, ion

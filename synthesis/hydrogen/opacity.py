@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from astrogf.base.errors import AstrogfError
 from astrogf.synthesis.constants import BOLTZMANN, LIGHT, PLANCK
 from astrogf.synthesis.continuum.hydrogen import occupation
 from astrogf.synthesis.gas.gas import Gas
@@ -163,7 +164,7 @@ def hydrogen_plan(wavelength: np.ndarray) -> HydrogenPlan:
     """
     wave = np.asarray(wavelength, dtype=float)
     if wave.ndim != 1 or wave.size == 0 or not np.all(np.diff(wave) > 0) or not wave[0] > 0:
-        raise ValueError(
+        raise AstrogfError(
             "hydrogen_plan: `wavelength` must be a 1-d array of strictly increasing vacuum wavelengths in "
             "Angstrom; sort it and remove duplicates"
         )

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
+from astrogf.base.errors import AstrogfError
 from astrogf.synthesis.lines.linelist import LineList
 
 KIND = "astrogf line list"
@@ -36,20 +37,20 @@ def read(path: Path, table: Table) -> LineList:
     """The lines of such a table. Raises ValueError for missing columns, other units or another medium."""
     missing = [name for name in LineList._fields if name not in table.colnames]
     if missing:
-        raise ValueError(f"{path}: columns {', '.join(missing)} are missing; write the list again with write_lines")
+        raise AstrogfError(f"{path}: columns {', '.join(missing)} are missing; write the list again with write_lines")
     if table.meta.get("medium") != "vacuum":
-        raise ValueError(f"{path}: meta 'medium' is {table.meta.get('medium')!r}, expected 'vacuum'")
+        raise AstrogfError(f"{path}: meta 'medium' is {table.meta.get('medium')!r}, expected 'vacuum'")
     for name, unit in UNITS.items():
         if str(table[name].unit) != unit:
-            raise ValueError(f"{path}: column {name} is in {table[name].unit}, expected {unit}")
+            raise AstrogfError(f"{path}: column {name} is in {table[name].unit}, expected {unit}")
     columns = {}
     for name in LineList._fields:
         values = np.asarray(np.ma.filled(table[name], np.nan) if name not in INTEGER else table[name])
         if values.dtype.kind not in "iuf":
-            raise ValueError(f"{path}: column {name} holds text, expected numbers")
+            raise AstrogfError(f"{path}: column {name} holds text, expected numbers")
         bad = ~np.isfinite(values) & (name != "gup")
         if np.any(bad):
-            raise ValueError(f"{path}: row {int(np.flatnonzero(bad)[0]) + 1}: column {name} is {values[bad][0]}")
+            raise AstrogfError(f"{path}: row {int(np.flatnonzero(bad)[0]) + 1}: column {name} is {values[bad][0]}")
         columns[name] = values.astype(int if name in INTEGER else float)
     lines = LineList(**columns)
     return lines.take(np.argsort(lines.wavelength, kind="stable"))

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
+from astrogf.base.errors import AstrogfError
 from astrogf.synthesis.gas.species import parse_species
 from astrogf.synthesis.lineio.records import OUTSIDE, Problems, Records, numbers, species_columns
 
@@ -61,7 +62,7 @@ def read_table(path: Path, content: bytes) -> Table:
     else:
         form, extra = "ascii.cds", {"readme": str(path.parent / "ReadMe")}
         if not (path.parent / "ReadMe").is_file():
-            raise ValueError(
+            raise AstrogfError(
                 f"{path}: expected a FITS, VOTable or ECSV table, or VizieR's text with its ReadMe in the same folder"
             )
     try:
@@ -69,7 +70,7 @@ def read_table(path: Path, content: bytes) -> Table:
             warnings.simplefilter("ignore")  # units and UCDs that astropy does not know
             return Table.read(path, format=form, **extra)
     except (ValueError, OSError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: not readable as a {form} table: {error}") from None
+        raise AstrogfError(f"{path}: not readable as a {form} table: {error}") from None
 
 
 def parse(table: Table, path: Path, problems: Problems) -> Records:
@@ -78,7 +79,7 @@ def parse(table: Table, path: Path, problems: Problems) -> Records:
     missing = [key for key in REQUIRED if key not in found]
     if missing:
         expected = ", ".join(PUBLISHED[key] for key in missing)
-        raise ValueError(f"{path}: columns {expected} are missing; it has {', '.join(table.colnames)}")
+        raise AstrogfError(f"{path}: columns {expected} are missing; it has {', '.join(table.colnames)}")
     rows = np.arange(1, len(table) + 1)
 
     def column(key: str, default: float) -> np.ndarray:
@@ -128,7 +129,7 @@ def _integer(value: float) -> int:
 def _species(key: str) -> tuple[int, int, int]:
     name, ion, isotope = key.split("|")
     if int(ion) < 1 or not name:
-        raise ValueError(name)
+        raise AstrogfError(name)
     z, _ = parse_species(name)
     if int(ion) > 3:
         return OUTSIDE

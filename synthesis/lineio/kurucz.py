@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from astrogf.base.errors import AstrogfError
 from astrogf.synthesis.air import vacuum_to_air
 from astrogf.synthesis.lineio.records import (
     EV_TO_WAVENUMBER,
@@ -126,7 +127,7 @@ def _species(key: str) -> tuple[int, int, int]:
     whole, _, charge = code.partition(".")
     z, ion = int(whole), int(charge.ljust(2, "0")) + 1
     if z < 1 or len(charge) > 2:
-        raise ValueError(code)
+        raise AstrogfError(code)
     return (z, ion, int(mass)) if z <= 92 and ion <= 3 else OUTSIDE
 
 

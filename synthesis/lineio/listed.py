@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from astrogf.base.errors import AstrogfError
 from astrogf.synthesis.air import vacuum_to_air
 from astrogf.synthesis.gas.species import species_mass
 from astrogf.synthesis.lineio.records import Medium
@@ -35,7 +36,7 @@ def listed(lines: LineList, medium: Medium, scaled: bool | None) -> Listed:
     None takes a line of a named isotope whose `log_fraction` is 0 for scaled, as the reader of VALD leaves it.
     """
     if medium not in ("air", "vacuum"):
-        raise ValueError(f"medium={medium!r}: say whether to write 'air' or 'vacuum' wavelengths")
+        raise AstrogfError(f"medium={medium!r}: say whether to write 'air' or 'vacuum' wavelengths")
     share = log_share(lines.z, lines.isotope)
     holds = (lines.log_fraction == 0.0) if scaled is None else np.full(len(lines), scaled)
     unknown = np.full(len(lines), np.nan)

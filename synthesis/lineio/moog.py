@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from astrogf.base.errors import AstrogfError
 from astrogf.synthesis.constants import ATOMIC_MASS, BOLTZMANN
 from astrogf.synthesis.gas.abundances import ATOMIC_WEIGHTS
 from astrogf.synthesis.gas.species import MOLECULE_CODES, constituents, species_mass
@@ -107,11 +108,11 @@ def parse_code(code: str) -> tuple[int, int, int]:
     is taken. Raises ValueError for what is no code; gives `OUTSIDE` for a species that the model lacks.
     """
     if CODE.fullmatch(code) is None:
-        raise ValueError(code)
+        raise AstrogfError(code)
     whole, _, digits = code.partition(".")
     z, ion, masses = int(whole), int((digits or "0")[0]) + 1, digits[1:]
     if z < 1:
-        raise ValueError(code)
+        raise AstrogfError(code)
     if z >= 100:
         if z not in MOLECULE_CODES or ion != 1:
             return OUTSIDE
@@ -134,7 +135,7 @@ def parse_code(code: str) -> tuple[int, int, int]:
     for mass in candidates:
         if abs(mass - weight) <= max(1.5, 0.12 * weight):
             return z, ion, mass
-    raise ValueError(code)
+    raise AstrogfError(code)
 
 
 def loggf_span(line: str, fixed: bool) -> tuple[int, int]:

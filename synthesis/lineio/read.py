@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from astrogf.base.errors import AstrogfError
 from astrogf.synthesis.lineio import ecsv, gaia_eso, kurucz, moog, plain, turbospectrum, vald
 from astrogf.synthesis.lineio.recognise import FORMATS, recognise
 from astrogf.synthesis.lineio.records import Medium, OnBad, Problems, complete, decide_medium, read_bytes, read_text
@@ -55,13 +56,13 @@ def read_indexed(
     path = Path(path)
     content = read_bytes(path)
     if not content.strip():
-        raise ValueError(f"{path}: the file is empty; give a line list")
+        raise AstrogfError(f"{path}: the file is empty; give a line list")
     if on_bad not in ("raise", "skip"):
-        raise ValueError(f"on_bad={on_bad!r}: expected 'raise' or 'skip'")
+        raise AstrogfError(f"on_bad={on_bad!r}: expected 'raise' or 'skip'")
     if format is None:
         format = recognise(path, content)
     if format not in FORMATS:
-        raise ValueError(f"format={format!r}: expected one of {', '.join(FORMATS)}, or None to recognise it")
+        raise AstrogfError(f"format={format!r}: expected one of {', '.join(FORMATS)}, or None to recognise it")
     problems = Problems(path)
     if format in _PARSE:
         records = _PARSE[format](read_text(content), path, problems)
@@ -71,14 +72,18 @@ def read_indexed(
             decide_medium(path, "vacuum", medium)
             lines = ecsv.read(path, table)
             if isotopes:
-                raise ValueError(f"{path}: an astrogf list holds its isotopic fractions; isotopes cannot replace them")
+                raise AstrogfError(
+                    f"{path}: an astrogf list holds its isotopic fractions; isotopes cannot replace them"
+                )
             return lines, np.arange(1, len(lines) + 1), "ecsv"
         if format == "ecsv":
-            raise ValueError(f"{path}: not written by write_lines(format='ecsv'); if it is the Gaia-ESO table, say so")
+            raise AstrogfError(
+                f"{path}: not written by write_lines(format='ecsv'); if it is the Gaia-ESO table, say so"
+            )
         records = plain.parse(table, path, problems) or gaia_eso.parse(table, path, problems)
     if scaled is None and format != "vald":
         scaled = False
     lines, index = complete(records, path, problems, medium=medium, isotopes=isotopes, scaled=scaled, on_bad=on_bad)
     if not len(lines):
-        raise ValueError(f"{path}: no line could be read as format {format!r}; check format=")
+        raise AstrogfError(f"{path}: no line could be read as format {format!r}; check format=")
     return lines, records.row[index], format

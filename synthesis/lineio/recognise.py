@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from astrogf.base.errors import AstrogfError
 from astrogf.synthesis.lineio import kurucz, moog, turbospectrum, vald
 
 FORMATS = ("vald", "kurucz", "turbospectrum", "moog", "gaia-eso", "ecsv")
@@ -29,8 +30,8 @@ def recognise(path: Path, content: bytes) -> str:
     if len(found) == 1:
         return found[0]
     if found:
-        raise ValueError(f"{path}: it can be read as {' and as '.join(found)}; say which, as format='{found[0]}'")
-    raise ValueError(f"{path}: not recognised as a line list; pass format=, one of {', '.join(FORMATS)}")
+        raise AstrogfError(f"{path}: it can be read as {' and as '.join(found)}; say which, as format='{found[0]}'")
+    raise AstrogfError(f"{path}: not recognised as a line list; pass format=, one of {', '.join(FORMATS)}")
 
 
 def _share(lines: list[str], test) -> float:

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from astrogf.base.errors import AstrogfError
 from astrogf.synthesis.air import air_to_vacuum
 from astrogf.synthesis.lineio.transitions import transitions
 from astrogf.synthesis.lines.damping import complete_damping
@@ -27,7 +28,7 @@ class Records(NamedTuple):
     """Lines of a file in its order. Units: Angstrom in the file's medium, eV, dex; nan is unknown.
 
     `row` is the line number in the file, from 1. `z` is 0 for a species outside the model, `name` what the file calls
-    it. `vdw` is in Turbospectrum's convention (see `synthesis.damping.complete_damping`). `label` tells components
+    it. `vdw` is in Turbospectrum's convention (see `complete_damping`). `label` tells components
     of one transition from others, '' where the format has none. `stated` is the medium that the file itself states,
     `scaled` whether its log gf hold the isotopes' shares; None where it does not say.
     """
@@ -74,7 +75,7 @@ class Problems:
         where = ", ".join(str(row) for row in sorted(self.rows)[:10]) + (", ..." if len(self.rows) > 10 else "")
         count = f"{len(self.rows)} unreadable line" + ("s" if len(self.rows) > 1 else "")
         if on_bad == "raise":
-            raise ValueError(
+            raise AstrogfError(
                 f"{self.path}: line {first}: {self.rows[first]} ({count} in the file: {where}); correct the file, "
                 "or pass on_bad='skip' to leave such lines out"
             )
@@ -91,7 +92,7 @@ def read_text(content: bytes) -> list[str]:
 def read_bytes(path: Path) -> bytes:
     """Content of a file, unpacked if it is gzipped. Raises ValueError where there is no such file."""
     if not path.is_file():
-        raise ValueError(f"{path}: no such file; give the path of a line list")
+        raise AstrogfError(f"{path}: no such file; give the path of a line list")
     content = path.read_bytes()
     return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
 
@@ -153,13 +154,13 @@ def check_ranges(records: Records, problems: Problems) -> None:
 def decide_medium(path: Path, stated: Medium | None, given: Medium | None) -> Medium:
     """The medium of a file's wavelengths. Raises ValueError where nobody says, or file and caller disagree."""
     if given not in (None, "air", "vacuum"):
-        raise ValueError(f"medium={given!r}: expected 'air' or 'vacuum'")
+        raise AstrogfError(f"medium={given!r}: expected 'air' or 'vacuum'")
     if stated is None and given is None:
-        raise ValueError(
+        raise AstrogfError(
             f"{path}: the format does not say if wavelengths are air or vacuum; pass medium='air' or 'vacuum'"
         )
     if stated is not None and given is not None and stated != given:
-        raise ValueError(f"{path}: the file has {stated} wavelengths but medium={given!r} was passed; drop medium")
+        raise AstrogfError(f"{path}: the file has {stated} wavelengths but medium={given!r} was passed; drop medium")
     return given if stated is None else stated  # type: ignore[return-value]
 
 
@@ -200,7 +201,7 @@ def complete(
         if scaled:
             share = share - log_share(r.z, r.isotope) if isotopes else np.zeros(len(index))
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise AstrogfError(f"{path}: {error}") from None
     damping = complete_damping(
         r.z,
         r.ion,
@@ -235,12 +236,12 @@ def complete(
 def _decide_scaling(path: Path, records: Records, given: bool | None) -> bool:
     if records.scaled is not None and given is not None and records.scaled != given:
         said = "" if records.scaled else "not "
-        raise ValueError(
+        raise AstrogfError(
             f"{path}: the file says that its log gf are {said}scaled by isotopic fractions, but scaled={given} was "
             "passed; drop scaled"
         )
     if records.scaled is None and given is None and np.any(records.isotope != 0):
-        raise ValueError(
+        raise AstrogfError(
             f"{path}: it names isotopes but does not say if its log gf hold their fractions (VALD says so in the line "
             "that begins '* oscillator strengths were'); pass scaled=True or scaled=False"
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from astrogf.base.errors import AstrogfError
 from astrogf.synthesis.lineio import kurucz, moog, turbospectrum, vald
 from astrogf.synthesis.lineio.read import read_indexed
 from astrogf.synthesis.lineio.records import Medium, OnBad, read_bytes
@@ -23,9 +24,9 @@ def corrected(lines: LineList, delta: Float[np.ndarray, " line"]) -> LineList:
 def _checked(lines: LineList, delta: np.ndarray) -> np.ndarray:
     delta = np.asarray(delta, float)
     if delta.shape != (len(lines),):
-        raise ValueError(f"corrections of shape {delta.shape} for {len(lines)} lines; give one a line, 0 for none")
+        raise AstrogfError(f"corrections of shape {delta.shape} for {len(lines)} lines; give one a line, 0 for none")
     if not np.all(np.isfinite(delta)):
-        raise ValueError(f"correction {int(np.flatnonzero(~np.isfinite(delta))[0])} is not a number; give 0 for none")
+        raise AstrogfError(f"correction {int(np.flatnonzero(~np.isfinite(delta))[0])} is not a number; give 0 for none")
     return delta
 
 
@@ -48,7 +49,7 @@ def rewrite_lines(
     # air or vacuum does not matter here, but the order of lines has to be that of the reader
     lines, rows, format = read_indexed(source, format, medium, scaled=None, on_bad=on_bad)
     if format not in REWRITABLE:
-        raise ValueError(f"{source}: format {format!r} cannot be rewritten in place; use write_lines")
+        raise AstrogfError(f"{source}: format {format!r} cannot be rewritten in place; use write_lines")
     delta = _checked(lines, corrections)
     text = read_bytes(source).decode("latin-1").split("\n")
     span = _spans(format, text, source)
@@ -88,7 +89,7 @@ def _field(old: str, change: float, path: Path, row: int) -> str:
     new = f"{value:.{decimals}{'E' if letter else 'f'}}"
     room = len(old) - len(tail)
     if len(new) > room:
-        raise ValueError(
+        raise AstrogfError(
             f"{path}: line {row}: log gf {new} does not fit the {room} columns of its field; widen the field in the "
             "source, or use write_lines"
         )

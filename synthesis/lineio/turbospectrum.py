@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from astrogf.base.errors import AstrogfError
 from astrogf.synthesis.gas.species import MOLECULE_CODES
 from astrogf.synthesis.lineio.records import OUTSIDE, Problems, Records, numbers, species_columns
 
@@ -88,7 +89,7 @@ def _species(key: str) -> tuple[int, int, int]:
     whole, _, masses = code.partition(".")
     z, ion, isotope = int(whole), int(stage), int(masses or 0)
     if z < 1 or ion < 1:
-        raise ValueError(code)
+        raise AstrogfError(code)
     if z >= 100:
         return (z, 1, isotope) if z in MOLECULE_CODES and ion == 1 else OUTSIDE
     return (z, ion, isotope) if z <= 92 and ion <= 3 else OUTSIDE

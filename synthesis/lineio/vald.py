@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from astrogf.base.errors import AstrogfError
 from astrogf.synthesis.gas.abundances import SYMBOLS
 from astrogf.synthesis.gas.species import MOLECULE_CODES, constituents
 from astrogf.synthesis.lineio.records import (
@@ -66,7 +67,7 @@ def layout(text: list[str], path: Path) -> Layout:
     """Read the header. Raises ValueError where it is missing or has units that are not known."""
     i = find_header(text)
     if i is None:
-        raise ValueError(
+        raise AstrogfError(
             f"{path}: no VALD header with 'WL_air(A)' or 'WL_vac(A)' in it; keep the header lines of the extract"
         )
     wave, energy = WAVELENGTH.search(text[i]), ENERGY.search(text[i])
@@ -75,11 +76,11 @@ def layout(text: list[str], path: Path) -> Layout:
     medium: Medium = "air" if wave[1] == "air" else "vacuum"
     wavenumber = wave[2].replace("^", "") == "cm-1"
     if wavenumber and medium == "air":
-        raise ValueError(f"{path}: line {i + 1}: wavenumbers in air; ask VALD for vacuum, or for wavelengths")
+        raise AstrogfError(f"{path}: line {i + 1}: wavenumbers in air; ask VALD for vacuum, or for wavelengths")
     if not wavenumber and wave[2] not in UNIT:
-        raise ValueError(f"{path}: line {i + 1}: wavelength unit {wave[2]!r}, expected A, nm or cm^-1")
+        raise AstrogfError(f"{path}: line {i + 1}: wavelength unit {wave[2]!r}, expected A, nm or cm^-1")
     if energy[2].replace("^", "") not in ("eV", "cm-1"):
-        raise ValueError(f"{path}: line {i + 1}: energy unit {energy[2]!r}, expected eV or cm^-1")
+        raise AstrogfError(f"{path}: line {i + 1}: energy unit {energy[2]!r}, expected eV or cm^-1")
     long = energy[1] == "E_low"
     stellar = "Vmic" in text[i] or "depth" in text[i]
     return Layout(
@@ -209,11 +210,11 @@ def _species(key: str) -> tuple[int, int, int]:
     name, _, masses = key.partition("|")
     match = SPECIES.fullmatch(name)
     if match is None:
-        raise ValueError(name)
+        raise AstrogfError(name)
     formula, stage = match[1], int(match[2])
     atoms = [(a, int(n or 1)) for a, n in ATOM.findall(formula)]
     if not atoms or any(a not in NUMBER for a, _ in atoms):
-        raise ValueError(name)
+        raise AstrogfError(name)
     numbers_ = sorted(NUMBER[a] for a, n in atoms for _ in range(n))
     if len(numbers_) == 1:
         z = numbers_[0]

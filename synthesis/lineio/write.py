@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from astropy.units import UnitsWarning
 
+from astrogf.base.errors import AstrogfError
 from astrogf.synthesis.gas.abundances import SYMBOLS
 from astrogf.synthesis.gas.species import constituents, species_name
 from astrogf.synthesis.lineio import ecsv, gaia_eso, kurucz
@@ -43,14 +44,14 @@ def write_lines(
     """
     path = Path(path)
     if format not in FORMATS:
-        raise ValueError(f"format={format!r}: expected one of {', '.join(FORMATS)}")
+        raise AstrogfError(f"format={format!r}: expected one of {', '.join(FORMATS)}")
     if format == "ecsv":
         if medium == "air":
-            raise ValueError("format 'ecsv' holds vacuum wavelengths; drop medium='air'")
+            raise AstrogfError("format 'ecsv' holds vacuum wavelengths; drop medium='air'")
         ecsv.write(path, lines)
         return
     if medium is None:
-        raise ValueError(f"format {format!r}: pass medium='air' or 'vacuum', the wavelengths to write")
+        raise AstrogfError(f"format {format!r}: pass medium='air' or 'vacuum', the wavelengths to write")
     columns = listed(lines, medium, scaled)
     if format == "gaia-eso":
         _write_gaia_eso(path, lines, columns, medium)
@@ -97,7 +98,7 @@ def _vald_isotope(z: int, isotope: int) -> str:
 
 def _kurucz(lines: LineList, c: Listed, medium: Medium) -> list[str]:
     if np.any(lines.z > 92):
-        raise ValueError("format 'kurucz' holds atoms; leave molecules out, lines.take(lines.z <= 92)")
+        raise AstrogfError("format 'kurucz' holds atoms; leave molecules out, lines.take(lines.z <= 92)")
     low = lines.elow * EV_TO_WAVENUMBER
     high = low + 1e8 / lines.wavelength
     j_up = np.where(np.isnan(lines.gup), 0.0, (lines.gup - 1) / 2)
@@ -157,19 +158,21 @@ def moog_code(z: int, ion: int, isotope: int) -> str:
     if z <= 92:
         return f"{z}.{ion - 1}{masses[0]:03d}"
     if max(masses) > 99:
-        raise ValueError(f"isotope {isotope} of {species_name(z)}: MOOG has two digits for the mass of an atom")
+        raise AstrogfError(f"isotope {isotope} of {species_name(z)}: MOOG has two digits for the mass of an atom")
     return f"{z}.{ion - 1}" + "".join(f"{mass:02d}" for mass in masses)
 
 
 def _write_gaia_eso(path: Path, lines: LineList, c: Listed, medium: Medium) -> None:
     if medium != "air":
-        raise ValueError("format 'gaia-eso' holds air wavelengths, as published; pass medium='air'")
+        raise AstrogfError("format 'gaia-eso' holds air wavelengths, as published; pass medium='air'")
     if np.any(lines.z > 92):
-        raise ValueError("format 'gaia-eso' holds atoms; leave molecules out, lines.take(lines.z <= 92)")
+        raise AstrogfError("format 'gaia-eso' holds atoms; leave molecules out, lines.take(lines.z <= 92)")
     suffix = path.suffixes[-2] if path.suffix == ".gz" and len(path.suffixes) > 1 else path.suffix
     form = {".fits": "fits", ".fit": "fits", ".vot": "votable", ".xml": "votable", ".ecsv": "ascii.ecsv"}.get(suffix)
     if form is None:
-        raise ValueError(f"{path}: format 'gaia-eso' is written as .fits, .vot or .ecsv; give the file such an ending")
+        raise AstrogfError(
+            f"{path}: format 'gaia-eso' is written as .fits, .vot or .ecsv; give the file such an ending"
+        )
     table = gaia_eso.build(
         {
             "element": np.array([SYMBOLS[z - 1] for z in lines.z]),

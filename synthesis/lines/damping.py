@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from scipy.interpolate import RegularGridInterpolator
 from scipy.special import gamma as gamma_function
 
+from astrogf.base.errors import AstrogfError
 from astrogf.synthesis.constants import ATOMIC_MASS, BOHR_RADIUS, BOLTZMANN, LIGHT
 from astrogf.synthesis.gas.partition import IONISATION_ENERGY
 from astrogf.synthesis.gas.species import species_mass
@@ -163,7 +164,7 @@ def complete_damping(
     atom = z <= 92
     if np.any((ion < 1) | (ion > 3) | (z < 1)):
         worst = np.flatnonzero((ion < 1) | (ion > 3) | (z < 1))[0]
-        raise ValueError(f"line {worst}: species z = {z[worst]}, ion = {ion[worst]}; stages 1-3 of z >= 1 are known")
+        raise AstrogfError(f"line {worst}: species z = {z[worst]}, ion = {ion[worst]}; stages 1-3 of z >= 1 are known")
 
     chi = IONISATION_ENERGY[np.where(atom, z, 1) - 1, np.where(atom, ion, 1) - 1]
     chi = np.where(np.isfinite(chi), chi, elow + 5.0)

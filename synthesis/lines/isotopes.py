@@ -6,6 +6,7 @@ from functools import cache
 import numpy as np
 from jaxtyping import Float, Int
 
+from astrogf.base.errors import AstrogfError
 from astrogf.synthesis.gas.abundances import SYMBOLS
 from astrogf.synthesis.gas.species import constituents, species_name
 from astrogf.synthesis.package_data import DATA
@@ -33,7 +34,7 @@ def mass_numbers(z: int, isotope: int) -> tuple[int, ...]:
     n_atom = len(constituents(z))
     digits = f"{isotope:0{3 * n_atom}d}"
     if isotope < 0 or len(digits) > 3 * n_atom:
-        raise ValueError(
+        raise AstrogfError(
             f"isotope {isotope} of {species_name(z)}: expected three digits for each of its {n_atom} atoms, "
             "in rising order of Z (12C14N is 12014), or 0 for the natural mixture"
         )
@@ -48,7 +49,7 @@ def _shares(ratios: Ratios | None) -> dict[tuple[int, int], float]:
     for z in given:
         total = sum(share for (number, _), share in ratios.items() if number == z)
         if any(share < 0.0 for (number, _), share in ratios.items() if number == z) or abs(total - 1.0) > 1e-3:
-            raise ValueError(
+            raise AstrogfError(
                 f"isotope ratios of {SYMBOLS[z - 1]} add up to {total:g}: give all its isotopes, with fractions >= 0 "
                 "that add up to 1"
             )
@@ -65,7 +66,7 @@ def _log_share(z: int, isotope: int, shares: Mapping[tuple[int, int], float], kn
         mine = [mass for number, mass in zip(numbers, masses, strict=True) if number == element and mass != 0]
         for mass in mine:
             if (element, mass) not in known:
-                raise ValueError(
+                raise AstrogfError(
                     f"isotope {isotope} of {species_name(z)}: {SYMBOLS[element - 1]}-{mass} has no terrestrial share; "
                     "give its element's isotopes in `ratios`"
                 )

@@ -16,7 +16,7 @@ is of no list: lines that a list may lack (`inference.problem.unlisted`)."""
 class LineList(NamedTuple):
     """Lines, sorted by wavelength; one row a component (hyperfine, isotopic).
 
-    `z`, `ion` and `isotope` name the species as `synthesis.species` does, molecules included.
+    `z`, `ion` and `isotope` name the species as `synthesis.gas.species` does, molecules included.
 
     Units: vacuum Angstrom, eV, dex. Widths are FWHM in rad/s: `log_gamma_rad`; per hydrogen atom at 10^4 K
     (`log_gamma6`, scaling as T^gamma6_exponent); per electron (`log_gamma4`). `log_fraction` is the isotope's share,

@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 
+from astrogf.base.errors import AstrogfError
 from astrogf.synthesis.lines.isotopes import Ratios, log_share
 from astrogf.synthesis.lines.linelist import LineList
 from astrogf.synthesis.package_data import arrays
@@ -27,7 +28,7 @@ def _columns(name: str) -> LineList:
 
 def _window(name: str, cover: tuple[float, float], start: float, stop: float, ratios: Ratios | None) -> LineList:
     if not (cover[0] <= start < stop <= cover[1]):
-        raise ValueError(
+        raise AstrogfError(
             f"window {start:.0f}-{stop:.0f} A: this list covers {cover[0]:.0f}-{cover[1]:.0f} A (vacuum); "
             "give a window inside, its start below its stop"
         )
@@ -44,7 +45,7 @@ def load_atomic_lines(start: float, stop: float) -> LineList:
     """
     lines = _columns("lines_ges")
     if start < OPTICAL[0] or stop > OPTICAL[1] + 2.0:
-        raise ValueError(
+        raise AstrogfError(
             f"window {start:.0f}-{stop:.0f} A: the shipped line list covers {OPTICAL[0]:.0f}-{OPTICAL[1]:.0f} A; "
             "narrow the window"
         )
@@ -82,7 +83,7 @@ def load_all_lines(start: float, stop: float, ratios: Ratios | None = None) -> L
     if start >= H_BAND[0] and stop <= H_BAND[1]:
         return load_hband_lines(start, stop, ratios)
     if start < OPTICAL[0] or stop > OPTICAL[1]:
-        raise ValueError(
+        raise AstrogfError(
             f"window {start:.0f}-{stop:.0f} A (vacuum): the shipped lists cover {OPTICAL[0]:.0f}-"
             f"{OPTICAL[1]:.0f} and {H_BAND[0]:.0f}-{H_BAND[1]:.0f} A; read a list of your own with read_lines"
         )

@@ -4,7 +4,7 @@ All three are convolutions in velocity with kernels that are even in their width
 space, where each kernel is a power series in (width x frequency)^2: the value at zero width is the spectrum itself,
 the first derivative by the width is zero there, and no kernel has to be resolved by the grid. Rotation and
 macroturbulence are taken as separate convolutions, as in Gray (2005), chapters 17 and 18; a sum over the disc of
-`synthesis.transfer.emergent_intensity` would be exact.
+`synthesis.transfer.plane.emergent_intensity` would be exact.
 """
 
 import jax.numpy as jnp

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from astrogf.base.errors import AstrogfError
+
 C_KMS = 299792.458
 
 
@@ -67,7 +69,7 @@ class Grid:
         step = float(f"{step:.6g}")
         first = round(log[0] / step)
         if np.abs(log - (first + np.arange(len(log))) * step).max() > 0.01 * step:
-            raise ValueError(
+            raise AstrogfError(
                 f"pixels {wavelength[0]:.2f}-{wavelength[-1]:.2f} A are not whole steps of {step:g} dex: "
                 "resample them, or cut the window where the survey's grid is uniform"
             )

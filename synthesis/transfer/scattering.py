@@ -172,7 +172,7 @@ def scattered_response(
 ) -> tuple[Float[Array, " wave"], Float[Array, "wave depth"], Float[Array, "wave depth"], Float[Array, "wave depth"]]:
     """Flux, and its derivatives by every `absorption`, `scattering` and `thermal`.
 
-    As `synthesis.transfer.response`: wavelengths are independent, so one reverse pass gives all columns.
+    As `synthesis.transfer.plane.response`: wavelengths are independent, so one reverse pass gives all columns.
     """
 
     def part(*columns):

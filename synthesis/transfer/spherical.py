@@ -2,7 +2,7 @@
 
 The shells are those of a plane-parallel structure, spread over radius by its own density; nothing is done about the
 structure itself. Along a ray the emergent intensity is S(end nearest us) plus the integral of exp(-tau) dS, as in
-`synthesis.transfer`; for rays that reach the core the same spline rule in ln tau_ross serves every ray, so the flux
+`plane`; for rays that reach the core the same spline rule in ln tau_ross serves every ray, so the flux
 tends to the plane-parallel one as the radius grows. Past the core, S is piecewise linear in tau along the ray.
 """
 
@@ -75,7 +75,7 @@ def spherical_flux(
 ) -> Float[Array, " wave"]:
     """Luminosity over 4 pi reference^2, in the unit of `source` times steradian.
 
-    `ratio`, `source` and `tau_ross` as in `synthesis.transfer.emergent_flux`; `radius` (cm, decreasing, see
+    `ratio`, `source` and `tau_ross` as in `synthesis.transfer.plane.emergent_flux`; `radius` (cm, decreasing, see
     `shell_radius`) and `reference` (cm, see `reference_radius`). `order` Gauss rays meet the core, the last layer,
     which must be opaque; one ray touches every other layer. Line and continuum go through the same function.
     Source: Mihalas (1978, Stellar Atmospheres), section 7-6, whose rays these are.

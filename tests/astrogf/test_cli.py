@@ -100,7 +100,7 @@ def test_train_names_an_unknown_key(tmp_path: Path) -> None:
 
 def test_debug_keeps_the_exception(tmp_path: Path) -> None:
     result = astrogf("report", tmp_path, "--debug")
-    assert type(result.exception).__name__ == "UserError"
+    assert type(result.exception).__name__ == "AstrogfError"
 
 
 @pytest.fixture

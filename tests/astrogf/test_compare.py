@@ -7,11 +7,11 @@ import pytest
 from astropy.table import Table
 from typer.testing import CliRunner
 
+from astrogf.base.errors import AstrogfError
 from astrogf.cli import app
 from astrogf.comparing import reference_table
 from astrogf.comparing.corrections import compare_run
 from astrogf.comparing.judge import Lines, match, statistics, systematic_floor, total_loggf
-from astrogf.errors import UserError
 from astrogf.synthesis.air import air_to_vacuum, vacuum_to_air
 
 NAMES = np.array(["Fe I", "Fe II", "Ti I"])
@@ -104,7 +104,7 @@ def test_every_format_and_spelling_reads_the_same(known, tmp_path, kind):
         other["wavelength"].unit = "nm"
     path = tmp_path / f"lab.{kind}"
     other.write(path, format={"csv": "ascii.csv", "fits": "fits", "vot": "votable"}[kind])
-    with pytest.raises(UserError, match="--medium"):
+    with pytest.raises(AstrogfError, match="--medium"):
         compare_run(run, path)
     ours, theirs = compare_run(run, path, medium="vacuum")[0], compare_run(run, tmp_path / "lab.ecsv")[0]
     assert ours["all"] == theirs["all"]
@@ -157,7 +157,7 @@ def test_tied_components_are_compared_as_totals_or_not_at_all(known, tmp_path):
     assert pairs.after[0] == pytest.approx(0.0)
     whole["wavelength_vac"] = wave[:1]
     whole.write(tmp_path / "near.csv", format="ascii.csv")
-    with pytest.raises(UserError, match="tied components"):
+    with pytest.raises(AstrogfError, match="tied components"):
         compare_run(plain, tmp_path / "near.csv")
     line["loggf_total"] = [total + 0.2, -2.0]
     line["component_wavelengths"] = [" ".join(map(str, wave)), "6100.0"]

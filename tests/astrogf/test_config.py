@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from astrogf import config
-from astrogf.errors import UserError
+from astrogf.base.errors import AstrogfError
 from astrogf.fitting.engine import demo_options, fit_options
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.rehearsal.survey import DemoOptions
@@ -39,14 +39,14 @@ from tests.places import ROOT
 def test_a_mistake_is_named(tmp_path: Path, text: str, words: list[str]) -> None:
     path = tmp_path / "my.toml"
     path.write_text(text)
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(AstrogfError) as caught:
         config.load(path)
     for word in ["my.toml", *words]:
         assert word in str(caught.value)
 
 
 def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no configuration file"):
+    with pytest.raises(AstrogfError, match="no configuration file"):
         config.load(tmp_path / "none.toml")
 
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
+from astrogf.base.errors import AstrogfError
 from astrogf.checking import held_out as check
 from astrogf.config import Config
-from astrogf.errors import UserError
 from astrogf.fitting import truth
 from astrogf.fitting.report import misfits, missing_lines
 from astrogf.runs import folder as runs
@@ -144,12 +144,12 @@ def test_prepare_guards_what_is_there(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     runs.prepare(folder, overwrite=False)
     (folder / "precious.txt").write_text("mine")
-    with pytest.raises(UserError, match=r"not empty.*--overwrite"):
+    with pytest.raises(AstrogfError, match=r"not empty.*--overwrite"):
         runs.prepare(folder, overwrite=False)
-    with pytest.raises(UserError, match="no run of astrogf"):
+    with pytest.raises(AstrogfError, match="no run of astrogf"):
         runs.prepare(folder, overwrite=True)
     assert (folder / "precious.txt").read_text() == "mine"
-    with pytest.raises(UserError, match="is a file"):
+    with pytest.raises(AstrogfError, match="is a file"):
         runs.prepare(folder / "precious.txt", overwrite=True)
 
 
@@ -169,10 +169,10 @@ def test_overwrite_copes_with_a_broken_record(tmp_path: Path) -> None:
 
 
 def test_read_says_what_is_wrong(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is not a run"):
+    with pytest.raises(AstrogfError, match="is not a run"):
         runs.read(tmp_path)
     runs.write_record(tmp_path, {"command": "fit"})
-    with pytest.raises(UserError, match=r"did not finish \(summary.json"):
+    with pytest.raises(AstrogfError, match=r"did not finish \(summary.json"):
         runs.read(tmp_path)
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from astrogf.base.errors import AstrogfError
 from astrogf.emulator import validation as v
 from astrogf.emulator.decks import read_folder
 from astrogf.emulator.domain import neighbours
 from astrogf.emulator.network import QUANTITIES
-from astrogf.errors import UserError
 from astrogf.validating.validation import bars, validate
 from tests.places import DECKS
 
@@ -97,7 +97,7 @@ def test_the_whole_validation_on_five_decks(folder: Path, tmp_path: Path) -> Non
 
 
 def test_what_a_user_gets_wrong_is_a_sentence(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no emulator weights"):
+    with pytest.raises(AstrogfError, match="no emulator weights"):
         validate(folder, tmp_path, family="atlas7")
-    with pytest.raises(UserError, match="no folder"):
+    with pytest.raises(AstrogfError, match="no folder"):
         validate(tmp_path / "none", tmp_path)

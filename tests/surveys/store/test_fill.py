@@ -92,7 +92,8 @@ def test_a_killed_process_resumes_to_the_same_bytes(survey, tmp_path):
     """SIGKILL in the middle of a real run, at whatever it is doing just then."""
     whole = ingest(survey, tmp_path / "whole", chunk=4)
     code = (
-        "import sys, time\nfrom surveys.intake import ingest\nfrom surveys.readers import read\n"
+        "import sys, time\nfrom astrogf.surveys.store.fill import ingest\n"
+        "from astrogf.surveys.formats.readers import read\n"
         "def slow(path):\n    time.sleep(0.03)\n    return read(path)\n"
         "ingest(sys.argv[1], sys.argv[2], read=slow, chunk=4)\n"
     )

@@ -1,0 +1,4 @@
+"""The ground floor: what every room stands on, and what stands on nothing of ours.
+
+Order of reading: errors (the one base of what goes wrong), precision (the double-precision switch).
+"""

@@ -1,0 +1,25 @@
+"""What can be wrong with what somebody gave, as one exception with a code and a sentence."""
+
+from typing import Any
+
+
+class AstrogfError(ValueError):
+    """Something that whoever gave the input can put right.
+
+    Its text is one or two plain sentences: what is wrong, where, what was expected, what to do. Options are named as
+    they are set, 'stars.max_chi2'. `reason` is a short code for programs and tables. `set_aside` is a table of files
+    and reasons that is worth keeping although the work ends.
+    """
+
+    reason = "input"
+
+    def __init__(self, sentence: str, reason: str | None = None, *, set_aside: Any = None) -> None:
+        super().__init__(sentence)
+        self.reason = reason or type(self).reason
+        self.set_aside = set_aside
+
+    @property
+    def sentence(self) -> str:
+        """The text from a capital letter to a full stop."""
+        text = str(self).strip()
+        return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "!", "?")) else ".")

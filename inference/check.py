@@ -161,7 +161,9 @@ def check(
     free = find_again(origin.lines, found.lines)
     theta, _ = search(collected, options, progress)
     ready = known_noise(sample, origin.releases, found.noise)
-    start = ready or quiet(sample, 0.01 if options.inflation is None else options.inflation, options.line_scatter)
+    start = ready or quiet(
+        sample, 0.01 if options.noise.inflation is None else options.noise.inflation, options.noise.line_scatter
+    )
     delta = jnp.asarray(np.asarray(found.lines["correction"], dtype=float))
     corrected = freed(sample, setups, free, n)
     shared = jnp.append(delta, found.ln_sigma)
@@ -192,7 +194,7 @@ def check(
     covariance = covariance + np.einsum("sil,lk,sjk->sij", slope, found.covariance, slope, optimize=True)
     return Checked(
         table=origin.table,
-        label_names=names(options.abundances),
+        label_names=names(options.stars.abundances),
         labels=np.asarray(run.theta),
         labels_sd=np.sqrt(np.diagonal(covariance, 0, 1, 2)) * steps(sample.n_own),
         labels_own_sd=np.sqrt(np.diagonal(np.asarray(passed.star.covariance), 0, 1, 2)) * steps(sample.n_own),

@@ -66,7 +66,7 @@ def search(
         rows = np.flatnonzero(waiting & ~anchors)
         if len(rows):
             found = coarse_search(
-                piece.problem, StarData(*(x[rows] for x in piece.data)), float(lsf_sigma(options.resolution)),
+                piece.problem, StarData(*(x[rows] for x in piece.data)), float(lsf_sigma(options.stars.resolution)),
                 progress=partial(progress, "coarse search"),
             )  # fmt: skip
             theta[piece.star[rows], :7] = found.theta
@@ -81,7 +81,7 @@ def out_of_domain(
     theta = np.asarray(run.theta)
     chi2 = passed.chi2 / np.maximum(sample.n_pixel, 1)
     margin = margins(sample, run.theta)
-    low, high = options.teff_range
+    low, high = options.stars.teff_range
     verdicts: list[tuple[str, str] | None] = []
     for s, teff in enumerate(theta[:, 0]):
         if not np.isfinite(passed.log_posterior[s]):
@@ -89,14 +89,14 @@ def out_of_domain(
         elif anchor[s]:
             verdicts.append(None)
         elif not low <= teff <= high:
-            sentence = f"the engine finds Teff {teff:.0f} K, outside {low:.0f}-{high:.0f} K ([stars] teff_range)"
+            sentence = f"the engine finds Teff {teff:.0f} K, outside {low:.0f}-{high:.0f} K (stars.teff_range)"
             verdicts.append(("teff", sentence))
         elif margin[s] < -0.3:
             sentence = f"best labels lie {-margin[s]:.2f} grid steps outside the emulator's domain: not modelled"
             verdicts.append(("hull", sentence))
-        elif chi2[s] > options.max_chi2:
+        elif chi2[s] > options.stars.max_chi2:
             sentence = (
-                f"chi2 per pixel {chi2[s]:.1f} exceeds {options.max_chi2:g} ([stars] max_chi2): "
+                f"chi2 per pixel {chi2[s]:.1f} exceeds {options.stars.max_chi2:g} (stars.max_chi2): "
                 "not a single FGK star, or bad pixels"
             )
             verdicts.append(("chi2", sentence))
@@ -130,10 +130,14 @@ def _candidates(setups: Sequence[Setup], lines: LineList, passed: Pass, options:
     for setup, information in zip(setups, passed.information, strict=True):
         np.add.at(known, setup.row, np.asarray(information))
     unlisted = is_unlisted(lines)
-    atoms = (strength > options.least_strength) & (lines.z <= len(SYMBOLS))
+    atoms = (strength > options.lines.least_strength) & (lines.z <= len(SYMBOLS))
     candidates = group_transitions(lines, strength, atoms | (unlisted & (strength > 0.0)))
-    limits = {"prior_sd": options.prior_sd, "max_ratio": options.max_ratio, "max_lines": options.max_lines,
-              "always": unlisted[candidates.leader]}  # fmt: skip
+    limits = {
+        "prior_sd": options.lines.prior_sd,
+        "max_ratio": options.lines.max_ratio,
+        "max_lines": options.lines.max_lines,
+        "always": unlisted[candidates.leader],
+    }
     return candidates, known, limits
 
 
@@ -181,17 +185,22 @@ def fit_lines(
     the leaders. Raises NoStarsError where no line can be free.
     """
     passed = sweep(
-        alone, run.theta, run.shared, run.noise, chunk=options.chunk, progress=partial(progress, "selecting lines")
+        alone,
+        run.theta,
+        run.shared,
+        run.noise,
+        chunk=options.solver.chunk,
+        progress=partial(progress, "selecting lines"),
     )
     chosen = select_lines(setups, lines, passed, options)
     if len(chosen.leader) == 0:
         raise NoStarsError(
             "no line carries enough information for a correction: "
-            "add stars, widen [survey] window or raise [lines] max_ratio"
+            "add stars, widen survey.window or raise lines.max_ratio"
         )
     leaders = lines.take(chosen.leader)
     groups = hyper.make_groups(
-        leaders.species(), np.array(QUALITY)[leaders.quality], options.least_group, {CLASS: SCATTER}
+        leaders.species(), np.array(QUALITY)[leaders.quality], options.lines.least_group, {CLASS: SCATTER}
     ).about({CLASS: unlisted_mean})
     last = run if first is None else first.run
     # the errors by wavelength are for what the lines so far did not explain
@@ -210,18 +219,18 @@ def with_suspects(first: Stage, origin: Origin, run: Run, options: FitOptions, p
     lines are believed to be as strong as START, those of a resolution element together: a suspicion is what their
     usual prior lacks. The first fit stands where nothing is suspect.
     """
-    at = places(first.lines, options.unlisted)
+    at = places(first.lines, options.lines.unlisted)
     wavelength = [b.wavelength for b in origin.batches]
     found = suspicion(first.free, first.joint, first.groups, first.leaders.wavelength, wavelength, at)
-    at = worst(at, found, options.unlisted_most // len(options.unlisted_levels))
+    at = worst(at, found, options.lines.unlisted_most // len(options.lines.unlisted_levels))
     if len(at) == 0:
         run.trace.append({"stage": "suspects", "places": 0})
         return first
     last = first.joint.run
     element = 2.355 * float(jnp.median(jnp.exp(last.theta[:, LN_SIGMA]))) / C_KMS * np.median(at)
-    mean = START - np.log10(max(element / options.unlisted * len(options.unlisted_levels), 1.0))
+    mean = START - np.log10(max(element / options.lines.unlisted * len(options.lines.unlisted_levels), 1.0))
     run.trace.append({"stage": "suspects", "places": len(at), "prior_mean": float(mean)})
-    lines = with_unlisted(first.lines, options.unlisted, options.unlisted_levels, at)
+    lines = with_unlisted(first.lines, options.lines.unlisted, options.lines.unlisted_levels, at)
     # what the first fit compiled serves no more, and maps memory, of whose pieces a process may have only so many
     jax.clear_caches()
     setups = [prepare(b.wavelength, options, lines=lines) for b in origin.batches]
@@ -230,7 +239,7 @@ def with_suspects(first: Stage, origin: Origin, run: Run, options: FitOptions, p
 
     def corrections(leaders: LineList) -> Float[np.ndarray, " free"]:
         so_far = np.array([learned.get(t, 0.0) for t in leaders.transition.tolist()])
-        beside = np.abs(leaders.wavelength[:, None] - at).min(axis=1) <= options.unlisted
+        beside = np.abs(leaders.wavelength[:, None] - at).min(axis=1) <= options.lines.unlisted
         return np.where(is_unlisted(leaders), mean, np.where(beside, 0.0, so_far))
 
     return fit_lines(setups, lines, alone, run, options, progress, first.joint, corrections, mean)
@@ -251,20 +260,24 @@ def fit(
     Raises NoStarsError (a sentence) when no star can be modelled, or no line carries information.
     """
     batches = [batches] if isinstance(batches, SpectrumBatch) else list(batches)
-    if options.method != "gauss-newton" and (len(batches) > 1 or options.line_scatter > 0 or options.unlisted > 0):
+    if options.solver.method != "gauss-newton" and (
+        len(batches) > 1 or options.noise.line_scatter > 0 or options.lines.unlisted > 0
+    ):
         raise NoStarsError(
-            f"[solver] method = {options.method!r} takes one window, [noise] line_scatter = 0 and "
-            "[lines] unlisted = 0: use 'gauss-newton' for this problem"
+            f"solver.method = {options.solver.method!r} takes one window, noise.line_scatter = 0 and "
+            "lines.unlisted = 0: use 'gauss-newton' for this problem"
         )
-    everywhere = options.unlisted if options.unlisted_where == "everywhere" else 0.0
+    everywhere = options.lines.unlisted if options.lines.unlisted_where == "everywhere" else 0.0
     collected = collect(
         batches, options, lines, beliefs or {},
-        complete=lambda known: with_unlisted(known, everywhere, options.unlisted_levels),
+        complete=lambda known: with_unlisted(known, everywhere, options.lines.unlisted_levels),
     )  # fmt: skip
     setups, sample, known, origin = collected
     theta, seconds = search(collected, options, progress)
-    start = float(lsf_sigma(options.resolution))
-    noise = quiet(sample, 0.01 if options.inflation is None else options.inflation, options.line_scatter)
+    start = float(lsf_sigma(options.stars.resolution))
+    noise = quiet(
+        sample, 0.01 if options.noise.inflation is None else options.noise.inflation, options.noise.line_scatter
+    )
     run = Run(jnp.asarray(theta), jnp.array([start]), noise)
     run, passed = fit_stars(sample, run, options, progress=progress)
 
@@ -274,7 +287,8 @@ def fit(
     set_aside = aside_table(rows)
     if not keep.any():
         raise NoStarsError(
-            "every star was set aside by the engine: see the table of set-aside files for the reasons", set_aside
+            "every star was set aside by the engine: see the table of set-aside files for the reasons",
+            set_aside=set_aside,
         )
     row_keep = [keep[p.star] for p in sample.pieces]
     noise = tuple(type(n)(*(x[k] for x in n)) for n, k in zip(run.noise, row_keep, strict=True))
@@ -282,11 +296,11 @@ def fit(
     run = Run(run.theta[keep], run.shared, noise, run.trace)
 
     stage = fit_lines(setups, origin.lines, alone, run, options, progress)
-    if options.unlisted > 0.0 and options.unlisted_where == "suspect":
+    if options.lines.unlisted > 0.0 and options.lines.unlisted_where == "suspect":
         stage = with_suspects(stage, origin, run, options, progress)
         origin, alone = replace(origin, lines=stage.lines), stage.alone
     joint, groups = stage.joint, stage.groups
-    if options.method == "gauss-newton":
+    if options.solver.method == "gauss-newton":
         progress("integrating over the groups' scatters", 0, 1)
         joint = over_scatters(joint, SharedPrior.of(groups, options), groups)
         progress("integrating over the groups' scatters", 1, 1)

@@ -202,7 +202,7 @@ def assemble(
 
     return FitResult(
         table=origin.table,
-        label_names=names(options.abundances),
+        label_names=names(options.stars.abundances),
         labels=theta,
         labels_sd=np.sqrt(np.diagonal(covariance, 0, 1, 2)) * steps(sample.n_own),
         flags=star_flags(
@@ -219,7 +219,7 @@ def assemble(
         chi2_original=np.asarray(original.chi2),
         chi2_corrected=np.asarray(joint.passed.chi2),
         n_pixel=n_pixel,
-        lines=line_table(origin.lines, strength, chosen, joint, groups, options.floor),
+        lines=line_table(origin.lines, strength, chosen, joint, groups, options.lines.floor),
         correction_covariance=np.asarray(joint.posterior.covariance)[:n, :n],
         shared=shared_table(joint, sample, origin.releases),
         hyper=Table(

@@ -66,7 +66,7 @@ def learn(
         # of deviations that all spectra share, one is the correction
         freedom = own_freedom(sample, p) + more + determined * (1.0 - 1.0 / len(p.star))
         found = learn_noise(p.data.flux, p.data.ivar, jnp.asarray(model), p.release, freedom, f)
-        scatter = known_scatter(p, np.full(len(p.star), options.line_scatter))
+        scatter = known_scatter(p, np.full(len(p.star), options.noise.line_scatter))
         noise.append(found._replace(scatter=jnp.asarray(scatter)))
     return tuple(noise)
 
@@ -127,14 +127,14 @@ def fit_stars(
     theta, best_theta = run.theta, run.theta
     damping, shrink = jnp.full(theta.shape[0], 1e-2), jnp.ones(theta.shape[0])
     best = jnp.full(theta.shape[0], -jnp.inf)
-    prior_mean, prior_sd = float(lsf_sigma(options.resolution)), options.resolution_sd / options.resolution
+    prior_mean, prior_sd = float(lsf_sigma(options.stars.resolution)), options.stars.ln_resolution_sd
     shared, noise_model = run.shared, run.noise
     best_pass: Pass | None = None
-    iterations = options.star_iterations if iterations is None else iterations
+    iterations = options.solver.star_iterations if iterations is None else iterations
     for it in range(iterations):
         began = time.perf_counter()
         passed = sweep(
-            sample, theta, shared, noise_model, damping=damping, chunk=options.chunk,
+            sample, theta, shared, noise_model, damping=damping, chunk=options.solver.chunk,
             deviation=None if best_pass is None else best_pass.deviation,
             progress=partial(progress, f"{stage}: pass {it + 1}"),
         )  # fmt: skip
@@ -157,12 +157,12 @@ def fit_stars(
              "largest_step_sd": float(jnp.median(size)), **noise_summary(noise_model), "ln_sigma": float(shared[-1]),
              "seconds": time.perf_counter() - began}
         )  # fmt: skip
-        if it + 1 == iterations or (it > 1 and float(jnp.percentile(size, 90)) < options.tolerance):
+        if it + 1 == iterations or (it > 1 and float(jnp.percentile(size, 90)) < options.solver.tolerance):
             break
         theta = keep_physical(best_theta + step)
         if free:
             shared = shared + shared_step
-            if options.inflation is None and it >= 1:
+            if options.noise.inflation is None and it >= 1:
                 noise_model = learn(sample, best_pass, options)
                 best = jnp.full_like(best, -jnp.inf)
     assert best_pass is not None  # there is at least one iteration

@@ -12,10 +12,11 @@ from astrogf.base.errors import AstrogfError
 from astrogf.inference.problem.linearise import StarData
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.priors import Belief, star_prior
-from astrogf.inference.problem.setup import Setup, padded_window, prepare, windows_lines
+from astrogf.inference.problem.setup import Setup, padded_window, prepare
 from astrogf.inference.problem.spectra import Piece, Sample
 from astrogf.inference.result import Origin
 from astrogf.surveys.batch import SpectrumBatch
+from astrogf.synthesis.linelists import windows_lines
 from astrogf.synthesis.lines.linelist import LineList
 
 
@@ -60,9 +61,9 @@ def collect(
     """
     batches = [b for b in batches if len(b.flux)]
     if not batches:
-        raise NoStarsError("no spectrum passed the selection: lower [survey] snr_min or check the window")
+        raise NoStarsError("no spectrum passed the selection: lower survey.snr_min or check the window")
     if lines is None:
-        lines = windows_lines([padded_window(b.wavelength, options) for b in batches], options.molecules)
+        lines = windows_lines([padded_window(b.wavelength, options) for b in batches], options.model.molecules)
     lines = complete(lines)
     paths = list(dict.fromkeys(str(path) for b in batches for path in b.table["path"]))
     number = {path: i for i, path in enumerate(paths)}

@@ -46,13 +46,13 @@ def joint_model(
     with numpyro.plate("lines", group.shape[0]):
         delta = numpyro.sample("delta", dist.Normal(mu[group], tau[group]))
     ln_sigma0 = numpyro.sample(
-        "ln_sigma0", dist.Normal(lsf_sigma(options.resolution), options.resolution_sd / options.resolution)
+        "ln_sigma0", dist.Normal(lsf_sigma(options.stars.resolution), options.stars.ln_resolution_sd)
     )
 
     prior = sample.prior
     with numpyro.plate("stars", sample.n_star):
         sampled: dict[str, Array] = {}
-        for i, name in enumerate(names(options.abundances)):
+        for i, name in enumerate(names(options.stars.abundances)):
             mean, sd = prior.mean[:, i], prior.sd[:, i]
             if i == VMIC:
                 mean = jnp.where(prior.follows_vmic > 0, vmic_relation(sampled["teff"], sampled["logg"]), mean)

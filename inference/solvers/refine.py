@@ -23,7 +23,7 @@ from astrogf.inference.solvers.svi import svi
 
 
 def refined(sample: Sample, joint: Joint, groups: hyper.Groups, options: FitOptions) -> Joint:
-    """The joint fit with means and covariance of the corrections, and the stars' labels, of `options.method`.
+    """The joint fit with means and covariance of the corrections, and the stars' labels, of `options.solver.method`.
 
     The scatters of the groups and the noise stay as Gauss-Newton has learned them. For samples of one window without
     deviations of lines, which only Gauss-Newton marginalises.
@@ -41,14 +41,14 @@ def refined(sample: Sample, joint: Joint, groups: hyper.Groups, options: FitOpti
     )
     start = laplace_gaussian(sorted_rows, joint.run.theta, joint.run.shared, p.mean, p.covariance)
     start = with_group_means(start, p.tau, groups.member)
-    key = jax.random.key(options.seed)
-    if options.method == "laplace":
-        found = recentred(density_of(jnp.arange(sample.n_star)), start, key, pairs=options.draws)
-    elif options.method == "svi":
-        found = svi(density_of, start, key, batch=min(options.chunk, sample.n_star), steps=options.draws)
+    key = jax.random.key(options.solver.seed)
+    if options.solver.method == "laplace":
+        found = recentred(density_of(jnp.arange(sample.n_star)), start, key, pairs=options.solver.draws)
+    elif options.solver.method == "svi":
+        found = svi(density_of, start, key, batch=min(options.solver.chunk, sample.n_star), steps=options.solver.draws)
     else:
-        found = nuts(density_of(jnp.arange(sample.n_star)), start, key, draws=options.draws)
-    joint.run.trace.append({"stage": options.method, "status": found.status, **_plain(found)})
+        found = nuts(density_of(jnp.arange(sample.n_star)), start, key, draws=options.solver.draws)
+    joint.run.trace.append({"stage": options.solver.method, "status": found.status, **_plain(found)})
     theta = jnp.asarray(found.own_mean[:, : sample.n_own] * steps(sample.n_own))
     posterior = hyper.Posterior(jnp.asarray(found.mean[:n]), jnp.asarray(shared_covariance(found)[:n, :n]), p.tau)
     return joint._replace(run=replace(joint.run, theta=theta), posterior=posterior, status=found.status)
@@ -67,7 +67,7 @@ def density_of_stars(
         mine = NoiseModel(*(x[index] for x in noise))
         member = jnp.asarray(groups.member)
         args = (some, member, len(groups.names), options, (mine,), joint.posterior.tau)
-        return split_density(joint_model, args, {}, joint_sites(len(groups.member), options.abundances))
+        return split_density(joint_model, args, {}, joint_sites(len(groups.member), options.stars.abundances))
 
     return of
 

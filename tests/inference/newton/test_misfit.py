@@ -76,7 +76,7 @@ def test_the_harm_of_lines_that_the_list_lacks_stays_beside_them() -> None:
     z, sd, joint = {}, {}, {}
     for misfit in (False, True):
         fitted = freed(sample, [p.model], chosen.free, len(leaders))
-        joint[misfit] = fit_joint(fitted, replace(begin, trace=[]), groups, replace(OPTIONS, misfit=misfit))
+        joint[misfit] = fit_joint(fitted, replace(begin, trace=[]), groups, OPTIONS.changed(noise={"misfit": misfit}))
         sd[misfit] = np.sqrt(np.diag(np.asarray(joint[misfit].posterior.covariance)))[:-1]
         z[misfit] = (np.asarray(joint[misfit].posterior.mean)[:-1] - p.injected[chosen.leader]) / sd[misfit]
     table = misfit_table(sample, joint[True].run.theta, joint[True].run.noise, [p.wavelength])

@@ -1,6 +1,5 @@
 """Places where the list may lack a line: by residuals in common and by corrections too large to believe."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import jax.numpy as jnp
@@ -111,7 +110,9 @@ def test_lines_of_every_level_stand_at_the_suspect_places_only() -> None:
 def test_lines_that_the_list_lacks_are_put_where_they_are_missing() -> None:
     """Four stars at R = 45,000, two lines missing among 42: found, and listed lines on top of them no longer err."""
     p = lacking(0)
-    options = replace(OPTIONS, misfit=True, unlisted=0.04, unlisted_where="suspect", unlisted_most=150)
+    options = OPTIONS.changed(
+        noise={"misfit": True}, lines={"unlisted": 0.04, "unlisted_where": "suspect", "unlisted_most": 150}
+    )
     origin = SimpleNamespace(batches=[SimpleNamespace(wavelength=p.wavelength)], lines=p.lines)
     run = Run(p.theta, jnp.array([p.sigma]), quiet(p.sample, 0.01))
     first = fit_lines([p.model], p.lines, p.sample, run, options, lambda *_: None)

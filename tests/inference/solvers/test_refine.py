@@ -49,10 +49,9 @@ def test_density_is_that_of_the_model(fitted):
 @pytest.mark.parametrize("method", ["laplace", "svi", "nuts"])
 def test_a_solver_of_the_configuration_refines_the_fit(fitted, method):
     """Near the Laplace posterior, which for such data is close to the truth."""
-    from dataclasses import replace
 
     small, sample, joint = fitted
-    options = replace(small.options, method=method, draws=200)
+    options = small.options.changed(solver={"method": method, "draws": 200})
     before = joint.posterior
     after = refined(sample, joint, hyper.Groups(*small.groups), options)
     sd = np.sqrt(np.diag(np.asarray(before.covariance)))

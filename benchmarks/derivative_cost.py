@@ -16,10 +16,11 @@ from astrogf.runtime import use_all_cores
 
 use_all_cores()
 
-from astrogf.inference.problem.linearise import StarData, linearise  # noqa: E402
+from astrogf.inference.problem.linearise import linearise  # noqa: E402
 from astrogf.inference.problem.noise import NoiseModel  # noqa: E402
 from astrogf.inference.problem.options import FitOptions  # noqa: E402
 from astrogf.inference.problem.priors import Belief, star_prior  # noqa: E402
+from astrogf.inference.problem.problem import StarData  # noqa: E402
 from astrogf.inference.problem.setup import prepare  # noqa: E402
 from astrogf.surveys.spectrum import grid, window_pixels  # noqa: E402
 

@@ -29,9 +29,9 @@ from astropy.table import Table, vstack
 
 from astrogf.inference.newton.search import coarse_search
 from astrogf.inference.problem.collect import scaled_data
-from astrogf.inference.problem.linearise import StarData, StarProblem
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import lsf_sigma, vmic_relation
+from astrogf.inference.problem.problem import StarData, StarProblem
 from astrogf.inference.problem.setup import prepare
 from astrogf.surveys.directory.load import load_pieces
 from astrogf.surveys.spectrum import APOGEE_STEP, LOG_STEP, MRS_STEP, SPEED_OF_LIGHT, grid, window_pixels

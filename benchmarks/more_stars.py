@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from astrogf.inference.newton import groups as hyper
-from astrogf.inference.problem.linearise import StarData
+from astrogf.inference.problem.problem import StarData
 from astrogf.inference.rehearsal.small import build, draw, maximise
 from astrogf.runtime import use_compilation_cache
 from astrogf.style import paper

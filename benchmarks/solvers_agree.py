@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from astrogf.inference.problem.linearise import StarData
 from astrogf.inference.problem.parameters import STAR
+from astrogf.inference.problem.problem import StarData
 from astrogf.inference.rehearsal.small import OPTIONS, build, draw, maximise
 from astrogf.inference.solvers.gaussian import joint_sites, laplace_gaussian, with_group_means
 from astrogf.inference.solvers.laplace import recentred

@@ -12,22 +12,22 @@ from astropy.table import Table
 from jaxtyping import Float, Int
 
 from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.choice import Selection, choose, group_transitions, record
+from astrogf.inference.newton.choice import Choice, choose, group_transitions, record
 from astrogf.inference.newton.joint import Joint, SharedPrior, fit_joint
 from astrogf.inference.newton.scatters import over_scatters
 from astrogf.inference.newton.search import coarse_search, find_velocity
-from astrogf.inference.newton.stars import Progress, Run, fit_stars
+from astrogf.inference.newton.stars import FitState, Progress, fit_stars
 from astrogf.inference.newton.suspects import suspicion, worst
 from astrogf.inference.newton.sweep import Pass, sweep
-from astrogf.inference.problem.collect import Collected, NoStarsError, collect
-from astrogf.inference.problem.linearise import StarData
+from astrogf.inference.problem.collect import Collected, NoStarsError, Origin, collect
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import LN_SIGMA, STAR, lsf_sigma
 from astrogf.inference.problem.priors import Belief, starting_point
+from astrogf.inference.problem.problem import StarData
 from astrogf.inference.problem.setup import Setup, prepare, with_free
 from astrogf.inference.problem.spectra import Sample, margins, quiet
 from astrogf.inference.problem.unlisted import CLASS, SCATTER, START, is_unlisted, places, with_unlisted
-from astrogf.inference.result import FitResult, Origin, assemble
+from astrogf.inference.result import FitResult, assemble
 from astrogf.inference.solvers.refine import refined
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.surveys.directory.load import aside_table
@@ -52,30 +52,30 @@ def search(
     theta[:, len(STAR) :] = np.asarray(sample.prior.mean)[:, len(STAR) :]
     seconds = [np.nan]
     n_anchor, done = sum(b.is_anchor for b in beliefs), 0
-    for piece in sample.pieces:
-        waiting = np.isnan(theta[piece.star, 0])
-        anchors = np.array([beliefs[s].is_anchor for s in piece.star])
+    for window in sample.windows:
+        waiting = np.isnan(theta[window.star, 0])
+        anchors = np.array([beliefs[s].is_anchor for s in window.star])
         for row in np.flatnonzero(waiting & anchors):
-            star = piece.star[row]
+            star = window.star[row]
             theta[star, :7] = starting_point(beliefs[star], options)
-            one = StarData(*(x[row] for x in piece.data))
+            one = StarData(*(x[row] for x in window.data))
             rv = beliefs[star].labels.get("rv")
-            theta[star, 6], _ = find_velocity(piece.problem, one, theta[star], (rv[0], 4 * rv[1]) if rv else None)
+            theta[star, 6], _ = find_velocity(window.problem, one, theta[star], (rv[0], 4 * rv[1]) if rv else None)
             done += 1
             progress("velocities of anchors", done, n_anchor)
         rows = np.flatnonzero(waiting & ~anchors)
         if len(rows):
             found = coarse_search(
-                piece.problem, StarData(*(x[rows] for x in piece.data)), float(lsf_sigma(options.stars.resolution)),
+                window.problem, StarData(*(x[rows] for x in window.data)), float(lsf_sigma(options.stars.resolution)),
                 progress=partial(progress, "coarse search"),
             )  # fmt: skip
-            theta[piece.star[rows], :7] = found.theta
+            theta[window.star[rows], :7] = found.theta
             seconds.append(found.seconds)
     return theta, float(np.nanmin(seconds)) if np.isfinite(seconds).any() else np.nan
 
 
 def out_of_domain(
-    run: Run, passed: Pass, sample: Sample, anchor: list[bool], options: FitOptions
+    run: FitState, passed: Pass, sample: Sample, anchor: list[bool], options: FitOptions
 ) -> list[tuple[str, str] | None]:
     """For each star None, or a short reason and a sentence why the joint fit must not use it."""
     theta = np.asarray(run.theta)
@@ -113,7 +113,7 @@ def strengths(setups: Sequence[Setup], n_line: int) -> Float[np.ndarray, " line"
     return strength
 
 
-def select_lines(setups: Sequence[Setup], lines: LineList, passed: Pass, options: FitOptions) -> Selection:
+def select_lines(setups: Sequence[Setup], lines: LineList, passed: Pass, options: FitOptions) -> Choice:
     """Free transitions of atoms, by what a pass with the list as it is knows of each."""
     candidates, known, limits = _candidates(setups, lines, passed, options)
     return choose(candidates, known, **limits)
@@ -158,7 +158,7 @@ class Stage(NamedTuple):
     alone: Sample
     free: Sample
     passed: Pass
-    chosen: Selection
+    chosen: Choice
     groups: hyper.Groups
     joint: Joint
 
@@ -172,7 +172,7 @@ def fit_lines(
     setups: list[Setup],
     lines: LineList,
     alone: Sample,
-    run: Run,
+    run: FitState,
     options: FitOptions,
     progress: Progress,
     first: Joint | None = None,
@@ -208,11 +208,11 @@ def fit_lines(
     shared = jnp.append(jnp.asarray(corrections(leaders)), last.shared[-1])
     free = freed(alone, setups, chosen.free, len(chosen.leader))
     name = "joint" if first is None else "second joint"
-    joint = fit_joint(free, Run(last.theta, shared, noise, run.trace), groups, options, progress, name)
+    joint = fit_joint(free, FitState(last.theta, shared, noise, run.trace), groups, options, progress, name)
     return Stage(setups, lines, alone, free, passed, chosen, groups, joint)
 
 
-def with_suspects(first: Stage, origin: Origin, run: Run, options: FitOptions, progress: Progress) -> Stage:
+def with_suspects(first: Stage, origin: Origin, run: FitState, options: FitOptions, progress: Progress) -> Stage:
     """The joint fit again, with lines that the list may lack at the places that a first one makes suspect.
 
     It starts where the first one ended, but for the corrections at those places, which start anew. There the unlisted
@@ -231,7 +231,7 @@ def with_suspects(first: Stage, origin: Origin, run: Run, options: FitOptions, p
     mean = START - np.log10(max(element / options.lines.unlisted * len(options.lines.unlisted_levels), 1.0))
     run.trace.append({"stage": "suspects", "places": len(at), "prior_mean": float(mean)})
     lines = with_unlisted(first.lines, options.lines.unlisted, options.lines.unlisted_levels, at)
-    # what the first fit compiled serves no more, and maps memory, of whose pieces a process may have only so many
+    # what the first fit compiled serves no more, and maps memory, of which a process may have only so many maps
     jax.clear_caches()
     setups = [prepare(b.wavelength, options, lines=lines) for b in origin.batches]
     alone = first.alone.with_problems([setup.problem(0) for setup in setups])
@@ -278,7 +278,7 @@ def fit(
     noise = quiet(
         sample, 0.01 if options.noise.inflation is None else options.noise.inflation, options.noise.line_scatter
     )
-    run = Run(jnp.asarray(theta), jnp.array([start]), noise)
+    run = FitState(jnp.asarray(theta), jnp.array([start]), noise)
     run, passed = fit_stars(sample, run, options, progress=progress)
 
     verdicts = out_of_domain(run, passed, sample, [b.is_anchor for b in known], options)
@@ -290,10 +290,10 @@ def fit(
             "every star was set aside by the engine: see the table of set-aside files for the reasons",
             set_aside=set_aside,
         )
-    row_keep = [keep[p.star] for p in sample.pieces]
+    row_keep = [keep[p.star] for p in sample.windows]
     noise = tuple(type(n)(*(x[k] for x in n)) for n, k in zip(run.noise, row_keep, strict=True))
     alone, origin = sample.select(keep), origin.select(keep, row_keep)
-    run = Run(run.theta[keep], run.shared, noise, run.trace)
+    run = FitState(run.theta[keep], run.shared, noise, run.trace)
 
     stage = fit_lines(setups, origin.lines, alone, run, options, progress)
     if options.lines.unlisted > 0.0 and options.lines.unlisted_where == "suspect":
@@ -308,10 +308,10 @@ def fit(
         joint = refined(stage.free, joint, groups, options)
 
     # the yardstick: labels refitted with the list as it came, under the noise and resolution of the joint fit
-    frozen = Run(run.theta, joint.run.shared[-1:], joint.run.noise, joint.run.trace)
+    frozen = FitState(run.theta, joint.run.shared[-1:], joint.run.noise, joint.run.trace)
     _, original = fit_stars(alone, frozen, options, free=False, iterations=2, stage="original list", progress=progress)
     took = min(step["seconds"] for step in joint.run.trace if step["stage"].endswith("joint"))
-    ratio = took / sum(len(p.star) for p in alone.pieces) / seconds if np.isfinite(seconds) else None
+    ratio = took / sum(len(p.star) for p in alone.windows) / seconds if np.isfinite(seconds) else None
     strength = strengths(stage.setups, len(origin.lines))
     result = assemble(alone, origin, strength, stage.chosen, groups, joint, original, options)
     looked_at = selection_record(stage.setups, origin.lines, stage.passed, options)

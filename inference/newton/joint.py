@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.misfit import with_misfit
-from astrogf.inference.newton.stars import Progress, Run, bounded_step, keep_physical, learn, noise_summary
+from astrogf.inference.newton.stars import FitState, Progress, bounded_step, keep_physical, learn, noise_summary
 from astrogf.inference.newton.sweep import Pass, sweep
 from astrogf.inference.problem.arrow import substitute
 from astrogf.inference.problem.options import FitOptions
@@ -52,7 +52,7 @@ def determined(posterior: hyper.Posterior, prior: SharedPrior) -> float:
 class Joint(NamedTuple):
     """End of a joint fit; `passed` was linearised at (`run.theta`, `run.shared`), undamped."""
 
-    run: Run
+    run: FitState
     passed: Pass
     posterior: hyper.Posterior
     status: str
@@ -60,7 +60,7 @@ class Joint(NamedTuple):
 
 def fit_joint(
     sample: Sample,
-    run: Run,
+    run: FitState,
     groups: hyper.Groups,
     options: FitOptions,
     progress: Progress = lambda *_: None,
@@ -114,7 +114,7 @@ def fit_joint(
             {"stage": name, "iteration": it + 1, "objective": total, "accepted": bool(accepted),
              "shared_step_sd": shared_size, "star_step_sd": star_size, **noise_summary(noise_model),
              "ln_sigma": float(shared[-1]), "tau": [round(float(x), 4) for x in tau],
-             "line_scatter_suggested": float(np.median(np.concatenate(passed.scatter))),
+             "line_scatter_suggested": float(np.median(np.concatenate([rows.scatter for rows in passed.rows]))),
              "seconds": time.perf_counter() - began}
         )  # fmt: skip
         if accepted and shared_size < options.solver.tolerance and star_size < 3 * options.solver.tolerance:
@@ -124,11 +124,11 @@ def fit_joint(
             break
         theta, shared = keep_physical(theta + step), shared + shared_step
         if options.noise.inflation is None and it < (MISFIT.stop if options.noise.misfit else NOISE_ROUNDS):
-            n_row = sum(len(p.star) for p in sample.pieces)
+            n_row = sum(len(p.star) for p in sample.windows)
             local = tuple(jnp.asarray(n.local) for n in noise_model)
             noise_model, kept = learn(sample, passed, options, determined(posterior, prior) / n_row, local), None
         if options.noise.misfit and it in MISFIT:
             noise_model, kept = with_misfit(sample, passed, theta, noise_model), None
     assert kept is not None
     passed, theta, shared, _ = kept
-    return Joint(Run(theta, shared, noise_model, run.trace), passed, posterior, status)
+    return Joint(FitState(theta, shared, noise_model, run.trace), passed, posterior, status)

@@ -10,9 +10,9 @@ from jaxtyping import Array, Float, Int
 from astrogf import emulator
 from astrogf.base.errors import AstrogfError
 from astrogf.emulator.layers import Layers
-from astrogf.inference.problem.linearise import StarProblem, chebyshev_basis
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import vmic_relation
+from astrogf.inference.problem.problem import StarProblem, chebyshev_basis
 from astrogf.inference.problem.unlisted import grown
 from astrogf.synthesis.gas.abundances import SYMBOLS, number_fractions
 from astrogf.synthesis.gas.eos import equation_of_state
@@ -47,13 +47,13 @@ class Setup:
     reach: Float[np.ndarray, " line"]
     atmosphere: Layers
 
-    def problem(self, room: int) -> StarProblem:
-        """The problem, with room for `room` corrections, none of them used."""
+    def problem(self, n_free: int) -> StarProblem:
+        """The problem, with slots for `n_free` corrections, none of them used."""
         o = self.options
         atoms = composition(self.lines, o.stars.abundances)
         patterns, rest = rest_slots(atoms)
         model = SpectrumModel.build(
-            self.atmosphere, self.lines, self.reach, self.grid, room + len(patterns), o.model.angles, o.model.single
+            self.atmosphere, self.lines, self.reach, self.grid, n_free + len(patterns), o.model.angles, o.model.single
         )
         degree = o.continuum.degree
         if o.continuum.scale is not None:
@@ -61,9 +61,9 @@ class Setup:
             degree = max(degree, round((wave[-1] - wave[0]) / o.continuum.scale))
         basis = jnp.asarray(chebyshev_basis(self.grid.n_pixel, degree))
         sd = jnp.full(basis.shape[1], 3.0)
-        empty = jnp.zeros((room + len(patterns), len(o.stars.abundances)))
+        empty = jnp.zeros((n_free + len(patterns), len(o.stars.abundances)))
         carriers = jnp.asarray(atoms), jnp.asarray(rest)
-        problem = StarProblem(model, basis, sd, empty, *carriers, room, WALL, o.noise.line_scatter > 0)
+        problem = StarProblem(model, basis, sd, empty, *carriers, n_free, WALL, o.noise.line_scatter > 0)
         return with_free(problem, np.full(len(self.lines), -1))
 
 
@@ -104,7 +104,7 @@ def with_free(problem: StarProblem, free: Int[np.ndarray, " line"]) -> StarProbl
     """The same problem with correction free[i] moving line i; the others stay with their star's abundances."""
     free, rest, atoms = np.asarray(free), np.asarray(problem.rest), np.asarray(problem.atoms)
     membership = np.zeros(problem.membership.shape)
-    slot = np.where(free >= 0, free, np.where(rest >= 0, problem.room + rest, -1))
+    slot = np.where(free >= 0, free, np.where(rest >= 0, problem.n_free + rest, -1))
     membership[slot[slot >= 0]] = atoms[slot >= 0]
     return eqx.tree_at(
         lambda p: (p.spectrum, p.membership),

@@ -18,13 +18,13 @@ from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.stars import bounded_step, keep_physical
 from astrogf.inference.newton.sweep import Pass, sweep
 from astrogf.inference.problem.arrow import Reduced, solve_shared, substitute
-from astrogf.inference.problem.linearise import StarData, StarProblem, predict
 from astrogf.inference.problem.noise import OUTLIER_SHARE, OUTLIER_WIDTH
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import STAR, lsf_sigma, vmic_relation
 from astrogf.inference.problem.priors import Belief, star_prior
+from astrogf.inference.problem.problem import StarData, StarProblem, predict
 from astrogf.inference.problem.setup import prepare, with_free
-from astrogf.inference.problem.spectra import Noise, Piece, Sample, quiet
+from astrogf.inference.problem.spectra import Noise, Sample, WindowSpectra, quiet
 from astrogf.synthesis.lines.linelist import QUALITY, LineList
 from astrogf.synthesis.observed.grid import Grid
 
@@ -74,7 +74,7 @@ class Small:
 def sample_of(problem: StarProblem, data: StarData, options: FitOptions) -> Sample:
     """A sample of one window, with the run's own priors."""
     n = data.flux.shape[0]
-    return Sample((Piece(problem, data, np.arange(n), np.zeros(n, int)),), star_prior([Belief()] * n, options))
+    return Sample((WindowSpectra(problem, data, np.arange(n), np.zeros(n, int)),), star_prior([Belief()] * n, options))
 
 
 class Draw(NamedTuple):

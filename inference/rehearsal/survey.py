@@ -20,10 +20,10 @@ from jaxtyping import Float
 
 from astrogf.base.errors import AstrogfError
 from astrogf.inference.newton.stars import Progress
-from astrogf.inference.problem.linearise import StarProblem, predict
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import LN_SIGMA, RV, STAR, VMIC, lsf_sigma, vmic_relation
 from astrogf.inference.problem.priors import Belief, star_prior
+from astrogf.inference.problem.problem import StarProblem, predict
 from astrogf.inference.problem.setup import prepare, with_free
 from astrogf.inference.rehearsal.options import DemoOptions
 from astrogf.surveys.options import SurveyOptions

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from astrogf.inference.problem.linearise import predict
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import STAR
 from astrogf.inference.problem.priors import Belief
+from astrogf.inference.problem.problem import predict
 from astrogf.inference.rehearsal.options import DemoOptions
 from astrogf.inference.rehearsal.survey import FINER, Truth, falsify, simulate_survey
 from astrogf.surveys.batch import SpectrumBatch

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
-from astrogf.inference.problem.linearise import StarData
 from astrogf.inference.problem.parameters import lsf_sigma, vmic_relation
 from astrogf.inference.problem.priors import Belief, star_prior
+from astrogf.inference.problem.problem import StarData
 from astrogf.inference.problem.setup import Setup, prepare
-from astrogf.inference.problem.spectra import Piece, Sample
+from astrogf.inference.problem.spectra import Sample, WindowSpectra
 from astrogf.inference.rehearsal.small import OPTIONS as SMALL
 from astrogf.inference.rehearsal.small import spectra
 from astrogf.surveys.spectrum import grid, window_pixels
@@ -62,5 +62,7 @@ def lacking(seed: int) -> Lacking:
     lines = listed.replace(loggf=listed.loggf - injected)
     known = [Belief({name: (row[i], sd) for i, (name, sd) in enumerate(STATED.items())}) for row in LABELS]
     model = prepare(wavelength, OPTIONS, lines=lines, keep_all=True)
-    sample = Sample((Piece(model.problem(0), data, np.arange(4), np.zeros(4, int)),), star_prior(known, OPTIONS))
+    sample = Sample(
+        (WindowSpectra(model.problem(0), data, np.arange(4), np.zeros(4, int)),), star_prior(known, OPTIONS)
+    )
     return Lacking(wavelength, lines, injected, missing, model, sample, theta, sigma)

@@ -11,10 +11,10 @@ from astrogf.inference.fit import freed, select_lines
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.joint import fit_joint
 from astrogf.inference.newton.misfit import by_wavelength, factor, misfit_table, stack
-from astrogf.inference.newton.stars import Run
+from astrogf.inference.newton.stars import FitState
 from astrogf.inference.newton.sweep import sweep
-from astrogf.inference.problem.linearise import StarData
 from astrogf.inference.problem.parameters import LN_SIGMA, RV
+from astrogf.inference.problem.problem import StarData
 from astrogf.inference.problem.spectra import Sample, quiet
 from astrogf.synthesis.observed.grid import C_KMS
 from tests.builders.lacking import OPTIONS, lacking
@@ -71,7 +71,7 @@ def test_the_harm_of_lines_that_the_list_lacks_stays_beside_them() -> None:
     chosen = select_lines([p.model], p.lines, passed, OPTIONS)
     leaders = p.lines.take(chosen.leader)
     groups = hyper.make_groups(leaders.species(), np.zeros(len(leaders), dtype=str), 10**6)
-    begin = Run(p.theta, jnp.append(jnp.zeros(len(leaders)), p.sigma), noise)
+    begin = FitState(p.theta, jnp.append(jnp.zeros(len(leaders)), p.sigma), noise)
     near = np.min(np.abs(leaders.wavelength[:, None] - p.missing.wavelength), axis=1) < 0.5
     z, sd, joint = {}, {}, {}
     for misfit in (False, True):

@@ -8,10 +8,10 @@ import pytest
 
 from astrogf.inference.fit import fit_lines, with_suspects
 from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.stars import Run
+from astrogf.inference.newton.stars import FitState
 from astrogf.inference.newton.suspects import suspicion, worst
-from astrogf.inference.problem.linearise import StarData
 from astrogf.inference.problem.parameters import LN_SIGMA, RV
+from astrogf.inference.problem.problem import StarData
 from astrogf.inference.problem.spectra import Sample, quiet
 from astrogf.inference.problem.unlisted import LOGGF, is_unlisted, places, with_unlisted
 from astrogf.synthesis.lines.linelist import QUALITY
@@ -114,7 +114,7 @@ def test_lines_that_the_list_lacks_are_put_where_they_are_missing() -> None:
         noise={"misfit": True}, lines={"unlisted": 0.04, "unlisted_where": "suspect", "unlisted_most": 150}
     )
     origin = SimpleNamespace(batches=[SimpleNamespace(wavelength=p.wavelength)], lines=p.lines)
-    run = Run(p.theta, jnp.array([p.sigma]), quiet(p.sample, 0.01))
+    run = FitState(p.theta, jnp.array([p.sigma]), quiet(p.sample, 0.01))
     first = fit_lines([p.model], p.lines, p.sample, run, options, lambda *_: None)
     second = with_suspects(first, origin, run, options, lambda *_: None)
     [said] = [step for step in run.trace if step["stage"] == "suspects"]

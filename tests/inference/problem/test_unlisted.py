@@ -9,14 +9,14 @@ from astrogf.inference.check import find_again
 from astrogf.inference.fit import fit, freed, select_lines
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.joint import fit_joint
-from astrogf.inference.newton.stars import Run
+from astrogf.inference.newton.stars import FitState
 from astrogf.inference.newton.sweep import sweep
 from astrogf.inference.problem.collect import NoStarsError
-from astrogf.inference.problem.linearise import StarData
 from astrogf.inference.problem.parameters import lsf_sigma, vmic_relation
 from astrogf.inference.problem.priors import Belief, star_prior
+from astrogf.inference.problem.problem import StarData
 from astrogf.inference.problem.setup import prepare
-from astrogf.inference.problem.spectra import Piece, Sample, quiet
+from astrogf.inference.problem.spectra import Sample, WindowSpectra, quiet
 from astrogf.inference.problem.unlisted import CLASS, SCATTER, START, grown, is_unlisted, with_these, with_unlisted
 from astrogf.inference.rehearsal.small import OPTIONS as SMALL
 from astrogf.inference.rehearsal.small import spectra
@@ -83,7 +83,7 @@ def corrections(lines, data, theta, options) -> Table:
     """Joint fit from the true labels: wavelength, correction, its sd and group of every free line."""
     lines = with_unlisted(lines, options.lines.unlisted)
     setup = prepare(GRID.pixel_wavelength, options, lines=lines, keep_all=True)
-    sample = Sample((Piece(setup.problem(0), data, np.arange(len(theta)), np.zeros(len(theta), int)),),
+    sample = Sample((WindowSpectra(setup.problem(0), data, np.arange(len(theta)), np.zeros(len(theta), int)),),
                     star_prior([Belief()] * len(theta), options))  # fmt: skip
     sigma = jnp.array([float(lsf_sigma(options.stars.resolution))])
     passed = sweep(sample, theta, sigma, quiet(sample), chunk=options.solver.chunk)
@@ -92,7 +92,7 @@ def corrections(lines, data, theta, options) -> Table:
     groups = hyper.make_groups(leaders.species(), np.array(QUALITY)[leaders.quality], held={CLASS: SCATTER})
     start = jnp.append(jnp.asarray(START * is_unlisted(leaders)), sigma)
     joint = fit_joint(
-        freed(sample, [setup], chosen.free, len(chosen.leader)), Run(theta, start, quiet(sample)), groups, options
+        freed(sample, [setup], chosen.free, len(chosen.leader)), FitState(theta, start, quiet(sample)), groups, options
     )
     sd = np.sqrt(np.diag(np.asarray(joint.posterior.covariance)))[:-1]
     return Table({"wavelength": leaders.wavelength, "correction": np.asarray(joint.run.shared[:-1]), "sd": sd,

@@ -66,11 +66,7 @@ def _scan_rows(problem, shared, data, theta, prior, share, used, noise_model, de
         return jax.tree.map(jnp.add, total, added.shared), (added.star, added.row)
 
     n = shared.shape[0]
-    # derived from the data so that the carry is as device-varying as what is added to it
-    zero = 0.0 * jnp.sum(theta)
-    start = SharedTerms(
-        Reduced(jnp.zeros((n, n)) + zero, jnp.zeros(n) + zero), jnp.zeros(problem.spectrum.n_line) + zero
-    )
+    start = SharedTerms(Reduced(jnp.zeros((n, n)), jnp.zeros(n)), jnp.zeros(problem.spectrum.n_line))
     total, (star, row) = jax.lax.scan(one, start, (data, theta, prior, share, used, noise_model, deviation))
     return Contribution(jax.tree.map(lambda x: x[None], total), star, row)
 

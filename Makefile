@@ -37,8 +37,8 @@ lock: env  ## pin newer versions into requirements.lock
 	  --extra dev --upgrade --output-file requirements.lock pyproject.toml
 
 docs: env  ## write the reference of the configuration and the sample file from the code
-	{ sed '/^## /,$$d' docs/configuration.md; $(BIN)/python -m astrogf.config; } > docs/.configuration.md
-	mv docs/.configuration.md docs/configuration.md
+	{ sed '/^## /,$$d' docs/reference/configuration.md; $(BIN)/python -m astrogf.config; } > docs/reference/.configuration.md
+	mv docs/reference/.configuration.md docs/reference/configuration.md
 	$(BIN)/python -m astrogf.config sample > configs/.sample.toml
 	mv configs/.sample.toml configs/lamost_lrs.toml
 

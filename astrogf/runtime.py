@@ -46,7 +46,7 @@ def use_all_cores() -> None:
 
     Has effect only before JAX first computes; flags that the user set in XLA_FLAGS are left alone. XLA is given more
     threads than devices (NPROC): with as many, jaxlib 0.10.2 was seen to lose part of the product of large matrices
-    (docs/solvers.md, 'When the runtime is wrong').
+    (docs/how-to/problems.md, 'When the runtime is wrong').
     """
     flags = os.environ.get("XLA_FLAGS", "")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,4 @@
+"""`astrogf validate-emulator`: an emulator of atmospheres against real models.
+
+Order of reading: validation, figures.
+"""

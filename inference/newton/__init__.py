@@ -1,0 +1,6 @@
+"""The joint maximum by Gauss-Newton on the block arrow, and the errors about it.
+
+Order of reading: search (where every star begins), sweep (one pass over all spectra), stars (each star on its own),
+choice (which lines are free), groups (the scatters of groups of lines), joint (stars and lines together), misfit
+(errors by wavelength), suspects (where the list may lack a line), scatters (integrated over).
+"""

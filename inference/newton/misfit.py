@@ -4,7 +4,7 @@ A spectrum's own noise tells nothing of it, and its inflation is the mean over a
 stacked at rest show it. Where they exceed their noise the variance of every star is multiplied by the factor that the
 stack asks for: an error that stars share is then not averaged away over them, nor over the pixels of a resolution
 element. What free lines have taken up of it leaves no residual: beside the wrong place errors stay too small
-(docs/solvers.md), but the harm no longer spreads to labels and to other lines.
+(docs/explanation/statistics.md), but the harm no longer spreads to labels and to other lines.
 """
 
 import jax

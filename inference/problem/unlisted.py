@@ -4,7 +4,7 @@ No list is complete, and a line that is missing is taken for an error in the log
 posterior sd: the pixels cannot tell. So a run may allow for it beforehand. Every `spacing` Angstrom stands a line of
 Fe I, too weak to be seen, whose correction has the wide prior Normal(0, SCATTER): of a thousand such lines one is
 expected to be wider than 26 mA in the Sun. Or they stand only where a first fit gives cause for suspicion
-(`inference.newton.suspects`). What this does for the others, and what it does not: docs/solvers.md.
+(`inference.newton.suspects`). What this does for the others, and what it does not: docs/explanation/statistics.md.
 """
 
 import numpy as np

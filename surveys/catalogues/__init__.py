@@ -1,0 +1,1 @@
+"""Labels of other people: catalogue (tables read and joined), labels (which column is what), split (stars held out)."""

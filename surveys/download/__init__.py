@@ -1,0 +1,1 @@
+"""Public files from the network: addresses (where a spectrum lies), fetch (resumed, checked, recorded)."""

@@ -1,0 +1,3 @@
+"""One file a format. Order of reading: readers (which one a file needs), fitsfile (a path to opened blocks), lamost,
+lamost_mrs, sdss, apogee, apogee_lsf, apogee_visit, mwmstar; stated (spectra that do not say what they are).
+"""

@@ -1,0 +1,4 @@
+"""Many spectra on disk in chunks.
+
+Order of reading: store, journal, writer, fill (from a directory), stream, criteria, load.
+"""

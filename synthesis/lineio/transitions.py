@@ -20,7 +20,7 @@ def transitions(
     Components have the same species and label, lower energies within 0.002 eV and lie within 20 km/s of their
     neighbour. Without a label ('') only lines that may have components are tied: those of a named isotope and those
     of an element of odd Z, whose nuclei have spin. Rotational lines of molecules share labels in many lists and are
-    never tied. Source: rule of this package; how often labels are needed is told in docs/line-lists.md.
+    never tied. Source: rule of this package; how often labels are needed is told in docs/results.md.
     """
     z, ion, isotope = (np.asarray(x, int) for x in (z, ion, isotope))
     elow, wavelength = np.asarray(elow, float), np.asarray(wavelength, float)

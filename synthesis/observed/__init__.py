@@ -1,0 +1,3 @@
+"""What an instrument makes of a spectrum: grid, broadening (rotation, macroturbulence), instrument (pixels of a
+survey).
+"""

@@ -1,0 +1,1 @@
+"""The transfer equation: plane (the formal solution and its response), scattering, spherical."""

@@ -102,4 +102,4 @@ def test_a_mistake_is_found_without_jax() -> None:
 
 
 def test_page_of_the_configuration_is_current() -> None:
-    assert config.reference().strip() in (ROOT / "docs" / "configuration.md").read_text()
+    assert config.reference().strip() in (ROOT / "docs" / "reference" / "configuration.md").read_text()

@@ -27,6 +27,7 @@ import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table, vstack
 
+from astrogf.base.constants import C_KMS
 from astrogf.inference.newton.search import coarse_search
 from astrogf.inference.problem.collect import scaled_data
 from astrogf.inference.problem.linearise import StarData, StarProblem
@@ -34,7 +35,7 @@ from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import lsf_sigma, vmic_relation
 from astrogf.inference.problem.setup import prepare
 from astrogf.surveys.directory.load import load_pieces
-from astrogf.surveys.spectrum import APOGEE_STEP, LOG_STEP, MRS_STEP, SPEED_OF_LIGHT, grid, window_pixels
+from astrogf.surveys.spectrum import APOGEE_STEP, LOG_STEP, MRS_STEP, grid, window_pixels
 from astrogf.synthesis.observed.instrument import observe
 
 CHI2, FLOOR = 6.0, 0.02
@@ -60,7 +61,7 @@ class Group:
     @property
     def pixel(self) -> float:
         """km/s."""
-        return self.log_step * np.log(10.0) * SPEED_OF_LIGHT
+        return self.log_step * np.log(10.0) * C_KMS
 
 
 GROUPS = (

@@ -23,9 +23,9 @@ from astrogf.runtime import use_all_cores, use_compilation_cache
 use_all_cores()
 use_compilation_cache()
 
+from astrogf.base.air import air_to_vacuum  # noqa: E402
 from astrogf.emulator.decks import own_log_tau  # noqa: E402
 from astrogf.emulator.structure import Structure  # noqa: E402
-from astrogf.synthesis.air import air_to_vacuum  # noqa: E402
 from astrogf.synthesis.gas.eos import equation_of_state, solve_xne  # noqa: E402
 from astrogf.synthesis.lines.linelist import LineList  # noqa: E402
 from astrogf.synthesis.lines.shipped import load_atomic_lines  # noqa: E402

@@ -15,8 +15,6 @@ MRS_STEP = 1e-5
 APOGEE_STEP = 6e-6
 """log10 step of apStar, aspcapStar and mwmStar (4.1 km/s); their first pixel, 10**4.179 A, has index 696500."""
 
-SPEED_OF_LIGHT = 299792.458  # km/s
-
 REASONS = {
     "unreadable": "the file is damaged, cut short or no FITS file",
     "unknown_release": "a file whose release or layout is not known here",

@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from astrogf import emulator
+from astrogf.base.air import air_to_vacuum
+from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 from astrogf.base.errors import AstrogfError
 from astrogf.emulator.decks import Deck
 from astrogf.emulator.layers import Layers
 from astrogf.emulator.structure import Structure
-from astrogf.synthesis.air import air_to_vacuum
-from astrogf.synthesis.lines.buckets import C_KMS
 from astrogf.synthesis.lines.isotopes import Ratios, log_share
 from astrogf.synthesis.lines.linelist import LineList
 from astrogf.synthesis.lines.shipped import H_BAND, OPTICAL, load_all_lines
@@ -26,7 +26,6 @@ from astrogf.synthesis.window import Window
 
 DEPTHS = np.logspace(-6.0, 1.8, 80)
 """Rosseland optical depths at which an atmosphere given by its labels is taken."""
-FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 Medium = Literal["vacuum", "air"]
 
 
@@ -176,7 +175,7 @@ def synthesize(
         )
     asked = start + step * np.arange(round((stop - start) / step) + 1)
     vacuum = air_to_vacuum(asked) if medium == "air" else asked
-    sigma = C_KMS / resolution / FWHM if resolution else 0.0
+    sigma = C_KMS / resolution / FWHM_PER_SIGMA if resolution else 0.0
     broad = vsini > 0 or vmacro > 0 or sigma > 0
     grid = _broad_grid(vacuum, 1.5 * vsini + 4.0 * vmacro + 6.0 * sigma) if broad else vacuum
     physics = Physics(scattering, spherical, mass, electrons, solar)

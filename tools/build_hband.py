@@ -12,6 +12,7 @@ import numpy as np
 from moog_lists import known, read_moog, relevance
 from sources import fetch
 
+from astrogf.base.constants import C_KMS
 from astrogf.synthesis.lines.damping import complete_damping
 from astrogf.synthesis.lines.isotopes import log_share
 from astrogf.synthesis.lines.linelist import LineList
@@ -36,7 +37,7 @@ def transitions(z, ion, elow, wavelength, first: int) -> np.ndarray:
         & (np.diff(ion[order]) == 0)
         & np.isin(z[order][1:], HAS_STRUCTURE)
         & (np.abs(np.diff(elow[order])) < 0.0015)
-        & (np.diff(wavelength[order]) < wavelength[order][1:] * GAP_KMS / 299792.458)
+        & (np.diff(wavelength[order]) < wavelength[order][1:] * GAP_KMS / C_KMS)
     )
     number = np.empty(len(z), int)
     number[order] = first + np.concatenate([[0], np.cumsum(~same)])

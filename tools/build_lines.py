@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from sources import fetch
 
-from astrogf.synthesis.air import air_to_vacuum
+from astrogf.base.air import air_to_vacuum
+from astrogf.base.constants import C_KMS
 from astrogf.synthesis.lines.damping import complete_damping
 
 OUT = Path(__file__).resolve().parents[1] / "synthesis" / "data" / "lines_ges.npz"
@@ -123,7 +124,7 @@ def transitions(z, ion, elow, wavelength, label) -> np.ndarray:
         & (np.diff(ion[order]) == 0)
         & (label[order][1:] == label[order][:-1])
         & (np.abs(np.diff(elow[order])) < 0.002)
-        & (np.diff(wavelength[order]) < wavelength[order][1:] * 20 / 299792.458)
+        & (np.diff(wavelength[order]) < wavelength[order][1:] * 20 / C_KMS)
     )
     number = np.empty(len(z), int)
     number[order] = np.concatenate([[0], np.cumsum(~same)])

@@ -9,12 +9,12 @@ from astropy.table import Table
 from rich.console import Console
 from rich.table import Table as Screen
 
+from astrogf.base.air import vacuum_to_air
 from astrogf.base.errors import AstrogfError
 from astrogf.comparing import judge as judge
 from astrogf.comparing import reference_table
 from astrogf.runs.folder import plain, write_text
 from astrogf.runs.tables import floats
-from astrogf.synthesis.air import vacuum_to_air
 
 NEEDED = ("wavelength", "species", "elow", "loggf", "correction", "posterior_sd", "prior_sd", "ratio")
 WORST = 20

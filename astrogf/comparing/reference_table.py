@@ -8,9 +8,9 @@ from astropy import units as u
 from astropy.table import Table
 from jaxtyping import Float
 
+from astrogf.base.air import air_to_vacuum
 from astrogf.base.errors import AstrogfError
 from astrogf.comparing.judge import Lines
-from astrogf.synthesis.air import air_to_vacuum
 from astrogf.synthesis.gas.species import parse_species, species_name
 
 FORMATS = {

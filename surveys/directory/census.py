@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 from astrogf.surveys.directory.load import find_files
 from astrogf.surveys.directory.selection import Selection
 from astrogf.surveys.formats import readers
 from astrogf.surveys.formats.fitsfile import read_bytes
 from astrogf.surveys.pixels import usable
-from astrogf.surveys.spectrum import SPEED_OF_LIGHT, Reason, Spectrum, SurveyError
+from astrogf.surveys.spectrum import Reason, Spectrum, SurveyError
 
 
 def census(
@@ -95,9 +96,7 @@ def _piece(
         "file_pixels": int(meta.get("file_pixels", len(spectrum.flux))),
         "good_pixels": int(usable(reasons).sum()),
         "wavelength": [round(float(low), 4), round(float(high), 4)],
-        "resolution": None
-        if spectrum.lsf is None
-        else round(float(SPEED_OF_LIGHT / 2.354820 / np.median(spectrum.lsf))),
+        "resolution": None if spectrum.lsf is None else round(float(C_KMS / FWHM_PER_SIGMA / np.median(spectrum.lsf))),
         "pixels_by_reason": {
             str(reason.name): int(count) for reason in Reason if (count := np.count_nonzero(reasons & int(reason)))
         },

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
+from astrogf.base.constants import C_KMS
 from astrogf.surveys.formats.apogee_lsf import equivalent_sigma, mean_sigma
 from astrogf.surveys.formats.fitsfile import cell_number, cell_text, image, number, text, within
 from astrogf.surveys.pixels import bits, judge, silenced, usable
-from astrogf.surveys.spectrum import APOGEE_STEP, SPEED_OF_LIGHT, Reason, Spectrum, SurveyError
+from astrogf.surveys.spectrum import APOGEE_STEP, Reason, Spectrum, SurveyError
 
 FIRST, PIXELS = 696500, 8575
 _GAP = 100  # pixels: an unusable stretch inside the spectrum longer than this lies between two detectors
@@ -151,7 +152,7 @@ def _lsf(hdus: fits.HDUList) -> np.ndarray | None:
     data = hdus[8].data if len(hdus) > 8 and hdus[8].is_image else None
     if data is None:
         return None
-    pixel = APOGEE_STEP * np.log(10.0) * SPEED_OF_LIGHT
+    pixel = APOGEE_STEP * np.log(10.0) * C_KMS
     return equivalent_sigma(np.atleast_2d(data)[0], np.full(PIXELS, pixel))
 
 

@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
+from astrogf.base.constants import C_KMS
 from astrogf.surveys.formats.fitsfile import cell, cell_number, cell_text, number, text, within
 from astrogf.surveys.pixels import bits, filled, judge, silenced
-from astrogf.surveys.spectrum import LOG_STEP, SPEED_OF_LIGHT, Reason, Spectrum, SurveyError
+from astrogf.surveys.spectrum import LOG_STEP, Reason, Spectrum, SurveyError
 
 RANGE = (3400.0, 11000.0)
 BANDS = "ugriz"
 _OFF_GRID = 0.02  # pixels, 1.4 km/s; loglam's own rounding is a tenth of it
-_PIXEL = LOG_STEP * np.log(10.0) * SPEED_OF_LIGHT  # km/s
+_PIXEL = LOG_STEP * np.log(10.0) * C_KMS  # km/s
 _BRIGHTSKY = 1 << 23
 # SPPIXMASK: LOWFLAT, FULLREJECT, NOSKY, NODATA, COMBINEREJ, BADFLUXFACTOR, REDMONSTER
 UNUSABLE_BITS = sum(1 << bit for bit in (17, 18, 22, 24, 25, 26, 28))
@@ -118,8 +119,8 @@ def _meta(hdus: fits.HDUList, path: Path) -> dict:
         "obsid": identifier,
         "ra": within(ra, 0, 360),
         "dec": within(dec, -90, 90),
-        "rv_header": z * SPEED_OF_LIGHT if abs(z) < 10 else np.nan,
-        "rv_header_err": z_err * SPEED_OF_LIGHT if 0 < z_err < 1 else np.nan,
+        "rv_header": z * C_KMS if abs(z) < 10 else np.nan,
+        "rv_header_err": z_err * C_KMS if 0 < z_err < 1 else np.nan,
         "class": word("CLASS"),
         "subclass": word("SUBCLASS"),
         "plan": f"{within(value('PLATE', 'PLATEID', 'FIELD'), 0, 1e9, 0):.0f}",

@@ -14,6 +14,8 @@ from astropy.table import Table
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 
+from astrogf.base.air import air_to_vacuum
+from astrogf.base.constants import FWHM_PER_SIGMA
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.surveys.formats.fitsfile import open_fits, read_bytes, text
 from astrogf.surveys.spectrum import SurveyError, window_pixels
@@ -33,20 +35,6 @@ class HighRes(NamedTuple):
     flux: Float[np.ndarray, " sample"]
     ivar: Float[np.ndarray, " sample"]
     sha256: str
-
-
-def air_to_vacuum(air: Float[np.ndarray, " sample"]) -> Float[np.ndarray, " sample"]:
-    """Vacuum Angstrom of standard-air Angstrom; below 2000 A the two are the same by convention.
-
-    Source: Morton (2000, ApJS 130, 403), eq. 8, inverted by fixed-point iteration (to 1e-9 A).
-    """
-    air = np.asarray(air, dtype=np.float64)
-    vacuum = np.maximum(air, 2000.0)
-    for _ in range(4):
-        s2 = (1e4 / vacuum) ** 2
-        index = 1.0 + 8.34254e-5 + 2.406147e-2 / (130.0 - s2) + 1.5998e-4 / (38.9 - s2)
-        vacuum = np.maximum(air * index, 2000.0)
-    return np.where(air > 1999.352, vacuum, air)
 
 
 def read(path: Path | str, *, medium: Medium, unit: str = "Angstrom", snr: float = 100.0) -> HighRes:
@@ -167,7 +155,7 @@ def rebin(
     if resolution is not None:
         fine = min(log_step / 8.0, float(np.median(np.diff(np.log10(wave)))))
         grid = 10.0 ** np.arange(np.log10(wave[0]), np.log10(wave[-1]), fine)
-        sigma = 1.0 / (resolution * 2.0 * np.sqrt(2.0 * np.log(2.0)) * np.log(10.0) * fine)
+        sigma = 1.0 / (resolution * FWHM_PER_SIGMA * np.log(10.0) * fine)
         filled = np.interp(grid, wave[good], flux[good])
         flux = np.interp(wave, grid, gaussian_filter1d(filled, sigma, mode="nearest"))
         # what a gap's neighbours receive from it is invented

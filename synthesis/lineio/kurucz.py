@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from astrogf.base.air import vacuum_to_air
 from astrogf.base.errors import AstrogfError
-from astrogf.synthesis.air import vacuum_to_air
 from astrogf.synthesis.lineio.records import (
     EV_TO_WAVENUMBER,
     OUTSIDE,

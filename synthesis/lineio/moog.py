@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from astrogf.base.constants import ATOMIC_MASS, BOLTZMANN
 from astrogf.base.errors import AstrogfError
-from astrogf.synthesis.constants import ATOMIC_MASS, BOLTZMANN
 from astrogf.synthesis.gas.abundances import ATOMIC_WEIGHTS
 from astrogf.synthesis.gas.species import MOLECULE_CODES, constituents, species_mass
 from astrogf.synthesis.lineio.records import OUTSIDE, Problems, Records, numbers, species_columns

@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from astrogf.base.air import air_to_vacuum
 from astrogf.base.errors import AstrogfError
-from astrogf.synthesis.air import air_to_vacuum
 from astrogf.synthesis.lineio.transitions import transitions
 from astrogf.synthesis.lines.damping import complete_damping
 from astrogf.synthesis.lines.isotopes import Ratios, log_share

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import roots_jacobi
 
-from astrogf.synthesis.constants import HC_OVER_K_ANGSTROM, LIGHT, PLANCK
+from astrogf.base.constants import HC_OVER_K_ANGSTROM, LIGHT, PLANCK
 
 TWO_H_C2 = 2.0 * PLANCK * LIGHT**2  # erg cm^2 s^-1 sr^-1, first radiation constant for radiance
 

@@ -7,12 +7,12 @@ import pytest
 from astropy.table import Table
 from typer.testing import CliRunner
 
+from astrogf.base.air import air_to_vacuum, vacuum_to_air
 from astrogf.base.errors import AstrogfError
 from astrogf.cli import app
 from astrogf.comparing import reference_table
 from astrogf.comparing.corrections import compare_run
 from astrogf.comparing.judge import Lines, match, statistics, systematic_floor, total_loggf
-from astrogf.synthesis.air import air_to_vacuum, vacuum_to_air
 
 NAMES = np.array(["Fe I", "Fe II", "Ti I"])
 CODES = {"Fe I": 26.0, "Fe II": 26.1, "Ti I": 22.0}

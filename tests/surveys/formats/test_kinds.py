@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from astrogf import config
+from astrogf.base.constants import C_KMS
 from astrogf.base.errors import AstrogfError
 from astrogf.fitting import engine
 from astrogf.surveys.directory.load import load_pieces
@@ -18,7 +19,7 @@ from astrogf.surveys.simulate import (
     write_apogee_visit,
     write_lamost_mrs,
 )
-from astrogf.surveys.spectrum import SPEED_OF_LIGHT, SurveyError, grid
+from astrogf.surveys.spectrum import SurveyError, grid
 from astrogf.surveys.store.fill import ingest
 from astrogf.surveys.store.load import load_store
 
@@ -30,7 +31,7 @@ APOGEE = {"apogee_apstar": "star.fits", "apogee_aspcapstar": "aspcap.fits", "apo
 
 def line(wavelength):
     """A spectrum of level 1 with one line at rest, 12 km/s wide."""
-    return 1.0 - 0.5 * np.exp(-0.5 * ((wavelength / LINE - 1.0) * SPEED_OF_LIGHT / 12.0) ** 2)
+    return 1.0 - 0.5 * np.exp(-0.5 * ((wavelength / LINE - 1.0) * C_KMS / 12.0) ** 2)
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def one_star(tmp_path_factory):
     rest = observe(line(grid(696500, 8575, 6e-6)), 500.0, rng, bad_fraction=0.0)
     write_apogee_star(folder / "star.fits", 696500, 1000 * rest.flux, rest.ivar / 1e6, **PLACE, rv=RV)
     write_apogee_aspcapstar(folder / "aspcap.fits", 696500, rest.flux, rest.ivar, **PLACE, rv=RV)
-    seen = line(visit_wavelengths() / (1.0 + (RV - BC) / SPEED_OF_LIGHT))
+    seen = line(visit_wavelengths() / (1.0 + (RV - BC) / C_KMS))
     noise = 0.002 * rng.standard_normal(seen.shape)
     write_apogee_visit(folder / "visit.fits", 100 * (seen + noise), np.full_like(seen, 25.0), **PLACE, bc=BC, rv=RV)
     arms = {"blue": (369100, np.ones(3000), np.full(3000, 1e4)), "red": (380000, np.ones(3500), np.full(3500, 1e4))}
@@ -50,7 +51,7 @@ def one_star(tmp_path_factory):
 
 def velocity(batch):
     """Where the line of the batch's one spectrum lies, km/s, by its centroid."""
-    v = (batch.wavelength / LINE - 1.0) * SPEED_OF_LIGHT
+    v = (batch.wavelength / LINE - 1.0) * C_KMS
     depth = np.where(batch.ivar[0] > 0, 1.0 - batch.flux[0] / np.median(batch.flux[0]), 0.0)
     near = np.abs(v - v[np.argmax(depth)]) < 50.0
     return np.sum((depth * v)[near]) / np.sum(depth[near])

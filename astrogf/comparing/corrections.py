@@ -11,6 +11,7 @@ from rich.table import Table as Screen
 
 from astrogf.base.air import vacuum_to_air
 from astrogf.base.errors import AstrogfError
+from astrogf.base.tables import read_table
 from astrogf.comparing import judge as judge
 from astrogf.comparing import reference_table
 from astrogf.runs.folder import plain, write_text
@@ -26,10 +27,7 @@ def run_lines(run: Path) -> Table:
     path = run / "loggf.ecsv"
     if not path.is_file():
         raise AstrogfError(f"{run} is not a finished run of astrogf: there is no loggf.ecsv in it.")
-    try:
-        table = Table.read(path, format="ascii.ecsv")
-    except Exception as error:
-        raise AstrogfError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    table = read_table(path)
     missing = [n for n in NEEDED if n not in table.colnames]
     if missing:
         raise AstrogfError(f"{path} has no column {', '.join(missing)}; was it written by astrogf?")

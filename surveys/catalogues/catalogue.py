@@ -5,10 +5,9 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord, angular_separation
-from astropy.io import fits
 from astropy.table import MaskedColumn, Table
-from astropy.units import Unit
 
+from astrogf.base import tables
 from astrogf.surveys.directory.load import SAME_STAR_ARCSEC
 from astrogf.surveys.spectrum import SurveyError
 
@@ -24,30 +23,9 @@ def find_index(directory: Path | str) -> Path | None:
     )
 
 
-FORMATS = {
-    ".csv": "ascii.csv",
-    ".ecsv": "ascii.ecsv",
-    ".fits": "fits",
-    ".fit": "fits",
-    ".gz": "fits",
-    ".vot": "votable",
-    ".xml": "votable",
-}
-
-
 def read_table(path: Path | str) -> Table:
-    """A table (CSV, ECSV, FITS or VOTable), column names in lower case. Raises SurveyError.
-
-    Of FITS tables only columns of one number or word a row are taken, so that APOGEE's allStar fits in memory.
-    """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise SurveyError(f"{path} ends in {suffix!r}; a label table ends in one of {', '.join(FORMATS)}.")
-    try:
-        table = _read_fits(path) if FORMATS[suffix] == "fits" else Table.read(path, format=FORMATS[suffix])
-    except Exception as err:  # astropy raises its readers' own classes
-        raise SurveyError(f"{path} cannot be read as a table: {err}") from err
+    """A table as `base.tables.read_table` opens it, column names in lower case. Raises SurveyError."""
+    table = tables.read_table(path, error=SurveyError)
     for name in table.colnames:
         if name != name.lower() and name.lower() not in table.colnames:
             table.rename_column(name, name.lower())
@@ -73,24 +51,6 @@ def read_labels(path: Path | str) -> Table:
             f"such as apogee_id, or ra and dec); it has: {', '.join(labels.colnames[:12])}."
         )
     return labels
-
-
-def _read_fits(path: Path) -> Table:
-    """The first table of a FITS file, without columns of arrays; a file that is not gzipped is read by column."""
-    with fits.open(path, memmap=path.suffix != ".gz") as hdus:
-        table = next((hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)), None)
-        if table is None:
-            raise SurveyError(f"{path} holds no table.")
-        out = Table()
-        for column in table.columns:
-            values = table.data[column.name]
-            if values.ndim == 1 and values.dtype.kind != "O":
-                # text is padded with blanks, and bytes from the file are big-endian
-                values = np.char.strip(values) if values.dtype.kind in "SU" else values
-                out[column.name] = np.array(values, dtype=values.dtype.newbyteorder("="))
-                if column.unit:
-                    out[column.name].unit = Unit(column.unit, parse_strict="silent")
-    return out
 
 
 def match_labels(stars: Table, labels: Table) -> Table:

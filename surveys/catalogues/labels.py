@@ -13,6 +13,7 @@ import numpy as np
 from astropy.table import Table
 from jaxtyping import Float
 
+from astrogf.base import tables
 from astrogf.surveys.catalogues.catalogue import NAMES, match_labels
 from astrogf.surveys.spectrum import SurveyError
 
@@ -179,18 +180,14 @@ KEYS = ("path", "obsid", "plate", "mjd", "fiber", "fiberid", "fiber_id", "ra", "
 """Columns that tell which star a row is of."""
 
 
+_WHERE = "the table of labels"
+
+
 def _converted(table: Table, column: str, label: str) -> np.ndarray:
-    values = np.ma.filled(np.ma.asarray(table[column]).astype(np.float64), np.nan)
-    unit, wanted = table[column].unit, UNITS[label]
-    if unit is None or wanted == u.dex or unit == wanted:  # log g and abundances come under many names of one unit
-        return values
-    try:
-        return u.Quantity(values, unit).to_value(wanted)
-    except (u.UnitConversionError, TypeError) as err:
-        raise SurveyError(
-            f"The column {column} of the table of labels is in {unit}, which cannot be {label} in {wanted}: "
-            "correct its unit."
-        ) from err
+    wanted = UNITS[label]
+    if wanted == u.dex:  # log g and abundances come under many names of one unit
+        return tables.numbers(table, column, where=_WHERE, error=SurveyError)
+    return tables.quantity(table, column, wanted, where=_WHERE, error=SurveyError)
 
 
 def _integers(column) -> np.ndarray:

@@ -1,16 +1,14 @@
 """Which reader a file needs, told by its content and never by its name, and all readers behind one function."""
 
-import bz2
-import lzma
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 
+from astrogf.base.files import beginning
 from astrogf.surveys.formats import apogee, apogee_visit, lamost, lamost_mrs, mwmstar, sdss
-from astrogf.surveys.formats.fitsfile import GZIP_MAGIC, fenced, open_fits, read_bytes, text
+from astrogf.surveys.formats.fitsfile import fenced, open_fits, read_bytes, text
 from astrogf.surveys.spectrum import Spectrum, SurveyError
 
 KINDS = {
@@ -96,29 +94,13 @@ def _stated(hdus: fits.HDUList, path: Path, sha256: str, exposures: bool) -> lis
 
 def is_number_table(raw: bytes) -> bool:
     """Whether bytes, plain or compressed, begin as lines of at least two numbers."""
-    head = _beginning(raw)
+    head = beginning(raw)
     if not head or b"\0" in head:
         return False
     lines = head.decode("latin-1").splitlines()[:-1] or [head.decode("latin-1")]
     rows = [line.split("#")[0].replace(",", " ").split() for line in lines if line.split("#")[0].strip()][:60]
     numeric = sum(len(words) >= 2 and _numbers(words[:2]) for words in rows)
     return numeric >= 2 and numeric >= 0.5 * len(rows)
-
-
-def _beginning(raw: bytes) -> bytes:
-    """The first 8 kB, unpacked if they are gzip, xz or bzip2."""
-    openers: dict[bytes, Callable] = {
-        GZIP_MAGIC: lambda: zlib.decompressobj(wbits=31).decompress,
-        b"\xfd7zXZ": lambda: lzma.LZMADecompressor().decompress,
-        b"BZh": lambda: bz2.BZ2Decompressor().decompress,
-    }
-    for magic, opener in openers.items():
-        if raw.startswith(magic):
-            try:
-                return opener()(raw[:65536], 8192)
-            except (zlib.error, lzma.LZMAError, OSError, EOFError):
-                return b""
-    return raw[:8192]
 
 
 def _numbers(words: list[str]) -> bool:

@@ -1,9 +1,6 @@
 """Spectra that do not say what they are: text, FITS images and tables, with unit and medium stated by the user."""
 
-import bz2
-import gzip
 import io
-import lzma
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -14,10 +11,11 @@ from astropy.table import Table
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 
+from astrogf.base import files
 from astrogf.base.air import air_to_vacuum
 from astrogf.base.constants import FWHM_PER_SIGMA
 from astrogf.surveys.batch import SpectrumBatch
-from astrogf.surveys.formats.fitsfile import open_fits, read_bytes, text
+from astrogf.surveys.formats.fitsfile import LARGEST, WHAT, open_fits, read_bytes, text
 from astrogf.surveys.spectrum import SurveyError, window_pixels
 
 Medium = Literal["air", "vacuum"]
@@ -25,7 +23,6 @@ UNITS = {"Angstrom": 1.0, "nm": 10.0, "um": 1e4}
 WAVE_NAMES = ("wavelength", "wave", "lambda", "lam", "waveobs", "loglam", "log_wave")
 FLUX_NAMES = ("flux", "flux_norm", "norm_flux", "intensity")
 ERROR_NAMES = ("error", "err", "sigma", "flux_err", "uncertainty")
-UNPACK = {b"\xfd7zXZ": lzma.decompress, b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress}
 
 
 class HighRes(NamedTuple):
@@ -49,9 +46,9 @@ def read(path: Path | str, *, medium: Medium, unit: str = "Angstrom", snr: float
     if unit not in UNITS:
         raise SurveyError(f"{path}: wavelength unit {unit!r} is not known; it is one of {', '.join(UNITS)}.")
     raw, sha256 = read_bytes(path)
-    plain = _unpacked(raw, path)
+    plain = files.unpacked(raw, path, largest=LARGEST, what=WHAT, error=SurveyError)
     if plain.startswith(b"SIMPLE"):
-        wave, flux, ivar, said, unit_said = _from_fits(raw if raw.startswith(b"\x1f\x8b") else plain, path)
+        wave, flux, ivar, said, unit_said = _from_fits(plain, path)
     else:
         wave, flux, ivar, said, unit_said = *_from_text(plain, path), None, ""
     if said is not None and said != medium:
@@ -78,16 +75,6 @@ def read(path: Path | str, *, medium: Medium, unit: str = "Angstrom", snr: float
     if medium == "air":
         wave = air_to_vacuum(wave)
     return HighRes(wave, np.where(good, flux, 0.0), np.where(good, ivar, 0.0), sha256)
-
-
-def _unpacked(raw: bytes, path: Path) -> bytes:
-    for magic, unpack in UNPACK.items():
-        if raw.startswith(magic):
-            try:
-                return unpack(raw)
-            except (OSError, EOFError, lzma.LZMAError, ValueError) as err:
-                raise SurveyError(f"{path} is damaged ({err}): fetch it again.") from err
-    return raw
 
 
 def _from_text(plain: bytes, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:

@@ -6,7 +6,6 @@ Waals damping (negative log10 of the FWHM per hydrogen atom at 10^4 K, or ABO si
 """
 
 import re
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -47,30 +46,6 @@ def columns_of(names: list[str]) -> dict[str, str]:
     """Our name of a column -> the table's, for those it has."""
     plain = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in names}
     return {key: plain[alias] for key, aliases in NAMES.items() for alias in reversed(aliases) if alias in plain}
-
-
-def read_table(path: Path, content: bytes) -> Table:
-    """The table in any of its file formats. Raises ValueError where astropy cannot read it."""
-    head = content[:200].lstrip()
-    extra: dict[str, int | str]
-    if head.startswith(b"SIMPLE"):
-        form, extra = "fits", {"hdu": 1}
-    elif head.startswith(b"<"):
-        form, extra = "votable", {}
-    elif head.startswith(b"# %ECSV"):
-        form, extra = "ascii.ecsv", {}
-    else:
-        form, extra = "ascii.cds", {"readme": str(path.parent / "ReadMe")}
-        if not (path.parent / "ReadMe").is_file():
-            raise AstrogfError(
-                f"{path}: expected a FITS, VOTable or ECSV table, or VizieR's text with its ReadMe in the same folder"
-            )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # units and UCDs that astropy does not know
-            return Table.read(path, format=form, **extra)
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        raise AstrogfError(f"{path}: not readable as a {form} table: {error}") from None
 
 
 def parse(table: Table, path: Path, problems: Problems) -> Records:

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+from astropy import units as u
 from astropy.table import Table
 
+from astrogf.base.tables import numbers, quantity
 from astrogf.synthesis.gas.species import parse_species
 from astrogf.synthesis.lineio.moog import parse_code
 from astrogf.synthesis.lineio.records import Problems, Records, species_columns
@@ -29,6 +31,7 @@ NAMES = {
     "vdw": ("vdw", "log_gamma_vdw", "vdw_damp", "waals"),
 }
 REQUIRED = ("species", "elow", "loggf")
+UNITS = {"wavelength": u.AA, "elow": u.eV}
 
 
 def columns_of(table: Table) -> tuple[dict[str, str], str | None] | None:
@@ -44,7 +47,8 @@ def columns_of(table: Table) -> tuple[dict[str, str], str | None] | None:
 def parse(table: Table, path: Path, problems: Problems) -> Records | None:
     """Records of a plain table, or None where it is none.
 
-    `species` is a name ('Fe I', 'CN') or MOOG's code (26.0, 26.1, 607.0). Energies are in eV.
+    `species` is a name ('Fe I', 'CN') or MOOG's code (26.0, 26.1, 607.0). Wavelengths are in Angstrom and energies in
+    eV where their columns name no other unit (nm, 1/cm).
     """
     understood = columns_of(table)
     if understood is None:
@@ -55,7 +59,8 @@ def parse(table: Table, path: Path, problems: Problems) -> Records | None:
     def column(key: str) -> np.ndarray:
         if key not in found:
             return np.full(len(table), np.nan)
-        raw = np.ma.filled(np.ma.asarray(table[found[key]]).astype(float), np.nan)
+        name = found[key]
+        raw = quantity(table, name, UNITS[key], where=path) if key in UNITS else numbers(table, name, where=path)
         if key in ("wavelength", "elow", "loggf"):
             for i in np.flatnonzero(~np.isfinite(raw)):
                 problems.add(rows[i], found[key], str(raw[i]), "a number")

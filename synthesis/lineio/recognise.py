@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from astrogf.base.errors import AstrogfError
+from astrogf.base.tables import kind_of
 from astrogf.synthesis.lineio import kurucz, moog, turbospectrum, vald
 
 FORMATS = ("vald", "kurucz", "turbospectrum", "moog", "gaia-eso", "ecsv")
@@ -10,11 +11,8 @@ FORMATS = ("vald", "kurucz", "turbospectrum", "moog", "gaia-eso", "ecsv")
 
 def recognise(path: Path, content: bytes) -> str:
     """The one format of `FORMATS` that `content` can be in. Raises ValueError where none or several fit."""
-    head = content[:200].lstrip()
-    if head.startswith(b"# %ECSV"):
-        return "ecsv" if b"astrogf line list" in content[:4000] else "gaia-eso"
-    if head.startswith((b"SIMPLE", b"<?xml", b"<VOTABLE")):
-        return "gaia-eso"
+    if kind := kind_of(content):
+        return "ecsv" if kind == "ecsv" and b"astrogf line list" in content[:4000] else "gaia-eso"
     text = [line.rstrip("\r") for line in content[:100_000].decode("latin-1").split("\n")]
     text = text[:-1] if len(content) > 100_000 else text  # the last line may be cut
     first = [line for line in text if line.strip() and not line.lstrip().startswith("#")][:60]

@@ -130,7 +130,7 @@ def test_units_are_converted_and_wrong_ones_refused(tmp_path):
     assert values["teff"][1] == pytest.approx(5800)
     assert (values["rv"][1], values["rv_sd"][1]) == (2.0, 0.5)
     user["teff"].unit = "m"
-    with pytest.raises(SurveyError, match="teff of the table of labels is in m"):
+    with pytest.raises(SurveyError, match=r"column teff is in m, .*correct its unit"):
         take_labels(stars(), user)
     with pytest.raises(SurveyError, match="none of the columns"):
         take_labels(stars(), Table({"path": ["p/1.fits"], "colour": [1.0]}))

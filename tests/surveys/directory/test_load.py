@@ -120,7 +120,8 @@ def test_label_tables_that_cannot_be_used(tmp_path):
     (tmp_path / "a.csv").write_text("colour,teff\n1.2,5000\n")
     with pytest.raises(SurveyError, match="none of the columns that name a spectrum"):
         read_labels(tmp_path / "a.csv")
-    with pytest.raises(SurveyError, match="ends in one of"):
+    (tmp_path / "a.xlsx").write_bytes(b"PK\x03\x04")
+    with pytest.raises(SurveyError, match="not recognised as a table; expected an ECSV"):
         read_labels(tmp_path / "a.xlsx")
     with pytest.raises(SurveyError, match="cannot be read"):
         read_labels(tmp_path / "gone.ecsv")

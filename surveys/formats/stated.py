@@ -16,6 +16,7 @@ from astrogf.base.air import air_to_vacuum
 from astrogf.base.constants import FWHM_PER_SIGMA
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.surveys.formats.fitsfile import LARGEST, WHAT, open_fits, read_bytes, text
+from astrogf.surveys.resample import edges_of, overlap
 from astrogf.surveys.spectrum import SurveyError, window_pixels
 
 Medium = Literal["air", "vacuum"]
@@ -135,6 +136,11 @@ def rebin(
 
     `resolution` (lambda / FWHM) broadens by a Gaussian first, the spectrum's own being taken as infinite. A pixel
     counts if no sample in it is unusable and it lies within the spectrum.
+
+    Flux is averaged as `resample.to_grid` averages a detector's, pixels there being all of one step and marked. Here
+    they are samples, of which some may be absent without a mark: one bad sample spoils a pixel, and ivar is the mean
+    of the samples' in it times as many as the pixel holds at the spacing of its middle. The noise of pixels whose edges
+    are the samples' own is not correlated.
     """
     edges = 10.0 ** ((first - 0.5 + np.arange(n_pixel + 1)) * log_step)
     wave, good = spectrum.wavelength, spectrum.ivar > 0
@@ -148,24 +154,20 @@ def rebin(
         # what a gap's neighbours receive from it is invented
         bad = gaussian_filter1d((np.interp(grid, wave, ~good * 1.0) > 0).astype(float), sigma, mode="constant")
         good &= np.interp(wave, grid, bad) < 1e-3
-    # samples as bins: pixels whose edges are theirs share none, and their noise is not correlated
-    middle = 0.5 * (wave[1:] + wave[:-1])
-    bins = np.concatenate([[2.0 * wave[0] - middle[0]], middle, [2.0 * wave[-1] - middle[-1]]])
-    inside = np.append(0.0, np.cumsum(flux * np.diff(bins)))
-    mean = np.diff(np.interp(edges, bins, inside)) / np.diff(edges)
     at = np.searchsorted(wave, edges)
     total_bad = np.append(0, np.cumsum(~good))
-    total_ivar = np.append(0.0, np.cumsum(np.where(good, ivar, 0.0)))
     # neighbours outside take part in the interpolation at the edges
     low, high = np.maximum(at[:-1] - 1, 0), np.minimum(at[1:] + 1, len(wave))
     usable = (total_bad[high] == total_bad[low]) & (edges[:-1] >= wave[0]) & (edges[1:] <= wave[-1])
     usable &= np.diff(np.interp(edges, wave, np.arange(len(wave)))) > 0.3 * np.minimum(
         np.diff(edges) / np.median(np.diff(wave)), 1.0
     )
+    total_ivar = np.append(0.0, np.cumsum(np.where(good, ivar, 0.0)))
     weight = (total_ivar[at[1:]] - total_ivar[at[:-1]]) / np.maximum(at[1:] - at[:-1], 1)
-    samples = np.diff(edges) / np.interp(0.5 * (edges[1:] + edges[:-1]), wave[:-1], np.diff(wave))
-    near = np.interp(0.5 * (edges[1:] + edges[:-1]), wave, ivar)
-    each = np.where(at[1:] > at[:-1], weight, near)
+    centre = 0.5 * (edges[1:] + edges[:-1])
+    samples = np.diff(edges) / np.interp(centre, wave[:-1], np.diff(wave))
+    each = np.where(at[1:] > at[:-1], weight, np.interp(centre, wave, ivar))
+    mean = overlap(edges_of(wave), edges).integral(flux) / np.diff(edges)
     return np.where(usable, mean, 0.0), np.where(usable, each * np.maximum(samples, 1e-3), 0.0)
 
 

@@ -34,7 +34,7 @@ from astrogf.inference.problem.linearise import StarData, StarProblem
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import lsf_sigma, vmic_relation
 from astrogf.inference.problem.setup import prepare
-from astrogf.surveys.directory.load import load_pieces
+from astrogf.surveys.directory.load import load_directory
 from astrogf.surveys.spectrum import APOGEE_STEP, LOG_STEP, MRS_STEP, grid, window_pixels
 from astrogf.synthesis.observed.instrument import observe
 
@@ -165,7 +165,7 @@ def measure(group: Group, spectra: Path, most: int) -> Table:
     first, n_pixel = window_pixels(group.window, group.log_step)
     tables, fluxes, ivars = [], [], []
     for name, kind, exposures in group.sets:
-        batch = load_pieces(spectra, [group.window], kinds=[kind], snr_min=20.0, exposures=exposures).batches[0]
+        batch = load_directory(spectra, [group.window], kinds=[kind], snr_min=20.0, exposures=exposures).batches[0]
         batch = batch.select(chosen(list(batch.table["star"]), most))
         data, _ = scaled_data(batch)
         table = batch.table["path", "piece", "star", "mjd", "snr", "subclass", "frame", "rv_header"]

@@ -60,7 +60,7 @@ def overlap(edges: Float[np.ndarray, " in1"], onto: Float[np.ndarray, " out1"]) 
 
 
 class OnGrid(NamedTuple):
-    """Pixels on the grid: index of the first one, arrays over the others as in spectrum.Spectrum."""
+    """Pixels on the grid: index of the first one, arrays over the others as in spectrum.SurveySpectrum."""
 
     first: int
     flux: Float[np.ndarray, " pixel"]

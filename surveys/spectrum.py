@@ -82,7 +82,7 @@ velocity in the file + barycentric correction (meta "bc", km/s)."""
 
 
 @dataclass(frozen=True)
-class Spectrum:
+class SurveySpectrum:
     """One spectrum on a log-uniform grid: pixel i lies at 10**((first + i) * log_step), vacuum Angstrom.
 
     `flux` and `ivar` are float64 as the file has them, except that an unusable pixel has flux 0 and ivar 0.

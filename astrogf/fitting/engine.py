@@ -69,7 +69,7 @@ def load(config: Config, spectra: Path, progress: Progress) -> "Loaded":
 
     Raises AstrogfError when the directory is of no use at all, or a stated spectrum cannot be read.
     """
-    from astrogf.surveys.directory.load import aside_table, load_pieces, partly_table
+    from astrogf.surveys.directory.load import aside_table, load_directory, partly_table
     from astrogf.surveys.formats import stated as highres
     from astrogf.surveys.spectrum import LOG_STEP, SurveyError
     from astrogf.surveys.store.load import is_store, load_store
@@ -88,7 +88,7 @@ def load(config: Config, spectra: Path, progress: Progress) -> "Loaded":
                 "max_gap": o.max_gap,
                 "progress": lambda done, total: progress("reading spectra", done, total),
             }
-            read = load_store if is_store(spectra) else load_pieces
+            read = load_store if is_store(spectra) else load_directory
             batches, set_aside, partly = read(spectra, windows, kinds=[o.kind], **cuts)
         stated = [
             (name, highres.read(_stated_file(said.file, spectra), medium=said.medium, unit=said.unit, snr=said.snr))
@@ -141,7 +141,7 @@ def without_held_out(loaded: "Loaded", config: Config) -> "tuple[Loaded, Table |
 
 
 class Loaded(NamedTuple):
-    """Spectra to fit, a batch a window; `set_aside` and `partly` as in `surveys.directory.load.Pieces`."""
+    """Spectra to fit, a batch a window; `set_aside` and `partly` as in `surveys.directory.load.LoadedSpectra`."""
 
     batches: "list[SpectrumBatch]"
     set_aside: Table

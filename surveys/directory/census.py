@@ -12,7 +12,7 @@ from astrogf.surveys.directory.selection import Selection
 from astrogf.surveys.formats import readers
 from astrogf.surveys.formats.fitsfile import read_bytes
 from astrogf.surveys.pixels import usable
-from astrogf.surveys.spectrum import Reason, Spectrum, SurveyError
+from astrogf.surveys.spectrum import Reason, SurveyError, SurveySpectrum
 
 
 def census(
@@ -21,7 +21,7 @@ def census(
     windows: Sequence[tuple[float, float]] = (),
     *,
     progress: Callable[[int, int], None] | None = None,
-    each: Callable[[str, list[Spectrum]], None] | None = None,
+    each: Callable[[str, list[SurveySpectrum]], None] | None = None,
 ) -> list[dict[str, Any]]:
     """One entry a file of a directory (or of the one file `source`), of plain numbers and text as JSON has them.
 
@@ -53,7 +53,7 @@ def census(
 
 def _file(
     path: Path, name: str, selection: Selection, windows: Sequence[tuple[float, float]], seen: dict[str, str]
-) -> tuple[dict[str, Any], list[Spectrum]]:
+) -> tuple[dict[str, Any], list[SurveySpectrum]]:
     entry: dict[str, Any] = {"path": name, "readable": False, "kinds": [], "pieces": [], "used": False}
     try:
         raw, sha256 = read_bytes(path)
@@ -82,7 +82,7 @@ def _file(
 
 
 def _piece(
-    spectrum: Spectrum, path: Path, name: str, selection: Selection, windows: Sequence[tuple[float, float]]
+    spectrum: SurveySpectrum, path: Path, name: str, selection: Selection, windows: Sequence[tuple[float, float]]
 ) -> dict[str, Any]:
     meta = spectrum.meta
     low, high = meta.get("file_range", spectrum.wavelength[[0, -1]])

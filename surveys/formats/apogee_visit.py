@@ -19,7 +19,7 @@ from astrogf.surveys.formats.apogee_lsf import equivalent_sigma, mean_sigma
 from astrogf.surveys.formats.fitsfile import cell_number, cell_text, image, number, text, within
 from astrogf.surveys.pixels import bits
 from astrogf.surveys.resample import to_grid
-from astrogf.surveys.spectrum import APOGEE_STEP, Reason, Spectrum, SurveyError
+from astrogf.surveys.spectrum import APOGEE_STEP, Reason, SurveyError, SurveySpectrum
 
 RANGE = (15000.0, 17100.0)
 LARGEST_BC = 35.0  # km/s: the Earth's orbit and rotation
@@ -32,7 +32,7 @@ def recognises(hdus: fits.HDUList) -> bool:
     )
 
 
-def spectrum(hdus: fits.HDUList, path: Path, sha256: str) -> Spectrum:
+def spectrum(hdus: fits.HDUList, path: Path, sha256: str) -> SurveySpectrum:
     """The visit on the combined grid. Raises SurveyError where the wavelengths cannot be right."""
     header = hdus[0].header
     flux, error, mask, wavelength = (
@@ -72,7 +72,7 @@ def spectrum(hdus: fits.HDUList, path: Path, sha256: str) -> Spectrum:
     meta = _meta(hdus, bc if known else np.nan) | {"sha256": sha256, "file_pixels": flux.size}
     meta["file_range"] = (wavelength.min(), wavelength.max())
     frame = "heliocentric" if known else "observed"
-    return Spectrum(
+    return SurveySpectrum(
         *(FIRST, out_flux, out_ivar, out_mask, out_mask, meta, APOGEE_STEP, reasons, lsf, frame), kind="apogee_apvisit"
     )
 

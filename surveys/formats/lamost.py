@@ -14,7 +14,7 @@ from astropy.io import fits
 from astrogf.base.constants import C_KMS
 from astrogf.surveys.formats.fitsfile import number, text, within
 from astrogf.surveys.pixels import bits, judge, silenced
-from astrogf.surveys.spectrum import LOG_STEP, Spectrum, SurveyError, grid
+from astrogf.surveys.spectrum import LOG_STEP, SurveyError, SurveySpectrum, grid
 
 KNOWN_RELEASES = tuple(f"LAMOST DR{n}" for n in range(1, 14))
 LRS_RANGE = (3600.0, 9200.0)
@@ -31,7 +31,7 @@ def is_lamost(hdus: fits.HDUList) -> bool:
     return "LAMOST" in text(header, "TELESCOP") + text(header, "ORIGIN") + text(header, "DATA_V")
 
 
-def spectrum(hdus: fits.HDUList, path: Path, sha256: str) -> Spectrum:
+def spectrum(hdus: fits.HDUList, path: Path, sha256: str) -> SurveySpectrum:
     """The spectrum of the opened blocks of a LAMOST file. Raises SurveyError."""
     layout = _LAYOUTS[_recognise(hdus, path)]
     return _spectrum(hdus[0].header, *layout(hdus, path), path=path, sha256=sha256)
@@ -113,7 +113,7 @@ _LAYOUTS: dict[str, Callable[[fits.HDUList, Path], tuple[np.ndarray, float]]] = 
 }
 
 
-def _spectrum(header: fits.Header, rows: np.ndarray, coeff0: float, *, path: Path, sha256: str) -> Spectrum:
+def _spectrum(header: fits.Header, rows: np.ndarray, coeff0: float, *, path: Path, sha256: str) -> SurveySpectrum:
     check_frame(header, path)
     release = release_of(header, path)
     first = _first_pixel(coeff0, rows, path)
@@ -122,7 +122,7 @@ def _spectrum(header: fits.Header, rows: np.ndarray, coeff0: float, *, path: Pat
     reasons = judge(flux, ivar, bad=masks[0] != 0, suspect=masks[1] != 0)
     flux, ivar = silenced(flux, ivar, reasons)
     meta = header_meta(header, "LAMOST LRS", release) | {"sha256": sha256}
-    return Spectrum(first, flux, ivar, *masks, meta, reasons=reasons)
+    return SurveySpectrum(first, flux, ivar, *masks, meta, reasons=reasons)
 
 
 def check_frame(header: fits.Header, path: Path) -> None:

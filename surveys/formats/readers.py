@@ -9,7 +9,7 @@ from astropy.io import fits
 from astrogf.base.files import beginning
 from astrogf.surveys.formats import apogee, apogee_visit, lamost, lamost_mrs, mwmstar, sdss
 from astrogf.surveys.formats.fitsfile import fenced, open_fits, read_bytes, text
-from astrogf.surveys.spectrum import Spectrum, SurveyError
+from astrogf.surveys.spectrum import SurveyError, SurveySpectrum
 
 KINDS = {
     "lamost_lrs": "LAMOST low resolution (DR1 and later), heliocentric",
@@ -27,10 +27,10 @@ ARMS = {"lamost_mrs": ("lamost_mrs_blue", "lamost_mrs_red")}
 """Names of several kinds that are different photons of a star in one frame: the only ones that are asked for together.
 apStar, aspcapStar and apVisit of a star are the same photons, in two frames and two scales."""
 
-_Read = Callable[[fits.HDUList, Path, str, bool], list[Spectrum]]
+_Read = Callable[[fits.HDUList, Path, str, bool], list[SurveySpectrum]]
 
 
-def read(path: Path | str, *, exposures: bool = False) -> list[Spectrum]:
+def read(path: Path | str, *, exposures: bool = False) -> list[SurveySpectrum]:
     """The pieces of one file of any known kind.
 
     exposures: single exposures or visits instead of coadds where the file has both. Raises SurveyError, with
@@ -41,7 +41,7 @@ def read(path: Path | str, *, exposures: bool = False) -> list[Spectrum]:
     return parse(raw, path, sha256, exposures=exposures)
 
 
-def parse(raw: bytes, path: Path, sha256: str, *, exposures: bool = False) -> list[Spectrum]:
+def parse(raw: bytes, path: Path, sha256: str, *, exposures: bool = False) -> list[SurveySpectrum]:
     """As `read`, of bytes already in memory; `path` is only for messages."""
     if is_number_table(raw):
         raise SurveyError(
@@ -83,7 +83,7 @@ def recognise(hdus: fits.HDUList) -> tuple[str, _Read]:
     return "unknown", _unknown
 
 
-def _stated(hdus: fits.HDUList, path: Path, sha256: str, exposures: bool) -> list[Spectrum]:
+def _stated(hdus: fits.HDUList, path: Path, sha256: str, exposures: bool) -> list[SurveySpectrum]:
     what = "one-dimensional FITS image" if hdus[0].header.get("NAXIS") == 1 else "FITS table"
     raise SurveyError(
         f"{path} is a {what} of no survey known here: if it is a spectrum, state the unit of its wavelengths and "
@@ -110,7 +110,7 @@ def _numbers(words: list[str]) -> bool:
         return False
 
 
-def _unknown(hdus: fits.HDUList, path: Path, sha256: str, exposures: bool) -> list[Spectrum]:
+def _unknown(hdus: fits.HDUList, path: Path, sha256: str, exposures: bool) -> list[SurveySpectrum]:
     blocks = ", ".join(f"{hdu.name or i} {getattr(hdu, 'shape', '')}" for i, hdu in enumerate(hdus))
     telescope = text(hdus[0].header, "TELESCOP") or "an unnamed telescope"
     raise SurveyError(

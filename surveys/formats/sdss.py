@@ -14,7 +14,7 @@ from astropy.io import fits
 from astrogf.base.constants import C_KMS
 from astrogf.surveys.formats.fitsfile import cell, cell_number, cell_text, number, text, within
 from astrogf.surveys.pixels import bits, filled, judge, silenced
-from astrogf.surveys.spectrum import LOG_STEP, Reason, Spectrum, SurveyError
+from astrogf.surveys.spectrum import LOG_STEP, Reason, SurveyError, SurveySpectrum
 
 RANGE = (3400.0, 11000.0)
 BANDS = "ugriz"
@@ -32,7 +32,7 @@ def recognises(hdus: fits.HDUList) -> bool:
     return {"FLUX", "LOGLAM", "IVAR", "AND_MASK"} <= {name.upper() for name in hdus[1].columns.names}
 
 
-def spectrum(hdus: fits.HDUList, path: Path, sha256: str) -> Spectrum:
+def spectrum(hdus: fits.HDUList, path: Path, sha256: str) -> SurveySpectrum:
     """The coadd. Raises SurveyError where a header or the grid cannot be right.
 
     Unusable is what judge says and an and_mask with one of LOWFLAT, FULLREJECT, NOSKY, NODATA, COMBINEREJ,
@@ -61,7 +61,7 @@ def spectrum(hdus: fits.HDUList, path: Path, sha256: str) -> Spectrum:
     flux, ivar = silenced(flux, ivar, reasons)
     meta = _meta(hdus, path) | {"sha256": sha256, "file_pixels": flux.size}
     meta["file_range"] = (10.0 ** loglam.min(), 10.0 ** loglam.max())
-    return Spectrum(first, flux, ivar, andmask, ormask, meta, LOG_STEP, reasons, lsf, kind="sdss_optical")
+    return SurveySpectrum(first, flux, ivar, andmask, ormask, meta, LOG_STEP, reasons, lsf, kind="sdss_optical")
 
 
 def _first(loglam: np.ndarray, path: Path) -> int:

@@ -12,7 +12,7 @@ from astrogf.inference.problem.parameters import STAR
 from astrogf.inference.problem.priors import Belief
 from astrogf.inference.rehearsal.survey import FINER, DemoOptions, Truth, falsify, simulate_survey
 from astrogf.surveys.batch import SpectrumBatch
-from astrogf.surveys.directory.load import load_pieces
+from astrogf.surveys.directory.load import load_directory
 from astrogf.surveys.formats import stated as highres
 
 COARSE = {"oversampling": 6, "depths": 16}
@@ -43,7 +43,7 @@ def chi2(batches, options: DemoOptions, fit: FitOptions, truth: Truth) -> np.nda
 def test_medium_resolution_survey_holds_what_it_says(tmp_path) -> None:
     options = DemoOptions("lamost_mrs", WINDOWS, stars=2, snr=(40.0, 60.0), outlier_fraction=0.0, **COARSE)
     truth = simulate_survey(options, FIT, tmp_path)
-    batches, aside, _ = load_pieces(tmp_path, list(WINDOWS), kinds=["lamost_mrs"], snr_min=0.0)
+    batches, aside, _ = load_directory(tmp_path, list(WINDOWS), kinds=["lamost_mrs"], snr_min=0.0)
     assert len(aside) == 0
     assert [len(b.flux) for b in batches] == [2, 2]
     found = chi2(batches, options, FIT, truth)

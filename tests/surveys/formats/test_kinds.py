@@ -9,7 +9,7 @@ from astrogf import config
 from astrogf.base.constants import C_KMS
 from astrogf.base.errors import AstrogfError
 from astrogf.fitting import engine
-from astrogf.surveys.directory.load import load_pieces
+from astrogf.surveys.directory.load import load_directory
 from astrogf.surveys.formats import readers
 from astrogf.surveys.simulate import (
     observe,
@@ -61,7 +61,7 @@ def velocity(batch):
     ("apogee_apstar", "rest", 0.0), ("apogee_aspcapstar", "rest", 0.0), ("apogee_apvisit", "heliocentric", RV),
 ])  # fmt: skip
 def test_one_apogee_kind_is_taken_in_its_frame_and_the_others_are_set_aside(one_star, kind, frame, rv):
-    found = load_pieces(one_star, [WINDOW], kinds=[kind])
+    found = load_directory(one_star, [WINDOW], kinds=[kind])
     (batch,) = found.batches
     assert list(batch.table["path"]) == [APOGEE[kind]]
     assert list(batch.table["frame"]) == [frame]
@@ -75,7 +75,7 @@ def test_one_apogee_kind_is_taken_in_its_frame_and_the_others_are_set_aside(one_
 
 
 def test_the_three_are_of_one_star_and_the_header_tells_the_same_velocity(one_star):
-    batches = load_pieces(one_star, [WINDOW]).batches
+    batches = load_directory(one_star, [WINDOW]).batches
     assert [batch.table["kind"][0] for batch in batches] == list(APOGEE)
     assert len({batch.table["star"][0] for batch in batches}) == 1
     assert {float(batch.table["rv_header"][0]) for batch in batches} == {RV}
@@ -89,7 +89,7 @@ def test_a_coadd_whose_frame_apogee_doubts_is_set_aside(tmp_path, bit):
         write_apogee_star(tmp_path / f"{name}.fits", 696500, flux, ivar, **PLACE, rv=RV, visits=3, starflag=flag)
     ingest(tmp_path, tmp_path / "store", "apogee_apstar")
     for found in (
-        load_pieces(tmp_path, [WINDOW], kinds=["apogee_apstar"])[:2],
+        load_directory(tmp_path, [WINDOW], kinds=["apogee_apstar"])[:2],
         load_store(tmp_path / "store", [WINDOW], kinds=["apogee_apstar"])[:2],
     ):
         (batch,), aside = found
@@ -100,9 +100,9 @@ def test_a_coadd_whose_frame_apogee_doubts_is_set_aside(tmp_path, bit):
 
 def test_the_arms_of_mrs_are_asked_for_together_or_alone(one_star):
     windows = [(5000.0, 5100.0), (6400.0, 6500.0)]
-    both = load_pieces(one_star, windows, kinds=["lamost_mrs"]).batches
+    both = load_directory(one_star, windows, kinds=["lamost_mrs"]).batches
     assert [batch.table["piece"][0] for batch in both] == ["blue", "red"]
-    (red,) = load_pieces(one_star, windows, kinds=["lamost_mrs_red"]).batches
+    (red,) = load_directory(one_star, windows, kinds=["lamost_mrs_red"]).batches
     assert red.table["piece"][0] == "red"
 
 
@@ -112,7 +112,7 @@ def test_an_arm_that_is_refused_is_reported_though_the_other_is_used(tmp_path):
     arms = {"blue": (369100, np.ones(3000), np.full(3000, 1e4)), "red": (380000, np.ones(3500), bad)}
     write_lamost_mrs(tmp_path / "med.fits", arms, **PLACE)
     ingest(tmp_path, tmp_path / "store", "lamost_mrs_red")
-    found = load_pieces(tmp_path, windows, kinds=["lamost_mrs"])
+    found = load_directory(tmp_path, windows, kinds=["lamost_mrs"])
     assert [batch.table["piece"][0] for batch in found.batches] == ["blue"]
     assert len(found.set_aside) == 0
     (row,) = found.partly
@@ -124,7 +124,7 @@ def test_an_arm_that_is_refused_is_reported_though_the_other_is_used(tmp_path):
 
 def test_a_folder_without_the_kind_is_refused(one_star):
     with pytest.raises(SurveyError, match=r"None of the 4 files .* sdss_optical. The first: .*apogee_aspcapstar"):
-        load_pieces(one_star, [WINDOW], kinds=["sdss_optical"])
+        load_directory(one_star, [WINDOW], kinds=["sdss_optical"])
 
 
 def test_a_store_of_another_kind_is_refused(one_star, tmp_path):

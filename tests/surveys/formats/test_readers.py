@@ -15,7 +15,7 @@ from astropy.table import Table
 from scipy.ndimage import median_filter
 
 from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
-from astrogf.surveys.directory.load import load_pieces
+from astrogf.surveys.directory.load import load_directory
 from astrogf.surveys.formats.readers import KINDS, read
 from astrogf.surveys.spectrum import APOGEE_STEP, UNUSABLE, Reason, SurveyError
 
@@ -183,7 +183,7 @@ def test_apogee_resolution_is_the_documented_one(everything):
 
 def test_pieces_of_a_mixed_directory(shared, index):
     windows = [(4950.0, 5350.0), (6400.0, 6800.0), (15200.0, 15700.0)]
-    got = load_pieces(shared / "spectra", windows, snr_min=20.0, spectral_types="")
+    got = load_directory(shared / "spectra", windows, snr_min=20.0, spectral_types="")
     assert [(b.table["kind"][0], round(b.wavelength[0], -1)) for b in got.batches][:4] == [
         ("lamost_lrs", 4950), ("lamost_lrs", 6400), ("lamost_mrs_blue", 4950), ("lamost_mrs_red", 6400),
     ]  # fmt: skip

@@ -17,6 +17,7 @@ from astrogf.base.errors import AstrogfError
 
 KINDS = {"ecsv": "ascii.ecsv", "fits": "fits", "votable": "votable", "ipac": "ascii.ipac"}
 """What a table's first bytes say, and astropy's word for it."""
+_LIMIT: dict[str, Any] = {"largest": 16 * 1024**3, "what": "a table"}
 READABLE = "an ECSV, FITS, VOTable or IPAC table, a .csv file, or VizieR's text with its ReadMe in the same folder"
 
 
@@ -35,8 +36,8 @@ def kind_of(head: bytes) -> str | None:
 def read_table(path: Path | str, *, arrays: bool = False, error: type[AstrogfError] = AstrogfError) -> Table:
     """A table, compressed (gzip, xz, bzip2) or not; columns keep names and units, text is str.
 
-    Numbers of FITS and VOTable that are not there (NaN, null) are masked. Columns of arrays in a FITS table, of which
-    the first is read, are left out unless `arrays`: it is read by column, so that APOGEE's allStar fits in memory.
+    Numbers of FITS and VOTable that are not there (NaN, null) are masked. Of FITS files the first table is read, by
+    column, so that APOGEE's allStar fits in memory; columns of arrays are left out unless `arrays`.
     Raises `error`, with one sentence, for what cannot be read.
     """
     path = Path(path)
@@ -55,7 +56,7 @@ def read_table(path: Path | str, *, arrays: bool = False, error: type[AstrogfErr
             if kind is None and not is_csv:
                 table = Table.read(path, format="ascii.cds", readme=str(readme))
             else:
-                source = io.BytesIO(files.read_bytes(path, what="a table", error=error))
+                source = io.BytesIO(files.read_bytes(path, **_LIMIT, error=error))
                 encoding = {} if kind == "votable" else {"encoding": "utf-8"}
                 table = Table.read(source, format=KINDS[kind] if kind else "ascii.csv", **encoding)
     except AstrogfError:
@@ -69,7 +70,10 @@ def read_table(path: Path | str, *, arrays: bool = False, error: type[AstrogfErr
 
 def _read_fits(path: Path, arrays: bool, error: type[AstrogfError]) -> Table:
     """The first table of a FITS file; one that is not compressed is mapped into memory."""
-    with fits.open(path, memmap=files.packing_of(path) is None) as hdus:
+    # unpacked here and not by astropy, which takes a gzip file that is cut short for one with fewer blocks
+    packed = files.packing_of(path) is not None
+    source = io.BytesIO(files.read_bytes(path, **_LIMIT, error=error)) if packed else path
+    with fits.open(source, memmap=not packed) as hdus:
         hdu = next((hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)), None)
         if hdu is None:
             raise error(f"{path} holds no table.")

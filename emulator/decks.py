@@ -256,13 +256,13 @@ def _composition(title: str, lines: list[str], name: str) -> tuple[float, float]
         if abs(feh - log_scale) > 0.02:
             raise DeckError(f"{name}: the title says [{feh:+.2f}] but ABUNDANCE SCALE is {log_scale:+.2f} dex")
         return feh, 0.4 if match[2] else 0.0
-    found: dict[int, float] = {}
+    changes: dict[int, float] = {}
     for line in lines:
         if line.startswith(" ABUNDANCE CHANGE"):
-            found |= {int(z): float(a) for z, a in _CHANGE.findall(line[17:])}
-    if not set(_IRON_LIKE + _ALPHA) <= set(found):
+            changes |= {int(z): float(a) for z, a in _CHANGE.findall(line[17:])}
+    if not set(_IRON_LIKE + _ALPHA) <= set(changes):
         raise DeckError(f"{name}: no [M/H] in the title and no full table of ABUNDANCE CHANGE; add '[M/H]' to it")
-    abundance = np.array([found[z] for z in _IRON_LIKE + _ALPHA])
+    abundance = np.array([changes[z] for z in _IRON_LIKE + _ALPHA])
     n = len(_IRON_LIKE)
     sun = min((np.array(s) for s in _SOLAR.values()), key=lambda s: float(np.std((abundance - s)[:n])))
     excess = abundance - sun

@@ -70,11 +70,11 @@ class TrainConfig:
     def read(cls, path: Path, changes: dict[str, Any] | None = None) -> "TrainConfig":
         """From TOML, some keys changed. Raises ValueError naming a key that is unknown or of a wrong type."""
         given = tomllib.loads(path.read_text()) | (changes or {})
-        known = {f.name: f for f in dataclasses.fields(cls)}
+        fields = {f.name: f for f in dataclasses.fields(cls)}
         for key, value in given.items():
-            if key not in known:
-                raise AstrogfError(f"{path}: unknown key {key!r}; known keys: {', '.join(known)}")
-            default = known[key].default
+            if key not in fields:
+                raise AstrogfError(f"{path}: unknown key {key!r}; known keys: {', '.join(fields)}")
+            default = fields[key].default
             kind = float if isinstance(default, float) else type(default)
             if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool):
                 raise AstrogfError(f"{path}: {key} should be of type {kind.__name__}, found {value!r}")

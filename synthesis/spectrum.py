@@ -168,8 +168,8 @@ class Synthesis(eqx.Module):
         Raises ValueError for names that are none of these, or missing ones.
         """
         names = list(parameters)
-        known = ("feh", "alpha", "vmic", *SYMBOLS) if atmosphere is not None else (*LABELS, "vmic", *SYMBOLS)
-        wrong = [n for n in names if n not in known]
+        allowed = ("feh", "alpha", "vmic", *SYMBOLS) if atmosphere is not None else (*LABELS, "vmic", *SYMBOLS)
+        wrong = [n for n in names if n not in allowed]
         missing = [n for n in LABELS if n not in names] if atmosphere is None else []
         if wrong or missing:
             raise AstrogfError(f"parameters: {', '.join(wrong or missing)} {'not known' if wrong else 'missing'}")

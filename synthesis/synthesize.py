@@ -182,8 +182,8 @@ def synthesize(
     lines = shipped_lines(vacuum[0], vacuum[-1]) if lines is None else lines
     if corrections is not None:
         if np.shape(corrections) != (len(lines),):
-            found = f"{np.size(corrections)} values for {len(lines)} lines"
-            raise AstrogfError(f"corrections: {found}; give one for every line")
+            sizes = f"{np.size(corrections)} values for {len(lines)} lines"
+            raise AstrogfError(f"corrections: {sizes}; give one for every line")
         lines = lines.replace(loggf=lines.loggf + np.asarray(corrections))
     star, *composition = _opened(atmosphere, feh, alpha)
     names = ("vmic", "feh", "alpha", "abundances")

@@ -102,7 +102,7 @@ def validate(
         figure.savefig(out / f"{name}.png")
     (out / "validation.json").write_text(json.dumps(result, indent=1) + "\n")
     environment = Environment(
-        loader=PackageLoader("astrogf"), autoescape=select_autoescape(default=True), undefined=StrictUndefined
+        loader=PackageLoader("astrogf.fitting"), autoescape=select_autoescape(default=True), undefined=StrictUndefined
     )
     page = environment.get_template("validation.html.j2").render(r=result, names=NAMES)
     (out / "index.html").write_text(page)

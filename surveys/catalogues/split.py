@@ -40,8 +40,8 @@ def split(table: Table, fraction: float, seed: int, *, before: Table | None = No
                 f"The recorded split was drawn with seed {before.meta.get('seed')} and fraction "
                 f"{before.meta.get('fraction')}, not {seed} and {fraction}: go on with those, or begin a new split."
             )
-        known = dict(zip(before["star"].tolist(), range(len(before)), strict=True))
-        at = np.array([known.get(star, -1) for star in stars.tolist()], dtype=int)
+        row_of = dict(zip(before["star"].tolist(), range(len(before)), strict=True))
+        at = np.array([row_of.get(star, -1) for star in stars.tolist()], dtype=int)
         at = np.where(at >= 0, at, nearest(out, before))
         out["draw"] = np.where(at >= 0, np.asarray(before["draw"])[np.maximum(at, 0)], out["draw"])
     out["held_out"] = np.asarray(out["draw"]) < fraction

@@ -39,10 +39,10 @@ def census(
     single = not source.is_dir()
     paths = [source] if single else find_files(source)
     entries = []
-    seen: dict[str, str] = {}
+    by_content: dict[str, str] = {}
     for done, path in enumerate(paths, start=1):
         name = path.name if single else path.relative_to(source).as_posix()
-        entry, pieces = _file(path, name, selection, windows, seen)
+        entry, pieces = _file(path, name, selection, windows, by_content)
         entries.append(entry)
         if each is not None and pieces:
             each(name, pieces)
@@ -52,7 +52,7 @@ def census(
 
 
 def _file(
-    path: Path, name: str, selection: Selection, windows: Sequence[tuple[float, float]], seen: dict[str, str]
+    path: Path, name: str, selection: Selection, windows: Sequence[tuple[float, float]], by_content: dict[str, str]
 ) -> tuple[dict[str, Any], list[SurveySpectrum]]:
     entry: dict[str, Any] = {"path": name, "readable": False, "kinds": [], "pieces": [], "used": False}
     try:
@@ -74,10 +74,10 @@ def _file(
     entry["used"] = any(p["used"] for p in entry["pieces"])
     telling = [p for p in entry["pieces"] if p["reason"] not in ("", "no_coverage")] or entry["pieces"]
     entry["reason"], entry["why"] = ("", "") if entry["used"] else (telling[0]["reason"], telling[0]["why"])
-    if sha256 in seen:
-        why = f"{path} has the same bytes as {seen[sha256]}, which is kept: remove one of them."
+    if sha256 in by_content:
+        why = f"{path} has the same bytes as {by_content[sha256]}, which is kept: remove one of them."
         entry |= {"used": False, "reason": "duplicate_file", "why": why}
-    seen.setdefault(sha256, name)
+    by_content.setdefault(sha256, name)
     return entry, pieces
 
 

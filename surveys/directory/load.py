@@ -118,7 +118,7 @@ def _gather(
     progress: Progress | None,
 ) -> tuple[dict[_Key, list[Candidate]], list[tuple[str, str, str]], list[tuple]]:
     """Candidates by kind and window, files set aside, and refused parts of files that are used."""
-    seen: dict[str, str] = {}
+    by_content: dict[str, str] = {}
     photons = Photons()
     taken: dict[_Key, list[Candidate]] = defaultdict(list)
     aside: list[tuple[str, str, str]] = []
@@ -129,12 +129,12 @@ def _gather(
         used = 0
         try:
             raw, sha256 = read_bytes(path)
-            if sha256 in seen:
+            if sha256 in by_content:
                 raise SurveyError(
-                    f"{path} has the same bytes as {seen[sha256]}, which is kept: remove one of them.",
+                    f"{path} has the same bytes as {by_content[sha256]}, which is kept: remove one of them.",
                     "duplicate_file",
                 )
-            seen[sha256] = name
+            by_content[sha256] = name
             for spectrum in readers.parse(raw, path, sha256, exposures=exposures):
                 try:
                     check_kind(spectrum, kinds, path)
@@ -198,8 +198,8 @@ def as_batch(wavelength: np.ndarray, pieces: list[Candidate]) -> SpectrumBatch:
         np.array([getattr(p, name) for p in pieces]).reshape(-1, wavelength.size) for name in ("flux", "ivar")
     )
     widths = [p.lsf for p in pieces]
-    known = [w for w in widths if w is not None]
-    lsf = np.array(known) if known and len(known) == len(widths) else None
+    given = [w for w in widths if w is not None]
+    lsf = np.array(given) if given and len(given) == len(widths) else None
     return SpectrumBatch(wavelength, flux, ivar, batch_table([p.row for p in pieces]), lsf)
 
 
@@ -232,5 +232,5 @@ def find_files(directory: Path | str) -> list[Path]:
 
 def reason_counts(set_aside: Table) -> dict[str, int]:
     """How many files were set aside for each reason, in the order of spectrum.REASONS."""
-    found = list(set_aside["reason"])
-    return {reason: found.count(reason) for reason in REASONS if reason in found}
+    reasons = list(set_aside["reason"])
+    return {reason: reasons.count(reason) for reason in REASONS if reason in reasons}

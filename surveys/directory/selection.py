@@ -67,9 +67,9 @@ class Selection:
         survey_class, subclass = spectrum.meta.get("class", ""), spectrum.meta.get("subclass", "")
         if survey_class and survey_class.upper() != "STAR":
             raise SurveyError(f"{path} is of class {survey_class} by its header; only STAR is fitted.", "class")
-        known = subclass.upper() not in ("", "NON", "NONE", "UNKNOWN", "NULL", "-9999")
+        has_type = subclass.upper() not in ("", "NON", "NONE", "UNKNOWN", "NULL", "-9999")
         letter = subclass.lstrip(_LUMINOSITY)[:1] or subclass[:1]
-        if known and self.spectral_types and letter.upper() not in self.spectral_types.upper():
+        if has_type and self.spectral_types and letter.upper() not in self.spectral_types.upper():
             raise SurveyError(
                 f"{path} is of spectral type {subclass} by its header; {', '.join(self.spectral_types)} are kept.",
                 "spectral_type",

@@ -162,8 +162,8 @@ _FILE = re.compile(r"(?:ap|as)(?:Visit|Star)-([A-Za-z0-9.]+)-")
 def release_in(*names: str) -> str:
     """r6 or dr17 from the names of files that a header or table holds."""
     for name in names:
-        if found := _FILE.search(name + "-"):
-            return found[1]
+        if match := _FILE.search(name + "-"):
+            return match[1]
     return ""
 
 

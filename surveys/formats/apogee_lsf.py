@@ -68,14 +68,14 @@ def _fwhm(sigma: float, weights: np.ndarray, size: float) -> float:
     w = x / sigma
     cumulative = np.cumsum(hermeval(w, weights) * np.exp(-0.5 * w**2))
     half = 0.5 * size
-    seen = (
+    profile = (
         np.interp(x + half, x, cumulative) - np.interp(x - half, x, cumulative) if size > 0 else np.gradient(cumulative)
     )
-    top = int(np.argmax(seen))
-    level = 0.5 * seen[top]
-    right = top + int(np.argmax(seen[top:] < level))
-    left = top - int(np.argmax(seen[top::-1] < level))
+    top = int(np.argmax(profile))
+    level = 0.5 * profile[top]
+    right = top + int(np.argmax(profile[top:] < level))
+    left = top - int(np.argmax(profile[top::-1] < level))
     # to a fraction of the step by the straight line between the two samples about the level
-    x_right = x[right] - (x[1] - x[0]) * (level - seen[right]) / (seen[right - 1] - seen[right])
-    x_left = x[left] + (x[1] - x[0]) * (level - seen[left]) / (seen[left + 1] - seen[left])
+    x_right = x[right] - (x[1] - x[0]) * (level - profile[right]) / (profile[right - 1] - profile[right])
+    x_left = x[left] + (x[1] - x[0]) * (level - profile[left]) / (profile[left + 1] - profile[left])
     return float(x_right - x_left)

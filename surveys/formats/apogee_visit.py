@@ -42,8 +42,8 @@ def spectrum(hdus: fits.HDUList, path: Path, sha256: str) -> SurveySpectrum:
     wavelength, mask = wavelength.astype(np.float64), bits(mask)
     _check_wavelength(wavelength, path)
     bc = _correction(header, path)
-    known = np.isfinite(bc)
-    shifted = wavelength * (1.0 + (bc if known else 0.0) / C_KMS)
+    has_bc = np.isfinite(bc)
+    shifted = wavelength * (1.0 + (bc if has_bc else 0.0) / C_KMS)
 
     out_flux, out_ivar = np.zeros(PIXELS), np.zeros(PIXELS)
     out_mask, reasons = np.zeros(PIXELS, dtype=np.int64), np.full(PIXELS, int(Reason.NO_DATA), dtype=np.int32)
@@ -69,9 +69,9 @@ def spectrum(hdus: fits.HDUList, path: Path, sha256: str) -> SurveySpectrum:
     have = np.isfinite(lsf)
     reasons[~have & (reasons & int(Reason.NO_DATA) == 0)] |= Reason.NO_LSF
     lsf = np.interp(np.arange(PIXELS), np.flatnonzero(have), lsf[have]) if have.any() else mean_sigma(PIXELS)
-    meta = _meta(hdus, bc if known else np.nan) | {"sha256": sha256, "file_pixels": flux.size}
+    meta = _meta(hdus, bc if has_bc else np.nan) | {"sha256": sha256, "file_pixels": flux.size}
     meta["file_range"] = (wavelength.min(), wavelength.max())
-    frame = "heliocentric" if known else "observed"
+    frame = "heliocentric" if has_bc else "observed"
     return SurveySpectrum(
         *(FIRST, out_flux, out_ivar, out_mask, out_mask, meta, APOGEE_STEP, reasons, lsf, frame), kind="apogee_apvisit"
     )

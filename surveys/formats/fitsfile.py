@@ -149,8 +149,8 @@ def image(hdus: fits.HDUList, index: int, path: Path, what: str) -> np.ndarray:
 
 def cell(table: fits.FITS_rec, name: str, row: int = 0):
     """A value of a FITS table by column name, case ignored; None where the column or the row is absent."""
-    found = {n.upper(): n for n in table.names}.get(name.upper())
-    return None if found is None or row >= len(table) else table[found][row]
+    column = {n.upper(): n for n in table.names}.get(name.upper())
+    return None if column is None or row >= len(table) else table[column][row]
 
 
 def cell_number(table: fits.FITS_rec, name: str, row: int = 0) -> float:

@@ -48,14 +48,14 @@ def pieces(hdus: fits.HDUList, path: Path, sha256: str, *, exposures: bool = Fal
     header = hdus[0].header
     check_frame(header, path)
     meta = header_meta(header, "LAMOST MRS", release_of(header, path)) | {"sha256": sha256}
-    found = []
+    spectra = []
     for arm in ("blue", "red"):
         blocks = [hdu for hdu in hdus[1:] if _arm(hdu) == arm]
         coadds = [hdu for hdu in blocks if hdu.name.upper().startswith("COADD_")]
         singles = [hdu for hdu in blocks if hdu not in coadds]
         wanted = singles if singles and (exposures or not coadds) else coadds
-        found += [_piece(hdu, arm, meta, path) for hdu in wanted]
-    return found
+        spectra += [_piece(hdu, arm, meta, path) for hdu in wanted]
+    return spectra
 
 
 def _piece(hdu: fits.BinTableHDU, arm: str, meta: dict, path: Path) -> SurveySpectrum:

@@ -54,9 +54,9 @@ def spectrum(hdus: fits.HDUList, path: Path, sha256: str) -> SurveySpectrum:
     lsf = None
     if "WDISP" in names:
         wdisp = np.asarray(table[names["WDISP"]], dtype=np.float64)
-        known = np.isfinite(wdisp) & (wdisp > 0.2) & (wdisp < 10)
-        reasons[~known] |= Reason.NO_LSF
-        pixels = filled(wdisp, known)
+        has_width = np.isfinite(wdisp) & (wdisp > 0.2) & (wdisp < 10)
+        reasons[~has_width] |= Reason.NO_LSF
+        pixels = filled(wdisp, has_width)
         lsf = None if pixels is None else pixels * _PIXEL
     flux, ivar = silenced(flux, ivar, reasons)
     meta = _meta(hdus, path) | {"sha256": sha256, "file_pixels": flux.size}

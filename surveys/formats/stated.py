@@ -113,16 +113,16 @@ def _from_fits(raw: bytes, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarr
             return wave, flux, None, said, text(head, "CUNIT1")
         for hdu in hdus[1:]:
             names = {n.lower(): n for n in getattr(hdu, "columns", fits.ColDefs([])).names}
-            found = [next((names[n] for n in known if n in names), "") for known in (WAVE_NAMES, FLUX_NAMES)]
-            if all(found):
-                values, seen = (np.asarray(hdu.data[n], dtype=np.float64).ravel() for n in found)
-                values = 10.0**values if found[0].lower().startswith("log") else values
+            columns = [next((names[n] for n in choices if n in names), "") for choices in (WAVE_NAMES, FLUX_NAMES)]
+            if all(columns):
+                values, flux = (np.asarray(hdu.data[n], dtype=np.float64).ravel() for n in columns)
+                values = 10.0**values if columns[0].lower().startswith("log") else values
                 error = next((names[n] for n in ERROR_NAMES if n in names), None)
                 ivar = np.asarray(hdu.data[names["ivar"]], dtype=np.float64).ravel() if "ivar" in names else None
                 if ivar is None and error:
                     sd = np.asarray(hdu.data[error], dtype=np.float64).ravel()
                     ivar = np.where(sd > 0, 1.0 / np.where(sd > 0, sd, 1.0) ** 2, 0.0)
-                return values, seen, ivar, None, str(hdu.columns[found[0]].unit or "")
+                return values, flux, ivar, None, str(hdu.columns[columns[0]].unit or "")
     raise SurveyError(
         f"{path} is FITS but neither an image with one axis nor a table with a wavelength ({', '.join(WAVE_NAMES)}) "
         f"and a flux column ({', '.join(FLUX_NAMES)})."

@@ -54,11 +54,11 @@ def ingest(
                 f"{store} holds {before.kind or 'spectra'} on {before.grid.describe()}; {kind or 'spectra'} on "
                 f"{wanted.describe()} are asked for: give another store."
             )
-        known = _Known(before, source)
+        earlier = _Known(before, source)
         for done, path in enumerate(paths, start=1):
             name = path.relative_to(directory).as_posix()
-            if known.wants(name, path):
-                _take(writer, path, name, read, known, kind)
+            if earlier.wants(name, path):
+                _take(writer, path, name, read, earlier, kind)
             if progress is not None:
                 progress(done, len(paths))
     return Store(store)
@@ -100,13 +100,13 @@ def _size(path: Path) -> int:
         return -1
 
 
-def _take(writer: Writer, path: Path, name: str, read: Read, known: _Known, kind: str) -> None:
+def _take(writer: Writer, path: Path, name: str, read: Read, earlier: _Known, kind: str) -> None:
     size, sha256 = _size(path), ""
-    taken = known.taken[name]
+    taken = earlier.taken[name]
     try:
         sha256 = read_bytes(path)[1]
-        twin = known.by_content.get(sha256)
-        if twin is not None and twin != (known.number, name):
+        twin = earlier.by_content.get(sha256)
+        if twin is not None and twin != (earlier.number, name):
             raise SurveyError(f"{path} has the same bytes as {twin[1]}, which is in the store.", "duplicate_file")
         kept, fault = 0, SurveyError(f"{path} holds no spectrum.", "no_coverage")
         for spectrum in read(path):
@@ -126,7 +126,7 @@ def _take(writer: Writer, path: Path, name: str, read: Read, known: _Known, kind
                 fault = err
         if not kept:
             raise fault
-        known.by_content.setdefault(sha256, (known.number, name))
+        earlier.by_content.setdefault(sha256, (earlier.number, name))
     except SurveyError as err:
         writer.set_aside(name, err.reason, str(err), size, sha256)
     except Exception as err:  # a reader's own fault is this file's misfortune, not the run's

@@ -218,13 +218,13 @@ class Store:
         file = chunk_file(name, chunk)
         expected = self._files[chunk].get(file)
         try:
-            found = hashlib.sha256((self.path / file).read_bytes()).hexdigest()
+            sha256 = hashlib.sha256((self.path / file).read_bytes()).hexdigest()
         except FileNotFoundError:
-            found = None
+            sha256 = None
         except OSError as err:
             raise SurveyError(self._damaged(name, chunk, f"cannot be read ({err.strerror or err})")) from err
-        if found != expected:
-            why = "is missing" if found is None else "has another sha256 than the journal says"
+        if sha256 != expected:
+            why = "is missing" if sha256 is None else "has another sha256 than the journal says"
             raise SurveyError(self._damaged(name, chunk, why))
 
     def _damaged(self, name: str, chunk: int, why: str) -> str:
@@ -236,14 +236,14 @@ class Store:
 
     def verify(self) -> list[str]:
         """A sentence for every chunk that is not as it was written; empty if all is well."""
-        found = []
+        damage = []
         for chunk in range(self.n_chunk):
             for name in (*PIXELS, *COLUMNS):
                 try:
                     self.check(name, chunk)
                 except SurveyError as err:
-                    found.append(str(err))
-        return found
+                    damage.append(str(err))
+        return damage
 
     def column(self, name: str) -> np.ndarray:
         """One column of the table, all spectra."""

@@ -50,17 +50,17 @@ def columns_of(names: list[str]) -> dict[str, str]:
 
 def parse(table: Table, path: Path, problems: Problems) -> Records:
     """Records of the table; zero or missing damping is unknown. The published wavelengths are in air."""
-    found = columns_of(table.colnames)
-    missing = [key for key in REQUIRED if key not in found]
+    columns = columns_of(table.colnames)
+    missing = [key for key in REQUIRED if key not in columns]
     if missing:
         expected = ", ".join(PUBLISHED[key] for key in missing)
         raise AstrogfError(f"{path}: columns {expected} are missing; it has {', '.join(table.colnames)}")
     rows = np.arange(1, len(table) + 1)
 
     def column(key: str, default: float) -> np.ndarray:
-        if key not in found:
+        if key not in columns:
             return np.full(len(table), default)
-        data = table[found[key]]
+        data = table[columns[key]]
         if data.ndim > 1:  # the survey's own tables keep three places, for the atoms of a molecule
             data = data[:, 0]
         data = np.ma.filled(data.astype(float), default) if data.dtype.kind in "fiu" else np.ma.filled(data, "")
@@ -71,7 +71,7 @@ def parse(table: Table, path: Path, problems: Problems) -> Records:
             return np.where(np.isfinite(values), values, default)
         return numbers(np.asarray(data, dtype=str), rows, PUBLISHED[key], problems, default)
 
-    element = table[found["element"]]
+    element = table[columns["element"]]
     element = element[:, 0] if element.ndim > 1 else element
     names = [str(e).strip() for e in np.ma.filled(element, "")]
     ion, isotope = column("ion", np.nan), column("isotope", 0.0)

@@ -38,10 +38,10 @@ def columns_of(table: Table) -> tuple[dict[str, str], str | None] | None:
     """Column names by meaning and the medium, or None for a table that is no plain line list."""
     lower = {name.lower(): name for name in table.colnames}
     wave = next((name for name in WAVELENGTH if name in lower), None)
-    found = {key: lower[name] for key, names in NAMES.items() for name in names[::-1] if name in lower}
-    if wave is None or any(key not in found for key in REQUIRED):
+    columns = {key: lower[name] for key, names in NAMES.items() for name in names[::-1] if name in lower}
+    if wave is None or any(key not in columns for key in REQUIRED):
         return None
-    return found | {"wavelength": lower[wave]}, WAVELENGTH[wave]
+    return columns | {"wavelength": lower[wave]}, WAVELENGTH[wave]
 
 
 def parse(table: Table, path: Path, problems: Problems) -> Records | None:
@@ -53,20 +53,20 @@ def parse(table: Table, path: Path, problems: Problems) -> Records | None:
     understood = columns_of(table)
     if understood is None:
         return None
-    found, medium = understood
+    columns, medium = understood
     rows = np.arange(1, len(table) + 1)
 
     def column(key: str) -> np.ndarray:
-        if key not in found:
+        if key not in columns:
             return np.full(len(table), np.nan)
-        name = found[key]
+        name = columns[key]
         raw = quantity(table, name, UNITS[key], where=path) if key in UNITS else numbers(table, name, where=path)
         if key in ("wavelength", "elow", "loggf"):
             for i in np.flatnonzero(~np.isfinite(raw)):
-                problems.add(rows[i], found[key], str(raw[i]), "a number")
+                problems.add(rows[i], columns[key], str(raw[i]), "a number")
         return raw
 
-    keys = [_key(value) for value in table[found["species"]]]
+    keys = [_key(value) for value in table[columns["species"]]]
     z, ion, isotope = species_columns(keys, rows, _species, problems, "a name such as 'Fe I' or a code such as 26.0")
     empty = np.full(len(rows), "")
     return Records(

@@ -84,10 +84,10 @@ def pairs(one: Lines, two: Lines, tolerance: Tolerance) -> Int[np.ndarray, "pair
 
 def same_lines(one: Lines, two: Lines, tolerance: Tolerance) -> Int[np.ndarray, " line"]:
     """Row of `two` that is each line of `one`, the nearest where several are; -1 for none."""
-    found = np.full(len(one.wavelength), -1)
+    row = np.full(len(one.wavelength), -1)
     i, j = pairs(one, two, tolerance)[::-1].T  # the nearest is written last
-    found[i] = j
-    return found
+    row[i] = j
+    return row
 
 
 def written(species: str, *values: float, digits: int = 3) -> tuple:

@@ -53,7 +53,7 @@ def depth_rule(tau_ross: Float[Array, " depth"]) -> DepthRule:
     chord = jnp.diff(eye, axis=0) / h[:, None]
     left = h[:, None]  # an inner row: h_k m_(k-1) + 2 (h_k + h_(k-1)) m_k + h_(k-1) m_(k+1) = 3 (h_k c_(k-1) + ...)
     inner = left[1:] * eye[:-2] + 2 * (left[1:] + left[:-1]) * eye[1:-1] + left[:-1] * eye[2:]
-    known = 3 * (left[1:] * chord[:-1] + left[:-1] * chord[1:])
+    right = 3 * (left[1:] * chord[:-1] + left[:-1] * chord[1:])
 
     def end(a, b, i, j, first, second):
         row = b * eye[i] + (a + b) * eye[j]
@@ -62,7 +62,7 @@ def depth_rule(tau_ross: Float[Array, " depth"]) -> DepthRule:
     top, top_known = end(h[0], h[1], 0, 1, 0, 1)
     low, low_known = end(h[-1], h[-2], n - 1, n - 2, n - 2, n - 3)
     system = jnp.concatenate([top[None], inner, low[None]])
-    derivative = jnp.linalg.solve(system, jnp.concatenate([top_known[None], known, low_known[None]]))
+    derivative = jnp.linalg.solve(system, jnp.concatenate([top_known[None], right, low_known[None]]))
     step = left * (eye[:-1] + eye[1:]) / 2 + left**2 / 12 * (derivative[:-1] - derivative[1:])
     integral = jnp.concatenate([jnp.zeros((1, n)), jnp.cumsum(step, axis=0)])
     return DepthRule(integral, derivative, integral[-1])

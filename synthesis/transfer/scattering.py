@@ -56,8 +56,8 @@ def _solve(system, b):
             for i in range(n)
         ]
         zero = jnp.zeros_like(rhs[0])
-        known = [[*[upper[i] if i == j else zero for j in range(n)], rhs[i] + lower[i] * v[i]] for i in range(n)]
-        x = _eliminate(matrix, known)
+        right = [[*[upper[i] if i == j else zero for j in range(n)], rhs[i] + lower[i] * v[i]] for i in range(n)]
+        x = _eliminate(matrix, right)
         d, v = jnp.stack([jnp.stack(r[:n]) for r in x]), jnp.stack([r[n] for r in x])
         return (d, v), (d, v)
 

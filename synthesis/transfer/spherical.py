@@ -59,9 +59,9 @@ def _past_core(step, first, source, radius, p, turn):
     small = x < 1e-4
     safe = jnp.where(small, 1.0, x)
     mean = jnp.where(small, 1 - x / 2 + x * x / 6, -jnp.expm1(-safe) / safe)
-    seen = jnp.exp(-tau[:, :-1]) - jnp.exp(tau[:, 1:] - whole)
+    escaping = jnp.exp(-tau[:, :-1]) - jnp.exp(tau[:, 1:] - whole)
     change = jnp.where(met, jnp.diff(source, axis=1), 0.0)
-    return source[:, 0] * -jnp.expm1(-whole[:, 0]) + jnp.sum(change * mean * seen, axis=1)
+    return source[:, 0] * -jnp.expm1(-whole[:, 0]) + jnp.sum(change * mean * escaping, axis=1)
 
 
 def spherical_flux(

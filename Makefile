@@ -29,16 +29,18 @@ demo: env  ## simulate a small survey, fit it, report to runs/demo
 
 lint: env  ## ruff and mypy
 	$(BIN)/ruff check .
-	$(BIN)/ruff format --check astrogf
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 lock: env  ## pin newer versions into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --no-header \
 	  --extra dev --upgrade --output-file requirements.lock pyproject.toml
 
-docs: env  ## write the tables of docs/configuration.md from the schema
+docs: env  ## write the reference of the configuration and the sample file from the code
 	{ sed '/^## /,$$d' docs/configuration.md; $(BIN)/python -m astrogf.config; } > docs/.configuration.md
 	mv docs/.configuration.md docs/configuration.md
+	$(BIN)/python -m astrogf.config sample > configs/.sample.toml
+	mv configs/.sample.toml configs/lamost_lrs.toml
 
 tables: env  ## rebuild every table the package ships from its pinned sources
 	for script in tools/build_*.py; do $(BIN)/python $$script || exit 1; done

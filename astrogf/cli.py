@@ -27,13 +27,13 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run th
 
 @contextmanager
 def plain_errors(debug: bool) -> Iterator[None]:
-    """A user's error becomes a red sentence on stderr and exit code 2; any other error keeps its traceback."""
+    """What can be put right becomes a red sentence on stderr and exit code 2; any other error keeps its traceback."""
     try:
         yield
     except AstrogfError as error:
         if debug:
             raise
-        Console(stderr=True, highlight=False).print(f"[red]{escape(str(error))}[/red]", soft_wrap=True)
+        Console(stderr=True, highlight=False).print(f"[red]{escape(error.sentence)}[/red]", soft_wrap=True)
         raise typer.Exit(2) from error
 
 
@@ -114,9 +114,12 @@ def train(
     with plain_errors(debug):
         if not config.is_file():
             raise AstrogfError(f"There is no configuration file {config}; configs/train_atlas9.toml is one to copy.")
-        from astrogf.fitting import engine
+        from astrogf.runtime import ready_to_compute
 
-        engine.train(config, out)
+        ready_to_compute()
+        from astrogf.emulator.training import main
+
+        main(config, out)
 
 
 @app.command("validate-emulator")

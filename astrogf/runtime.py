@@ -57,6 +57,12 @@ def use_all_cores() -> None:
     os.environ.setdefault("NPROC", str(THREADS_A_CORE * cores))
 
 
+def ready_to_compute() -> None:
+    """What every command that computes does first, before JAX is imported."""
+    use_compilation_cache()
+    use_all_cores()
+
+
 def peak_memory_gb() -> float | None:
     """Largest resident memory of this process so far, GB (1e9 bytes); None where the system does not say."""
     try:

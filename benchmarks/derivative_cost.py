@@ -16,10 +16,11 @@ from astrogf.runtime import use_all_cores
 
 use_all_cores()
 
-from astrogf.inference.problem.linearise import StarData, linearise  # noqa: E402
+from astrogf.inference.problem.linearise import linearise  # noqa: E402
 from astrogf.inference.problem.noise import NoiseModel  # noqa: E402
 from astrogf.inference.problem.options import FitOptions  # noqa: E402
 from astrogf.inference.problem.priors import Belief, star_prior  # noqa: E402
+from astrogf.inference.problem.problem import StarData  # noqa: E402
 from astrogf.inference.problem.setup import prepare  # noqa: E402
 from astrogf.surveys.spectrum import grid, window_pixels  # noqa: E402
 
@@ -53,9 +54,10 @@ def main() -> None:
     data = StarData(jnp.ones(n), jnp.full(n, 1e4))
     shared, noise = jnp.append(delta, 4.26), NoiseModel(jnp.array(1.0), jnp.array(0.01))
     prior, one = jax.tree.map(lambda x: x[0], star_prior([Belief()], options)), jnp.array(1.0)
-    points = sum(b.start.size * b.width for b in model.buckets) * options.depths
+    points = sum(b.start.size * b.width for b in model.buckets) * options.model.depths
     print(
-        f"{len(setup.lines)} lines, {model.grid.size} wavelengths, {options.depths} layers, {points:.3g} profile points"
+        f"{len(setup.lines)} lines, {model.grid.size} wavelengths, {options.model.depths} layers, "
+        f"{points:.3g} profile points"
     )
     rows = {
         "synthesis": clock(eqx.filter_jit(lambda m: m.normalised(star[:5], delta)), model),

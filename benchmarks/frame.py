@@ -30,9 +30,9 @@ from astropy.table import Table, vstack
 from astrogf.base.constants import C_KMS
 from astrogf.inference.newton.search import coarse_search
 from astrogf.inference.problem.collect import scaled_data
-from astrogf.inference.problem.linearise import StarData, StarProblem
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import lsf_sigma, vmic_relation
+from astrogf.inference.problem.problem import StarData, StarProblem
 from astrogf.inference.problem.setup import prepare
 from astrogf.surveys.directory.load import load_directory
 from astrogf.surveys.spectrum import APOGEE_STEP, LOG_STEP, MRS_STEP, grid, window_pixels
@@ -64,26 +64,32 @@ class Group:
         return self.log_step * np.log(10.0) * C_KMS
 
 
+def _options(resolution: float, **model: float | bool) -> FitOptions:
+    """A coarse fit of one spectrum: strong lines, a stiff continuum."""
+    return FitOptions().changed(
+        model={"line_cut": 0.01, **model}, stars={"resolution": resolution}, continuum={"degree": 5}
+    )
+
+
+_LOW = _options(1800.0, oversampling=24, molecules=False)
+_MRS = _options(7500.0, oversampling=5, molecules=False, rv_reach=200.0, widest_sigma=50.0)
+_APOGEE = _options(22500.0, oversampling=4, rv_reach=150.0, widest_sigma=30.0)
+
 GROUPS = (
     Group(
         "low", (("LAMOST LRS", "lamost_lrs", False), ("SDSS optical", "sdss_optical", False)), (5100.0, 5300.0),
-        LOG_STEP, FitOptions(oversampling=24, resolution=1800.0, continuum_degree=5, molecules=False, line_cut=0.01),
-        15.0, 100.0, False,
+        LOG_STEP, _LOW, 15.0, 100.0, False,
     ),
     *(
         Group(
             arm,
             ((f"LAMOST MRS {arm}", f"lamost_mrs_{arm}", False), (f"MRS {arm}, exposures", f"lamost_mrs_{arm}", True)),
-            window, MRS_STEP,
-            FitOptions(oversampling=5, resolution=7500.0, rv_reach=200.0, widest_sigma=50.0, continuum_degree=5,
-                       molecules=False, line_cut=0.01), 3.0, 30.0, True,
+            window, MRS_STEP, _MRS, 3.0, 30.0, True,
         ) for arm, window in (("blue", (5130.0, 5270.0)), ("red", (6400.0, 6640.0)))
     ),
     Group(
         "apogee", (("APOGEE apStar", "apogee_apstar", False), ("APOGEE apVisit", "apogee_apvisit", False)),
-        (16130.0, 16260.0), APOGEE_STEP,
-        FitOptions(oversampling=4, resolution=22500.0, rv_reach=150.0, widest_sigma=30.0, continuum_degree=5,
-                   line_cut=0.01), 3.0, 20.0, True,
+        (16130.0, 16260.0), APOGEE_STEP, _APOGEE, 3.0, 20.0, True,
     ),
 )  # fmt: skip
 

@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from astrogf.inference.newton import groups as hyper
-from astrogf.inference.problem.linearise import StarData
+from astrogf.inference.problem.problem import StarData
 from astrogf.inference.rehearsal.small import build, draw, maximise
 from astrogf.runtime import use_compilation_cache
 from astrogf.style import paper
@@ -29,7 +29,7 @@ from astrogf.style import paper
 def predicted(small, fit, tau, part: float) -> np.ndarray:
     """Posterior sd of the corrections from `part` of what the data of a fit say."""
     o = small.options
-    ln_sigma_sd = jnp.asarray(o.resolution_sd / o.resolution)
+    ln_sigma_sd = jnp.asarray(o.stars.ln_resolution_sd)
     prior = np.asarray(hyper.shared_precision(jnp.asarray(tau), jnp.asarray(small.groups.member), ln_sigma_sd))
     return np.sqrt(np.diag(np.linalg.inv(prior + part * np.asarray(fit.passed.reduced.precision))))[:-1]
 

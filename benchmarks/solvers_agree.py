@@ -10,15 +10,14 @@ All see the same simulated LAMOST pixels; NUTS, on NumPyro's density itself, is 
 import argparse
 import json
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from astrogf.inference.problem.linearise import StarData
 from astrogf.inference.problem.parameters import STAR
+from astrogf.inference.problem.problem import StarData
 from astrogf.inference.rehearsal.small import OPTIONS, build, draw, maximise
 from astrogf.inference.solvers.gaussian import joint_sites, laplace_gaussian, with_group_means
 from astrogf.inference.solvers.laplace import recentred
@@ -28,7 +27,7 @@ from astrogf.inference.solvers.svi import svi
 from astrogf.runtime import use_compilation_cache
 
 MEAN_BAR, SD_BAR = 0.15, 0.15
-COARSE = replace(OPTIONS, oversampling=8, depths=16)
+COARSE = OPTIONS.changed(model={"oversampling": 8, "depths": 16})
 """All solvers see the same model; how finely it is computed does not matter between them, and NUTS is slow."""
 
 

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Literal
 
 import equinox as eqx
 import jax
@@ -14,11 +13,11 @@ from astrogf.base.errors import AstrogfError
 from astrogf.emulator import hydrostatic
 from astrogf.emulator.domain import Hull
 from astrogf.emulator.network import DepthModes, DepthNetwork, DualEncoder
+from astrogf.emulator.options import Equilibrium
 from astrogf.emulator.structure import Structure
 
 DATA = Path(__file__).parent / "data"
 DEFAULT_DEPTHS = 80
-Equilibrium = Literal["integral", "loss", "none"]
 """'integral': RHOX and P are integrals of g, ACCRAD and ABROSS; 'loss', 'none': the network's own outputs."""
 
 

@@ -4,8 +4,6 @@ Source: Li et al. (2025, arXiv 2507.06357) for the two encoders; DeepONet (Lu et
 product, with which the labels are encoded once a star and not once a depth.
 """
 
-from typing import Literal
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -14,14 +12,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.interpolate import CubicSpline
 
 from astrogf.base.errors import AstrogfError
+from astrogf.emulator.options import DepthKind, Merge, Reference, Temperature
 
 QUANTITIES = ("rhox", "t", "p", "xne", "abross", "accrad")
 """Order of the outputs, all natural logarithms; ACCRAD is positive in each of the 214,632 training layers."""
-
-Merge = Literal["product", "concat"]
-DepthKind = Literal["modes", "nodes", "network"]
-Reference = Literal["grey", "none"]
-Temperature = Literal["inverse", "linear"]
 
 
 class DepthNetwork(eqx.Module):

@@ -1,14 +1,12 @@
 """Training of the emulator: `main(config_path, out)` is what `astrogf train` calls."""
 
-import dataclasses
 import hashlib
 import json
 import time
-import tomllib
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -21,76 +19,8 @@ from astrogf.base.errors import AstrogfError
 from astrogf.emulator import model, network
 from astrogf.emulator.cards import RANGE, Card, evaluate
 from astrogf.emulator.domain import Hull, neighbours
+from astrogf.emulator.options import TrainOptions
 from astrogf.emulator.polish import polish
-
-Optimiser = Literal["muon", "adamw"]
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainConfig:
-    """One training run, the keys of a TOML file; the card records them all, seeds included.
-
-    `source` says in words what the training set is; `start` names weights to go on from.
-    """
-
-    data: str = ".cache/atlas9.npz"
-    source: str = ""
-    start: str = ""
-    family: str = "atlas9"
-    equilibrium: model.Equilibrium = "integral"
-    merge: network.Merge = "product"
-    width: int = 256
-    layers: int = 3
-    rank: int = 48
-    depth_encoder: network.DepthKind = "modes"
-    reference: network.Reference = "grey"
-    temperature: network.Temperature = "inverse"
-    optimiser: Optimiser = "muon"
-    steps: int = 20000
-    batch: int = 256
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-4
-    average: float = 0.999
-    physics_weight: float = 0.0
-    sobolev_weight: float = 0.0
-    state_weight: float = 1.0
-    accrad_weight: float = 1.0
-    edge_weight: float = 1.0
-    knee: float = 4.0
-    polish_rounds: int = 0
-    held_out: float = 0.1
-    validation: float = 0.03
-    seed: int = 1
-    seed_split: int = 2025
-    check_every: int = 1000
-    patience: int = 20
-    max_seconds: float = 3600.0
-
-    @classmethod
-    def read(cls, path: Path, changes: dict[str, Any] | None = None) -> "TrainConfig":
-        """From TOML, some keys changed. Raises ValueError naming a key that is unknown or of a wrong type."""
-        given = tomllib.loads(path.read_text()) | (changes or {})
-        fields = {f.name: f for f in dataclasses.fields(cls)}
-        for key, value in given.items():
-            if key not in fields:
-                raise AstrogfError(f"{path}: unknown key {key!r}; known keys: {', '.join(fields)}")
-            default = fields[key].default
-            kind = float if isinstance(default, float) else type(default)
-            if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool):
-                raise AstrogfError(f"{path}: {key} should be of type {kind.__name__}, found {value!r}")
-        choices = {
-            "equilibrium": ("integral", "loss", "none"),
-            "merge": ("product", "concat"),
-            "depth_encoder": ("modes", "nodes", "network"),
-            "reference": ("grey", "none"),
-            "temperature": ("inverse", "linear"),
-            "optimiser": ("muon", "adamw"),
-        }
-        for key, allowed in choices.items():
-            if given.get(key, allowed[0]) not in allowed:
-                raise AstrogfError(f"{path}: {key} should be one of {', '.join(allowed)}, found {given[key]!r}")
-        return cls(**given)
-
 
 TOLERANCE = {"rhox": 0.01, "t": 0.001, "p": 0.01, "xne": 0.02, "abross": 0.02, "accrad": 0.05}
 """Errors in ln q that count as one in the loss; beyond a few it grows linearly (unconverged layers)."""
@@ -101,7 +31,7 @@ is wide because its 99th percentile, set by decks that did not converge, grows w
 
 
 class Price(NamedTuple):
-    """What the loss counts how much; the keys of `TrainConfig` of the same names.
+    """What the loss counts how much; the keys of `TrainOptions` of the same names.
 
     `physics` and `sobolev`: see `loss`. `state` multiplies the misses of XNE and ABROSS, `accrad` those of ACCRAD,
     `edge` the loss of layers outside the range of the card's errors; from `knee` tolerances on the loss is linear.
@@ -115,7 +45,7 @@ class Price(NamedTuple):
     knee: float = 4.0
 
     @classmethod
-    def of(cls, config: TrainConfig) -> "Price":
+    def of(cls, config: TrainOptions) -> "Price":
         """As the configuration says."""
         c = config
         return cls(c.physics_weight, c.sobolev_weight, c.state_weight, c.accrad_weight, c.edge_weight, c.knee)
@@ -142,7 +72,7 @@ class Nodes(NamedTuple):
     def read(cls, path: Path) -> "Nodes":
         """From the file that tools/build_atlas9.py writes."""
         if not path.exists():
-            raise FileNotFoundError(f"no training set at {path}; build it with tools/build_{path.stem}.py")
+            raise AstrogfError(f"no training set at {path}: build it with `python tools/build_{path.stem}.py`")
         with np.load(path) as z:
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             return cls(z["labels"], z["log_tau"], np.log(z["values"]), digest)
@@ -199,10 +129,10 @@ def loss(
     return jnp.mean(total)
 
 
-def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) -> Card:
+def train(config: TrainOptions, out: Path, say: Callable[[str], None] = print) -> Card:
     """Train, write `out/<family>.eqx` (weights), `<family>.json` (card), and return the card.
 
-    A run that was cut off goes on from `out/checkpoint.eqx` (same config only). Raises FileNotFoundError
+    A run that was cut off goes on from `out/checkpoint.eqx` (same config only). Raises AstrogfError
     without the training set.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -261,7 +191,7 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
     checkpoint, note = out / "checkpoint.eqx", out / "checkpoint.json"
     if checkpoint.exists() and note.exists():
         saved = json.loads(note.read_text())
-        if saved["config"] == dataclasses.asdict(config):
+        if saved["config"] == config.model_dump(mode="json"):
             carry, best_weights = eqx.tree_deserialise_leaves(checkpoint, (carry, best_weights))
             history = saved["history"]
             best = min(h[2] for h in history)
@@ -276,7 +206,7 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
             best, best_weights = history[-1][2], carry[1]
         eqx.tree_serialise_leaves(checkpoint, (carry, best_weights))
         seconds = time.time() - start
-        note.write_text(json.dumps({"config": dataclasses.asdict(config), "history": history, "seconds": seconds}))
+        note.write_text(json.dumps({"config": config.model_dump(mode="json"), "history": history, "seconds": seconds}))
         done = (i + 1) * config.check_every
         say(f"step {done}: loss {value:.4f}, validation {stop_value:.4f}, {seconds:.0f} s")
         since = len(history) - 1 - int(np.argmin([h[2] for h in history]))
@@ -298,7 +228,7 @@ def train(config: TrainConfig, out: Path, say: Callable[[str], None] = print) ->
     emulator = model.load(config.family, out / f"{config.family}.eqx")
     extra = {
         "source": config.source,
-        "config": dataclasses.asdict(config), "version": _version(), "data_sha256": nodes.sha256,
+        "config": config.model_dump(mode="json"), "version": _version(), "data_sha256": nodes.sha256,
         "nodes": {"fitted": len(fit), "validation": len(stop), "held_out": len(held)},
         "start_sha256": hashlib.sha256(Path(config.start).read_bytes()).hexdigest() if config.start else None,
         "best_validation_loss": best,
@@ -323,7 +253,7 @@ def started(path: Path, nodes: Nodes) -> network.DualEncoder:
     return net
 
 
-def rule(config: TrainConfig, schedule: optax.Schedule) -> optax.GradientTransformation:
+def rule(config: TrainOptions, schedule: optax.Schedule) -> optax.GradientTransformation:
     """AdamW, or Muon (Jordan et al. 2024) on the matrices at ten times the rate with Adam on the rest."""
     if config.optimiser == "adamw":
         return optax.adamw(schedule, weight_decay=config.weight_decay)
@@ -339,7 +269,7 @@ def single(tree: Any) -> Any:
 
 def main(config_path: Path, out: Path, changes: dict[str, Any] | None = None) -> Card:
     """Train as the TOML file says but for `changes`, a progress line a block (rich where it is installed)."""
-    config = TrainConfig.read(config_path, changes)
+    config = TrainOptions.read(config_path, changes)
     try:
         from rich.console import Console
 

@@ -13,18 +13,18 @@ from scipy.special import ndtr
 
 from astrogf.base.errors import AstrogfError
 from astrogf.inference.fit import freed, search
-from astrogf.inference.newton.stars import Progress, Run, fit_stars, learn
+from astrogf.inference.newton.stars import FitState, Progress, fit_stars, learn
 from astrogf.inference.newton.sweep import Pass
 from astrogf.inference.problem import noise
 from astrogf.inference.problem.arrow import substitute
 from astrogf.inference.problem.collect import collect
-from astrogf.inference.problem.linearise import predict
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import names, steps
 from astrogf.inference.problem.priors import Belief
+from astrogf.inference.problem.problem import predict
 from astrogf.inference.problem.spectra import Noise, Sample, quiet
 from astrogf.inference.problem.unlisted import CLASS, with_these
-from astrogf.inference.result import side_by_side
+from astrogf.inference.result import observed_models
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.synthesis.lines.identity import SAME_LIST
 from astrogf.synthesis.lines.linelist import LineList
@@ -97,17 +97,17 @@ def known_noise(
 ) -> Noise | None:
     """The run's own noise for every row, or None where it has not met a release."""
     out = []
-    for k, (piece, kinds) in enumerate(zip(sample.pieces, releases, strict=True)):
-        where = f", window {k + 1}" if len(sample.pieces) > 1 else ""
+    for k, (window, kinds) in enumerate(zip(sample.windows, releases, strict=True)):
+        where = f", window {k + 1}" if len(sample.windows) > 1 else ""
         if any(f"{name}{where}" not in found for name in kinds):
             return None
-        columns = np.array([found[f"{name}{where}"] for name in kinds])[piece.release].T
-        out.append(noise.NoiseModel(*map(jnp.asarray, columns))._replace(local=jnp.ones_like(piece.data.flux)))
+        columns = np.array([found[f"{name}{where}"] for name in kinds])[window.release].T
+        out.append(noise.NoiseModel(*map(jnp.asarray, columns))._replace(local=jnp.ones_like(window.data.flux)))
     return tuple(out)
 
 
 def predictive(
-    sample: Sample, run: Run, passed: Pass, covariance: Float[np.ndarray, "line line"], count: int, seed: int = 0
+    sample: Sample, run: FitState, passed: Pass, covariance: Float[np.ndarray, "line line"], count: int, seed: int = 0
 ) -> Float[np.ndarray, "band pixel"]:
     """Sd of the first `count` stars' models over draws of corrections and, given them, of the stars' own labels."""
     rng = np.random.default_rng(seed)
@@ -124,15 +124,15 @@ def predictive(
         scatter = np.einsum("sij,sj->si", own_root, rng.normal(size=own.shape))
         own = np.asarray(own) - np.asarray(star.constant) + scatter
         theta = np.asarray(run.theta)[:n] + own * steps(sample.n_own)
-        rows = []
-        for piece, coefficients in zip(sample.pieces, passed.coefficients, strict=True):
-            delta = jnp.zeros(piece.problem.room).at[:n_line].set(run.shared[:-1] + move[:-1])
-            models = np.full((len(piece.star), piece.problem.basis.shape[0]), np.nan)
-            for r in np.flatnonzero(piece.star < n):
-                flux = see(piece.problem, jnp.asarray(theta[piece.star[r]]), delta)
-                models[r] = np.asarray(piece.problem.basis) @ coefficients[r] * np.asarray(flux)
-            rows.append(models)
-        draws.append(side_by_side(sample, rows, np.nan)[:n])
+        drawn = []
+        for window, kept in zip(sample.windows, passed.rows, strict=True):
+            delta = jnp.zeros(window.problem.n_free).at[:n_line].set(run.shared[:-1] + move[:-1])
+            models = np.full((len(window.star), window.problem.basis.shape[0]), np.nan)
+            for r in np.flatnonzero(window.star < n):
+                flux = see(window.problem, jnp.asarray(theta[window.star[r]]), delta)
+                models[r] = np.asarray(window.problem.basis) @ kept.coefficients[r] * np.asarray(flux)
+            drawn.append(models)
+        draws.append(sample.side_by_side(drawn, np.nan)[:n])
     return np.std(draws, axis=0)
 
 
@@ -160,47 +160,45 @@ def check(
     free = find_again(origin.lines, found.lines)
     theta, _ = search(collected, options, progress)
     ready = known_noise(sample, origin.releases, found.noise)
-    start = ready or quiet(sample, 0.01 if options.inflation is None else options.inflation, options.line_scatter)
+    start = ready or quiet(
+        sample, 0.01 if options.noise.inflation is None else options.noise.inflation, options.noise.line_scatter
+    )
     delta = jnp.asarray(np.asarray(found.lines["correction"], dtype=float))
     corrected = freed(sample, setups, free, n)
     shared = jnp.append(delta, found.ln_sigma)
-    run = Run(jnp.asarray(theta), shared, start)
+    run = FitState(jnp.asarray(theta), shared, start)
     run, passed = fit_stars(corrected, run, options, free=False, stage="corrected list", progress=progress)
     if ready is None:
         run.noise = learn(corrected, passed, options)
         run, passed = fit_stars(
             corrected, run, options, free=False, iterations=3, stage="corrected list", progress=progress
         )
-    before = Run(run.theta, jnp.array([found.ln_sigma]), run.noise)
+    before = FitState(run.theta, jnp.array([found.ln_sigma]), run.noise)
     before, original = fit_stars(sample, before, options, free=False, stage="original list", progress=progress)
 
     sigma = []
-    for piece, model, level in zip(sample.pieces, run.noise, origin.levels, strict=True):
-        sd = np.sqrt(np.asarray(jax.vmap(noise.variance)(piece.data.flux, piece.data.ivar, model)))
-        sigma.append(np.where(np.asarray(piece.data.ivar) > 0, sd, np.inf) * level[:, None])
+    for window, model, level in zip(sample.windows, run.noise, origin.levels, strict=True):
+        sd = np.sqrt(np.asarray(jax.vmap(noise.variance)(window.data.flux, window.data.ivar, model)))
+        sigma.append(np.where(np.asarray(window.data.ivar) > 0, sd, np.inf) * level[:, None])
     band = predictive(corrected, run, passed, found.covariance, n_band)
     ones = [np.ones((len(level), len(b.wavelength))) for level, b in zip(origin.levels, origin.batches, strict=True)]
-    scale = side_by_side(sample, [level[:, None] * one for level, one in zip(origin.levels, ones, strict=True)], 1.0)
-
-    def scaled(result: Pass) -> np.ndarray:
-        rows = [m * level[:, None] for m, level in zip(result.model, origin.levels, strict=True)]
-        return side_by_side(sample, rows, np.nan)
+    scale = sample.side_by_side([level[:, None] * one for level, one in zip(origin.levels, ones, strict=True)], 1.0)
 
     covariance = np.asarray(passed.star.covariance)
     slope = np.asarray(passed.star.slope)[:, :, :n]
     covariance = covariance + np.einsum("sil,lk,sjk->sij", slope, found.covariance, slope, optimize=True)
     return Checked(
         table=origin.table,
-        label_names=names(options.abundances),
+        label_names=names(options.stars.abundances),
         labels=np.asarray(run.theta),
         labels_sd=np.sqrt(np.diagonal(covariance, 0, 1, 2)) * steps(sample.n_own),
         labels_own_sd=np.sqrt(np.diagonal(np.asarray(passed.star.covariance), 0, 1, 2)) * steps(sample.n_own),
         labels_original=np.asarray(before.theta),
         wavelength=np.concatenate([np.asarray(b.wavelength) for b in origin.batches]),
-        flux=side_by_side(sample, [b.flux for b in origin.batches], 0.0),
-        sigma=side_by_side(sample, sigma, np.inf),
-        model_original=scaled(original),
-        model_corrected=scaled(passed),
+        flux=sample.side_by_side([b.flux for b in origin.batches], 0.0),
+        sigma=sample.side_by_side(sigma, np.inf),
+        model_original=observed_models(sample, origin, original),
+        model_corrected=observed_models(sample, origin, passed),
         predictive_sd=band * scale[: len(band)],
         chi2_original=np.asarray(original.chi2),
         chi2_corrected=np.asarray(passed.chi2),

@@ -13,22 +13,22 @@ from jaxtyping import Float, Int
 
 from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.choice import Selection, choose, group_transitions, record
+from astrogf.inference.newton.choice import Choice, choose, group_transitions, record
 from astrogf.inference.newton.joint import Joint, SharedPrior, fit_joint
 from astrogf.inference.newton.scatters import over_scatters
 from astrogf.inference.newton.search import coarse_search, find_velocity
-from astrogf.inference.newton.stars import Progress, Run, fit_stars
+from astrogf.inference.newton.stars import FitState, Progress, fit_stars
 from astrogf.inference.newton.suspects import suspicion, worst
 from astrogf.inference.newton.sweep import Pass, sweep
-from astrogf.inference.problem.collect import Collected, NoStarsError, collect
-from astrogf.inference.problem.linearise import StarData
+from astrogf.inference.problem.collect import Collected, NoStarsError, Origin, collect
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import LN_SIGMA, STAR, lsf_sigma
 from astrogf.inference.problem.priors import Belief, starting_point
+from astrogf.inference.problem.problem import StarData
 from astrogf.inference.problem.setup import Setup, prepare, with_free
 from astrogf.inference.problem.spectra import Sample, margins, quiet
 from astrogf.inference.problem.unlisted import CLASS, SCATTER, START, is_unlisted, places, with_unlisted
-from astrogf.inference.result import FitResult, Origin, assemble
+from astrogf.inference.result import FitResult, assemble
 from astrogf.inference.solvers.refine import refined
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.surveys.directory.load import aside_table
@@ -52,36 +52,36 @@ def search(
     theta[:, len(STAR) :] = np.asarray(sample.prior.mean)[:, len(STAR) :]
     seconds = [np.nan]
     n_anchor, done = sum(b.is_anchor for b in beliefs), 0
-    for piece in sample.pieces:
-        waiting = np.isnan(theta[piece.star, 0])
-        anchors = np.array([beliefs[s].is_anchor for s in piece.star])
+    for window in sample.windows:
+        waiting = np.isnan(theta[window.star, 0])
+        anchors = np.array([beliefs[s].is_anchor for s in window.star])
         for row in np.flatnonzero(waiting & anchors):
-            star = piece.star[row]
+            star = window.star[row]
             theta[star, :7] = starting_point(beliefs[star], options)
-            one = StarData(*(x[row] for x in piece.data))
+            one = StarData(*(x[row] for x in window.data))
             rv = beliefs[star].labels.get("rv")
-            theta[star, 6], _ = find_velocity(piece.problem, one, theta[star], (rv[0], 4 * rv[1]) if rv else None)
+            theta[star, 6], _ = find_velocity(window.problem, one, theta[star], (rv[0], 4 * rv[1]) if rv else None)
             done += 1
             progress("velocities of anchors", done, n_anchor)
         rows = np.flatnonzero(waiting & ~anchors)
         if len(rows):
             found = coarse_search(
-                piece.problem, StarData(*(x[rows] for x in piece.data)), float(lsf_sigma(options.resolution)),
+                window.problem, StarData(*(x[rows] for x in window.data)), float(lsf_sigma(options.stars.resolution)),
                 progress=partial(progress, "coarse search"),
             )  # fmt: skip
-            theta[piece.star[rows], :7] = found.theta
+            theta[window.star[rows], :7] = found.theta
             seconds.append(found.seconds)
     return theta, float(np.nanmin(seconds)) if np.isfinite(seconds).any() else np.nan
 
 
 def out_of_domain(
-    run: Run, passed: Pass, sample: Sample, anchor: list[bool], options: FitOptions
+    run: FitState, passed: Pass, sample: Sample, anchor: list[bool], options: FitOptions
 ) -> list[tuple[str, str] | None]:
     """For each star None, or a short reason and a sentence why the joint fit must not use it."""
     theta = np.asarray(run.theta)
     chi2 = passed.chi2 / np.maximum(sample.n_pixel, 1)
     margin = margins(sample, run.theta)
-    low, high = options.teff_range
+    low, high = options.stars.teff_range
     verdicts: list[tuple[str, str] | None] = []
     for s, teff in enumerate(theta[:, 0]):
         if not np.isfinite(passed.log_posterior[s]):
@@ -89,14 +89,14 @@ def out_of_domain(
         elif anchor[s]:
             verdicts.append(None)
         elif not low <= teff <= high:
-            sentence = f"the engine finds Teff {teff:.0f} K, outside {low:.0f}-{high:.0f} K ([stars] teff_range)"
+            sentence = f"the engine finds Teff {teff:.0f} K, outside {low:.0f}-{high:.0f} K (stars.teff_range)"
             verdicts.append(("teff", sentence))
         elif margin[s] < -0.3:
             sentence = f"best labels lie {-margin[s]:.2f} grid steps outside the emulator's domain: not modelled"
             verdicts.append(("hull", sentence))
-        elif chi2[s] > options.max_chi2:
+        elif chi2[s] > options.stars.max_chi2:
             sentence = (
-                f"chi2 per pixel {chi2[s]:.1f} exceeds {options.max_chi2:g} ([stars] max_chi2): "
+                f"chi2 per pixel {chi2[s]:.1f} exceeds {options.stars.max_chi2:g} (stars.max_chi2): "
                 "not a single FGK star, or bad pixels"
             )
             verdicts.append(("chi2", sentence))
@@ -113,7 +113,7 @@ def strengths(setups: Sequence[Setup], n_line: int) -> Float[np.ndarray, " line"
     return strength
 
 
-def select_lines(setups: Sequence[Setup], lines: LineList, passed: Pass, options: FitOptions) -> Selection:
+def select_lines(setups: Sequence[Setup], lines: LineList, passed: Pass, options: FitOptions) -> Choice:
     """Free transitions of atoms, by what a pass with the list as it is knows of each."""
     candidates, known, limits = _candidates(setups, lines, passed, options)
     return choose(candidates, known, **limits)
@@ -130,10 +130,14 @@ def _candidates(setups: Sequence[Setup], lines: LineList, passed: Pass, options:
     for setup, information in zip(setups, passed.information, strict=True):
         np.add.at(known, setup.row, np.asarray(information))
     unlisted = is_unlisted(lines)
-    atoms = (strength > options.least_strength) & (lines.z <= len(SYMBOLS))
+    atoms = (strength > options.lines.least_strength) & (lines.z <= len(SYMBOLS))
     candidates = group_transitions(lines, strength, atoms | (unlisted & (strength > 0.0)))
-    limits = {"prior_sd": options.prior_sd, "max_ratio": options.max_ratio, "max_lines": options.max_lines,
-              "always": unlisted[candidates.leader]}  # fmt: skip
+    limits = {
+        "prior_sd": options.lines.prior_sd,
+        "max_ratio": options.lines.max_ratio,
+        "max_lines": options.lines.max_lines,
+        "always": unlisted[candidates.leader],
+    }
     return candidates, known, limits
 
 
@@ -154,7 +158,7 @@ class Stage(NamedTuple):
     alone: Sample
     free: Sample
     passed: Pass
-    chosen: Selection
+    chosen: Choice
     groups: hyper.Groups
     joint: Joint
 
@@ -168,7 +172,7 @@ def fit_lines(
     setups: list[Setup],
     lines: LineList,
     alone: Sample,
-    run: Run,
+    run: FitState,
     options: FitOptions,
     progress: Progress,
     first: Joint | None = None,
@@ -181,17 +185,22 @@ def fit_lines(
     the leaders. Raises NoStarsError where no line can be free.
     """
     passed = sweep(
-        alone, run.theta, run.shared, run.noise, chunk=options.chunk, progress=partial(progress, "selecting lines")
+        alone,
+        run.theta,
+        run.shared,
+        run.noise,
+        chunk=options.solver.chunk,
+        progress=partial(progress, "selecting lines"),
     )
     chosen = select_lines(setups, lines, passed, options)
     if len(chosen.leader) == 0:
         raise NoStarsError(
             "no line carries enough information for a correction: "
-            "add stars, widen [survey] window or raise [lines] max_ratio"
+            "add stars, widen survey.window or raise lines.max_ratio"
         )
     leaders = lines.take(chosen.leader)
     groups = hyper.make_groups(
-        leaders.species(), np.array(QUALITY)[leaders.quality], options.least_group, {CLASS: SCATTER}
+        leaders.species(), np.array(QUALITY)[leaders.quality], options.lines.least_group, {CLASS: SCATTER}
     ).about({CLASS: unlisted_mean})
     last = run if first is None else first.run
     # the errors by wavelength are for what the lines so far did not explain
@@ -199,30 +208,30 @@ def fit_lines(
     shared = jnp.append(jnp.asarray(corrections(leaders)), last.shared[-1])
     free = freed(alone, setups, chosen.free, len(chosen.leader))
     name = "joint" if first is None else "second joint"
-    joint = fit_joint(free, Run(last.theta, shared, noise, run.trace), groups, options, progress, name)
+    joint = fit_joint(free, FitState(last.theta, shared, noise, run.trace), groups, options, progress, name)
     return Stage(setups, lines, alone, free, passed, chosen, groups, joint)
 
 
-def with_suspects(first: Stage, origin: Origin, run: Run, options: FitOptions, progress: Progress) -> Stage:
+def with_suspects(first: Stage, origin: Origin, run: FitState, options: FitOptions, progress: Progress) -> Stage:
     """The joint fit again, with lines that the list may lack at the places that a first one makes suspect.
 
     It starts where the first one ended, but for the corrections at those places, which start anew. There the unlisted
     lines are believed to be as strong as START, those of a resolution element together: a suspicion is what their
     usual prior lacks. The first fit stands where nothing is suspect.
     """
-    at = places(first.lines, options.unlisted)
+    at = places(first.lines, options.lines.unlisted)
     wavelength = [b.wavelength for b in origin.batches]
     found = suspicion(first.free, first.joint, first.groups, first.leaders.wavelength, wavelength, at)
-    at = worst(at, found, options.unlisted_most // len(options.unlisted_levels))
+    at = worst(at, found, options.lines.unlisted_most // len(options.lines.unlisted_levels))
     if len(at) == 0:
         run.trace.append({"stage": "suspects", "places": 0})
         return first
     last = first.joint.run
     element = FWHM_PER_SIGMA * float(jnp.median(jnp.exp(last.theta[:, LN_SIGMA]))) / C_KMS * np.median(at)
-    mean = START - np.log10(max(element / options.unlisted * len(options.unlisted_levels), 1.0))
+    mean = START - np.log10(max(element / options.lines.unlisted * len(options.lines.unlisted_levels), 1.0))
     run.trace.append({"stage": "suspects", "places": len(at), "prior_mean": float(mean)})
-    lines = with_unlisted(first.lines, options.unlisted, options.unlisted_levels, at)
-    # what the first fit compiled serves no more, and maps memory, of whose pieces a process may have only so many
+    lines = with_unlisted(first.lines, options.lines.unlisted, options.lines.unlisted_levels, at)
+    # what the first fit compiled serves no more, and maps memory, of which a process may have only so many maps
     jax.clear_caches()
     setups = [prepare(b.wavelength, options, lines=lines) for b in origin.batches]
     alone = first.alone.with_problems([setup.problem(0) for setup in setups])
@@ -230,7 +239,7 @@ def with_suspects(first: Stage, origin: Origin, run: Run, options: FitOptions, p
 
     def corrections(leaders: LineList) -> Float[np.ndarray, " free"]:
         so_far = np.array([learned.get(t, 0.0) for t in leaders.transition.tolist()])
-        beside = np.abs(leaders.wavelength[:, None] - at).min(axis=1) <= options.unlisted
+        beside = np.abs(leaders.wavelength[:, None] - at).min(axis=1) <= options.lines.unlisted
         return np.where(is_unlisted(leaders), mean, np.where(beside, 0.0, so_far))
 
     return fit_lines(setups, lines, alone, run, options, progress, first.joint, corrections, mean)
@@ -251,21 +260,25 @@ def fit(
     Raises NoStarsError (a sentence) when no star can be modelled, or no line carries information.
     """
     batches = [batches] if isinstance(batches, SpectrumBatch) else list(batches)
-    if options.method != "gauss-newton" and (len(batches) > 1 or options.line_scatter > 0 or options.unlisted > 0):
+    if options.solver.method != "gauss-newton" and (
+        len(batches) > 1 or options.noise.line_scatter > 0 or options.lines.unlisted > 0
+    ):
         raise NoStarsError(
-            f"[solver] method = {options.method!r} takes one window, [noise] line_scatter = 0 and "
-            "[lines] unlisted = 0: use 'gauss-newton' for this problem"
+            f"solver.method = {options.solver.method!r} takes one window, noise.line_scatter = 0 and "
+            "lines.unlisted = 0: use 'gauss-newton' for this problem"
         )
-    everywhere = options.unlisted if options.unlisted_where == "everywhere" else 0.0
+    everywhere = options.lines.unlisted if options.lines.unlisted_where == "everywhere" else 0.0
     collected = collect(
         batches, options, lines, beliefs or {},
-        complete=lambda known: with_unlisted(known, everywhere, options.unlisted_levels),
+        complete=lambda known: with_unlisted(known, everywhere, options.lines.unlisted_levels),
     )  # fmt: skip
     setups, sample, known, origin = collected
     theta, seconds = search(collected, options, progress)
-    start = float(lsf_sigma(options.resolution))
-    noise = quiet(sample, 0.01 if options.inflation is None else options.inflation, options.line_scatter)
-    run = Run(jnp.asarray(theta), jnp.array([start]), noise)
+    start = float(lsf_sigma(options.stars.resolution))
+    noise = quiet(
+        sample, 0.01 if options.noise.inflation is None else options.noise.inflation, options.noise.line_scatter
+    )
+    run = FitState(jnp.asarray(theta), jnp.array([start]), noise)
     run, passed = fit_stars(sample, run, options, progress=progress)
 
     verdicts = out_of_domain(run, passed, sample, [b.is_anchor for b in known], options)
@@ -274,19 +287,20 @@ def fit(
     set_aside = aside_table(rows)
     if not keep.any():
         raise NoStarsError(
-            "every star was set aside by the engine: see the table of set-aside files for the reasons", set_aside
+            "every star was set aside by the engine: see the table of set-aside files for the reasons",
+            set_aside=set_aside,
         )
-    row_keep = [keep[p.star] for p in sample.pieces]
+    row_keep = [keep[p.star] for p in sample.windows]
     noise = tuple(type(n)(*(x[k] for x in n)) for n, k in zip(run.noise, row_keep, strict=True))
     alone, origin = sample.select(keep), origin.select(keep, row_keep)
-    run = Run(run.theta[keep], run.shared, noise, run.trace)
+    run = FitState(run.theta[keep], run.shared, noise, run.trace)
 
     stage = fit_lines(setups, origin.lines, alone, run, options, progress)
-    if options.unlisted > 0.0 and options.unlisted_where == "suspect":
+    if options.lines.unlisted > 0.0 and options.lines.unlisted_where == "suspect":
         stage = with_suspects(stage, origin, run, options, progress)
         origin, alone = replace(origin, lines=stage.lines), stage.alone
     joint, groups = stage.joint, stage.groups
-    if options.method == "gauss-newton":
+    if options.solver.method == "gauss-newton":
         progress("integrating over the groups' scatters", 0, 1)
         joint = over_scatters(joint, SharedPrior.of(groups, options), groups)
         progress("integrating over the groups' scatters", 1, 1)
@@ -294,10 +308,10 @@ def fit(
         joint = refined(stage.free, joint, groups, options)
 
     # the yardstick: labels refitted with the list as it came, under the noise and resolution of the joint fit
-    frozen = Run(run.theta, joint.run.shared[-1:], joint.run.noise, joint.run.trace)
+    frozen = FitState(run.theta, joint.run.shared[-1:], joint.run.noise, joint.run.trace)
     _, original = fit_stars(alone, frozen, options, free=False, iterations=2, stage="original list", progress=progress)
     took = min(step["seconds"] for step in joint.run.trace if step["stage"].endswith("joint"))
-    ratio = took / sum(len(p.star) for p in alone.pieces) / seconds if np.isfinite(seconds) else None
+    ratio = took / sum(len(p.star) for p in alone.windows) / seconds if np.isfinite(seconds) else None
     strength = strengths(stage.setups, len(origin.lines))
     result = assemble(alone, origin, strength, stage.chosen, groups, joint, original, options)
     looked_at = selection_record(stage.setups, origin.lines, stage.passed, options)

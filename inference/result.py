@@ -1,45 +1,26 @@
 """What a joint fit returns: arrays and a status, ready to be written and drawn."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.choice import Selection, partners
+from astrogf.inference.newton.choice import Choice, partners
 from astrogf.inference.newton.joint import Joint
 from astrogf.inference.newton.misfit import misfit_table
 from astrogf.inference.newton.sweep import Pass
 from astrogf.inference.problem import noise
 from astrogf.inference.problem.arrow import own_covariances
+from astrogf.inference.problem.collect import Origin
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import lsf_sigma, names, steps
 from astrogf.inference.problem.spectra import Sample, margins
 from astrogf.inference.statistics import LineNames, Statistics
-from astrogf.surveys.batch import SpectrumBatch
 from astrogf.synthesis.lines.linelist import LineList
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where the spectra of a fit are from: batches, one row of `table` a star, the run's whole line list, the level
-    that every row was divided by, and the names of the releases of every batch."""
-
-    batches: Sequence[SpectrumBatch]
-    table: Table
-    lines: LineList
-    levels: list[Float[np.ndarray, " row"]]
-    releases: list[np.ndarray]
-
-    def select(self, keep: Bool[np.ndarray, " star"], rows: list[Bool[np.ndarray, " row"]]) -> "Origin":
-        """The stars where `keep`, the spectra where `rows` say so."""
-        batches = [b.select(k) for b, k in zip(self.batches, rows, strict=True)]
-        levels = [level[k] for level, k in zip(self.levels, rows, strict=True)]
-        return replace(self, batches=batches, table=self.table[keep], levels=levels)
 
 
 @dataclass(frozen=True)
@@ -102,19 +83,19 @@ def shared_table(joint: Joint, sample: Sample, releases: list[np.ndarray]) -> di
     if np.any(np.asarray(sample.prior.follows_survey) > 0):
         resolution = float(np.exp(lsf_sigma(1.0) - ln_sigma))
         table["resolution"] = (resolution, resolution * sd)
-    for k, (piece, found, kinds) in enumerate(zip(sample.pieces, joint.run.noise, releases, strict=True)):
-        where = f", window {k + 1}" if len(sample.pieces) > 1 else ""
+    for k, (window, found, kinds) in enumerate(zip(sample.windows, joint.run.noise, releases, strict=True)):
+        where = f", window {k + 1}" if len(sample.windows) > 1 else ""
         for r, name in enumerate(kinds):
-            mine = np.flatnonzero(piece.release == r)
+            mine = np.flatnonzero(window.release == r)
             if len(mine):
                 table[f"noise scale, {name}{where}"] = (float(found.scale[mine[0]]), float("nan"))
                 table[f"inflation, {name}{where}"] = (float(found.inflation[mine[0]]), float("nan"))
-                if piece.problem.scattered:
+                if window.problem.scattered:
                     table[f"line scatter, {name}{where}"] = (float(np.asarray(found.scatter)[mine[0]]), float("nan"))
     return table
 
 
-def line_table(lines: LineList, strength, chosen: Selection, joint: Joint, groups: hyper.Groups, floor: float) -> Table:
+def line_table(lines: LineList, strength, chosen: Choice, joint: Joint, groups: hyper.Groups, floor: float) -> Table:
     """One row a free transition, named by its strongest component."""
     n = len(chosen.leader)
     leaders = lines.take(chosen.leader)
@@ -164,21 +145,17 @@ def star_flags(finite, margin: Float[np.ndarray, " star"], outliers) -> tuple[st
     return tuple(flags)
 
 
-def side_by_side(sample: Sample, rows: list[np.ndarray], empty: float) -> Float[np.ndarray, "star pixel"]:
-    """Arrays of every piece's rows as one, windows after each other; `empty` where a star has no spectrum."""
-    parts = []
-    for piece, values in zip(sample.pieces, rows, strict=True):
-        part = np.full((sample.n_star, values.shape[1]), empty)
-        part[piece.star] = values
-        parts.append(part)
-    return np.concatenate(parts, axis=1)
+def observed_models(sample: Sample, origin: Origin, passed: Pass) -> Float[np.ndarray, "star pixel"]:
+    """The models of a pass on the scale of the spectra as they came, windows after each other."""
+    rows = [np.asarray(r.model) * level[:, None] for r, level in zip(passed.rows, origin.levels, strict=True)]
+    return sample.side_by_side(rows, np.nan)
 
 
 def assemble(
     sample: Sample,
     origin: Origin,
     strength: Float[np.ndarray, " line"],
-    chosen: Selection,
+    chosen: Choice,
     groups: hyper.Groups,
     joint: Joint,
     original: Pass,
@@ -188,21 +165,17 @@ def assemble(
     covariance = np.asarray(own_covariances(joint.passed.star, joint.posterior.covariance))
     theta = np.asarray(joint.run.theta)
     sigma, outlying = [], []
-    columns = zip(sample.pieces, joint.passed.model, joint.run.noise, origin.levels, strict=True)
-    for piece, model, found, level in columns:
-        data, good = piece.data, np.asarray(piece.data.ivar > 0)
+    columns = zip(sample.windows, joint.passed.rows, joint.run.noise, origin.levels, strict=True)
+    for window, fitted, found, level in columns:
+        data, good = window.data, np.asarray(window.data.ivar > 0)
         sd = np.sqrt(np.asarray(jax.vmap(noise.variance)(data.flux, data.ivar, found)))
-        outlying.append(((np.abs(np.asarray(data.flux) - model) > 5 * sd) & good).sum(1))
+        outlying.append(((np.abs(np.asarray(data.flux) - fitted.model) > 5 * sd) & good).sum(1))
         sigma.append(np.where(good, sd, np.inf) * level[:, None])
     n_pixel, n = sample.n_pixel, len(chosen.leader)
 
-    def scaled(passed: Pass) -> Float[np.ndarray, "star pixel"]:
-        rows = [m * level[:, None] for m, level in zip(passed.model, origin.levels, strict=True)]
-        return side_by_side(sample, rows, np.nan)
-
     return FitResult(
         table=origin.table,
-        label_names=names(options.abundances),
+        label_names=names(options.stars.abundances),
         labels=theta,
         labels_sd=np.sqrt(np.diagonal(covariance, 0, 1, 2)) * steps(sample.n_own),
         flags=star_flags(
@@ -211,15 +184,15 @@ def assemble(
             sample.total(outlying) / np.maximum(n_pixel, 1),
         ),
         wavelength=np.concatenate([np.asarray(b.wavelength) for b in origin.batches]),
-        flux=side_by_side(sample, [b.flux for b in origin.batches], 0.0),
-        ivar=side_by_side(sample, [b.ivar for b in origin.batches], 0.0),
-        sigma=side_by_side(sample, sigma, np.inf),
-        model_original=scaled(original),
-        model_corrected=scaled(joint.passed),
+        flux=sample.side_by_side([b.flux for b in origin.batches], 0.0),
+        ivar=sample.side_by_side([b.ivar for b in origin.batches], 0.0),
+        sigma=sample.side_by_side(sigma, np.inf),
+        model_original=observed_models(sample, origin, original),
+        model_corrected=observed_models(sample, origin, joint.passed),
         chi2_original=np.asarray(original.chi2),
         chi2_corrected=np.asarray(joint.passed.chi2),
         n_pixel=n_pixel,
-        lines=line_table(origin.lines, strength, chosen, joint, groups, options.floor),
+        lines=line_table(origin.lines, strength, chosen, joint, groups, options.lines.floor),
         correction_covariance=np.asarray(joint.posterior.covariance)[:n, :n],
         shared=shared_table(joint, sample, origin.releases),
         hyper=Table(

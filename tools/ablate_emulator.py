@@ -8,7 +8,6 @@ is there is not trained again. The table goes to OUT/ablation.md.
 """
 
 import argparse
-import dataclasses
 import json
 import sys
 import tomllib
@@ -20,23 +19,24 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from astrogf.emulator import model, validation
-from astrogf.emulator.training import Nodes, TrainConfig, train
+from astrogf.emulator.options import TrainOptions
+from astrogf.emulator.training import Nodes, train
 
 COLUMNS = ("t", "rhox", "p", "xne", "abross")
 
 
-def variants(path: Path) -> dict[str, TrainConfig]:
+def variants(path: Path) -> dict[str, TrainOptions]:
     """Name to configuration. Raises ValueError for a key that no training run has."""
     given = tomllib.loads(path.read_text())
     changes = given.pop("variant", {})
     if not changes:
         raise ValueError(f"{path}: no table [variant.NAME]; each variant to train needs one")
-    known = {f.name for f in dataclasses.fields(TrainConfig)}
+    known = set(TrainOptions.model_fields)
     for name, table in {"the file": given, **changes}.items():
         unknown = set(table) - known
         if unknown:
             raise ValueError(f"{path}: {name} has the unknown key {min(unknown)!r}")
-    return {name: TrainConfig(**(given | table)) for name, table in changes.items()}
+    return {name: TrainOptions(**(given | table)) for name, table in changes.items()}
 
 
 def run(path: Path, out: Path) -> str:
@@ -54,7 +54,7 @@ def run(path: Path, out: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def row(name: str, config: TrainConfig, weights: Path, card: dict[str, Any]) -> list[str]:
+def row(name: str, config: TrainOptions, weights: Path, card: dict[str, Any]) -> list[str]:
     """One line: held-out medians, hydrostatic residual, rms of two label derivatives against neighbouring nodes."""
     nodes = Nodes.read(Path(config.data))
     layers = (nodes.log_tau >= validation.LAYERS[0] - 1e-6) & (nodes.log_tau <= validation.LAYERS[-1] + 1e-6)

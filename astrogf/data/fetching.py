@@ -8,7 +8,6 @@ from rich.table import Table
 
 from astrogf.base.errors import AstrogfError
 from astrogf.console import Bars
-from astrogf.fitting import engine
 
 MOST_ROWS = 20
 
@@ -34,7 +33,13 @@ def fetch(
     Raises AstrogfError for identifiers, releases, tables or folders that cannot be used.
     """
     console = console or Console()
-    wanted = engine.fetch_targets(kind, identifiers, table, release, version, base)
+    from astrogf.surveys.catalogues.catalogue import read_table
+    from astrogf.surveys.download.addresses import identifiers_of, targets
+    from astrogf.surveys.download.fetch import fetch as get
+    from astrogf.surveys.download.fetch import read_checksums
+
+    listed = identifiers_of(kind, read_table(table)) if table is not None else []
+    wanted = targets(kind, [*identifiers, *listed], release=release, version=version, base=base)
     if not wanted:
         raise AstrogfError("No identifier was given: name some, or a table of them with --table.")
     if only_list:
@@ -43,7 +48,16 @@ def fetch(
         return True
     bars = Bars(console)
     with bars:
-        files, failed = engine.fetch(wanted, out, checksums, token, workers, tries, bars)
+        got = get(
+            wanted,
+            out,
+            checksums=read_checksums(checksums) if checksums is not None else None,
+            token=token,
+            workers=workers,
+            tries=tries,
+            progress=lambda done, total: bars("fetching files", done, total),
+        )
+    files, failed = got.files, got.failed
     new = int(files["new"].sum()) if len(files) else 0
     console.print(f"{len(files)} of {len(wanted)} files are in {out}, {new} of them new", soft_wrap=True)
     if len(failed):

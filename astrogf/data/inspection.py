@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,6 @@ from rich.table import Table
 
 from astrogf.base.errors import AstrogfError
 from astrogf.console import Bars
-from astrogf.fitting import engine
 from astrogf.style import CORRECTED, OBSERVED, ORIGINAL, QUIET, WIDE, finish, paper
 
 MOST_ROWS = 60
@@ -61,10 +61,10 @@ def inspect(
 
     keep = (lambda name, pieces: _keep(shown, name, pieces)) if figure_out is not None else None
     if bars is None:
-        files = engine.census(path, settings, progress, keep)
+        files = _census(path, settings, progress, keep)
     else:
         with bars:
-            files = engine.census(path, settings, progress, keep)
+            files = _census(path, settings, progress, keep)
     record = {"path": str(path), "settings": settings, "summary": summary(files), "files": files}
     if json_out is not None:
         json_out.parent.mkdir(parents=True, exist_ok=True)
@@ -81,6 +81,22 @@ def inspect(
     if json_out is not None:
         console.print(f"everything as JSON: {json_out}", soft_wrap=True, highlight=False)
     return record
+
+
+def _census(
+    path: Path,
+    settings: dict[str, Any],
+    progress: Callable[[int, int], None],
+    each: Callable[[str, list[Any]], None] | None,
+) -> list[dict[str, Any]]:
+    from astrogf.surveys.directory.census import census
+    from astrogf.surveys.directory.selection import Selection
+    from astrogf.surveys.spectrum import window_pixels
+
+    selection = Selection(settings["snr_min"], settings["snr_band"], settings["spectral_types"], 0.9, 30.0)
+    for window in settings["windows"]:
+        window_pixels(window)
+    return census(path, selection, settings["windows"], progress=progress, each=each)
 
 
 def read_windows(texts: list[str]) -> list[tuple[float, float]]:

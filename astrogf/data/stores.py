@@ -9,7 +9,6 @@ from rich.table import Table
 
 from astrogf.base.errors import AstrogfError
 from astrogf.console import Bars
-from astrogf.fitting import engine
 from astrogf.runs.folder import as_json, write_text
 
 MOST_DAMAGES = 20
@@ -22,10 +21,12 @@ def ingest(
 
     Returns surveys.store.store.summary, which also goes into `json_out`. Raises AstrogfError.
     """
+    from astrogf.surveys.store.fill import ingest as take
+
     console = console or Console()
     bars = Bars(console)
     with bars:
-        engine.ingest(spectra, store, kind, bars)
+        take(spectra, store, kind, progress=lambda done, total: bars("reading spectra", done, total))
     return show(store, json_out=json_out, console=console)
 
 
@@ -33,8 +34,11 @@ def show(
     store: Path, *, verify: bool = False, json_out: Path | None = None, console: Console | None = None
 ) -> dict[str, Any]:
     """Say what a store holds; with `verify`, compare every chunk with its checksum. Raises AstrogfError."""
+    from astrogf.surveys.spectrum import REASONS
+    from astrogf.surveys.store.store import Store, summary
+
     console = console or Console()
-    told = engine.store_summary(store)
+    told = summary(store)
     table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name, text in _lines(told):
         table.add_row(name, f"[bold]{escape(text)}[/bold]")
@@ -43,10 +47,10 @@ def show(
         console.print("\nset aside, by reason:")
         aside = Table(box=None, pad_edge=False, show_header=False)
         for reason, count in told["set_aside_by_reason"].items():
-            aside.add_row(str(count), engine.reason_in_words(reason))
+            aside.add_row(str(count), REASONS.get(reason, reason))
         console.print(aside)
     if verify:
-        told["damaged"] = engine.verify_store(store)
+        told["damaged"] = Store(store).verify()
     if json_out is not None:
         write_text(json_out, as_json(told))
     if verify and told["damaged"]:

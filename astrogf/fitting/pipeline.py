@@ -42,7 +42,7 @@ def fit_survey(
     job = _Job("fit", config, out, console)
     with job:
         with job.bars:
-            source = labels or engine.find_labels(spectra)
+            source = labels or _labels_beside(spectra)
             job.fit(spectra, source)
         return job.report()
 
@@ -113,9 +113,12 @@ class _Job:
 
     def fit(self, spectra: Path, labels: Path | None, truth: engine.Truth | None = None) -> None:
         """Read, fit, and write every table and array."""
+        from astrogf.surveys.catalogues.labels import comparison_labels
+        from astrogf.surveys.load import without_held_out
+
         with self.clock.stage("read"):
             loaded = engine.load(self.config, spectra, self.bars)
-            loaded, split = engine.without_held_out(loaded, self.config)
+            loaded, split = without_held_out(loaded, self.config.survey, self.config.spectra)
             unread = loaded.set_aside
             if split is not None:
                 runs.write_split(self.out, split)
@@ -143,7 +146,7 @@ class _Job:
                 lines = attach_injected(lines, truth.lines)
                 reference = reference_labels([str(p) for p in result.table["path"]], truth.stars)
             elif labels is not None:
-                reference = engine.survey_labels(labels, result.table)
+                reference = comparison_labels(labels, result.table)
             stars = star_table(result, set_aside, reference)
             runs.write_results(self.out, result, stars, lines, set_aside, truth.lines if truth else None)
             self.summary = summarise(result, lines, stars)
@@ -174,6 +177,12 @@ class _Job:
         self.record |= {"status": "finished", "finished": _now(), "timings": self.clock.stages}
         runs.write_record(self.out, self.record)
         runs.write_summary(self.out, self.summary)
+
+
+def _labels_beside(spectra: Path) -> Path | None:
+    from astrogf.surveys.catalogues.labels import labels_beside
+
+    return labels_beside(spectra)
 
 
 def _now() -> str:

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from astrogf.synthesis.lines.linelist import LineList
 
 
-class Selection(NamedTuple):
+class Choice(NamedTuple):
     """Transitions with a free correction.
 
     `free[i]` is the correction that moves line i of the list, or -1; `leader[k]` the strongest component of
@@ -22,7 +22,7 @@ class Selection(NamedTuple):
     information: Float[np.ndarray, " free"]
 
 
-def group_transitions(lines: LineList, strength: Float[np.ndarray, " line"], candidate: np.ndarray) -> Selection:
+def group_transitions(lines: LineList, strength: Float[np.ndarray, " line"], candidate: np.ndarray) -> Choice:
     """All transitions with at least one candidate line, every component tied to one correction."""
     number = np.unique(lines.transition[candidate])
     lookup = np.full(lines.transition.max() + 1, -1)
@@ -35,11 +35,11 @@ def group_transitions(lines: LineList, strength: Float[np.ndarray, " line"], can
     rank = np.empty(len(number), int)
     rank[by_wavelength] = np.arange(len(number))
     free = np.where(free >= 0, rank[free], -1)
-    return Selection(free, leader[by_wavelength], np.zeros(len(number)))
+    return Choice(free, leader[by_wavelength], np.zeros(len(number)))
 
 
 def record(
-    candidates: Selection,
+    candidates: Choice,
     lines: LineList,
     strength: Float[np.ndarray, " line"],
     information: Float[np.ndarray, " line"],
@@ -81,7 +81,7 @@ def record(
     return table[~always]
 
 
-def combined(candidates: Selection, information: Float[np.ndarray, " line"]) -> Float[np.ndarray, " transition"]:
+def combined(candidates: Choice, information: Float[np.ndarray, " line"]) -> Float[np.ndarray, " transition"]:
     """Information of every transition; components overlap, so their signals add before they are squared."""
     mine = candidates.free >= 0
     signal = np.sqrt(np.clip(np.nan_to_num(np.asarray(information)), 0.0, None))
@@ -106,14 +106,14 @@ def partners(
 
 
 def choose(
-    candidates: Selection,
+    candidates: Choice,
     information: Float[np.ndarray, " line"],
     *,
     prior_sd: float,
     max_ratio: float,
     max_lines: int,
     always: Bool[np.ndarray, " transition"],
-) -> Selection:
+) -> Choice:
     """Keep the transitions whose expected posterior sd is below `max_ratio` of the prior's, best first.
 
     Those that are `always` free come on top. The expectation takes each transition alone:
@@ -125,4 +125,4 @@ def choose(
     keep = np.sort(np.append(best[ratio[best] < max_ratio], np.flatnonzero(always)))
     lookup = np.full(len(candidates.leader) + 1, -1)
     lookup[keep] = np.arange(len(keep))
-    return Selection(lookup[candidates.free], candidates.leader[keep], total[keep])
+    return Choice(lookup[candidates.free], candidates.leader[keep], total[keep])

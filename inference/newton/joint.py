@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.misfit import with_misfit
-from astrogf.inference.newton.stars import Progress, Run, bounded_step, keep_physical, learn, noise_summary
+from astrogf.inference.newton.stars import FitState, Progress, bounded_step, keep_physical, learn, noise_summary
 from astrogf.inference.newton.sweep import Pass, sweep
 from astrogf.inference.problem.arrow import substitute
 from astrogf.inference.problem.options import FitOptions
@@ -34,8 +34,8 @@ class SharedPrior(NamedTuple):
     @classmethod
     def of(cls, groups: hyper.Groups, options: FitOptions) -> "SharedPrior":
         """What the options say."""
-        mean = jnp.append(jnp.asarray(groups.line_mean), lsf_sigma(options.resolution))
-        return cls(mean, jnp.asarray(options.resolution_sd / options.resolution), jnp.asarray(groups.member))
+        mean = jnp.append(jnp.asarray(groups.line_mean), lsf_sigma(options.stars.resolution))
+        return cls(mean, jnp.asarray(options.stars.ln_resolution_sd), jnp.asarray(groups.member))
 
     def log_density(self, shared: Float[Array, " shared"], tau: Float[Array, " group"]) -> float:
         """Up to a constant in `shared`."""
@@ -52,7 +52,7 @@ def determined(posterior: hyper.Posterior, prior: SharedPrior) -> float:
 class Joint(NamedTuple):
     """End of a joint fit; `passed` was linearised at (`run.theta`, `run.shared`), undamped."""
 
-    run: Run
+    run: FitState
     passed: Pass
     posterior: hyper.Posterior
     status: str
@@ -60,7 +60,7 @@ class Joint(NamedTuple):
 
 def fit_joint(
     sample: Sample,
-    run: Run,
+    run: FitState,
     groups: hyper.Groups,
     options: FitOptions,
     progress: Progress = lambda *_: None,
@@ -68,19 +68,19 @@ def fit_joint(
 ) -> Joint:
     """Iterate to the joint maximum from `run`; a step that does not improve is halved and taken from the last point.
 
-    The noise is learned in the first NOISE_ROUNDS, with `options.misfit` until the end of MISFIT.
+    The noise is learned in the first NOISE_ROUNDS, with `options.noise.misfit` until the end of MISFIT.
     """
     prior = SharedPrior.of(groups, options)
-    tau = jnp.where(jnp.isnan(groups.held), options.prior_sd, groups.held)
+    tau = jnp.where(jnp.isnan(groups.held), options.lines.prior_sd, groups.held)
     theta, shared, noise_model = run.theta, run.shared, run.noise
     kept: tuple[Pass, Array, Array, float] | None = None
     deviation: tuple[Float[np.ndarray, "row deviating"], ...] | None = None
     shrink, status = 1.0, "max_iterations"
-    for it in range(options.joint_iterations):
+    for it in range(options.solver.joint_iterations):
         began = time.perf_counter()
         label = f"{name} fit, iteration {it + 1}"
         passed = sweep(
-            sample, theta, shared, noise_model, deviation=deviation, chunk=options.chunk,
+            sample, theta, shared, noise_model, deviation=deviation, chunk=options.solver.chunk,
             progress=partial(progress, label),
         )  # fmt: skip
         value = float(np.sum(passed.log_posterior[np.isfinite(passed.log_posterior)]))
@@ -114,21 +114,21 @@ def fit_joint(
             {"stage": name, "iteration": it + 1, "objective": total, "accepted": bool(accepted),
              "shared_step_sd": shared_size, "star_step_sd": star_size, **noise_summary(noise_model),
              "ln_sigma": float(shared[-1]), "tau": [round(float(x), 4) for x in tau],
-             "line_scatter_suggested": float(np.median(np.concatenate(passed.scatter))),
+             "line_scatter_suggested": float(np.median(np.concatenate([rows.scatter for rows in passed.rows]))),
              "seconds": time.perf_counter() - began}
         )  # fmt: skip
-        if accepted and shared_size < options.tolerance and star_size < 3 * options.tolerance:
+        if accepted and shared_size < options.solver.tolerance and star_size < 3 * options.solver.tolerance:
             status = "converged"
             break
-        if it + 1 == options.joint_iterations:
+        if it + 1 == options.solver.joint_iterations:
             break
         theta, shared = keep_physical(theta + step), shared + shared_step
-        if options.inflation is None and it < (MISFIT.stop if options.misfit else NOISE_ROUNDS):
-            n_row = sum(len(p.star) for p in sample.pieces)
+        if options.noise.inflation is None and it < (MISFIT.stop if options.noise.misfit else NOISE_ROUNDS):
+            n_row = sum(len(p.star) for p in sample.windows)
             local = tuple(jnp.asarray(n.local) for n in noise_model)
             noise_model, kept = learn(sample, passed, options, determined(posterior, prior) / n_row, local), None
-        if options.misfit and it in MISFIT:
+        if options.noise.misfit and it in MISFIT:
             noise_model, kept = with_misfit(sample, passed, theta, noise_model), None
     assert kept is not None
     passed, theta, shared, _ = kept
-    return Joint(Run(theta, shared, noise_model, run.trace), passed, posterior, status)
+    return Joint(FitState(theta, shared, noise_model, run.trace), passed, posterior, status)

@@ -17,7 +17,7 @@ from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 from astrogf.inference.newton.sweep import Pass
 from astrogf.inference.problem.noise import RAISED, NoiseModel, variance
 from astrogf.inference.problem.parameters import LN_SIGMA, RV
-from astrogf.inference.problem.spectra import Noise, Piece, Sample
+from astrogf.inference.problem.spectra import Noise, Sample, WindowSpectra
 
 SHARE = 0.05
 """A resolution element is one where the model is wrong with this prior probability."""
@@ -60,9 +60,9 @@ def factor(z: Float[np.ndarray, " rest"], width: int) -> Float[np.ndarray, " res
 
 
 def by_wavelength(
-    piece: Piece, model: Float[np.ndarray, "row pixel"], theta: Float[Array, "star own"], noise: NoiseModel
+    window: WindowSpectra, model: Float[np.ndarray, "row pixel"], theta: Float[Array, "star own"], noise: NoiseModel
 ) -> Float[np.ndarray, "row pixel"]:
-    """Factor of the variance of every pixel of a piece, from the residuals of all its rows at rest.
+    """Factor of the variance of every pixel of a window, from the residuals of all its rows at rest.
 
     The excess counts as often as a resolution element has pixels, for they err together. A single row tells nothing:
     its factors are 1.
@@ -70,33 +70,35 @@ def by_wavelength(
     n_row, n_pixel = model.shape
     if n_row < 2:
         return np.ones_like(model)
-    own = np.asarray(theta)[piece.star]
-    grid = piece.problem.spectrum.grid
+    own = np.asarray(theta)[window.star]
+    grid = window.problem.spectrum.grid
     pixel = float(grid.oversampling * grid.velocity_step)
     shift = np.rint(np.log1p(own[:, RV] / C_KMS) * C_KMS / pixel).astype(int)
     fwhm = FWHM_PER_SIGMA * float(np.median(np.exp(own[:, LN_SIGMA]))) / pixel
-    var = np.asarray(jax.vmap(variance)(piece.data.flux, piece.data.ivar, noise._replace(local=jnp.ones((n_row, 1)))))
-    good = (np.asarray(piece.data.ivar) > 0.0) & np.isfinite(model)
-    residual = np.where(good, np.asarray(piece.data.flux) - model, 0.0)
+    var = np.asarray(jax.vmap(variance)(window.data.flux, window.data.ivar, noise._replace(local=jnp.ones((n_row, 1)))))
+    good = (np.asarray(window.data.ivar) > 0.0) & np.isfinite(model)
+    residual = np.where(good, np.asarray(window.data.flux) - model, 0.0)
     width = 2 * round(fwhm / 2.0) + 1
     found = 1.0 + width * (factor(stack(residual, good / var, shift), width) - 1.0)
     return np.stack([found[s : s + n_pixel] for s in shift.max() - shift])
 
 
 def with_misfit(sample: Sample, passed: Pass, theta: Float[Array, "star own"], noise: Noise) -> Noise:
-    """The noise of every piece, with the factors that the residuals of a pass ask for."""
-    pieces = zip(sample.pieces, passed.adjusted, noise, strict=True)
-    return tuple(n._replace(local=jnp.asarray(by_wavelength(p, model, theta, n))) for p, model, n in pieces)
+    """The noise of every window, with the factors that the residuals of a pass ask for."""
+    windows = zip(sample.windows, passed.rows, noise, strict=True)
+    return tuple(
+        n._replace(local=jnp.asarray(by_wavelength(w, np.asarray(row.adjusted), theta, n))) for w, row, n in windows
+    )
 
 
 def misfit_table(sample: Sample, theta: Float[np.ndarray, "star own"], noise: Noise, wavelength: list) -> Table:
-    """Rest wavelengths (vacuum Angstrom, pixels of every piece in `wavelength`) whose variance was more than doubled.
+    """Rest wavelengths (vacuum Angstrom, pixels of every window in `wavelength`) whose variance was more than doubled.
 
     One row a stretch: first and last pixel, and the greatest factor.
     """
     rows = []
-    for piece, found, pixels in zip(sample.pieces, noise, wavelength, strict=True):
-        rest = np.asarray(pixels) / (1.0 + np.asarray(theta)[piece.star, RV, None] / C_KMS)
+    for window, found, pixels in zip(sample.windows, noise, wavelength, strict=True):
+        rest = np.asarray(pixels) / (1.0 + np.asarray(theta)[window.star, RV, None] / C_KMS)
         raised = np.asarray(found.local) > RAISED
         at, value = rest[raised], np.asarray(found.local)[raised]
         order = np.argsort(at)

@@ -12,8 +12,8 @@ from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float
 
 from astrogf.inference.problem.devices import chunk_size, padded, spread, star_mesh
-from astrogf.inference.problem.linearise import N_SPECTRUM, StarData, StarProblem
 from astrogf.inference.problem.parameters import LN_SIGMA, vmic_relation
+from astrogf.inference.problem.problem import N_SPECTRUM, StarData, StarProblem
 from astrogf.synthesis.observed.instrument import observe, rv_limit
 
 SEARCH_SIGMA = 15.0
@@ -76,7 +76,7 @@ def find_velocity(
     if around is not None:
         near = np.abs(scan - around[0]) <= max(around[1], scan[1] - scan[0])
         scan = scan[near] if near.any() else scan
-    delta = jnp.zeros(problem.room)
+    delta = jnp.zeros(problem.n_free)
     best, chi2 = 0.0, np.inf
     for parameters, step in ((broad, None), (np.asarray(theta), 1.0)):
         velocity = scan if step is None else best + np.arange(-20.0, 20.1, step)

@@ -8,15 +8,14 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from astrogf.inference.newton.sweep import Pass, sweep
-from astrogf.inference.problem.arrow import Eliminated, substitute
-from astrogf.inference.problem.linearise import Continuum
+from astrogf.inference.problem.arrow import substitute
 from astrogf.inference.problem.noise import RAISED, learn_noise
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import limits, lsf_sigma, max_steps, steps
-from astrogf.inference.problem.spectra import Noise, Piece, Sample, known_scatter
+from astrogf.inference.problem.spectra import Noise, Sample, WindowSpectra, known_scatter
 
 Progress = Callable[[str, int, int], None]
 
@@ -33,7 +32,7 @@ def keep_physical(theta: Float[Array, "star own"]) -> Float[Array, "star own"]:
 
 
 @dataclass
-class Run:
+class FitState:
     """State of the iteration, and its trace."""
 
     theta: Float[Array, "star own"]
@@ -42,9 +41,9 @@ class Run:
     trace: list[dict] = field(default_factory=list)
 
 
-def own_freedom(sample: Sample, piece: Piece) -> float:
+def own_freedom(sample: Sample, window: WindowSpectra) -> float:
     """Parameters that the pixels of one spectrum determine: its part of the star's own, and the continuum."""
-    return sample.n_own * float(np.mean(sample.share[piece.star])) + piece.problem.basis.shape[1]
+    return sample.n_own * float(np.mean(sample.share[window.star])) + window.problem.basis.shape[1]
 
 
 def learn(
@@ -54,19 +53,19 @@ def learn(
     more: float = 0.0,
     local: tuple[Float[Array, "row pixel"], ...] | None = None,
 ) -> Noise:
-    """Noise of every piece's releases from the residuals of a pass; `more` freedom is taken by shared parameters.
+    """Noise of every window's releases from the residuals of a pass; `more` freedom is taken by shared parameters.
     `local` factors (`inference.newton.misfit`) are held.
 
     The scatter of lines is held: learned, it took over what corrections and labels should explain (0.2-0.4 dex in
     LAMOST spectra). What the spectra suggest for it is in the trace.
     """
     noise = []
-    factors = [None] * len(sample.pieces) if local is None else list(local)
-    for p, model, determined, f in zip(sample.pieces, passed.adjusted, passed.determined, factors, strict=True):
+    factors = [None] * len(sample.windows) if local is None else list(local)
+    for p, row, f in zip(sample.windows, passed.rows, factors, strict=True):
         # of deviations that all spectra share, one is the correction
-        freedom = own_freedom(sample, p) + more + determined * (1.0 - 1.0 / len(p.star))
-        found = learn_noise(p.data.flux, p.data.ivar, jnp.asarray(model), p.release, freedom, f)
-        scatter = known_scatter(p, np.full(len(p.star), options.line_scatter))
+        freedom = own_freedom(sample, p) + more + np.asarray(row.determined) * (1.0 - 1.0 / len(p.star))
+        found = learn_noise(p.data.flux, p.data.ivar, jnp.asarray(row.adjusted), p.release, freedom, f)
+        scatter = known_scatter(p, np.full(len(p.star), options.noise.line_scatter))
         noise.append(found._replace(scatter=jnp.asarray(scatter)))
     return tuple(noise)
 
@@ -83,43 +82,16 @@ def noise_summary(noise: Noise) -> dict[str, float]:
     }
 
 
-def _keep_better(sample: Sample, better: Bool[np.ndarray, " star"], new: Pass, old: Pass) -> Pass:
-    """Each star's block and models from the pass in which it fitted best; sums from the new one."""
-
-    def pick(mine, a, b):
-        return np.where(mine.reshape(-1, *[1] * (a.ndim - 1)), a, b)
-
-    mine = np.asarray(better)
-    pairs = zip(new.star, old.star, strict=True)
-    star = Eliminated(*(jnp.asarray(pick(mine, np.asarray(a), np.asarray(b))) for a, b in pairs))
-    rows = [mine[p.star] for p in sample.pieces]
-    return new._replace(
-        star=star,
-        log_posterior=pick(mine, new.log_posterior, old.log_posterior),
-        chi2=pick(mine, new.chi2, old.chi2),
-        model=tuple(map(pick, rows, new.model, old.model)),
-        coefficients=tuple(map(pick, rows, new.coefficients, old.coefficients)),
-        adjusted=tuple(map(pick, rows, new.adjusted, old.adjusted)),
-        scatter=tuple(map(pick, rows, new.scatter, old.scatter)),
-        continuum=tuple(
-            Continuum(*(pick(r, a, b) for a, b in zip(one, two, strict=True)))
-            for r, one, two in zip(rows, new.continuum, old.continuum, strict=True)
-        ),
-        deviation=tuple(map(pick, rows, new.deviation, old.deviation)),
-        determined=tuple(map(pick, rows, new.determined, old.determined)),
-    )
-
-
 def fit_stars(
     sample: Sample,
-    run: Run,
+    run: FitState,
     options: FitOptions,
     *,
     free: bool = True,
     iterations: int | None = None,
     stage: str = "stars",
     progress: Progress = lambda *_: None,
-) -> tuple[Run, Pass]:
+) -> tuple[FitState, Pass]:
     """Every star on its own with the list as it is; only the survey's ln_sigma is shared.
 
     Each star accepts or rejects its own steps; a rejected one is tried again, shorter. Stops when steps are small.
@@ -127,21 +99,21 @@ def fit_stars(
     theta, best_theta = run.theta, run.theta
     damping, shrink = jnp.full(theta.shape[0], 1e-2), jnp.ones(theta.shape[0])
     best = jnp.full(theta.shape[0], -jnp.inf)
-    prior_mean, prior_sd = float(lsf_sigma(options.resolution)), options.resolution_sd / options.resolution
+    prior_mean, prior_sd = float(lsf_sigma(options.stars.resolution)), options.stars.ln_resolution_sd
     shared, noise_model = run.shared, run.noise
     best_pass: Pass | None = None
-    iterations = options.star_iterations if iterations is None else iterations
+    iterations = options.solver.star_iterations if iterations is None else iterations
     for it in range(iterations):
         began = time.perf_counter()
         passed = sweep(
-            sample, theta, shared, noise_model, damping=damping, chunk=options.chunk,
+            sample, theta, shared, noise_model, damping=damping, chunk=options.solver.chunk,
             deviation=None if best_pass is None else best_pass.deviation,
             progress=partial(progress, f"{stage}: pass {it + 1}"),
         )  # fmt: skip
         better = passed.log_posterior >= best - 1e-6
         best_theta = jnp.where(better[:, None], theta, best_theta)
         best = jnp.where(better, passed.log_posterior, best)
-        best_pass = passed if best_pass is None else _keep_better(sample, better, passed, best_pass)
+        best_pass = passed if best_pass is None else passed.keeping(sample, np.asarray(better), best_pass)
         damping, shrink = jnp.maximum(damping / 5.0, 1e-6), jnp.where(better, 1.0, 0.3 * shrink)
         precision = passed.reduced.precision[-1, -1] + prior_sd**-2
         move = (passed.reduced.gradient[-1] - (shared[-1] - prior_mean) / prior_sd**2) / precision
@@ -157,13 +129,13 @@ def fit_stars(
              "largest_step_sd": float(jnp.median(size)), **noise_summary(noise_model), "ln_sigma": float(shared[-1]),
              "seconds": time.perf_counter() - began}
         )  # fmt: skip
-        if it + 1 == iterations or (it > 1 and float(jnp.percentile(size, 90)) < options.tolerance):
+        if it + 1 == iterations or (it > 1 and float(jnp.percentile(size, 90)) < options.solver.tolerance):
             break
         theta = keep_physical(best_theta + step)
         if free:
             shared = shared + shared_step
-            if options.inflation is None and it >= 1:
+            if options.noise.inflation is None and it >= 1:
                 noise_model = learn(sample, best_pass, options)
                 best = jnp.full_like(best, -jnp.inf)
     assert best_pass is not None  # there is at least one iteration
-    return Run(best_theta, shared, noise_model, run.trace), best_pass
+    return FitState(best_theta, shared, noise_model, run.trace), best_pass

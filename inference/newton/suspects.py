@@ -34,13 +34,13 @@ def suspicion(
 
     The factor by which the residuals of all stars ask the variance to be raised, 1 where there is nothing; infinite
     within a resolution element of a doubted correction. `leaders`: wavelengths of the corrections; `wavelength`:
-    pixels of every piece.
+    pixels of every window.
     """
     found = np.ones(len(at))
     theta = np.asarray(joint.run.theta)
     noise = with_misfit(sample, joint.passed, joint.run.theta, joint.run.noise)
-    for piece, raised, pixels in zip(sample.pieces, noise, wavelength, strict=True):
-        rest = np.asarray(pixels) / (1.0 + theta[piece.star, RV, None] / C_KMS)
+    for window, raised, pixels in zip(sample.windows, noise, wavelength, strict=True):
+        rest = np.asarray(pixels) / (1.0 + theta[window.star, RV, None] / C_KMS)
         for mine, factor in zip(rest, np.asarray(raised.local), strict=True):
             found = np.maximum(found, np.interp(at, mine, factor, left=1.0, right=1.0))
     correction = np.abs(np.asarray(joint.posterior.mean)[:-1])

@@ -1,21 +1,22 @@
 """Spectra of several windows put together by star, with the lines and the emulator of every window prepared."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from astrogf.base.errors import AstrogfError
-from astrogf.inference.problem.linearise import StarData
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.priors import Belief, star_prior
-from astrogf.inference.problem.setup import Setup, padded_window, prepare, windows_lines
-from astrogf.inference.problem.spectra import Piece, Sample
-from astrogf.inference.result import Origin
+from astrogf.inference.problem.problem import StarData
+from astrogf.inference.problem.setup import Setup, padded_window, prepare
+from astrogf.inference.problem.spectra import Sample, WindowSpectra
 from astrogf.surveys.batch import SpectrumBatch
+from astrogf.synthesis.linelists import windows_lines
 from astrogf.synthesis.lines.linelist import LineList
 
 
@@ -23,6 +24,24 @@ class NoStarsError(AstrogfError):
     """Nothing was left to fit; the sentence says why and what to do, `set_aside` which stars were refused."""
 
     reason = "no_stars"
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the spectra of a fit are from: batches, one row of `table` a star, the run's whole line list, the level
+    that every row was divided by, and the names of the releases of every batch."""
+
+    batches: Sequence[SpectrumBatch]
+    table: Table
+    lines: LineList
+    levels: list[Float[np.ndarray, " row"]]
+    releases: list[np.ndarray]
+
+    def select(self, keep: Bool[np.ndarray, " star"], rows: list[Bool[np.ndarray, " row"]]) -> "Origin":
+        """The stars where `keep`, the spectra where `rows` say so."""
+        batches = [b.select(k) for b, k in zip(self.batches, rows, strict=True)]
+        levels = [level[k] for level, k in zip(self.levels, rows, strict=True)]
+        return replace(self, batches=batches, table=self.table[keep], levels=levels)
 
 
 class Collected(NamedTuple):
@@ -60,14 +79,14 @@ def collect(
     """
     batches = [b for b in batches if len(b.flux)]
     if not batches:
-        raise NoStarsError("no spectrum passed the selection: lower [survey] snr_min or check the window")
+        raise NoStarsError("no spectrum passed the selection: lower survey.snr_min or check the window")
     if lines is None:
-        lines = windows_lines([padded_window(b.wavelength, options) for b in batches], options.molecules)
+        lines = windows_lines([padded_window(b.wavelength, options) for b in batches], options.model.molecules)
     lines = complete(lines)
     paths = list(dict.fromkeys(str(path) for b in batches for path in b.table["path"]))
     number = {path: i for i, path in enumerate(paths)}
     setups = [prepare(b.wavelength, options, family, lines, keep_all=keep_all) for b in batches]
-    pieces, levels, releases = [], [], []
+    windows, levels, releases = [], [], []
     tables: dict[int, dict] = {}
     for batch, setup in zip(batches, setups, strict=True):
         data, level = scaled_data(batch)
@@ -75,12 +94,12 @@ def collect(
         star = np.array([number[str(path)] for path in batch.table["path"]])
         said = [beliefs.get(str(path), Belief()).line_scatter for path in batch.table["path"]]
         scatter = np.array([np.nan if s is None else s for s in said])
-        pieces.append(Piece(setup.problem(0), data, star, release, scatter))
+        windows.append(WindowSpectra(setup.problem(0), data, star, release, scatter))
         levels.append(level)
         releases.append(names)
         for row, s in enumerate(star):
             tables.setdefault(s, dict(zip(batch.table.colnames, batch.table[row], strict=True)))
     known = [beliefs.get(path, Belief()) for path in paths]
-    sample = Sample(tuple(pieces), star_prior(known, options))
+    sample = Sample(tuple(windows), star_prior(known, options))
     table = Table(rows=[tables[s] for s in range(len(paths))], names=batches[0].table.colnames)
     return Collected(setups, sample, known, Origin(batches, table, lines, levels, releases))

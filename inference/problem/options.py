@@ -1,79 +1,142 @@
-"""Everything a joint fit can be told, as one frozen value."""
+"""What a joint fit can be told, by section: the model, lines, stars, continuum, noise, solver. Defined here alone."""
 
-from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
+
+from astrogf.base.options import Count, Fraction, Names, Normal, NotNegative, Positive, Range, Section, Seed
 
 
-@dataclass(frozen=True)
-class FitOptions:
-    """Options of `inference.fit.fit`; units K, dex, km/s, Angstrom.
+class ModelOptions(Section):
+    """The synthetic spectrum.
 
-    Model: `oversampling` grid points a survey pixel, `depths` layers between log tau_ross `tau_top` and
-    `tau_bottom`, `angles` Gauss angles, `line_cut` the smallest line-to-continuum opacity kept, `single` line
-    profiles in float32. The defaults are fine enough for a LAMOST pixel: tests/test_synthesis.py says how fine.
-    `molecules` takes the shipped molecular lines along.
-    Lines: at most `max_lines` corrections, those whose expected posterior is below `max_ratio` of `prior_sd`; a line
-    that the list does not have every `unlisted` Angstrom (0: none), 'everywhere' or only where a first fit gives cause
-    for suspicion ('suspect', `unlisted_most` lines at the worst places), one for each lower level in eV.
-    Solver: `method` 'gauss-newton' (Laplace's errors about the maximum, scatters integrated over), or after it
-    'laplace' (about the mean, from `draws` pairs of gradients), 'svi' or 'nuts', with `draws` steps or draws.
-    Stars: domain in Teff kept, priors as (mean, sd); `abundances` names the elements whose [X/Fe] beyond alpha is a
-    star's own (from 0, sd `abundance_sd`). Continuum: Chebyshev of `continuum_degree`, or one degree every
-    `continuum_scale` Angstrom where that is more. `rv_reach` is the largest |rv| looked for.
+    The defaults are fine enough for a LAMOST pixel: tests/synthesis/test_synthesis.py says how fine.
     """
 
-    oversampling: int = 36
-    depths: int = 32
-    tau_top: float = -5.0
-    tau_bottom: float = 1.5
-    angles: int = 2
-    single: bool = False
-    line_cut: float = 2e-3
-    molecules: bool = True
-    rv_reach: float = 500.0
-    widest_sigma: float = 80.0
-    max_lines: int = 1200
-    max_ratio: float = 0.9
-    prior_sd: float = 0.2
-    least_group: int = 8
-    least_strength: float = 0.02
-    floor: float = 0.0
-    unlisted: float = 0.0
-    unlisted_where: str = "everywhere"
-    unlisted_levels: tuple[float, ...] = (3.0,)
-    unlisted_most: int = 1000
-    line_scatter: float = 0.0
-    teff_range: tuple[float, float] = (4000.0, 7200.0)
-    max_chi2: float = 6.0
-    resolution: float = 1800.0
-    resolution_sd: float = 150.0
-    resolution_scatter: float = 0.05
-    teff_prior: tuple[float, float] = (5500.0, 1500.0)
-    logg_prior: tuple[float, float] = (3.5, 1.5)
-    feh_prior: tuple[float, float] = (-0.3, 0.7)
-    alpha_prior: tuple[float, float] = (0.1, 0.12)
-    vmic_sd: float = 0.2
-    rv_sd: float = 300.0
-    continuum_degree: int = 7
-    continuum_scale: float | None = None
-    abundances: tuple[str, ...] = ()
-    abundance_sd: float = 0.1
-    inflation: float | None = None
-    misfit: bool = False
-    star_iterations: int = 6
-    joint_iterations: int = 7
-    tolerance: float = 0.05
-    chunk: int = 16
-    method: str = "gauss-newton"
-    draws: int = 500
-    seed: int = 0
+    oversampling: Annotated[int, Field(ge=2, le=128)] = Field(36, description="synthesis steps in a survey pixel")
+    depths: Annotated[int, Field(ge=16, le=256)] = Field(32, description="layers of an atmosphere")
+    tau_top: float = Field(-5.0, description="log10 Rosseland optical depth of the first layer")
+    tau_bottom: float = Field(1.5, description="log10 Rosseland optical depth of the last layer")
+    angles: Annotated[int, Field(ge=1, le=16)] = Field(2, description="Gauss angles of the flux integral")
+    line_cut: Positive = Field(2e-3, description="least line-to-continuum opacity of a line that is computed")
+    single: bool = Field(False, description="line profiles in single precision")
+    molecules: bool = Field(True, description="take the shipped molecular lines along")
+    rv_reach: Positive = Field(500.0, description="largest radial velocity looked for, km/s")
+    widest_sigma: Positive = Field(80.0, description="largest broadening (Gaussian sigma) there is room for, km/s")
+
+
+class LineOptions(Section):
+    """Which lines get a free log gf, and what is believed of it beforehand."""
+
+    list: str | None = Field(None, description="line list of your own instead of the shipped atoms (see line-lists)")
+    borrow_damping: bool = Field(True, description="where your list has no damping, take that of the shipped line")
+    max_lines: Count = Field(1200, description="most lines with a free log gf, the most informative ones first")
+    max_ratio: Fraction = Field(0.9, description="a line is freed if its expected posterior/prior sd is below this")
+    least_strength: Positive = Field(0.02, description="least line-to-continuum opacity of a line that may be freed")
+    floor: NotNegative = Field(0.0, description="systematic sd of every correction, dex, added to its posterior")
+    unlisted: NotNegative = Field(0.0, description="Angstrom between lines that the list may lack (0: it is complete)")
+    unlisted_where: Literal["everywhere", "suspect"] = Field("everywhere", description="or only where a first fit errs")
+    unlisted_levels: Annotated[tuple[Annotated[float, Field(ge=0, le=15)], ...], Field(strict=False, min_length=1)] = (
+        Field((3.0,), description="eV: one such line at every place for each lower level")
+    )
+    unlisted_most: Count = Field(1000, description="most such lines where suspect, at the worst places first")
+    least_group: Count = Field(8, description="lines of a species and quality that learn a prior sd of their own")
+    prior_sd: Positive = Field(0.2, description="first prior sd of a correction, dex; each group then learns its own")
+
+
+class StarOptions(Section):
+    """Which stars are kept, and what is believed of their labels beforehand. Priors are [mean, sd]."""
+
+    teff_range: Range = Field((4000.0, 7200.0), description="effective temperatures kept, K")
+    max_chi2: Positive = Field(6.0, description="most chi2 per pixel of a star kept, list as it came")
+    teff_prior: Normal = Field((5500.0, 1500.0), description="effective temperature, K")
+    logg_prior: Normal = Field((3.5, 1.5), description="log surface gravity, dex (cgs)")
+    feh_prior: Normal = Field((-0.3, 0.7), description="metallicity, dex")
+    alpha_prior: Normal = Field((0.1, 0.12), description="alpha enhancement, dex")
+    vmic_sd: Positive = Field(0.2, description="sd of microturbulence about its relation with teff and logg, km/s")
+    rv_sd: Positive = Field(300.0, description="sd of the radial velocity about 0, km/s")
+    resolution: Positive = Field(1800.0, description="resolving power, prior mean (shared by all stars)")
+    resolution_sd: Positive = Field(150.0, description="its prior sd")
+    resolution_scatter: Positive = Field(0.05, description="sd of a star's own ln resolution about the shared one")
+    abundances: Names = Field((), description="elements whose [X/Fe] beyond alpha each star has of its own")
+    abundance_sd: Positive = Field(0.1, description="its prior sd about 0, dex")
+
+    @property
+    def ln_resolution_sd(self) -> float:
+        """Prior sd of ln of the shared resolving power, and so of the shared ln_sigma."""
+        return self.resolution_sd / self.resolution
 
     def prior_mean(self) -> np.ndarray:
         """Means in the order of `parameters.STAR` (vmic and ln_sigma follow the star and the survey)."""
-        return np.array([self.teff_prior[0], self.logg_prior[0], self.feh_prior[0], self.alpha_prior[0], 0.0, 0.0, 0.0])
+        labels = (self.teff_prior, self.logg_prior, self.feh_prior, self.alpha_prior)
+        return np.array([*(mean for mean, _ in labels), 0.0, 0.0, 0.0])
 
-    def prior_sd_star(self) -> np.ndarray:
-        """Standard deviations in the order of `inference.problem.parameters.STAR`."""
-        spread = (self.teff_prior[1], self.logg_prior[1], self.feh_prior[1], self.alpha_prior[1])
-        return np.array([*spread, self.vmic_sd, self.resolution_scatter, self.rv_sd])
+    def prior_sd(self) -> np.ndarray:
+        """Standard deviations in the order of `parameters.STAR`."""
+        labels = (self.teff_prior, self.logg_prior, self.feh_prior, self.alpha_prior)
+        return np.array([*(sd for _, sd in labels), self.vmic_sd, self.resolution_scatter, self.rv_sd])
+
+
+class ContinuumOptions(Section):
+    """The smooth factor between model and observation, marginalised analytically."""
+
+    degree: Annotated[int, Field(ge=0, le=30)] = Field(7, description="degree of the Chebyshev polynomial")
+    scale: Positive | None = Field(None, description="Angstrom a degree in wide windows, where that makes more")
+
+
+class NoiseOptions(Section):
+    """What is added to the noise that the file states."""
+
+    inflation: NotNegative | None = Field(
+        None, description="model error relative to the flux; left out, it is learned for each release"
+    )
+    misfit: bool = Field(
+        False, description="learn at which wavelengths the model is wrong for all stars, and raise the errors there"
+    )
+    line_scatter: NotNegative = Field(0.0, description="sd of every spectrum's own deviations of its lines, dex")
+
+
+class SolverOptions(Section):
+    """How the fit is computed."""
+
+    star_iterations: Count = Field(6, description="most iterations of the stars on their own")
+    joint_iterations: Count = Field(7, description="most iterations of stars and log gf together")
+    tolerance: Positive = Field(0.05, description="converged when steps are below this part of the posterior sd")
+    method: Literal["gauss-newton", "laplace", "svi", "nuts"] = Field(
+        "gauss-newton",
+        description="laplace, svi and nuts go on from there, on the NumPyro model (small problems, one window)",
+    )
+    draws: Count = Field(500, description="draws a chain of nuts, steps of svi, pairs of gradients of laplace")
+    seed: Seed = Field(0, description="seed of laplace, svi and nuts")
+    chunk: Count = Field(16, description="stars computed at once: more memory, a little faster")
+
+
+class FitOptions(Section):
+    """Everything that `inference.fit.fit` takes besides spectra, lines and what is known of single stars."""
+
+    model: ModelOptions = ModelOptions()
+    lines: LineOptions = LineOptions()
+    stars: StarOptions = StarOptions()
+    continuum: ContinuumOptions = ContinuumOptions()
+    noise: NoiseOptions = NoiseOptions()
+    solver: SolverOptions = SolverOptions()
+
+
+class KnownLabels(Section):
+    """What is known of the star of a stated spectrum; with teff and logg it is an anchor."""
+
+    abundance_sd: Positive | None = Field(None, description="sd of its [X/Fe] about 0 (0.01 for the Sun), dex")
+    line_scatter: Positive | None = Field(
+        None, description="sd of its own deviations of lines, dex; needs [noise] line_scatter above 0"
+    )
+    xfe: dict[str, Normal] = Field({}, description="single [X/Fe] beyond alpha, or isotopes: { C = [0.1, 0.05] }")
+    teff: Normal | None = Field(None, description="effective temperature [mean, sd], K")
+    logg: Normal | None = Field(None, description="log surface gravity [mean, sd], dex")
+    feh: Normal | None = Field(None, description="metallicity [mean, sd], dex")
+    alpha: Normal | None = Field(None, description="alpha enhancement [mean, sd], dex")
+    vmic: Normal | None = Field(None, description="microturbulence [mean, sd], km/s")
+    rv: Normal | None = Field(None, description="radial velocity [mean, sd], km/s")
+    resolution: Normal | None = Field(
+        None, description="lambda / FWHM of all broadening, the star's own included [mean, sd]"
+    )

@@ -2,13 +2,17 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 
 from astrogf.base.errors import AstrogfError
-from astrogf.inference.problem.options import FitOptions
+from astrogf.inference.problem.options import FitOptions, KnownLabels, StarOptions
 from astrogf.inference.problem.parameters import LN_SIGMA, RV, STAR, VMIC, StarPrior, lsf_sigma, vmic_relation
+from astrogf.surveys.batch import SpectrumBatch
+from astrogf.surveys.catalogues.catalogue import read_labels
+from astrogf.surveys.catalogues.labels import take_labels
 
 KNOWN = ("teff", "logg", "feh", "alpha", "vmic", "rv", "resolution")
 """Labels that a belief may speak of; resolution is lambda / FWHM of the whole broadening, the star's own included."""
@@ -46,9 +50,9 @@ class Belief:
 
 def star_prior(beliefs: Sequence[Belief], options: FitOptions) -> StarPrior:
     """Priors of all stars: the run's own, and what is known of each instead of them."""
-    k = len(options.abundances)
-    mean = np.tile(np.append(options.prior_mean(), np.zeros(k)), (len(beliefs), 1))
-    sd = np.tile(np.append(options.prior_sd_star(), np.full(k, options.abundance_sd)), (len(beliefs), 1))
+    k = len(options.stars.abundances)
+    mean = np.tile(np.append(options.stars.prior_mean(), np.zeros(k)), (len(beliefs), 1))
+    sd = np.tile(np.append(options.stars.prior_sd(), np.full(k, options.stars.abundance_sd)), (len(beliefs), 1))
     follows_vmic, follows_survey = np.ones(len(beliefs)), np.ones(len(beliefs))
     for s, belief in enumerate(beliefs):
         for name, (value, spread) in belief.labels.items():
@@ -63,17 +67,17 @@ def star_prior(beliefs: Sequence[Belief], options: FitOptions) -> StarPrior:
         if belief.abundance_sd is not None:
             sd[s, len(STAR) :] = belief.abundance_sd
         for name, (value, spread) in belief.xfe.items():
-            if name not in options.abundances:
+            if name not in options.stars.abundances:
                 raise AstrogfError(f"[{name}/Fe] of a star is given, but {name} is not among the run's abundances")
-            i = len(STAR) + options.abundances.index(name)
+            i = len(STAR) + options.stars.abundances.index(name)
             mean[s, i], sd[s, i] = value, spread
     return StarPrior(*(jnp.asarray(x) for x in (mean, sd, follows_vmic, follows_survey)))
 
 
 def starting_point(belief: Belief, options: FitOptions) -> np.ndarray:
     """Labels to begin with for an anchor, in the order of `parameters.STAR`."""
-    theta = options.prior_mean()
-    theta[LN_SIGMA] = float(lsf_sigma(options.resolution))
+    theta = options.stars.prior_mean()
+    theta[LN_SIGMA] = float(lsf_sigma(options.stars.resolution))
     for name, (value, _) in belief.labels.items():
         if name == "resolution":
             theta[LN_SIGMA] = float(lsf_sigma(value))
@@ -83,3 +87,31 @@ def starting_point(belief: Belief, options: FitOptions) -> np.ndarray:
         theta[VMIC] = float(vmic_relation(theta[0], theta[1]))
     theta[RV] = belief.labels.get("rv", (0.0, 1.0))[0]
     return theta
+
+
+def stated_beliefs(known: Mapping[str, KnownLabels], stars: StarOptions) -> dict[str, Belief]:
+    """What is said of the stars of stated spectra, by name.
+
+    A spectrum that is broadened to the survey's resolution has that resolution, unless it says otherwise.
+    """
+    beliefs = {}
+    for name, said in known.items():
+        labels = {k: getattr(said, k) for k in KNOWN if getattr(said, k) is not None}
+        if getattr(said, "degrade", False):
+            labels.setdefault("resolution", (stars.resolution, 0.01 * stars.resolution))
+        beliefs[name] = Belief(labels, said.abundance_sd, said.xfe, said.line_scatter)
+    return beliefs
+
+
+def catalogue_beliefs(table: Path, batches: Sequence[SpectrumBatch]) -> dict[str, Belief]:
+    """Priors of the labels of stars that a catalogue knows, by path. Raises SurveyError for a table of no use."""
+    catalogue = read_labels(table)
+    beliefs: dict[str, Belief] = {}
+    for batch in batches:
+        priors = take_labels(batch.table, catalogue, "prior").priors()
+        wanted = {n: v for n, v in priors.items() if n in KNOWN}
+        for i, path in enumerate(batch.table["path"]):
+            labels = {n: (float(m[i]), float(sd[i])) for n, (m, sd) in wanted.items() if np.isfinite(sd[i])}
+            if labels:
+                beliefs[str(path)] = Belief(labels, anchor=False)
+    return beliefs

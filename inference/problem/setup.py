@@ -10,15 +10,15 @@ from jaxtyping import Array, Float, Int
 from astrogf import emulator
 from astrogf.base.errors import AstrogfError
 from astrogf.emulator.layers import Layers
-from astrogf.inference.problem.linearise import StarProblem, chebyshev_basis
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import vmic_relation
+from astrogf.inference.problem.problem import StarProblem, chebyshev_basis
 from astrogf.inference.problem.unlisted import grown
 from astrogf.synthesis.gas.abundances import SYMBOLS, number_fractions
 from astrogf.synthesis.gas.eos import equation_of_state
 from astrogf.synthesis.gas.species import constituents
+from astrogf.synthesis.linelists import BEYOND, shipped_lines
 from astrogf.synthesis.lines.linelist import LineList
-from astrogf.synthesis.lines.shipped import OPTICAL, load_all_lines, load_atomic_lines, load_molecular_lines
 from astrogf.synthesis.lines.strength import line_reach
 from astrogf.synthesis.model import SpectrumModel
 from astrogf.synthesis.observed.grid import Grid
@@ -33,8 +33,6 @@ REFERENCE_STARS = (
 """(teff, logg, feh) of the atmospheres in which a line must matter to be kept at all."""
 WALL = 0.1
 """Softness of the wall at the emulator's hull, in grid steps of its training set."""
-BEYOND = 5.0
-"""Angstrom beyond a window in which lines are taken along."""
 
 
 @dataclass
@@ -49,23 +47,23 @@ class Setup:
     reach: Float[np.ndarray, " line"]
     atmosphere: Layers
 
-    def problem(self, room: int) -> StarProblem:
-        """The problem, with room for `room` corrections, none of them used."""
+    def problem(self, n_free: int) -> StarProblem:
+        """The problem, with slots for `n_free` corrections, none of them used."""
         o = self.options
-        atoms = composition(self.lines, o.abundances)
+        atoms = composition(self.lines, o.stars.abundances)
         patterns, rest = rest_slots(atoms)
         model = SpectrumModel.build(
-            self.atmosphere, self.lines, self.reach, self.grid, room + len(patterns), o.angles, o.single
+            self.atmosphere, self.lines, self.reach, self.grid, n_free + len(patterns), o.model.angles, o.model.single
         )
-        degree = o.continuum_degree
-        if o.continuum_scale is not None:
+        degree = o.continuum.degree
+        if o.continuum.scale is not None:
             wave = self.grid.pixel_wavelength
-            degree = max(degree, round((wave[-1] - wave[0]) / o.continuum_scale))
+            degree = max(degree, round((wave[-1] - wave[0]) / o.continuum.scale))
         basis = jnp.asarray(chebyshev_basis(self.grid.n_pixel, degree))
         sd = jnp.full(basis.shape[1], 3.0)
-        empty = jnp.zeros((room + len(patterns), len(o.abundances)))
+        empty = jnp.zeros((n_free + len(patterns), len(o.stars.abundances)))
         carriers = jnp.asarray(atoms), jnp.asarray(rest)
-        problem = StarProblem(model, basis, sd, empty, *carriers, room, WALL, o.line_scatter > 0)
+        problem = StarProblem(model, basis, sd, empty, *carriers, n_free, WALL, o.noise.line_scatter > 0)
         return with_free(problem, np.full(len(self.lines), -1))
 
 
@@ -106,7 +104,7 @@ def with_free(problem: StarProblem, free: Int[np.ndarray, " line"]) -> StarProbl
     """The same problem with correction free[i] moving line i; the others stay with their star's abundances."""
     free, rest, atoms = np.asarray(free), np.asarray(problem.rest), np.asarray(problem.atoms)
     membership = np.zeros(problem.membership.shape)
-    slot = np.where(free >= 0, free, np.where(rest >= 0, problem.room + rest, -1))
+    slot = np.where(free >= 0, free, np.where(rest >= 0, problem.n_free + rest, -1))
     membership[slot[slot >= 0]] = atoms[slot >= 0]
     return eqx.tree_at(
         lambda p: (p.spectrum, p.membership),
@@ -126,24 +124,6 @@ def reference_gases(atmosphere: Layers) -> list[tuple]:
     return reference
 
 
-def shipped(start: float, stop: float, molecules: bool) -> LineList:
-    """The shipped lines of a window with what reaches in from beyond it (vacuum Angstrom)."""
-    load = load_all_lines if molecules else load_atomic_lines
-    return load(start - BEYOND, stop + BEYOND)
-
-
-def with_molecules(lines: LineList) -> LineList:
-    """A list of atoms together with the shipped molecular lines of its range, where there are some."""
-    if len(lines) == 0 or np.any(lines.z > len(SYMBOLS)):
-        return lines
-    start = max(lines.wavelength[0], OPTICAL[0])
-    stop = min(lines.wavelength[-1], OPTICAL[1])
-    if start >= stop:
-        return lines
-    more = load_molecular_lines(start, stop)
-    return lines.merged(more.replace(transition=more.transition + int(lines.transition.max()) + 1))
-
-
 def prepare(
     wavelength: Float[np.ndarray, " pixel"],
     options: FitOptions,
@@ -156,36 +136,29 @@ def prepare(
 
     `lines` instead of the shipped list; `keep_all` where they are a selection made before.
     """
-    grid = Grid.over(wavelength, options.oversampling, reach=options.rv_reach, widest_sigma=options.widest_sigma)
-    tau = np.logspace(options.tau_top, options.tau_bottom, options.depths)
+    grid = Grid.over(
+        wavelength, options.model.oversampling, reach=options.model.rv_reach, widest_sigma=options.model.widest_sigma
+    )
+    tau = np.logspace(options.model.tau_top, options.model.tau_bottom, options.model.depths)
     atmosphere = Layers(emulator.load(family), jnp.asarray(tau))
     edge = grid.wavelength[0], grid.wavelength[-1]
     if lines is None:
-        lines = shipped(*edge, options.molecules)
+        lines = shipped_lines(*edge, options.model.molecules)
     row = np.flatnonzero((lines.wavelength > edge[0] - BEYOND) & (lines.wavelength < edge[1] + BEYOND))
     lines = lines.take(row)
     may_become = lines.replace(loggf=grown(lines))
-    strength, reach = line_reach(may_become, reference_gases(atmosphere), options.line_cut)
+    strength, reach = line_reach(may_become, reference_gases(atmosphere), options.model.line_cut)
     strength = strength * 10.0 ** (lines.loggf - may_become.loggf)
-    keep = (strength > options.line_cut) | keep_all
+    keep = (strength > options.model.line_cut) | keep_all
     return Setup(options, grid, lines.take(keep), row[keep], strength[keep], reach[keep], atmosphere)
-
-
-def windows_lines(windows: list[tuple[float, float]], molecules: bool) -> LineList:
-    """The shipped lines of several windows (vacuum Angstrom), each once, sorted by wavelength."""
-    ends: list[list[float]] = []
-    for low, high in sorted(windows):
-        if ends and low - 2 * BEYOND <= ends[-1][1]:
-            ends[-1][1] = max(ends[-1][1], high)
-        else:
-            ends.append([low, high])
-    parts = [shipped(low, high, molecules) for low, high in ends]
-    return LineList(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 def padded_window(setup_wavelength: Float[Array, " pixel"] | np.ndarray, options: FitOptions) -> tuple[float, float]:
     """First and last wavelength of the synthesis grid under survey pixels."""
     grid = Grid.over(
-        np.asarray(setup_wavelength), options.oversampling, reach=options.rv_reach, widest_sigma=options.widest_sigma
+        np.asarray(setup_wavelength),
+        options.model.oversampling,
+        reach=options.model.rv_reach,
+        widest_sigma=options.model.widest_sigma,
     )
     return float(grid.wavelength[0]), float(grid.wavelength[-1])

@@ -18,20 +18,29 @@ from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.stars import bounded_step, keep_physical
 from astrogf.inference.newton.sweep import Pass, sweep
 from astrogf.inference.problem.arrow import Reduced, solve_shared, substitute
-from astrogf.inference.problem.linearise import StarData, StarProblem, predict
 from astrogf.inference.problem.noise import OUTLIER_SHARE, OUTLIER_WIDTH
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import STAR, lsf_sigma, vmic_relation
 from astrogf.inference.problem.priors import Belief, star_prior
+from astrogf.inference.problem.problem import StarData, StarProblem, predict
 from astrogf.inference.problem.setup import prepare, with_free
-from astrogf.inference.problem.spectra import Noise, Piece, Sample, quiet
+from astrogf.inference.problem.spectra import Noise, Sample, WindowSpectra, quiet
 from astrogf.synthesis.lines.linelist import QUALITY, LineList
 from astrogf.synthesis.observed.grid import Grid
 
-OPTIONS = FitOptions(
-    oversampling=16, depths=20, molecules=False, line_cut=1e-2, continuum_degree=2, inflation=0.0, single=True, chunk=8,
-    teff_prior=(5300.0, 400.0), logg_prior=(3.8, 0.5), feh_prior=(-0.2, 0.25), alpha_prior=(0.1, 0.08), rv_sd=30.0,
-)  # fmt: skip
+OPTIONS = FitOptions().changed(
+    model={"oversampling": 16, "depths": 20, "molecules": False, "line_cut": 1e-2, "single": True},
+    continuum={"degree": 2},
+    noise={"inflation": 0.0},
+    solver={"chunk": 8},
+    stars={
+        "teff_prior": (5300.0, 400.0),
+        "logg_prior": (3.8, 0.5),
+        "feh_prior": (-0.2, 0.25),
+        "alpha_prior": (0.1, 0.08),
+        "rv_sd": 30.0,
+    },
+)
 """Coarse and quick. The priors keep stars where the emulator and the lines are: FGK."""
 
 
@@ -65,7 +74,7 @@ class Small:
 def sample_of(problem: StarProblem, data: StarData, options: FitOptions) -> Sample:
     """A sample of one window, with the run's own priors."""
     n = data.flux.shape[0]
-    return Sample((Piece(problem, data, np.arange(n), np.zeros(n, int)),), star_prior([Belief()] * n, options))
+    return Sample((WindowSpectra(problem, data, np.arange(n), np.zeros(n, int)),), star_prior([Belief()] * n, options))
 
 
 class Draw(NamedTuple):
@@ -103,30 +112,30 @@ def build(
     that the spectra would tell most about are free; fewer, if for fewer the expected posterior / prior sd is below
     `max_ratio`."""
     grid = Grid(first_pixel, n_pixel)
-    options = replace(options, max_lines=n_line, max_ratio=max_ratio)
+    options = options.changed(lines={"max_lines": n_line, "max_ratio": max_ratio})
     setup = prepare(grid.pixel_wavelength, options)
     strongest = np.sort(np.argsort(-setup.strength)[:kept])
     setup = prepare(grid.pixel_wavelength, options, lines=setup.lines.take(strongest), keep_all=True)
     alone = setup.problem(n_line)
     labels = np.tile([5300.0, 4.0, -0.2, 0.1], (n_star, 1)) + np.linspace(-1, 1, n_star)[:, None] * [500, 0.3, 0.1, 0]
-    sigma = float(lsf_sigma(options.resolution))
+    sigma = float(lsf_sigma(options.stars.resolution))
     vmic = np.asarray(vmic_relation(labels[:, 0], labels[:, 1]))
     theta = jnp.asarray(np.column_stack([labels, vmic, np.full(n_star, sigma), np.zeros(n_star)]))
     flat = StarData(jnp.ones((n_star, n_pixel)), jnp.full((n_star, n_pixel), 1e4))
     sample = sample_of(alone, flat, options)
-    passed = sweep(sample, theta, jnp.array([sigma]), quiet(sample), chunk=options.chunk)
+    passed = sweep(sample, theta, jnp.array([sigma]), quiet(sample), chunk=options.solver.chunk)
     setup = replace(setup, row=np.arange(len(setup.lines)))  # the list of this problem is the one in the window
     chosen = select_lines([setup], setup.lines, passed, options)
     lines = setup.lines.take(chosen.leader)
     groups = hyper.make_groups(lines.species(), np.array(QUALITY)[lines.quality])
-    options = replace(options, max_lines=len(chosen.leader))
+    options = options.changed(lines={"max_lines": len(chosen.leader)})
     problem = with_free(setup.problem(len(chosen.leader)), chosen.free)
     return Small(problem, groups, options, n_star, grid.pixel_wavelength, setup.lines, chosen.free)
 
 
 def refined(small: Small, oversampling: int, depths: int) -> StarProblem:
     """The same lines on another grid and other depths: a truth that the fit's own discretisation does not share."""
-    options = replace(small.options, oversampling=oversampling, depths=depths)
+    options = small.options.changed(model={"oversampling": oversampling, "depths": depths})
     setup = prepare(small.wavelength, options, lines=small.lines, keep_all=True)
     return with_free(setup.problem(small.n_line), small.free)
 
@@ -140,16 +149,16 @@ def spectra(problem: StarProblem, theta, delta) -> Float[Array, "star pixel"]:
 def draw_stars(small: Small, rng: np.random.Generator, ln_sigma0: float) -> Float[np.ndarray, "star star_parameter"]:
     """Stars from the prior, the wall at the emulator's hull included (by rejection)."""
     o, problem = small.options, small.problem
-    mean, sd = o.prior_mean()[:4], o.prior_sd_star()[:4]
+    mean, sd = o.stars.prior_mean()[:4], o.stars.prior_sd()[:4]
     labels: list[np.ndarray] = []
     while len(labels) < small.n_star:
         tried = mean + sd * rng.normal(size=(256, 4))
         outside = np.maximum(-np.asarray(margins(problem, tried)), 0.0) / problem.wall
         labels.extend(tried[rng.uniform(size=256) < np.exp(-0.5 * outside**2)])
     kept = np.array(labels[: small.n_star])
-    vmic = np.asarray(vmic_relation(kept[:, 0], kept[:, 1])) + o.vmic_sd * rng.normal(size=len(kept))
-    sigma = ln_sigma0 + small.options.resolution_scatter * rng.normal(size=len(kept))
-    return np.column_stack([kept, vmic, sigma, o.rv_sd * rng.normal(size=len(kept))])
+    vmic = np.asarray(vmic_relation(kept[:, 0], kept[:, 1])) + o.stars.vmic_sd * rng.normal(size=len(kept))
+    sigma = ln_sigma0 + small.options.stars.resolution_scatter * rng.normal(size=len(kept))
+    return np.column_stack([kept, vmic, sigma, o.stars.rv_sd * rng.normal(size=len(kept))])
 
 
 @eqx.filter_jit
@@ -179,7 +188,7 @@ def draw(
     member = small.groups.member
     delta = mu[member] + taus[member] * rng.normal(size=n)
     o = small.options
-    ln_sigma0 = float(lsf_sigma(o.resolution)) + o.resolution_sd / o.resolution * rng.normal()
+    ln_sigma0 = float(lsf_sigma(o.stars.resolution)) + o.stars.ln_resolution_sd * rng.normal()
     theta = draw_stars(small, rng, ln_sigma0)
     clean = np.asarray(spectra(small.problem if truth is None else truth, jnp.asarray(theta), jnp.asarray(delta)))
     sd = np.full(clean.shape, 1.0 / snr)
@@ -205,16 +214,16 @@ def maximise(
     """
     o = small.options
     member = jnp.asarray(small.groups.member)
-    mean = jnp.zeros(small.n_line + 1).at[-1].set(lsf_sigma(o.resolution))
-    ln_sigma_sd = jnp.asarray(o.resolution_sd / o.resolution)
-    taus = jnp.full(len(small.groups.names), o.prior_sd) if tau is None else jnp.asarray(tau)
+    mean = jnp.zeros(small.n_line + 1).at[-1].set(lsf_sigma(o.stars.resolution))
+    ln_sigma_sd = jnp.asarray(o.stars.ln_resolution_sd)
+    taus = jnp.full(len(small.groups.names), o.lines.prior_sd) if tau is None else jnp.asarray(tau)
     theta, shared = jnp.asarray(theta), jnp.asarray(shared)
     sample = small.sample(data)
     noise = quiet(sample)
     best: tuple | None = None
     shrink, size = 1.0, np.inf
     for it in range(iterations):
-        passed = sweep(sample, theta, shared, noise, chunk=o.chunk)
+        passed = sweep(sample, theta, shared, noise, chunk=o.solver.chunk)
         prior = hyper.shared_precision(taus, member, ln_sigma_sd)
         off = shared - mean
         value = float(jnp.sum(passed.log_posterior) - 0.5 * off @ prior @ off)

@@ -1,7 +1,14 @@
-"""A small survey with a known truth: files of simulated stars, made with a line list that is wrong everywhere."""
+"""A small survey with a known truth: files of simulated stars, made with a line list that is wrong everywhere.
+
+Every atomic transition has an error of Normal(0, `demo.scatter`) dex; `demo.missing` more lines are in the stars but
+not in the list: copies of strong ones at wavelengths of their own. `survey.kind` is the layout written: 'lamost_lrs',
+'lamost_mrs' or 'stated' (high resolution, one text file for each star of which something is known, with labels drawn
+from just that; `demo.stars` then counts nothing, and `demo.snr` is that of the fit's pixels of `survey.log_step`). The
+spectra are computed on a finer grid than the fit will use (`demo.oversampling`, `demo.depths`), so that the fit's own
+discretisation is part of what is tested.
+"""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,15 +18,19 @@ import numpy as np
 from astropy.table import Table
 from jaxtyping import Float
 
+from astrogf.base.errors import AstrogfError
 from astrogf.inference.newton.stars import Progress
-from astrogf.inference.problem.linearise import StarProblem, predict
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import LN_SIGMA, RV, STAR, VMIC, lsf_sigma, vmic_relation
 from astrogf.inference.problem.priors import Belief, star_prior
-from astrogf.inference.problem.setup import prepare, windows_lines, with_free
+from astrogf.inference.problem.problem import StarProblem, predict
+from astrogf.inference.problem.setup import prepare, with_free
+from astrogf.inference.rehearsal.options import DemoOptions
+from astrogf.surveys.options import SurveyOptions
 from astrogf.surveys.simulate import observe, write_lamost_lrs, write_lamost_mrs
 from astrogf.surveys.spectrum import LOG_STEP, MRS_STEP, grid, window_pixels
 from astrogf.synthesis.gas.abundances import SYMBOLS
+from astrogf.synthesis.linelists import windows_lines
 from astrogf.synthesis.lines.linelist import LineList
 
 KINDS = ("lamost_lrs", "lamost_mrs", "stated")
@@ -31,33 +42,23 @@ FINER = 5
 """Samples of a stated spectrum's file in a pixel of the fit, whose noise must not be correlated by rebinning."""
 
 
-@dataclass(frozen=True)
-class DemoOptions:
-    """What the simulated survey holds: every atomic transition has an error of Normal(0, `scatter`) dex.
+def log_step(survey: SurveyOptions) -> float:
+    """Step (log10) of the pixels that are written."""
+    return {"lamost_lrs": LOG_STEP, "lamost_mrs": MRS_STEP, "stated": survey.log_step / FINER}[survey.kind]
 
-    `missing` more lines are in the stars but not in the list: copies of strong ones at wavelengths of their own.
-    `kind` is the layout written: 'lamost_lrs', 'lamost_mrs' or 'stated' (high resolution, one text file for each star
-    that the configuration names, with labels drawn from what it says of them; `stars` then counts nothing, and `snr`
-    is that of the fit's pixels of `log_step`). The spectra are computed on a finer grid than the fit will use
-    (`oversampling`, `depths`), so that the fit's own discretisation is part of what is tested.
-    """
 
-    kind: str = "lamost_lrs"
-    windows: tuple[tuple[float, float], ...] = ((4900.0, 5400.0),)
-    log_step: float = 3e-6
-    stars: int = 64
-    snr: tuple[float, float] = (30.0, 150.0)
-    scatter: float = 0.2
-    missing: int = 0
-    outlier_fraction: float = 0.002
-    oversampling: int = 64
-    depths: int = 48
-    seed: int = 20261122
-
-    @property
-    def step(self) -> float:
-        """Step (log10) of the pixels that are written."""
-        return {"lamost_lrs": LOG_STEP, "lamost_mrs": MRS_STEP, "stated": self.log_step / FINER}[self.kind]
+def check_options(survey: SurveyOptions, n_stated: int) -> None:
+    """Raises AstrogfError for a survey that cannot be simulated."""
+    if survey.kind not in KINDS:
+        raise AstrogfError(
+            f"survey.kind: expected one of {', '.join(KINDS)} for a simulated survey, got {survey.kind!r}"
+        )
+    if survey.kind == "stated" and n_stated == 0:
+        raise AstrogfError(
+            "survey.kind = 'stated' simulates the stars of the stated spectra (sections [spectra.NAME]); there is none"
+        )
+    if survey.kind == "lamost_lrs" and len(survey.all_windows) > 1:
+        raise AstrogfError("survey.windows: a simulated LRS survey has one window")
 
 
 class Truth(NamedTuple):
@@ -76,11 +77,11 @@ class Window(NamedTuple):
 
 
 def draw_labels(
-    options: DemoOptions, problem: StarProblem, fit: FitOptions, rng: np.random.Generator
+    demo: DemoOptions, problem: StarProblem, fit: FitOptions, rng: np.random.Generator
 ) -> Float[np.ndarray, "star own"]:
     """FGK dwarfs and red giants inside the emulator's domain, in the order of `STAR`; two thirds are dwarfs."""
     theta: list[np.ndarray] = []
-    while len(theta) < options.stars:
+    while len(theta) < demo.stars:
         if rng.uniform() < 2 / 3:
             teff = rng.uniform(4600.0, 6600.0)
             logg = 4.65 - 0.35 * max(teff - 5400.0, 0.0) / 1000.0 + 0.1 * rng.normal()
@@ -92,9 +93,9 @@ def draw_labels(
         labels = jnp.array([teff, logg, feh, alpha])
         if float(problem.margin(labels)) > 0.03:
             vmic = float(vmic_relation(teff, logg)) + 0.1 * rng.normal()
-            sigma = float(lsf_sigma(fit.resolution * 1.03)) + fit.resolution_scatter * rng.normal()
+            sigma = float(lsf_sigma(fit.stars.resolution * 1.03)) + fit.stars.resolution_scatter * rng.normal()
             own = [teff, logg, feh, alpha, max(vmic, 0.4), sigma, 40.0 * rng.normal()]
-            theta.append(np.append(own, fit.abundance_sd * rng.normal(size=len(fit.abundances))))
+            theta.append(np.append(own, fit.stars.abundance_sd * rng.normal(size=len(fit.stars.abundances))))
     return np.array(theta)
 
 
@@ -107,45 +108,49 @@ def draw_beliefs(
     for s, belief in enumerate(beliefs.values()):
         sd[s, RV] = belief.labels.get("rv", (0.0, 10.0))[1]
         if "resolution" not in belief.labels:
-            mean[s, LN_SIGMA] = float(lsf_sigma(fit.resolution))
+            mean[s, LN_SIGMA] = float(lsf_sigma(fit.stars.resolution))
     theta = mean + sd * rng.normal(size=mean.shape)
     follows = np.asarray(prior.follows_vmic) > 0
     theta[follows, VMIC] += np.asarray(vmic_relation(theta[follows, 0], theta[follows, 1]))
     return theta
 
 
-def with_missing(lines: LineList, options: DemoOptions, fit: FitOptions, rng: np.random.Generator) -> LineList:
+def with_missing(
+    lines: LineList, demo: DemoOptions, survey: SurveyOptions, fit: FitOptions, rng: np.random.Generator
+) -> LineList:
     """The lines of the stars: those of the list, and `missing` others with transition numbers beyond the list's."""
-    if options.missing == 0:
+    if demo.missing == 0:
         return lines
-    window = options.windows[0]
-    setup = prepare(grid(*window_pixels(window, options.step), options.step), fit, lines=lines)
+    window = survey.all_windows[0]
+    setup = prepare(grid(*window_pixels(window, log_step(survey)), log_step(survey)), fit, lines=lines)
     strong = np.argsort(-np.where(setup.lines.z <= len(SYMBOLS), setup.strength, 0.0))[:STRONG]
     # not the strongest: an observer would know of those
-    copied = setup.lines.take(np.sort(rng.choice(strong[len(strong) // 4 :], options.missing, replace=False)))
+    copied = setup.lines.take(np.sort(rng.choice(strong[len(strong) // 4 :], demo.missing, replace=False)))
     moved = copied.replace(
-        wavelength=rng.uniform(*window, options.missing),
-        transition=int(lines.transition.max()) + 1 + np.arange(options.missing),
+        wavelength=rng.uniform(*window, demo.missing),
+        transition=int(lines.transition.max()) + 1 + np.arange(demo.missing),
     )
     return lines.merged(moved)
 
 
-def falsify(options: DemoOptions, fit: FitOptions, rng: np.random.Generator) -> tuple[list[Window], Table, np.ndarray]:
+def falsify(
+    demo: DemoOptions, survey: SurveyOptions, fit: FitOptions, rng: np.random.Generator
+) -> tuple[list[Window], Table, np.ndarray]:
     """The survey's windows, the table of their lines, and the error of every transition of the list.
 
     The list says loggf; the stars obey loggf + injected, so the fit has to find correction = injected.
     """
-    lines = windows_lines(list(options.windows), fit.molecules)
+    lines = windows_lines(list(survey.all_windows), fit.model.molecules)
     known = int(lines.transition.max())
     atomic = np.unique(lines.transition[lines.z <= len(SYMBOLS)])
-    error = np.zeros(known + 1 + options.missing)
-    error[atomic] = options.scatter * rng.normal(size=len(atomic))
-    lines = with_missing(lines, options, fit, rng)
-    finer = replace(fit, oversampling=options.oversampling, depths=options.depths)
+    error = np.zeros(known + 1 + demo.missing)
+    error[atomic] = demo.scatter * rng.normal(size=len(atomic))
+    lines = with_missing(lines, demo, survey, fit, rng)
+    finer = fit.changed(model={"oversampling": demo.oversampling, "depths": demo.depths})
     windows, rows = [], []
-    for window in options.windows:
-        first, n_pixel = window_pixels(window, options.step)
-        pixels = grid(first, n_pixel, options.step)
+    for window in survey.all_windows:
+        first, n_pixel = window_pixels(window, log_step(survey))
+        pixels = grid(first, n_pixel, log_step(survey))
         # the stars have the lines that matter with the list as it says, so that both models hold the same ones
         setup = prepare(pixels, fit, lines=lines)
         transition, slot = np.unique(setup.lines.transition, return_inverse=True)
@@ -169,7 +174,8 @@ def falsify(options: DemoOptions, fit: FitOptions, rng: np.random.Generator) -> 
 
 
 def simulate_survey(
-    options: DemoOptions,
+    demo: DemoOptions,
+    survey: SurveyOptions,
     fit: FitOptions,
     out: Path,
     progress: Progress = lambda *_: None,
@@ -179,21 +185,22 @@ def simulate_survey(
     """Write the files of a simulated survey into `out` and return what is true of them.
 
     `beliefs` and `files`: labels and file name of every stated star. Each spectrum's lines deviate from the truth by
-    what the options call its line scatter.
+    its line scatter. Raises AstrogfError for a survey that cannot be simulated.
     """
-    rng = np.random.default_rng(options.seed)
-    windows, lines, error = falsify(options, fit, rng)
     beliefs = beliefs or {}
-    if options.kind == "stated":
+    check_options(survey, len(beliefs))
+    rng = np.random.default_rng(demo.seed)
+    windows, lines, error = falsify(demo, survey, fit, rng)
+    if survey.kind == "stated":
         theta, paths = draw_beliefs(beliefs, fit, rng), list(beliefs)
-        scatter = [fit.line_scatter if b.line_scatter is None else b.line_scatter for b in beliefs.values()]
+        scatter = [fit.noise.line_scatter if b.line_scatter is None else b.line_scatter for b in beliefs.values()]
     else:
-        theta = draw_labels(options, windows[0].problem, fit, rng)
-        paths = [f"spec-60000-SIM{options.seed % 1000:03d}_sp01-{s + 1:03d}.fits" for s in range(len(theta))]
-        scatter = [fit.line_scatter] * len(theta)
-    least, most = np.log(options.snr)
+        theta = draw_labels(demo, windows[0].problem, fit, rng)
+        paths = [f"spec-60000-SIM{demo.seed % 1000:03d}_sp01-{s + 1:03d}.fits" for s in range(len(theta))]
+        scatter = [fit.noise.line_scatter] * len(theta)
+    least, most = np.log(demo.snr)
     snr = np.exp(rng.uniform(least, most, len(theta)))
-    per_pixel = np.sqrt(FINER) if options.kind == "stated" else 1.0
+    per_pixel = np.sqrt(FINER) if survey.kind == "stated" else 1.0
     see = eqx.filter_jit(predict)
 
     out.mkdir(parents=True, exist_ok=True)
@@ -203,19 +210,19 @@ def simulate_survey(
         for window in windows:
             flux = np.asarray(see(window.problem, jnp.asarray(t), jnp.asarray(mine[window.transition])))
             tilt = tuple(0.1 * rng.normal(size=3))
-            one = observe(flux, snr[s] / per_pixel, rng, tilt=tilt, outlier_fraction=options.outlier_fraction)
+            one = observe(flux, snr[s] / per_pixel, rng, tilt=tilt, outlier_fraction=demo.outlier_fraction)
             seen.append((window.first, one.flux * 1000.0, one.ivar * 1e-6))
         who: dict[str, Any] = {"ra": 30.0 + 0.1 * s, "dec": 30.0, "object": f"sim{s + 1:03d}", "obsid": s + 1}
-        if options.kind == "lamost_lrs":
+        if survey.kind == "lamost_lrs":
             write_lamost_lrs(
                 out / paths[s], *seen[0], rv=float(t[RV]), snr=float(snr[s]), subclass="G2", fiber=s + 1, **who
             )  # fmt: skip
-        elif options.kind == "lamost_mrs":
-            blue = [mean < BETWEEN_ARMS for mean in np.mean(options.windows, axis=1)]
+        elif survey.kind == "lamost_mrs":
+            blue = [mean < BETWEEN_ARMS for mean in np.mean(survey.all_windows, axis=1)]
             arms = {"blue" if b else "red": arm for b, arm in zip(blue, seen, strict=True)}
             write_lamost_mrs(out / paths[s], arms, **who)
         else:
-            _write_text(out / (files or {})[paths[s]], seen, options.step)
+            _write_text(out / (files or {})[paths[s]], seen, log_step(survey))
         progress("simulating spectra", s + 1, len(theta))
 
     labels = {name: theta[:, i] for i, name in enumerate(STAR)}

@@ -60,9 +60,9 @@ def laplace_gaussian(
 ) -> ArrowGaussian:
     """The Laplace posterior of a pass linearised at (theta, shared), with the shared parameters' (mean, covariance).
 
-    For samples of one piece, one row a star in their order. The pass has eliminated the continuum; it is put back.
+    For samples of one window, one row a star in their order. The pass has eliminated the continuum; it is put back.
     """
-    star, continuum, n_own = passed.star, passed.continuum[0], theta.shape[1]
+    star, continuum, n_own = passed.star, passed.rows[0].continuum, theta.shape[1]
     by_own, by_line = continuum.slope[:, :, :n_own], continuum.slope[:, :, n_own:]
     by_shared = jnp.pad(by_line, ((0, 0), (0, 0), (0, len(shared) - by_line.shape[2])))
     constant = continuum.constant - jnp.einsum("sij,sj->si", by_own, star.constant)
@@ -72,7 +72,7 @@ def laplace_gaussian(
     smooth = jnp.linalg.cholesky(continuum.covariance)
     left = jnp.concatenate([labels, -jnp.einsum("sij,sjk->sik", by_own, labels)], axis=1)
     right = jnp.pad(smooth, ((0, 0), (n_own, 0), (0, 0)))
-    start = jnp.concatenate([theta / steps(n_own), passed.coefficients[0]], axis=1)
+    start = jnp.concatenate([theta / steps(n_own), passed.rows[0].coefficients], axis=1)
     own = start + constant - jnp.einsum("sij,j->si", slope, mean - shared)
     return ArrowGaussian(mean, jnp.linalg.cholesky(covariance), own, slope, jnp.concatenate([left, right], axis=2))
 

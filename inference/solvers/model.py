@@ -19,9 +19,9 @@ from jaxtyping import Array, Float, Int
 
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.problem import noise
-from astrogf.inference.problem.linearise import predict
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import LN_SIGMA, VMIC, lsf_sigma, names, vmic_relation
+from astrogf.inference.problem.problem import predict
 from astrogf.inference.problem.spectra import Noise, Sample
 
 
@@ -36,7 +36,7 @@ def joint_model(
     """Stars and log gf corrections with all their priors. `tau` given holds the scatters of the groups fixed.
 
     The corrections are those of `group`; the problems may have room for more. Fluxes are scaled to a level near 1,
-    units of the stars' parameters as in `parameters.STAR`. The continuum of piece k is 'continuum' for the
+    units of the stars' parameters as in `parameters.STAR`. The continuum of window k is 'continuum' for the
     first and 'continuum_k' for the others.
     """
     with numpyro.plate("groups", n_group):
@@ -46,13 +46,13 @@ def joint_model(
     with numpyro.plate("lines", group.shape[0]):
         delta = numpyro.sample("delta", dist.Normal(mu[group], tau[group]))
     ln_sigma0 = numpyro.sample(
-        "ln_sigma0", dist.Normal(lsf_sigma(options.resolution), options.resolution_sd / options.resolution)
+        "ln_sigma0", dist.Normal(lsf_sigma(options.stars.resolution), options.stars.ln_resolution_sd)
     )
 
     prior = sample.prior
     with numpyro.plate("stars", sample.n_star):
         sampled: dict[str, Array] = {}
-        for i, name in enumerate(names(options.abundances)):
+        for i, name in enumerate(names(options.stars.abundances)):
             mean, sd = prior.mean[:, i], prior.sd[:, i]
             if i == VMIC:
                 mean = jnp.where(prior.follows_vmic > 0, vmic_relation(sampled["teff"], sampled["logg"]), mean)
@@ -60,22 +60,22 @@ def joint_model(
                 mean = jnp.where(prior.follows_survey > 0, ln_sigma0, mean)
             sampled[name] = numpyro.sample(name, dist.Normal(mean, sd))
     theta = jnp.stack(list(sampled.values()), axis=1)
-    first = sample.pieces[0].problem
+    first = sample.windows[0].problem
     outside = jnp.maximum(-jax.vmap(first.margin)(theta[:, :4]), 0.0) / first.wall
     numpyro.factor("domain", -0.5 * jnp.sum(outside**2))
 
-    for k, (piece, found) in enumerate(zip(sample.pieces, noise_model, strict=True)):
-        problem, data = piece.problem, piece.data
+    for k, (window, found) in enumerate(zip(sample.windows, noise_model, strict=True)):
+        problem, data = window.problem, window.data
         mark = f"_{k}" if k else ""
-        with numpyro.plate(f"rows{mark}", len(piece.star)):
+        with numpyro.plate(f"rows{mark}", len(window.star)):
             coefficients = numpyro.sample(f"continuum{mark}", dist.Normal(0.0, problem.coefficient_sd).to_event(1))
-        corrections = jnp.concatenate([delta, jnp.zeros(problem.room - group.shape[0])])
-        rows = jnp.tile(corrections, (len(piece.star), 1))
+        corrections = jnp.concatenate([delta, jnp.zeros(problem.n_free - group.shape[0])])
+        rows = jnp.tile(corrections, (len(window.star), 1))
         if problem.scattered:
-            with numpyro.plate(f"deviations{mark}", len(piece.star)):
+            with numpyro.plate(f"deviations{mark}", len(window.star)):
                 own = numpyro.sample(f"deviation{mark}", dist.Normal(0.0, 1.0).expand(group.shape).to_event(1))
             rows = rows.at[:, : group.shape[0]].add(own * jnp.reshape(found.scatter, (-1, 1)))
-        normalised = jax.lax.map(lambda one, q=problem: predict(q, *one), (theta[piece.star], rows))
+        normalised = jax.lax.map(lambda one, q=problem: predict(q, *one), (theta[window.star], rows))
         model = (coefficients @ problem.basis.T) * normalised
         var = jax.vmap(noise.variance)(data.flux, data.ivar, found)
         likelihood = jnp.where(data.ivar > 0, noise.log_likelihood(data.flux - model, var), 0.0)

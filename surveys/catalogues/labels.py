@@ -6,6 +6,7 @@ astraAllStarASPCAP), LAMOST's catalogues of LASP (Wu et al. 2011, RAA 11, 924), 
 682, A145; as VizieR writes them).
 """
 
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import astropy.units as u
@@ -14,7 +15,7 @@ from astropy.table import Table
 from jaxtyping import Float
 
 from astrogf.base import tables
-from astrogf.surveys.catalogues.catalogue import NAMES, match_labels
+from astrogf.surveys.catalogues.catalogue import NAMES, find_index, match_labels, read_labels
 from astrogf.surveys.spectrum import SurveyError
 
 Use = Literal["prior", "comparison"]
@@ -35,6 +36,9 @@ PLAUSIBLE = {
 FLOORS = {"teff": 50.0, "logg": 0.1, "feh": 0.05, "alpha": 0.05, "vmic": 0.3, "rv": 1.0}
 """Least standard deviation of a prior, in the units above: pipelines' own errors are of the fit alone, and repeats
 and other pipelines differ by about so much. The sd of a prior where the table gives no error."""
+
+COMPARED = ("teff", "logg", "feh")
+"""Labels that a fit is compared in."""
 
 _Names = dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
 """label -> names of its column, names of the column of its error; the first that exists counts."""
@@ -192,3 +196,29 @@ def _converted(table: Table, column: str, label: str) -> np.ndarray:
 
 def _integers(column) -> np.ndarray:
     return np.ma.filled(np.ma.asarray(column).astype(np.int64), 0)
+
+
+def comparison_labels(table: Path, stars: Table) -> Table:
+    """Labels of the survey's own pipeline for these stars, columns teff, logg, feh; NaN where it has none.
+
+    Raises SurveyError when the table cannot be read or lacks one of the columns.
+    """
+    labels = read_labels(table)
+    values = take_labels(stars, labels, "comparison").values
+    missing = [name for name in COMPARED if name not in values.colnames]
+    if missing:
+        raise SurveyError(
+            f"{table} has no column {', '.join(missing)} to compare with; it has: {', '.join(labels.colnames)}."
+        )
+    return Table({name: np.ma.filled(np.ma.asarray(values[name], float), np.nan) for name in COMPARED})
+
+
+def labels_beside(spectra: Path) -> Path | None:
+    """The label table that lies with the spectra, if there is one that names LASP's labels."""
+    index = find_index(spectra)
+    if index is None:
+        return None
+    try:
+        return index if "lasp_teff" in read_labels(index).colnames else None
+    except SurveyError:
+        return None

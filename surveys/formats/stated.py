@@ -206,8 +206,8 @@ def check_used(spectra: list[tuple[str, HighRes]], batches: list[SpectrumBatch])
         if name not in used:
             low, high = spectrum.wavelength[[0, -1]]
             raise SurveyError(
-                f"[spectra.{name}] has {low:.1f}-{high:.1f} A (vacuum), less than a tenth of every window: check its "
-                "unit and [survey] window, or leave it out.",
+                f"spectra.{name} has {low:.1f}-{high:.1f} A (vacuum), less than a tenth of every window: check its "
+                "unit and survey.window, or leave it out.",
                 "no_coverage",
             )
 

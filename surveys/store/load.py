@@ -47,7 +47,7 @@ def load_store(
     if wanted is not None and store.kind and store.kind not in wanted:
         raise SurveyError(
             f"{store.path} is a store of {store.kind}; {', '.join(wanted)} was asked for: name another store, or ask "
-            f"for {store.kind} ([survey] kind).",
+            f"for {store.kind} (survey.kind).",
             "kind",
         )
     selection = Selection(snr_min, snr_band, spectral_types, min_good_fraction, max_gap)

@@ -15,6 +15,7 @@ from astrogf.cli import app
 from astrogf.fitting import engine
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.surveys.directory.load import partly_table
+from astrogf.surveys.load import Loaded
 from tests.builders.believable import believable, reference, set_aside
 from tests.places import ROOT
 
@@ -125,7 +126,7 @@ def fake_engine(monkeypatch: pytest.MonkeyPatch):
     partly = partly_table(
         [("red.fits", "red", 6300.0, 6700.0, "few_good_pixels", "its red arm has too few good pixels")]
     )
-    loaded = engine.Loaded([batch], set_aside(), partly)
+    loaded = Loaded([batch], set_aside(), partly)
     monkeypatch.setattr(engine, "load", lambda config, spectra, progress: loaded)
     monkeypatch.setattr(engine, "fit", fit)
     monkeypatch.setattr(engine, "simulate", simulate)
@@ -179,7 +180,7 @@ def test_nothing_usable_stops_with_the_reasons(
     tmp_path: Path, fake_engine: SpectrumBatch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     empty = fake_engine.select(np.zeros(60, bool))
-    loaded = engine.Loaded([empty], set_aside(), partly_table([]))
+    loaded = Loaded([empty], set_aside(), partly_table([]))
     monkeypatch.setattr(engine, "load", lambda config, spectra, progress: loaded)
     result = astrogf("fit", CONFIG, "--spectra", ROOT / "configs", "--out", tmp_path / "run")
     one_sentence(result, "None of the 5 files", "3 snr_too_low", "set_aside.ecsv")

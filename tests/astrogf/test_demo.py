@@ -6,26 +6,29 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from astrogf.inference.problem.linearise import predict
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import STAR
 from astrogf.inference.problem.priors import Belief
-from astrogf.inference.rehearsal.survey import FINER, DemoOptions, Truth, falsify, simulate_survey
+from astrogf.inference.problem.problem import predict
+from astrogf.inference.rehearsal.options import DemoOptions
+from astrogf.inference.rehearsal.survey import FINER, Truth, falsify, simulate_survey
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.surveys.directory.load import load_directory
 from astrogf.surveys.formats import stated as highres
+from astrogf.surveys.options import SurveyOptions
 
 COARSE = {"oversampling": 6, "depths": 16}
-FIT = FitOptions(
-    **COARSE, line_cut=2e-2, molecules=False, rv_reach=200.0, widest_sigma=30.0, resolution=7500.0, resolution_sd=600.0
+FIT = FitOptions().changed(
+    model={**COARSE, "line_cut": 2e-2, "molecules": False, "rv_reach": 200.0, "widest_sigma": 30.0},
+    stars={"resolution": 7500.0, "resolution_sd": 600.0},
 )
 WINDOWS = ((5200.0, 5215.0), (6400.0, 6418.0))
 SUN = Belief({"teff": (5772.0, 20.0), "logg": (4.44, 0.01), "feh": (0.0, 0.02), "resolution": (40000.0, 500.0)})
 
 
-def chi2(batches, options: DemoOptions, fit: FitOptions, truth: Truth) -> np.ndarray:
+def chi2(batches, demo: DemoOptions, survey: SurveyOptions, fit: FitOptions, truth: Truth) -> np.ndarray:
     """Per pixel of every spectrum under the true model, its continuum fitted; the few outliers left out."""
-    windows, _, error = falsify(options, fit, np.random.default_rng(options.seed))
+    windows, _, error = falsify(demo, survey, fit, np.random.default_rng(demo.seed))
     see, out = eqx.filter_jit(predict), []
     for window, batch in zip(windows, batches, strict=True):
         slots = jnp.asarray(error[window.transition])
@@ -41,27 +44,30 @@ def chi2(batches, options: DemoOptions, fit: FitOptions, truth: Truth) -> np.nda
 
 
 def test_medium_resolution_survey_holds_what_it_says(tmp_path) -> None:
-    options = DemoOptions("lamost_mrs", WINDOWS, stars=2, snr=(40.0, 60.0), outlier_fraction=0.0, **COARSE)
-    truth = simulate_survey(options, FIT, tmp_path)
+    survey = SurveyOptions(kind="lamost_mrs", windows=WINDOWS)
+    demo = DemoOptions(stars=2, snr=(40.0, 60.0), outlier_fraction=0.0, **COARSE)
+    truth = simulate_survey(demo, survey, FIT, tmp_path)
     batches, aside, _ = load_directory(tmp_path, list(WINDOWS), kinds=["lamost_mrs"], snr_min=0.0)
     assert len(aside) == 0
     assert [len(b.flux) for b in batches] == [2, 2]
-    found = chi2(batches, options, FIT, truth)
+    found = chi2(batches, demo, survey, FIT, truth)
     assert found == pytest.approx(np.ones(4), abs=0.25)  # 250 pixels an arm: 0.09 is one sd
 
 
 def test_every_line_of_the_list_is_wrong_and_components_agree() -> None:
-    options = DemoOptions("lamost_mrs", WINDOWS, **COARSE)
-    windows, lines, error = falsify(options, FIT, np.random.default_rng(1))
-    assert np.std(lines["injected"]) == pytest.approx(options.scatter, rel=0.15)
+    survey = SurveyOptions(kind="lamost_mrs", windows=WINDOWS)
+    demo = DemoOptions(**COARSE)
+    windows, lines, error = falsify(demo, survey, FIT, np.random.default_rng(1))
+    assert np.std(lines["injected"]) == pytest.approx(demo.scatter, rel=0.15)
     assert np.all(np.asarray(lines["injected"]) == error[lines["transition"]])
     assert {float(w) // 1000 for w in lines["wavelength"]} == {5.0, 6.0}
     assert len(windows) == 2
 
 
 def test_stated_spectra_are_drawn_from_what_is_said_of_them(tmp_path) -> None:
-    options = DemoOptions("stated", WINDOWS[:1], log_step=3e-6, snr=(150.0, 160.0), outlier_fraction=0.0, **COARSE)
-    truth = simulate_survey(options, FIT, tmp_path, beliefs={"sun": SUN}, files={"sun": "deep/sun.txt"})
+    survey = SurveyOptions(kind="stated", windows=WINDOWS[:1], log_step=3e-6)
+    demo = DemoOptions(snr=(150.0, 160.0), outlier_fraction=0.0, **COARSE)
+    truth = simulate_survey(demo, survey, FIT, tmp_path, beliefs={"sun": SUN}, files={"sun": "deep/sun.txt"})
     row = truth.stars[0]
     assert abs(row["teff"] - 5772.0) < 80.0
     assert row["logg"] == pytest.approx(4.44, abs=0.04)
@@ -70,12 +76,15 @@ def test_stated_spectra_are_drawn_from_what_is_said_of_them(tmp_path) -> None:
     assert np.median(noise) == pytest.approx(row["snr"] / np.sqrt(FINER), rel=0.05)
     # on the file's own samples, whose noise is independent
     batch = SpectrumBatch(read.wavelength, read.flux[None], read.ivar[None], Table({"path": ["sun"]}))
-    assert chi2([batch], options, FIT, truth) == pytest.approx(np.ones(1), abs=0.2)  # 2,000 samples: 0.03 is one sd
+    assert chi2([batch], demo, survey, FIT, truth) == pytest.approx(
+        np.ones(1), abs=0.2
+    )  # 2,000 samples: 0.03 is one sd
 
 
 def test_lines_missing_from_the_list_are_in_the_stars_alone() -> None:
-    options = DemoOptions("lamost_mrs", WINDOWS[:1], missing=3, **COARSE)
-    windows, lines, error = falsify(options, FIT, np.random.default_rng(1))
+    survey = SurveyOptions(kind="lamost_mrs", windows=WINDOWS[:1])
+    demo = DemoOptions(missing=3, **COARSE)
+    windows, lines, error = falsify(demo, survey, FIT, np.random.default_rng(1))
     extra = lines[lines["missing"]]
     assert len(extra) == 3
     assert np.isnan(extra["injected"]).all()

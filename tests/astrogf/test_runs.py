@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,6 @@ def test_lines_come_in_order_of_wavelength_with_their_covariance(tmp_path: Path)
 
 
 def test_where_the_model_is_wrong_is_kept_and_named(run: runs.Run, tmp_path: Path) -> None:
-    from dataclasses import replace
 
     assert run.misfit is None
     assert misfits(run) == []

@@ -40,7 +40,7 @@ def test_repeats_of_one_star_have_unit_scatter_where_errors_are_right():
 
 
 def test_a_belief_replaces_the_runs_own_prior():
-    options = FitOptions(abundances=("C", "Mg"), abundance_sd=0.2)
+    options = FitOptions().changed(stars={"abundances": ("C", "Mg"), "abundance_sd": 0.2})
     sun = Belief({"teff": (5772.0, 2.0), "logg": (4.44, 0.01), "vmic": (1.0, 0.1), "resolution": (6e4, 6e3)}, 0.01)
     prior = star_prior([sun, Belief()], options)
     assert prior.mean[0, 0] == 5772.0

@@ -11,23 +11,27 @@ from astrogf.inference.fit import select_lines
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.choice import choose, group_transitions
 from astrogf.inference.newton.joint import fit_joint
-from astrogf.inference.newton.stars import Run, fit_stars
+from astrogf.inference.newton.stars import FitState, fit_stars
 from astrogf.inference.newton.sweep import sweep
-from astrogf.inference.problem.linearise import StarData, predict
 from astrogf.inference.problem.noise import NoiseModel, learn_noise, variance
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import lsf_sigma, names, steps, vmic_relation
 from astrogf.inference.problem.priors import Belief, star_prior
+from astrogf.inference.problem.problem import StarData, predict
 from astrogf.inference.problem.setup import prepare, with_free
-from astrogf.inference.problem.spectra import Piece, Sample, quiet
+from astrogf.inference.problem.spectra import Sample, WindowSpectra, quiet
 from astrogf.inference.solvers.model import joint_model
 from astrogf.synthesis.lines.linelist import QUALITY
 from astrogf.synthesis.observed.grid import Grid
 
-OPTIONS = FitOptions(
-    oversampling=24, depths=24, line_cut=1e-2, max_lines=12, continuum_degree=2, inflation=0.0, chunk=4,
-    star_iterations=8, joint_iterations=15, tolerance=1e-3, molecules=False, abundances=("Mg", "Ti"),
-)  # fmt: skip
+OPTIONS = FitOptions().changed(
+    model={"oversampling": 24, "depths": 24, "line_cut": 1e-2, "molecules": False},
+    lines={"max_lines": 12},
+    continuum={"degree": 2},
+    noise={"inflation": 0.0},
+    solver={"chunk": 4, "star_iterations": 8, "joint_iterations": 15, "tolerance": 1e-3},
+    stars={"abundances": ("Mg", "Ti")},
+)
 GRID = Grid(37180, 50)
 LABELS = np.array(
     [[5800.0, 4.4, -0.1, 0.05], [5100.0, 3.0, -0.4, 0.15], [6200.0, 4.2, -0.3, 0.1], [4900.0, 4.6, 0.0, 0.05]]
@@ -56,25 +60,25 @@ def simulated():
     whose = (np.array([0, 1, 2]), np.array([1, 3]))
 
     def sample_of(problems, data):
-        parts = (Piece(*x, np.zeros(len(x[2]), int)) for x in zip(problems, data, whose, strict=True))
+        parts = (WindowSpectra(*x, np.zeros(len(x[2]), int)) for x in zip(problems, data, whose, strict=True))
         return Sample(tuple(parts), prior)
 
-    alone = [setup.problem(OPTIONS.max_lines) for setup in setups]
+    alone = [setup.problem(OPTIONS.lines.max_lines) for setup in setups]
     flat = [StarData(jnp.ones((len(w), 50)), jnp.full((len(w), 50), 1e4)) for w in whose]
     sample = sample_of(alone, flat)
     chosen = select_lines(setups, lines, sweep(sample, theta, start, quiet(sample), chunk=4), OPTIONS)
     truth = 0.2 * rng.normal(size=len(chosen.leader))
-    delta = jnp.zeros(OPTIONS.max_lines).at[: len(truth)].set(truth)
+    delta = jnp.zeros(OPTIONS.lines.max_lines).at[: len(truth)].set(truth)
     problems, data = [with_free(p, chosen.free[s.row]) for p, s in zip(alone, setups, strict=True)], []
     for problem, mine in zip(problems, whose, strict=True):
         clean = np.array([eqx.filter_jit(predict)(problem, theta[s], delta) for s in mine])
         sd = clean / 150.0
         data.append(StarData(jnp.asarray(clean + sd * rng.normal(size=sd.shape)), jnp.asarray(sd**-2.0)))
     sample = sample_of(alone, data)
-    run, _ = fit_stars(sample, Run(theta, start, quiet(sample)), OPTIONS)
+    run, _ = fit_stars(sample, FitState(theta, start, quiet(sample)), OPTIONS)
     leaders = lines.take(chosen.leader)
     groups = hyper.make_groups(leaders.species(), np.array(QUALITY)[leaders.quality])
-    begin = Run(run.theta, jnp.concatenate([jnp.zeros(len(truth)), run.shared]), run.noise)
+    begin = FitState(run.theta, jnp.concatenate([jnp.zeros(len(truth)), run.shared]), run.noise)
     free = sample_of(problems, data)
     return free, fit_joint(free, begin, groups, OPTIONS), groups, truth, theta
 
@@ -93,8 +97,8 @@ def test_maximum_of_the_numpyro_model(simulated):
     count = jnp.bincount(index, length=len(groups.names))
     mu = jnp.bincount(index, delta, length=len(groups.names)) / tau**2 / (count / tau**2 + hyper.MEAN_SD**-2)
     values = {"mu": mu, "delta": delta, "ln_sigma0": joint.run.shared[-1]}
-    values |= {"continuum": joint.passed.coefficients[0], "continuum_1": joint.passed.coefficients[1]}
-    labels = names(OPTIONS.abundances)
+    values |= {"continuum": joint.passed.rows[0].coefficients, "continuum_1": joint.passed.rows[1].coefficients}
+    labels = names(OPTIONS.stars.abundances)
     values |= {name: theta[:, i] for i, name in enumerate(labels)}
 
     def density(values):

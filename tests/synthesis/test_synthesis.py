@@ -11,7 +11,7 @@ from astrogf.inference.problem.setup import prepare
 from astrogf.synthesis.observed.grid import Grid
 from astrogf.synthesis.observed.instrument import observe
 
-OPTIONS = FitOptions(max_lines=40, single=False, molecules=False)
+OPTIONS = FitOptions().changed(lines={"max_lines": 40}, model={"single": False, "molecules": False})
 GRID = Grid(37110, 24)  # 5140-5169 A: Mg b and iron
 STAR = jnp.array([5400.0, 4.1, -0.3, 0.15, 1.2])
 
@@ -19,10 +19,10 @@ STAR = jnp.array([5400.0, 4.1, -0.3, 0.15, 1.2])
 @pytest.fixture(scope="module")
 def model():
     setup = prepare(GRID.pixel_wavelength, OPTIONS)
-    strongest = np.argsort(-setup.strength)[: 2 * OPTIONS.max_lines : 2]
+    strongest = np.argsort(-setup.strength)[: 2 * OPTIONS.lines.max_lines : 2]
     free = np.full(len(setup.lines), -1)
-    free[np.sort(strongest)] = np.arange(OPTIONS.max_lines)
-    return setup.problem(OPTIONS.max_lines).spectrum.with_free(free), free
+    free[np.sort(strongest)] = np.arange(OPTIONS.lines.max_lines)
+    return setup.problem(OPTIONS.lines.max_lines).spectrum.with_free(free), free
 
 
 @pytest.fixture(scope="module")
@@ -32,11 +32,11 @@ def flux():
 
 @pytest.fixture(scope="module")
 def linearised(model):
-    return eqx.filter_jit(lambda m, p, d: m.linearised(p, d))(model[0], STAR, jnp.zeros(OPTIONS.max_lines))
+    return eqx.filter_jit(lambda m, p, d: m.linearised(p, d))(model[0], STAR, jnp.zeros(OPTIONS.lines.max_lines))
 
 
 def test_value_is_the_same(model, flux, linearised):
-    np.testing.assert_allclose(linearised.flux, flux(model[0], STAR, jnp.zeros(OPTIONS.max_lines)), rtol=1e-12)
+    np.testing.assert_allclose(linearised.flux, flux(model[0], STAR, jnp.zeros(OPTIONS.lines.max_lines)), rtol=1e-12)
 
 
 def test_a_list_of_one_line():
@@ -50,7 +50,7 @@ def test_a_list_of_one_line():
 
 @pytest.mark.parametrize(("i", "step"), [(0, 2.0), (1, 2e-3), (2, 2e-3), (3, 2e-3), (4, 2e-3)])
 def test_labels_against_differences(model, flux, linearised, i, step):
-    zero = jnp.zeros(OPTIONS.max_lines)
+    zero = jnp.zeros(OPTIONS.lines.max_lines)
     move = jnp.zeros(5).at[i].set(step)
     difference = (flux(model[0], STAR + move, zero) - flux(model[0], STAR - move, zero)) / (2 * step)
     got = linearised.by_parameter[:, i]
@@ -60,13 +60,13 @@ def test_labels_against_differences(model, flux, linearised, i, step):
 
 def test_twenty_lines_against_differences(model, flux, linearised):
     model = model[0]
-    dense = np.zeros((OPTIONS.max_lines + 1, model.grid.size))
+    dense = np.zeros((OPTIONS.lines.max_lines + 1, model.grid.size))
     for bucket, window in zip(model.buckets, linearised.by_line, strict=True):
         start, values = np.asarray(bucket.start).ravel(), np.asarray(window).reshape(bucket.start.size, -1)
         for s, which, v in zip(start, np.asarray(bucket.free).ravel(), values, strict=True):
             dense[which, s : s + len(v)] += v
-    for k in range(0, OPTIONS.max_lines, 2):
-        move = jnp.zeros(OPTIONS.max_lines).at[k].set(1e-3)
+    for k in range(0, OPTIONS.lines.max_lines, 2):
+        move = jnp.zeros(OPTIONS.lines.max_lines).at[k].set(1e-3)
         difference = np.asarray(flux(model, STAR, move) - flux(model, STAR, -move)) / 2e-3
         np.testing.assert_allclose(dense[k], difference, atol=1e-4 * np.abs(difference).max())
 
@@ -76,7 +76,17 @@ def test_sampling_of_the_fit_is_fine_enough(flux):
     pixels = []
     for options in (
         FitOptions(),
-        FitOptions(oversampling=120, depths=80, tau_top=-5.0, tau_bottom=1.5, angles=6, single=False, line_cut=2e-4),
+        FitOptions().changed(
+            model={
+                "oversampling": 120,
+                "depths": 80,
+                "tau_top": -5.0,
+                "tau_bottom": 1.5,
+                "angles": 6,
+                "single": False,
+                "line_cut": 2e-4,
+            }
+        ),
     ):
         setup = prepare(GRID.pixel_wavelength, options)
         m = setup.problem(0).spectrum
@@ -89,5 +99,5 @@ def test_gradients_are_finite_in_the_corners(model):
     run = eqx.filter_jit(lambda m, p, d: m.linearised(p, d))
     for corner in corners:
         for shift in (-3.0, 0.0, 3.0):
-            out = run(model[0], jnp.array(corner), jnp.full(OPTIONS.max_lines, shift))
+            out = run(model[0], jnp.array(corner), jnp.full(OPTIONS.lines.max_lines, shift))
             assert all(bool(jnp.isfinite(x).all()) for x in jax.tree.leaves(eqx.filter(out, eqx.is_array)))

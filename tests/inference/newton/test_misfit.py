@@ -12,10 +12,10 @@ from astrogf.inference.fit import freed, select_lines
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.joint import fit_joint
 from astrogf.inference.newton.misfit import by_wavelength, factor, misfit_table, stack
-from astrogf.inference.newton.stars import Run
+from astrogf.inference.newton.stars import FitState
 from astrogf.inference.newton.sweep import sweep
-from astrogf.inference.problem.linearise import StarData
 from astrogf.inference.problem.parameters import LN_SIGMA, RV
+from astrogf.inference.problem.problem import StarData
 from astrogf.inference.problem.spectra import Sample, quiet
 from tests.builders.lacking import OPTIONS, lacking
 
@@ -71,12 +71,12 @@ def test_the_harm_of_lines_that_the_list_lacks_stays_beside_them() -> None:
     chosen = select_lines([p.model], p.lines, passed, OPTIONS)
     leaders = p.lines.take(chosen.leader)
     groups = hyper.make_groups(leaders.species(), np.zeros(len(leaders), dtype=str), 10**6)
-    begin = Run(p.theta, jnp.append(jnp.zeros(len(leaders)), p.sigma), noise)
+    begin = FitState(p.theta, jnp.append(jnp.zeros(len(leaders)), p.sigma), noise)
     near = np.min(np.abs(leaders.wavelength[:, None] - p.missing.wavelength), axis=1) < 0.5
     z, sd, joint = {}, {}, {}
     for misfit in (False, True):
         fitted = freed(sample, [p.model], chosen.free, len(leaders))
-        joint[misfit] = fit_joint(fitted, replace(begin, trace=[]), groups, replace(OPTIONS, misfit=misfit))
+        joint[misfit] = fit_joint(fitted, replace(begin, trace=[]), groups, OPTIONS.changed(noise={"misfit": misfit}))
         sd[misfit] = np.sqrt(np.diag(np.asarray(joint[misfit].posterior.covariance)))[:-1]
         z[misfit] = (np.asarray(joint[misfit].posterior.mean)[:-1] - p.injected[chosen.leader]) / sd[misfit]
     table = misfit_table(sample, joint[True].run.theta, joint[True].run.noise, [p.wavelength])

@@ -11,7 +11,7 @@ from scipy.stats import multivariate_normal
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.joint import Joint, SharedPrior
 from astrogf.inference.newton.scatters import Evidence, _curvature, integrate, over_scatters
-from astrogf.inference.newton.stars import Run
+from astrogf.inference.newton.stars import FitState
 from astrogf.inference.problem.arrow import Reduced
 
 LN_SIGMA_SD = 0.08
@@ -158,7 +158,7 @@ def test_a_matrix_that_rounding_has_spoiled_does_not_end_the_run(problem):
         reduced: Reduced
 
     hopeless = Passed(evidence.reduced._replace(precision=-1e6 * jnp.eye(len(a))))
-    run = Run(jnp.zeros((1, 7)), jnp.asarray(point), (), [])
+    run = FitState(jnp.zeros((1, 7)), jnp.asarray(point), (), [])
     groups = hyper.Groups(np.asarray(evidence.prior.group), ("a", "b", "c"), np.asarray(evidence.held))
     joint = Joint(run, hopeless, good, "converged")
     after = over_scatters(joint, evidence.prior, groups)

@@ -1,6 +1,5 @@
 """Places where the list may lack a line: by residuals in common and by corrections too large to believe."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import jax.numpy as jnp
@@ -10,10 +9,10 @@ import pytest
 from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 from astrogf.inference.fit import fit_lines, with_suspects
 from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.stars import Run
+from astrogf.inference.newton.stars import FitState
 from astrogf.inference.newton.suspects import suspicion, worst
-from astrogf.inference.problem.linearise import StarData
 from astrogf.inference.problem.parameters import LN_SIGMA, RV
+from astrogf.inference.problem.problem import StarData
 from astrogf.inference.problem.spectra import Sample, quiet
 from astrogf.inference.problem.unlisted import LOGGF, is_unlisted, places, with_unlisted
 from astrogf.synthesis.lines.linelist import QUALITY
@@ -111,9 +110,11 @@ def test_lines_of_every_level_stand_at_the_suspect_places_only() -> None:
 def test_lines_that_the_list_lacks_are_put_where_they_are_missing() -> None:
     """Four stars at R = 45,000, two lines missing among 42: found, and listed lines on top of them no longer err."""
     p = lacking(0)
-    options = replace(OPTIONS, misfit=True, unlisted=0.04, unlisted_where="suspect", unlisted_most=150)
+    options = OPTIONS.changed(
+        noise={"misfit": True}, lines={"unlisted": 0.04, "unlisted_where": "suspect", "unlisted_most": 150}
+    )
     origin = SimpleNamespace(batches=[SimpleNamespace(wavelength=p.wavelength)], lines=p.lines)
-    run = Run(p.theta, jnp.array([p.sigma]), quiet(p.sample, 0.01))
+    run = FitState(p.theta, jnp.array([p.sigma]), quiet(p.sample, 0.01))
     first = fit_lines([p.model], p.lines, p.sample, run, options, lambda *_: None)
     second = with_suspects(first, origin, run, options, lambda *_: None)
     [said] = [step for step in run.trace if step["stage"] == "suspects"]

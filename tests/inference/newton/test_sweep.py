@@ -1,68 +1,88 @@
-"""The pass over all spectra notices when the products of a runtime contradict each other."""
+"""What a pass gathers is what the spectra contribute one by one, however they are cut into chunks."""
 
-from types import SimpleNamespace
-from typing import NamedTuple
-
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from astrogf.inference.newton import sweep
-from astrogf.inference.problem.linearise import mismatch
+from astrogf.inference.newton.sweep import Pass, sweep, sweep_window
+from astrogf.inference.problem.contribution import Contribution
+from astrogf.inference.problem.parameters import lsf_sigma
+from astrogf.inference.rehearsal.small import OPTIONS, Draw, Small, build, draw
+
+N_STAR, N_LINE = 3, 4
 
 
-def blocks(lost: int = 0) -> tuple[np.ndarray, ...]:
-    """Columns of 4 own parameters, 30 lines and 3 of a continuum, and their blocks without the first `lost` pixels."""
-    rng = np.random.default_rng(3)
-    mixed, smooth = rng.normal(size=(500, 34)), rng.normal(size=(500, 3)) + 5.0
-    weights = rng.uniform(50.0, 4000.0, 500)
-    smooth_block = smooth.T @ (weights[:, None] * smooth) + np.eye(3)
-    kept, w = mixed[lost:], weights[lost:, None]
-    to_smooth = smooth[lost:].T @ (w * kept)
-    full = kept.T @ (w * kept) - to_smooth.T @ np.linalg.solve(smooth_block, to_smooth)
-    return mixed, smooth, weights, smooth_block, full[:4, :4], full[:4, 4:], full[4:, 4:]
+@pytest.fixture(scope="module")
+def small() -> Small:
+    """In double precision throughout, so that sums in another order agree to rounding."""
+    return build(N_STAR, N_LINE, n_pixel=48, kept=40, options=OPTIONS.changed(model={"single": False}))
 
 
-def test_blocks_agree_with_their_columns() -> None:
-    """To rounding where they are right; far from it where a product lost a few pixels."""
-    assert float(mismatch(*(jnp.asarray(x) for x in blocks()))) < 1e-12
-    assert float(mismatch(*(jnp.asarray(x) for x in blocks(lost=20)))) > 1000 * sweep.TOLERANCE
+@pytest.fixture(scope="module")
+def drawn(small: Small) -> Draw:
+    return draw(small, np.random.default_rng(5), snr=80.0)
 
 
-class Part(NamedTuple):
-    """What `_checked` looks at."""
-
-    mismatch: np.ndarray
+def resolution_only(small: Small) -> jnp.ndarray:
+    return jnp.zeros(small.n_line + 1).at[-1].set(lsf_sigma(small.options.stars.resolution))
 
 
-def on(monkeypatch: pytest.MonkeyPatch, wrong: dict[int, float]) -> list[int]:
-    """Let a chunk be wrong by so much on so many devices; the numbers of devices that it is asked of."""
-    asked: list[int] = []
-
-    def chunk(_problem, _shared, _rows, mesh):
-        asked.append(mesh.devices.size)
-        return Part(np.array([np.nan, wrong[mesh.devices.size]]))  # a star without a model says nothing
-
-    monkeypatch.setattr(sweep, "_chunk", chunk)
-    monkeypatch.setattr(sweep, "star_mesh", lambda most: SimpleNamespace(devices=np.zeros(most)))
-    return asked
+def passed(small: Small, drawn: Draw, theta: np.ndarray | None = None) -> Pass:
+    theta = np.asarray(drawn.theta) if theta is None else theta
+    return sweep(small.sample(drawn.data), jnp.asarray(theta), resolution_only(small), small.quiet(), chunk=2)
 
 
-def test_a_wrong_product_is_computed_again_on_one_device(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a warning; and without one where nothing is wrong."""
-    both = SimpleNamespace(devices=np.zeros(2))
-    asked = on(monkeypatch, {2: 1e-14})
-    sweep._checked(None, None, None, both)
-    assert asked == [2]
-    asked = on(monkeypatch, {2: 0.009, 1: 1e-14})
-    with pytest.warns(RuntimeWarning, match="wrong by 0.009 .* on 2 devices"):
-        part = sweep._checked(None, None, None, both)
-    assert asked == [2, 1]
-    assert part.mismatch[1] == 1e-14
+def one_by_one(small: Small, drawn: Draw) -> list[Contribution]:
+    """Every spectrum in a pass of its own."""
+    sample, parts = small.sample(drawn.data), []
+    for s in range(N_STAR):
+        window = sample.windows[0].select(np.arange(N_STAR) == s, np.zeros(N_STAR, int))
+        prior, noise = (
+            jax.tree.map(lambda x, s=s: jnp.asarray(x)[s : s + 1], x) for x in (sample.prior, small.quiet()[0])
+        )
+        theta, nothing = jnp.asarray(drawn.theta)[s : s + 1], np.zeros((1, small.problem.n_deviating))
+        parts.append(sweep_window(window, theta, prior, jnp.ones(1), resolution_only(small), noise, nothing, chunk=2))
+    return parts
 
 
-def test_a_product_that_stays_wrong_ends_the_fit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No posterior is better than a wrong one; the sentence says what to do."""
-    on(monkeypatch, {1: 0.01})
-    with pytest.raises(sweep.MiscomputedError, match="force_host_platform_device_count=1"):
-        sweep._checked(None, None, None, SimpleNamespace(devices=np.zeros(1)))
+def test_a_pass_is_the_sum_of_its_spectra(small: Small, drawn: Draw) -> None:
+    """The reduced system is Schur's complement of the dense one, assembled here by hand."""
+    whole, parts = passed(small, drawn), one_by_one(small, drawn)
+    precision = sum(np.asarray(p.shared.block.precision) for p in parts)
+    gradient = sum(np.asarray(p.shared.block.gradient) for p in parts)
+    for p in parts:
+        own, cross = np.asarray(p.star.precision)[0], np.asarray(p.star.cross)[0]
+        precision = precision - cross.T @ np.linalg.solve(own, cross)
+        gradient = gradient - cross.T @ np.linalg.solve(own, np.asarray(p.star.gradient)[0])
+    scale = np.abs(precision).max()
+    np.testing.assert_allclose(whole.reduced.precision, precision, atol=1e-8 * scale)
+    np.testing.assert_allclose(whole.reduced.gradient, gradient, atol=1e-8 * np.abs(gradient).max())
+    np.testing.assert_allclose(whole.information[0], sum(p.shared.information for p in parts), rtol=1e-7)
+    for s, p in enumerate(parts):
+        for name, value in p.row._asdict().items():
+            if name not in ("continuum", "mismatch"):
+                ours = getattr(whole.rows[0], name)[s]
+                np.testing.assert_allclose(ours, value[0], rtol=1e-7, atol=1e-9, err_msg=name)
+
+
+def test_a_spectrum_without_a_model_adds_nothing(small: Small, drawn: Draw) -> None:
+    theta = np.array(drawn.theta)
+    theta[1, 0] = np.nan
+    hurt = passed(small, drawn, theta)
+    assert np.isfinite(hurt.log_posterior).tolist() == [True, False, True]
+    assert np.isfinite(np.asarray(hurt.reduced.precision)).all()
+
+
+def test_each_star_keeps_the_better_pass(small: Small, drawn: Draw) -> None:
+    """Everything of a star and of its spectra comes from the same pass."""
+    moved = np.array(drawn.theta)
+    moved[:, 0] += 200.0
+    sample, first, second = small.sample(drawn.data), passed(small, drawn), passed(small, drawn, moved)
+    both = second.keeping(sample, np.array([True, False, True]), first)
+    for s, source in enumerate((second, first, second)):
+        taken = jax.tree.map(lambda x, s=s: np.asarray(x)[s], (both.star, both.log_posterior, both.chi2, both.rows[0]))
+        there = (source.star, source.log_posterior, source.chi2, source.rows[0])
+        for a, b in zip(jax.tree.leaves(taken), jax.tree.leaves(there), strict=True):
+            np.testing.assert_array_equal(a, np.asarray(b)[s])
+    np.testing.assert_array_equal(both.reduced.precision, second.reduced.precision)

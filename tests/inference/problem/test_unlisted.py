@@ -1,7 +1,5 @@
 """Lines that the list may lack: where one is missing, a fictitious line takes much of its place from the neighbours."""
 
-from dataclasses import replace
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,14 +9,14 @@ from astrogf.inference.check import find_again
 from astrogf.inference.fit import fit, freed, select_lines
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.joint import fit_joint
-from astrogf.inference.newton.stars import Run
+from astrogf.inference.newton.stars import FitState
 from astrogf.inference.newton.sweep import sweep
 from astrogf.inference.problem.collect import NoStarsError
-from astrogf.inference.problem.linearise import StarData
 from astrogf.inference.problem.parameters import lsf_sigma, vmic_relation
 from astrogf.inference.problem.priors import Belief, star_prior
+from astrogf.inference.problem.problem import StarData
 from astrogf.inference.problem.setup import prepare
-from astrogf.inference.problem.spectra import Piece, Sample, quiet
+from astrogf.inference.problem.spectra import Sample, WindowSpectra, quiet
 from astrogf.inference.problem.unlisted import CLASS, SCATTER, START, grown, is_unlisted, with_these, with_unlisted
 from astrogf.inference.rehearsal.small import OPTIONS as SMALL
 from astrogf.inference.rehearsal.small import spectra
@@ -26,7 +24,7 @@ from astrogf.synthesis.lines.linelist import QUALITY
 from astrogf.synthesis.lines.shipped import load_atomic_lines
 from astrogf.synthesis.observed.grid import Grid
 
-OPTIONS = replace(SMALL, joint_iterations=12, max_lines=60)
+OPTIONS = SMALL.changed(solver={"joint_iterations": 12}, lines={"max_lines": 60})
 GRID = Grid(37180, 50)
 LABELS = np.array(
     [[5800.0, 4.4, -0.1, 0.05], [5100.0, 3.0, -0.4, 0.15], [6200.0, 4.2, -0.3, 0.1], [4900.0, 4.6, 0.0, 0.05]] * 2
@@ -83,18 +81,18 @@ def test_their_scatter_is_held_and_those_of_other_groups_are_learned() -> None:
 
 def corrections(lines, data, theta, options) -> Table:
     """Joint fit from the true labels: wavelength, correction, its sd and group of every free line."""
-    lines = with_unlisted(lines, options.unlisted)
+    lines = with_unlisted(lines, options.lines.unlisted)
     setup = prepare(GRID.pixel_wavelength, options, lines=lines, keep_all=True)
-    sample = Sample((Piece(setup.problem(0), data, np.arange(len(theta)), np.zeros(len(theta), int)),),
+    sample = Sample((WindowSpectra(setup.problem(0), data, np.arange(len(theta)), np.zeros(len(theta), int)),),
                     star_prior([Belief()] * len(theta), options))  # fmt: skip
-    sigma = jnp.array([float(lsf_sigma(options.resolution))])
-    passed = sweep(sample, theta, sigma, quiet(sample), chunk=options.chunk)
+    sigma = jnp.array([float(lsf_sigma(options.stars.resolution))])
+    passed = sweep(sample, theta, sigma, quiet(sample), chunk=options.solver.chunk)
     chosen = select_lines([setup], lines, passed, options)
     leaders = lines.take(chosen.leader)
     groups = hyper.make_groups(leaders.species(), np.array(QUALITY)[leaders.quality], held={CLASS: SCATTER})
     start = jnp.append(jnp.asarray(START * is_unlisted(leaders)), sigma)
     joint = fit_joint(
-        freed(sample, [setup], chosen.free, len(chosen.leader)), Run(theta, start, quiet(sample)), groups, options
+        freed(sample, [setup], chosen.free, len(chosen.leader)), FitState(theta, start, quiet(sample)), groups, options
     )
     sd = np.sqrt(np.diag(np.asarray(joint.posterior.covariance)))[:-1]
     return Table({"wavelength": leaders.wavelength, "correction": np.asarray(joint.run.shared[:-1]), "sd": sd,
@@ -111,14 +109,14 @@ def test_a_line_that_the_list_lacks_is_found_and_its_neighbours_err_less() -> No
     true = setup.lines.take(np.sort(by_strength[:100]))
     at, number = setup.lines.wavelength[strong], setup.lines.transition[strong]
     problem = prepare(GRID.pixel_wavelength, OPTIONS, lines=true, keep_all=True).problem(0)
-    sigma, n = float(lsf_sigma(OPTIONS.resolution)), len(LABELS)
+    sigma, n = float(lsf_sigma(OPTIONS.stars.resolution)), len(LABELS)
     vmic = np.asarray(vmic_relation(LABELS[:, 0], LABELS[:, 1]))
     theta = jnp.asarray(np.column_stack([LABELS, vmic, np.full(n, sigma), 20.0 * rng.normal(size=n)]))
     clean = np.asarray(spectra(problem, theta, jnp.zeros(0)))
     data = StarData(*(jnp.asarray(x) for x in (clean + rng.normal(size=clean.shape) / 150, 150.0**2 + 0 * clean)))
 
     lacking = true.take(true.transition != number)
-    without, allowed = (corrections(lacking, data, theta, replace(OPTIONS, unlisted=s)) for s in (0.0, 1.2))
+    without, allowed = (corrections(lacking, data, theta, OPTIONS.changed(lines={"unlisted": s})) for s in (0.0, 1.2))
     # every log gf is right: corrections are errors
     near = [t[~t["unlisted"] & (np.abs(t["wavelength"] - at) < 4.0)] for t in (without, allowed)]
     worst = [np.max(np.abs(t["correction"] / t["sd"])) for t in near]
@@ -132,7 +130,7 @@ def test_a_line_that_the_list_lacks_is_found_and_its_neighbours_err_less() -> No
 
 def test_other_solvers_refuse_them() -> None:
     with pytest.raises(NoStarsError, match="unlisted = 0"):
-        fit([], replace(OPTIONS, unlisted=1.2, method="svi"))
+        fit([], OPTIONS.changed(lines={"unlisted": 1.2}, solver={"method": "svi"}))
 
 
 def test_class_is_last() -> None:

@@ -8,7 +8,7 @@ from numpyro.infer.util import log_density
 
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.joint import Joint
-from astrogf.inference.newton.stars import Run
+from astrogf.inference.newton.stars import FitState
 from astrogf.inference.rehearsal.small import build, draw, maximise
 from astrogf.inference.solvers.gaussian import joint_sites
 from astrogf.inference.solvers.model import joint_model
@@ -23,7 +23,7 @@ def fitted():
     drawn = draw(small, np.random.default_rng(1), snr=100.0)
     fit = maximise(small, drawn.data, drawn.theta, drawn.shared, tau=drawn.tau)
     sample = small.sample(drawn.data)
-    run = Run(fit.theta, fit.shared, small.quiet(), [])
+    run = FitState(fit.theta, fit.shared, small.quiet(), [])
     return small, sample, Joint(run, fit.passed, fit.posterior, "converged")
 
 
@@ -31,7 +31,7 @@ def test_density_is_that_of_the_model(fitted):
     """The two parts of the density at the maximum against numpyro.infer.util.log_density of all stars."""
     small, sample, joint = fitted
     own = jnp.concatenate([joint.run.theta / jnp.array([100, 0.1, 0.1, 0.1, 0.1, 0.05, 5.0]),
-                           joint.passed.coefficients[0]], axis=1)  # fmt: skip
+                           joint.passed.rows[0].coefficients], axis=1)  # fmt: skip
     shared = jnp.append(joint.run.shared, jnp.zeros(len(small.groups.names)))
     of = density_of_stars(sample, joint.run.noise[0], joint, small.groups, small.options)
     once, each = of(jnp.arange(N_STAR))(shared, own)
@@ -49,10 +49,9 @@ def test_density_is_that_of_the_model(fitted):
 @pytest.mark.parametrize("method", ["laplace", "svi", "nuts"])
 def test_a_solver_of_the_configuration_refines_the_fit(fitted, method):
     """Near the Laplace posterior, which for such data is close to the truth."""
-    from dataclasses import replace
 
     small, sample, joint = fitted
-    options = replace(small.options, method=method, draws=200)
+    options = small.options.changed(solver={"method": method, "draws": 200})
     before = joint.posterior
     after = refined(sample, joint, hyper.Groups(*small.groups), options)
     sd = np.sqrt(np.diag(np.asarray(before.covariance)))

@@ -11,6 +11,7 @@ from astrogf.base.errors import AstrogfError
 from astrogf.fitting import engine
 from astrogf.surveys.directory.load import load_directory
 from astrogf.surveys.formats import readers
+from astrogf.surveys.options import Kind
 from astrogf.surveys.simulate import (
     observe,
     visit_wavelengths,
@@ -137,7 +138,7 @@ def test_a_store_of_another_kind_is_refused(one_star, tmp_path):
 
 
 def test_the_configuration_takes_every_kind_and_nothing_wider(one_star):
-    assert set(get_args(config.Kind)) == {*readers.KINDS, *readers.ARMS, "stated"}
+    assert set(get_args(Kind)) == {*readers.KINDS, *readers.ARMS, "stated"}
     with pytest.raises(AstrogfError, match=r"\[survey\] kind: expected .*'apogee_apstar', .*got 'apogee'"):
         config.parse({"survey": {"kind": "apogee"}}, "my.toml")
     asked = config.parse({"survey": {"kind": "apogee_apstar", "window": list(WINDOW)}}, "my.toml")

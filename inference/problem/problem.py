@@ -1,0 +1,83 @@
+"""One spectrum under the model: what is predicted for it, and what is believed of its star."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from astrogf.inference.problem.parameters import LN_SIGMA, RV, STAR, VMIC, StarPrior, vmic_relation
+from astrogf.synthesis.model import PARAMETERS, SpectrumModel
+from astrogf.synthesis.observed.instrument import observe
+
+N_SPECTRUM = len(PARAMETERS)
+"""Own parameters that the synthesis takes; broadening and velocity follow, then abundances."""
+
+
+class StarData(NamedTuple):
+    """Pixels of one spectrum (a leading `row` axis under vmap), flux scaled to a level near 1."""
+
+    flux: Float[Array, "*row pixel"]
+    ivar: Float[Array, "*row pixel"]
+
+
+class StarProblem(eqx.Module):
+    """Everything that is the same for all spectra of one window.
+
+    There are `n_free` corrections. `membership[slot, element]` is the number of atoms of each abundance that is free in
+    the lines of a slot: the first `n_free` slots are the corrections, the others hold the lines without one. `atoms`
+    and `rest` are what it is made of: the atoms in the carrier of every line, and the slot (after `n_free`) of the
+    lines like it, -1 for none. `scattered`: each spectrum has its own deviation of every corrected line, with the sd
+    that its noise model gives.
+    """
+
+    spectrum: SpectrumModel
+    basis: Float[Array, "pixel basis"]
+    coefficient_sd: Float[Array, " basis"]
+    membership: Float[Array, "slot element"]
+    atoms: Float[Array, "line element"]
+    rest: Int[Array, " line"]
+    n_free: int = eqx.field(static=True)
+    wall: float
+    scattered: bool = eqx.field(static=True, default=False)
+
+    @property
+    def n_deviating(self) -> int:
+        """Number of lines that deviate in each spectrum."""
+        return self.n_free if self.scattered else 0
+
+    def margin(self, labels: Float[Array, "4"]) -> Float[Array, ""]:
+        """Signed distance to the emulator's domain, positive inside."""
+        return self.spectrum.atmosphere.margin(labels)
+
+    def shift(self, theta: Float[Array, " own"], delta: Float[Array, " free"]) -> Float[Array, " slot"]:
+        """Change of log (gf x abundance) of every slot, dex, of a star with abundances."""
+        spare = jnp.zeros(self.membership.shape[0] - self.n_free)
+        return jnp.concatenate([delta, spare]) + self.membership @ theta[len(STAR) :]
+
+
+def chebyshev_basis(n_pixel: int, degree: int) -> Float[np.ndarray, "pixel basis"]:
+    """Chebyshev polynomials 0..degree over the window."""
+    return np.polynomial.chebyshev.chebvander(np.linspace(-1.0, 1.0, n_pixel), degree)
+
+
+def predict(problem: StarProblem, theta: Float[Array, " own"], delta: Float[Array, " free"]) -> Float[Array, " pixel"]:
+    """Normalised spectrum in the survey's pixels."""
+    flux = problem.spectrum.normalised(theta[:N_SPECTRUM], problem.shift(theta, delta))
+    return observe(flux, theta[RV], jnp.exp(theta[LN_SIGMA]), problem.spectrum.grid)
+
+
+def prior_residuals(
+    problem: StarProblem, prior: StarPrior, theta: Float[Array, " own"], ln_sigma0: Float[Array, ""]
+) -> Float[Array, " belief"]:
+    """Residuals (value / sd) of a star's priors and wall, whose squares sum to -2 log prior.
+
+    vmic is tied to the relation of its labels, ln_sigma to the survey's shared value, except where the prior says
+    otherwise.
+    """
+    vmic = jnp.where(prior.follows_vmic > 0, vmic_relation(theta[0], theta[1]), prior.mean[VMIC])
+    ln_sigma = jnp.where(prior.follows_survey > 0, ln_sigma0, prior.mean[LN_SIGMA])
+    mean = prior.mean.at[VMIC].set(vmic).at[LN_SIGMA].set(ln_sigma)
+    outside = jnp.maximum(-problem.margin(theta[:4]), 0.0) / problem.wall
+    return jnp.concatenate([(theta - mean) / prior.sd, outside[None]])

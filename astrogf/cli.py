@@ -315,8 +315,9 @@ def compare(
     """
     with plain_errors(debug):
         from astrogf.comparing.corrections import compare as against
+        from astrogf.synthesis.lines.identity import Tolerance
 
-        against(run, table, json, figure, ratio=ratio, medium=medium, wavelength=tolerance, elow=elow)
+        against(run, table, json, figure, ratio=ratio, medium=medium, tolerance=Tolerance(tolerance, elow))
 
 
 def main() -> None:

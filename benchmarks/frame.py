@@ -27,14 +27,15 @@ import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table, vstack
 
+from astrogf.base.constants import C_KMS
 from astrogf.inference.newton.search import coarse_search
 from astrogf.inference.problem.collect import scaled_data
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import lsf_sigma, vmic_relation
 from astrogf.inference.problem.problem import StarData, StarProblem
 from astrogf.inference.problem.setup import prepare
-from astrogf.surveys.directory.load import load_pieces
-from astrogf.surveys.spectrum import APOGEE_STEP, LOG_STEP, MRS_STEP, SPEED_OF_LIGHT, grid, window_pixels
+from astrogf.surveys.directory.load import load_directory
+from astrogf.surveys.spectrum import APOGEE_STEP, LOG_STEP, MRS_STEP, grid, window_pixels
 from astrogf.synthesis.observed.instrument import observe
 
 CHI2, FLOOR = 6.0, 0.02
@@ -60,7 +61,7 @@ class Group:
     @property
     def pixel(self) -> float:
         """km/s."""
-        return self.log_step * np.log(10.0) * SPEED_OF_LIGHT
+        return self.log_step * np.log(10.0) * C_KMS
 
 
 def _options(resolution: float, **model: float | bool) -> FitOptions:
@@ -170,7 +171,7 @@ def measure(group: Group, spectra: Path, most: int) -> Table:
     first, n_pixel = window_pixels(group.window, group.log_step)
     tables, fluxes, ivars = [], [], []
     for name, kind, exposures in group.sets:
-        batch = load_pieces(spectra, [group.window], kinds=[kind], snr_min=20.0, exposures=exposures).batches[0]
+        batch = load_directory(spectra, [group.window], kinds=[kind], snr_min=20.0, exposures=exposures).batches[0]
         batch = batch.select(chosen(list(batch.table["star"]), most))
         data, _ = scaled_data(batch)
         table = batch.table["path", "piece", "star", "mjd", "snr", "subclass", "frame", "rv_header"]

@@ -27,10 +27,10 @@ from astrogf.runtime import use_all_cores, use_compilation_cache
 use_all_cores()
 use_compilation_cache()
 
-from astrogf.synthesis.air import air_to_vacuum, vacuum_to_air  # noqa: E402
+from astrogf.base.air import air_to_vacuum, vacuum_to_air  # noqa: E402
+from astrogf.base.constants import C_KMS  # noqa: E402
 from astrogf.synthesis.gas.abundances import number_fractions  # noqa: E402
 from astrogf.synthesis.lines.shipped import load_hband_lines  # noqa: E402
-from astrogf.synthesis.observed.grid import C_KMS  # noqa: E402
 from astrogf.synthesis.spectrum import Physics  # noqa: E402
 from astrogf.synthesis.synthesize import prepare  # noqa: E402
 

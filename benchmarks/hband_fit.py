@@ -15,11 +15,10 @@ from pathlib import Path
 import numpy as np
 from hband import MASK, MASK_PIXEL, STARS, read_columns
 
+from astrogf.base.air import air_to_vacuum
+from astrogf.base.constants import C_KMS
 from astrogf.runs import folder as runs
 from astrogf.surveys.formats.stated import HighRes, rebin
-from astrogf.synthesis.air import air_to_vacuum
-
-C_KMS = 299792.458
 
 
 def unmasked(wavelength: np.ndarray, velocity: float, mask: np.ndarray) -> np.ndarray:

@@ -8,8 +8,8 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from astropy.table import Table
 
+from astrogf.base.tables import read_table
 from astrogf.runs import folder as runs
 
 
@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument("--within", type=float, default=2.5, help="Angstrom; LAMOST's resolution is 2.9")
     parser.add_argument("--edges", type=float, nargs="*", default=[], help="Angstrom: how far the harm reaches")
     arguments = parser.parse_args()
-    run, truth = runs.read(arguments.run), Table.read(arguments.run / "truth_lines.ecsv")
+    run, truth = runs.read(arguments.run), read_table(arguments.run / "truth_lines.ecsv")
     missing = np.asarray(truth["wavelength"])[np.asarray(truth["missing"])]
     if not len(missing):
         raise SystemExit(f"{arguments.run} has no missing lines: set [demo] missing")

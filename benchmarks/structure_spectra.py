@@ -32,13 +32,13 @@ use_all_cores()
 use_compilation_cache()
 
 from astrogf import emulator  # noqa: E402
+from astrogf.base.air import air_to_vacuum  # noqa: E402
+from astrogf.base.constants import C_KMS  # noqa: E402
 from astrogf.emulator.atmosnet import FILES, Networks  # noqa: E402
 from astrogf.emulator.decks import Deck, read_deck  # noqa: E402
 from astrogf.emulator.layers import Source  # noqa: E402
 from astrogf.emulator.network import QUANTITIES  # noqa: E402
 from astrogf.emulator.structure import Structure  # noqa: E402
-from astrogf.synthesis.air import air_to_vacuum  # noqa: E402
-from astrogf.synthesis.lines.buckets import C_KMS  # noqa: E402
 from astrogf.synthesis.lines.shipped import load_hband_lines  # noqa: E402
 from astrogf.synthesis.observed.broadening import broaden  # noqa: E402
 from astrogf.synthesis.synthesize import prepare, shipped_lines  # noqa: E402

@@ -23,9 +23,9 @@ from astrogf.runtime import use_all_cores, use_compilation_cache
 use_all_cores()
 use_compilation_cache()
 
+from astrogf.base.air import air_to_vacuum  # noqa: E402
 from astrogf.emulator.decks import own_log_tau  # noqa: E402
 from astrogf.emulator.structure import Structure  # noqa: E402
-from astrogf.synthesis.air import air_to_vacuum  # noqa: E402
 from astrogf.synthesis.gas.eos import equation_of_state, solve_xne  # noqa: E402
 from astrogf.synthesis.lines.linelist import LineList  # noqa: E402
 from astrogf.synthesis.lines.shipped import load_atomic_lines  # noqa: E402
@@ -36,7 +36,7 @@ from astrogf.synthesis.window import Window  # noqa: E402
 MARGIN = 2.0
 """The reference has exactly the lines within this many Angstrom (air) of its window."""
 CUT = 1e-4
-ORDER = 6
+ANGLES = 6
 H_ALPHA = 6562.80
 CORE = 1.5
 """Angstrom from the centre of H alpha where its wings begin."""
@@ -97,10 +97,17 @@ def lines_of(air: np.ndarray) -> LineList:
 def prepare(star: Star, lines: LineList, wavelength: np.ndarray, hydrogen: bool = True, n_free: int = 0) -> Window:
     """Our window on the reference's own wavelengths (vacuum), with the lines that reach the reference's cut."""
     state = star.state()
-    strength, reach = line_reach(lines, [(state[1], state[2], jnp.ones(len(star.vmic), bool))], cut=CUT)
+    strength, reach = line_reach(lines, [(state[1], state[2], jnp.ones(len(star.vmic), bool))], line_cut=CUT)
     keep = strength > CUT
     window = Window.build(
-        wavelength, lines.take(keep), reach[keep], n_free=n_free, order=ORDER, hydrogen=hydrogen, split=True, spare=True
+        wavelength,
+        lines.take(keep),
+        reach[keep],
+        n_free=n_free,
+        angles=ANGLES,
+        hydrogen=hydrogen,
+        split=True,
+        spare=True,
     )
     return window if n_free == 0 else window.with_free(np.flatnonzero(keep))
 
@@ -118,8 +125,8 @@ def synthesise(star: Star, window: Window, scattering: bool = False, as_referenc
     whole = window.opacity(layers, jnp.zeros(window.n_free))
     if as_reference:
         layers = layers._replace(kappa=layers.kappa * MASS_UNIT, scattering=layers.scattering * MASS_UNIT)
-    flux, continuum = emerge(window.linear, ORDER, physics, state, layers, whole)
-    hydrogen_only, _ = emerge(window.linear, ORDER, physics, state, layers, kappa)
+    flux, continuum = emerge(window.linear, ANGLES, physics, state, layers, whole)
+    hydrogen_only, _ = emerge(window.linear, ANGLES, physics, state, layers, kappa)
     return np.asarray(flux), np.asarray(continuum), np.asarray(hydrogen_only)
 
 

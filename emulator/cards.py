@@ -33,8 +33,8 @@ def evaluate(
     decks.
     """
     one = eqx.filter_jit(jax.vmap(lambda x: emulator(x, 10.0 ** jnp.asarray(log_tau))))
-    found = one(jnp.asarray(labels))
-    ln = np.log(np.stack([np.asarray(getattr(found, q)) for q in QUANTITIES], axis=1))
+    structures = one(jnp.asarray(labels))
+    ln = np.log(np.stack([np.asarray(getattr(structures, q)) for q in QUANTITIES], axis=1))
     keep = (log_tau >= RANGE[0]) & (log_tau <= RANGE[1])
     errors = {}
     for i, q in enumerate(QUANTITIES):
@@ -42,8 +42,8 @@ def evaluate(
         unit = 100.0 if q == "t" else 1 / np.log(10.0)
         miss = unit * (np.expm1(miss) if q == "t" else miss)
         errors[q] = {n: round(float(np.percentile(miss, p)), 5) for n, p in (("median", 50), ("p95", 95), ("p99", 99))}
-    rest = [hydrostatic.residual(_row(found, i), float(x[1]))[2:-20] for i, x in enumerate(labels)]
-    falling = sum(bool(np.any(np.diff(row) <= 0)) for row in np.asarray(found.rhox))
+    rest = [hydrostatic.residual(_row(structures, i), float(x[1]))[2:-20] for i, x in enumerate(labels)]
+    falling = sum(bool(np.any(np.diff(row) <= 0)) for row in np.asarray(structures.rhox))
     values = np.abs(np.concatenate(rest))
     values = values[np.isfinite(values)]
     return {

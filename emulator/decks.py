@@ -1,6 +1,5 @@
 """Reader of ATLAS decks: the READ DECK6 text that ATLAS-9 and ATLAS-12 write, 64, 72 or 80 layers."""
 
-import gzip
 import itertools
 import re
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from astrogf.base import files
 from astrogf.base.errors import AstrogfError
 from astrogf.emulator.structure import Structure
 
@@ -122,7 +122,9 @@ def read_deck(source: Path | str, name: str | None = None) -> Deck:
     file.
     """
     if isinstance(source, Path):
-        name, text = name or source.name, source.read_text(errors="replace")
+        if not source.is_file():
+            raise FileNotFoundError(f"no deck {source}")
+        name, text = name or source.name, files.read_text(source, error=DeckError)
     else:
         name, text = name or "deck", source
     lines = text.splitlines()
@@ -159,7 +161,7 @@ def read_decks(text: str, name: str, teff_max: float = np.inf) -> tuple[list[Dec
 
 
 def read_folder(folder: Path, teff_max: float = np.inf) -> tuple[list[Deck], list[str]]:
-    """Every deck in the files of a folder (text, also gzipped, one deck or many a file), and why others were refused.
+    """Every deck in the files of a folder (text, perhaps compressed, one deck or many), and why others were refused.
 
     Files without a line that begins with TEFF are passed over. Raises FileNotFoundError for a folder that does not
     exist or holds no deck.
@@ -168,12 +170,14 @@ def read_folder(folder: Path, teff_max: float = np.inf) -> tuple[list[Deck], lis
         raise FileNotFoundError(f"no folder {folder}; --decks wants a folder of ATLAS decks")
     decks, refused = [], []
     for path in sorted(p for p in folder.iterdir() if p.is_file()):
-        raw = path.read_bytes()
-        if path.suffix == ".gz":
-            raw = gzip.decompress(raw)
-        if not re.search(rb"^TEFF", raw, re.MULTILINE):
+        try:
+            text = files.read_text(path, error=DeckError)
+        except DeckError as error:
+            refused.append(str(error))
             continue
-        good, bad = read_decks(raw.decode(errors="replace"), path.name, teff_max)
+        if not re.search(r"^TEFF", text, re.MULTILINE):
+            continue
+        good, bad = read_decks(text, path.name, teff_max)
         decks += good
         refused += bad
     if not decks:
@@ -252,13 +256,13 @@ def _composition(title: str, lines: list[str], name: str) -> tuple[float, float]
         if abs(feh - log_scale) > 0.02:
             raise DeckError(f"{name}: the title says [{feh:+.2f}] but ABUNDANCE SCALE is {log_scale:+.2f} dex")
         return feh, 0.4 if match[2] else 0.0
-    found: dict[int, float] = {}
+    changes: dict[int, float] = {}
     for line in lines:
         if line.startswith(" ABUNDANCE CHANGE"):
-            found |= {int(z): float(a) for z, a in _CHANGE.findall(line[17:])}
-    if not set(_IRON_LIKE + _ALPHA) <= set(found):
+            changes |= {int(z): float(a) for z, a in _CHANGE.findall(line[17:])}
+    if not set(_IRON_LIKE + _ALPHA) <= set(changes):
         raise DeckError(f"{name}: no [M/H] in the title and no full table of ABUNDANCE CHANGE; add '[M/H]' to it")
-    abundance = np.array([found[z] for z in _IRON_LIKE + _ALPHA])
+    abundance = np.array([changes[z] for z in _IRON_LIKE + _ALPHA])
     n = len(_IRON_LIKE)
     sun = min((np.array(s) for s in _SOLAR.values()), key=lambda s: float(np.std((abundance - s)[:n])))
     excess = abundance - sun

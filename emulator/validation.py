@@ -67,12 +67,12 @@ def covered(source: Source, labels: Float[np.ndarray, "star 4"]) -> Bool[np.ndar
 
 
 def errors(
-    found: Float[np.ndarray, "deck 6 depth"], truth: Float[np.ndarray, "deck 6 depth"]
+    emulated: Float[np.ndarray, "deck 6 depth"], truth: Float[np.ndarray, "deck 6 depth"]
 ) -> dict[str, dict[str, Any]]:
     """Absolute errors by quantity (median, p95, p99, rms) and the median in each dex of log tau."""
     table = {}
     for i, q in enumerate(QUANTITIES):
-        miss = np.abs(found[:, i] - truth[:, i])
+        miss = np.abs(emulated[:, i] - truth[:, i])
         miss = 100 * np.expm1(miss) if q == "t" else miss / LN10
         by_depth = {
             f"{low:+.0f}": float(np.median(miss[:, (low <= LAYERS) & (low + 1 > LAYERS)])) for low in range(-5, 2)
@@ -103,12 +103,14 @@ def spread(values: np.ndarray) -> dict[str, float | None]:
     """Median, p95 and p99 of absolute values, NaN left out (and counted)."""
     good = np.abs(values[np.isfinite(values)])
     names = {"median": 50, "p95": 95, "p99": 99}
-    found: dict[str, float | None] = {n: float(np.percentile(good, p)) if len(good) else None for n, p in names.items()}
-    return found | {"undefined": float(1 - len(good) / max(1, len(values)))}
+    percentiles: dict[str, float | None] = dict.fromkeys(names)
+    if len(good):
+        percentiles = {name: float(np.percentile(good, percent)) for name, percent in names.items()}
+    return percentiles | {"undefined": float(1 - len(good) / max(1, len(values)))}
 
 
 def derivatives(
-    found: Float[np.ndarray, "deck 6 depth"], sample: Sample, allowed: Bool[np.ndarray, " deck"]
+    emulated: Float[np.ndarray, "deck 6 depth"], sample: Sample, allowed: Bool[np.ndarray, " deck"]
 ) -> dict[str, dict[str, Any]]:
     """Mean label derivative between neighbours, emulated against the decks': rms of the miss over rms of the true.
 
@@ -123,7 +125,7 @@ def derivatives(
         if not len(pairs):
             continue
         a, b = pairs.T
-        true, ours = sample.ln[b] - sample.ln[a], found[b] - found[a]
+        true, ours = sample.ln[b] - sample.ln[a], emulated[b] - emulated[a]
         fresh = sample.unseen[a] | sample.unseen[b]
         for i, q in enumerate(QUANTITIES):
             clear = np.abs(true[:, i]) > RESOLVED.get(q, RESOLVED["others"])

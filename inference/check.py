@@ -26,10 +26,9 @@ from astrogf.inference.problem.spectra import Noise, Sample, quiet
 from astrogf.inference.problem.unlisted import CLASS, with_these
 from astrogf.inference.result import observed_models
 from astrogf.surveys.batch import SpectrumBatch
+from astrogf.synthesis.lines.identity import SAME_LIST
 from astrogf.synthesis.lines.linelist import LineList
 
-SAME_LINE = 0.002
-"""Angstrom within which a corrected transition's leader is found again in the list."""
 DRAWS = 24
 """Draws of the corrections in a posterior predictive band."""
 
@@ -81,8 +80,8 @@ def find_again(lines: LineList, corrected: Table) -> Int[np.ndarray, " line"]:
     free = np.full(len(lines), -1)
     by_transition = {}
     for k, row in enumerate(corrected):
-        close = np.flatnonzero(np.abs(lines.wavelength - row["wavelength"]) < SAME_LINE)
-        near = [i for i in close if species[i] == row["species"] and abs(lines.elow[i] - row["elow"]) < 1e-3]
+        close = np.flatnonzero(np.abs(lines.wavelength - row["wavelength"]) < SAME_LIST.wavelength)
+        near = [i for i in close if species[i] == row["species"] and abs(lines.elow[i] - row["elow"]) < SAME_LIST.elow]
         if not near:
             raise AstrogfError(
                 f"the corrected line {row['species']} {row['wavelength']:.3f} A is not in the line list: "

@@ -11,6 +11,7 @@ import numpy as np
 from astropy.table import Table
 from jaxtyping import Float, Int
 
+from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.choice import Choice, choose, group_transitions, record
 from astrogf.inference.newton.joint import Joint, SharedPrior, fit_joint
@@ -33,7 +34,6 @@ from astrogf.surveys.batch import SpectrumBatch
 from astrogf.surveys.directory.load import aside_table
 from astrogf.synthesis.gas.abundances import SYMBOLS
 from astrogf.synthesis.lines.linelist import QUALITY, LineList
-from astrogf.synthesis.observed.grid import C_KMS
 
 
 class Fitted(NamedTuple):
@@ -227,7 +227,7 @@ def with_suspects(first: Stage, origin: Origin, run: FitState, options: FitOptio
         run.trace.append({"stage": "suspects", "places": 0})
         return first
     last = first.joint.run
-    element = 2.355 * float(jnp.median(jnp.exp(last.theta[:, LN_SIGMA]))) / C_KMS * np.median(at)
+    element = FWHM_PER_SIGMA * float(jnp.median(jnp.exp(last.theta[:, LN_SIGMA]))) / C_KMS * np.median(at)
     mean = START - np.log10(max(element / options.lines.unlisted * len(options.lines.unlisted_levels), 1.0))
     run.trace.append({"stage": "suspects", "places": len(at), "prior_mean": float(mean)})
     lines = with_unlisted(first.lines, options.lines.unlisted, options.lines.unlisted_levels, at)

@@ -20,6 +20,7 @@ from numpyro.infer import MCMC, NUTS
 from astrogf.base.errors import AstrogfError
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.problem.arrow import Reduced
+from astrogf.synthesis.lines.identity import written
 
 VERSION = 1
 
@@ -105,10 +106,7 @@ def _alignment(one: LineNames, two: LineNames) -> Int[np.ndarray, " line"]:
     """Row of `two` that is each row of `one`."""
 
     def keys(lines):
-        return [
-            (str(s), round(float(w), 4), round(float(e), 4), round(float(g), 4))
-            for w, s, e, g in zip(*lines, strict=True)
-        ]
+        return [written(s, w, e, g, digits=4) for w, s, e, g in zip(*lines, strict=True)]
 
     first, second = keys(one), keys(two)
     where = {key: i for i, key in enumerate(second)}

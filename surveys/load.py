@@ -9,7 +9,7 @@ from astropy.table import Table, vstack
 
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.surveys.catalogues.split import held_out, split
-from astrogf.surveys.directory.load import aside_table, load_pieces, partly_table
+from astrogf.surveys.directory.load import aside_table, load_directory, partly_table
 from astrogf.surveys.formats import stated
 from astrogf.surveys.options import StatedOptions, SurveyOptions
 from astrogf.surveys.spectrum import LOG_STEP, SurveyError
@@ -19,7 +19,7 @@ Progress = Callable[[int, int], None]
 
 
 class Loaded(NamedTuple):
-    """Spectra to fit, a batch a window; `set_aside` and `partly` as in `directory.load.Pieces`."""
+    """Spectra to fit, a batch a window; `set_aside` and `partly` as in `directory.load.LoadedSpectra`."""
 
     batches: list[SpectrumBatch]
     set_aside: Table
@@ -47,7 +47,7 @@ def load_spectra(
     batches: list[SpectrumBatch] = []
     set_aside, partly = aside_table([]), partly_table([])
     if options.kind != "stated":
-        read: Any = load_store if is_store(spectra) else load_pieces
+        read: Any = load_store if is_store(spectra) else load_directory
         batches, set_aside, partly = read(
             spectra,
             windows,

@@ -1,4 +1,4 @@
-"""From a detector's own pixels to a log-uniform grid."""
+"""From pixels of one kind to pixels of another: what lies where, and detectors brought to a log-uniform grid."""
 
 from typing import NamedTuple
 
@@ -11,8 +11,56 @@ from astrogf.surveys.spectrum import UNUSABLE, Reason
 _COVERED = 0.9  # of a pixel of the grid has to be covered by good pixels
 
 
+class Overlap(NamedTuple):
+    """Where two sets of pixels overlap: stretches that lie in one input and one output pixel each.
+
+    `source` and `target` number those pixels, `width` is the stretch's, in the units of the edges, and `share` its part
+    of the input pixel. `n` output pixels.
+    """
+
+    source: Int[np.ndarray, " stretch"]
+    target: Int[np.ndarray, " stretch"]
+    width: Float[np.ndarray, " stretch"]
+    share: Float[np.ndarray, " stretch"]
+    n: int
+
+    def total(self, values: np.ndarray) -> Float[np.ndarray, " out"]:
+        """Sum of one value a stretch over each output pixel."""
+        return np.bincount(self.target, weights=values, minlength=self.n)
+
+    def integral(self, density: Float[np.ndarray, " in"]) -> Float[np.ndarray, " out"]:
+        """A density integrated over each output pixel, so that flux is kept; nothing where no input is."""
+        return self.total(self.width * density[self.source])
+
+    def information(self, ivar: Float[np.ndarray, " in"]) -> Float[np.ndarray, " out"]:
+        """Inverse variance of the mean over each output pixel; its sum is that of the input where all is covered.
+
+        The noise of neighbours that share an input pixel is correlated, and that of one pixel somewhat smaller than
+        its ivar says: chi2 per pixel of pure noise is between 0.67 and 1, depending on the ratio of the steps.
+        """
+        return self.total(self.share * ivar[self.source])
+
+
+def edges_of(centres: Float[np.ndarray, " pixel"]) -> Float[np.ndarray, " edge"]:
+    """Edges of increasing pixels: half-way between neighbours, and as far out at the ends."""
+    middle = 0.5 * (centres[1:] + centres[:-1])
+    return np.concatenate(([2.0 * centres[0] - middle[0]], middle, [2.0 * centres[-1] - middle[-1]]))
+
+
+def overlap(edges: Float[np.ndarray, " in1"], onto: Float[np.ndarray, " out1"]) -> Overlap:
+    """Overlap of the pixels between increasing `edges` with those between `onto`, in one coordinate."""
+    # every stretch between neighbouring edges of either set belongs to one pixel of each
+    cuts = np.union1d(edges, onto)
+    middle, width = 0.5 * (cuts[1:] + cuts[:-1]), np.diff(cuts)
+    source, target = (np.searchsorted(e, middle) - 1 for e in (edges, onto))
+    n = len(onto) - 1
+    both = (source >= 0) & (source < len(edges) - 1) & (target >= 0) & (target < n)
+    source, target, width = source[both], target[both], width[both]
+    return Overlap(source, target, width, width / np.diff(edges)[source], n)
+
+
 class OnGrid(NamedTuple):
-    """Pixels on the grid: index of the first one, arrays over the others as in spectrum.Spectrum."""
+    """Pixels on the grid: index of the first one, arrays over the others as in spectrum.SurveySpectrum."""
 
     first: int
     flux: Float[np.ndarray, " pixel"]
@@ -32,34 +80,20 @@ def to_grid(
     """Rebin one detector's pixels (wavelength monotonic, either way) to the grid of step `log_step`.
 
     An output pixel's flux density is the mean of the good input pixels weighted by the share of their width that
-    lies in it; its ivar is the sum of these shares times the ivar of the inputs. So the sum of all ivar, the
-    information, is what it was. The noise of neighbours is correlated, and that of one pixel somewhat smaller
-    than its ivar says: chi2 per pixel of pure noise is between 0.67 and 1, depending on the ratio of the steps.
-    A pixel of which less than 0.9 is covered by good input is unusable, with the reasons of all input it touches;
-    its mask is the OR of their masks.
+    lies in it, its ivar their `Overlap.information`. A pixel of which less than 0.9 is covered by good input is
+    unusable, with the reasons of all input it touches; its mask is the OR of their masks.
     """
     if wavelength[0] > wavelength[-1]:
         wavelength, flux, ivar, reasons, mask = (a[::-1] for a in (wavelength, flux, ivar, reasons, mask))
     at = np.log10(wavelength) / log_step
-    edges = np.concatenate(([1.5 * at[0] - 0.5 * at[1]], 0.5 * (at[1:] + at[:-1]), [1.5 * at[-1] - 0.5 * at[-2]]))
+    edges = edges_of(at)
     first, last = int(np.ceil(edges[0] + 0.5)), int(np.floor(edges[-1] - 0.5))
     n = max(last - first + 1, 0)
-    # every stretch between neighbouring edges of either grid belongs to one input and one output pixel
-    cuts = np.union1d(edges, np.arange(first, last + 2) - 0.5)
-    middle, width = 0.5 * (cuts[1:] + cuts[:-1]), np.diff(cuts)
-    source = np.clip(np.searchsorted(edges, middle) - 1, 0, wavelength.size - 1)
-    target = np.floor(middle + 0.5).astype(int) - first
-    inside = (target >= 0) & (target < n)
-    source, target, width = source[inside], target[inside], width[inside]
-    share = width / np.diff(edges)[source]
-    good = usable(reasons)[source]
-
-    def total(values: np.ndarray) -> np.ndarray:
-        return np.bincount(target, weights=values, minlength=n)
-
-    covered = total(width * good)
-    out_flux = total(width * good * flux[source]) / np.maximum(covered, 1e-12)
-    out_ivar = total(share * good * ivar[source])
+    part = overlap(edges, first - 0.5 + np.arange(n + 1))
+    source, target, good = part.source, part.target, usable(reasons)
+    covered = part.integral(good)
+    out_flux = part.integral(good * flux) / np.maximum(covered, 1e-12)
+    out_ivar = part.information(good * ivar)
     out_mask, out_reasons = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int32)
     np.bitwise_or.at(out_mask, target, mask[source])
     suspect = ~int(UNUSABLE)

@@ -15,8 +15,6 @@ MRS_STEP = 1e-5
 APOGEE_STEP = 6e-6
 """log10 step of apStar, aspcapStar and mwmStar (4.1 km/s); their first pixel, 10**4.179 A, has index 696500."""
 
-SPEED_OF_LIGHT = 299792.458  # km/s
-
 REASONS = {
     "unreadable": "the file is damaged, cut short or no FITS file",
     "unknown_release": "a file whose release or layout is not known here",
@@ -84,7 +82,7 @@ velocity in the file + barycentric correction (meta "bc", km/s)."""
 
 
 @dataclass(frozen=True)
-class Spectrum:
+class SurveySpectrum:
     """One spectrum on a log-uniform grid: pixel i lies at 10**((first + i) * log_step), vacuum Angstrom.
 
     `flux` and `ivar` are float64 as the file has them, except that an unusable pixel has flux 0 and ivar 0.

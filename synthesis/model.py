@@ -39,14 +39,14 @@ class SpectrumModel(eqx.Module):
         reach: Float[np.ndarray, " line"],
         grid: Grid,
         n_free: int = 0,
-        order: int = 3,
+        angles: int = 3,
         single: bool = False,
     ) -> "SpectrumModel":
         """Prepare the fixed shapes of a run, on the host: see `Window.build`. No line reaches past `WIDEST` points."""
         # few buckets: a fit compiles each of them many times over
         shapes: dict[str, Any] = {"growth": 2.7, "single": single}
         reach = np.minimum(reach, WIDEST * grid.velocity_step)
-        window = Window.build(grid.wavelength, lines, reach, n_free=n_free, order=order, **shapes)
+        window = Window.build(grid.wavelength, lines, reach, n_free=n_free, angles=angles, **shapes)
         return cls(atmosphere, window, grid)
 
     @property

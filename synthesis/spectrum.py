@@ -152,7 +152,7 @@ class Synthesis(eqx.Module):
         star = star_state(self.layers, self.physics, atmosphere, feh, alpha, vmic, abundances)
         layers = self.window.layered(star)
         kappa = self.window.opacity(layers, delta)
-        flux, continuum = emerge(self.window.linear, self.window.order, self.physics, star, layers, kappa, mu)
+        flux, continuum = emerge(self.window.linear, self.window.angles, self.physics, star, layers, kappa, mu)
         return Spectrum(jnp.asarray(self.wavelength), flux, continuum, "vacuum", self.physics.solar)
 
     def linearised(
@@ -168,8 +168,8 @@ class Synthesis(eqx.Module):
         Raises ValueError for names that are none of these, or missing ones.
         """
         names = list(parameters)
-        known = ("feh", "alpha", "vmic", *SYMBOLS) if atmosphere is not None else (*LABELS, "vmic", *SYMBOLS)
-        wrong = [n for n in names if n not in known]
+        allowed = ("feh", "alpha", "vmic", *SYMBOLS) if atmosphere is not None else (*LABELS, "vmic", *SYMBOLS)
+        wrong = [n for n in names if n not in allowed]
         missing = [n for n in LABELS if n not in names] if atmosphere is None else []
         if wrong or missing:
             raise AstrogfError(f"parameters: {', '.join(wrong or missing)} {'not known' if wrong else 'missing'}")
@@ -193,7 +193,7 @@ def _linearised(synthesis: Synthesis, names: tuple[str, ...], values, atmosphere
 @eqx.filter_jit
 def emerge(
     linear: Spread,
-    order: int,
+    angles: int,
     physics: Physics,
     star: State,
     layers: Layered,
@@ -216,7 +216,7 @@ def emerge(
             return spherical_flux(ratio, source, tau, radius, reference)
         if mu is not None:
             return emergent_intensity(ratio, source, tau, mu)
-        return emergent_flux(ratio, source, tau, order)
+        return emergent_flux(ratio, source, tau, angles)
 
     level = linear(solve(layers.kappa, layers.scattering, layers.source))
     return solve(kappa, linear(layers.scattering), linear(layers.source)), level

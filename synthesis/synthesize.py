@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from astrogf import emulator
+from astrogf.base.air import air_to_vacuum
+from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 from astrogf.base.errors import AstrogfError
 from astrogf.emulator.decks import Deck
 from astrogf.emulator.layers import Layers
 from astrogf.emulator.structure import Structure
-from astrogf.synthesis.air import air_to_vacuum
-from astrogf.synthesis.lines.buckets import C_KMS
 from astrogf.synthesis.lines.isotopes import Ratios, log_share
 from astrogf.synthesis.lines.linelist import LineList
 from astrogf.synthesis.lines.shipped import H_BAND, OPTICAL, load_all_lines
@@ -26,7 +26,6 @@ from astrogf.synthesis.window import Window
 
 DEPTHS = np.logspace(-6.0, 1.8, 80)
 """Rosseland optical depths at which an atmosphere given by its labels is taken."""
-FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 Medium = Literal["vacuum", "air"]
 
 
@@ -75,15 +74,15 @@ def prepare(
     abundances: Abundances | None = None,
     isotopes: Ratios | None = None,
     free: bool = False,
-    cut: float = 1e-4,
-    order: int = 5,
+    line_cut: float = 1e-4,
+    angles: int = 5,
     hydrogen: bool = True,
     physics: Physics | None = None,
 ) -> Synthesis:
     """A window whose lines and shapes are fixed, for strictly increasing vacuum wavelengths in Angstrom.
 
     `atmosphere`: one, or a list of those that will be asked for (labels then as tuples). A line is kept where its
-    opacity exceeds `cut` of the continuous absorption in any layer of any of them, and reaches as far as that.
+    opacity exceeds `line_cut` of the continuous absorption in any layer of any of them, and reaches as far as that.
     `free` makes room for a correction to every line of `lines`. Other arguments as in `synthesize`.
     """
     physics = Physics() if physics is None else physics
@@ -101,15 +100,15 @@ def prepare(
         star, its_feh, its_alpha = _arrays(_opened(one, feh, alpha))
         structure, gas, v = star_state(emulated(), physics, star, its_feh, its_alpha, vmic, abundances)
         reference.append((gas, v, jnp.ones(structure.t.shape, bool)))
-    strength, reach = line_reach(lines, reference, cut)
-    kept = np.flatnonzero(strength > cut)
+    strength, reach = line_reach(lines, reference, line_cut)
+    kept = np.flatnonzero(strength > line_cut)
     n_free = len(lines) if free else 0
     window = Window.build(
         wavelength,
         lines.take(kept),
         reach[kept],
         n_free=n_free,
-        order=order,
+        angles=angles,
         hydrogen=hydrogen,
         split=True,
         spare=True,
@@ -143,8 +142,8 @@ def synthesize(
     mass: float = 1.0,
     electrons: Literal["structure", "solve"] = "structure",
     hydrogen: bool = True,
-    cut: float = 1e-4,
-    order: int = 5,
+    line_cut: float = 1e-4,
+    angles: int = 5,
 ) -> Spectrum:
     """The LTE spectrum of a star at start, start + step, ..., stop (Angstrom in `medium`).
 
@@ -158,8 +157,8 @@ def synthesize(
     - `corrections`: dex added to log gf, one for every line of `lines`.
     - `vsini`, `vmacro` (radial-tangential) in km/s, and `resolution` = lambda / FWHM of a Gaussian instrument.
     - `mu`: cosines at which intensities instead of the flux are wanted.
-    - `scattering`, `spherical`, `mass`, `electrons`: see `Physics`. `hydrogen`: include its lines. `cut`: the
-      opacity relative to the continuum at which lines end. `order`: Gauss angles of the flux.
+    - `scattering`, `spherical`, `mass`, `electrons`: see `Physics`. `hydrogen`: include its lines. `line_cut`: the
+      opacity relative to the continuum at which lines end. `angles`: Gauss angles of the flux.
 
     Compiles once per shape of the problem; for derivatives, and for many spectra of one window, use `prepare`.
     Raises ValueError, with a sentence, for arguments that make no sense.
@@ -176,21 +175,29 @@ def synthesize(
         )
     asked = start + step * np.arange(round((stop - start) / step) + 1)
     vacuum = air_to_vacuum(asked) if medium == "air" else asked
-    sigma = C_KMS / resolution / FWHM if resolution else 0.0
+    sigma = C_KMS / resolution / FWHM_PER_SIGMA if resolution else 0.0
     broad = vsini > 0 or vmacro > 0 or sigma > 0
     grid = _broad_grid(vacuum, 1.5 * vsini + 4.0 * vmacro + 6.0 * sigma) if broad else vacuum
     physics = Physics(scattering, spherical, mass, electrons, solar)
     lines = shipped_lines(vacuum[0], vacuum[-1]) if lines is None else lines
     if corrections is not None:
         if np.shape(corrections) != (len(lines),):
-            found = f"{np.size(corrections)} values for {len(lines)} lines"
-            raise AstrogfError(f"corrections: {found}; give one for every line")
+            sizes = f"{np.size(corrections)} values for {len(lines)} lines"
+            raise AstrogfError(f"corrections: {sizes}; give one for every line")
         lines = lines.replace(loggf=lines.loggf + np.asarray(corrections))
     star, *composition = _opened(atmosphere, feh, alpha)
     names = ("vmic", "feh", "alpha", "abundances")
     given: dict[str, Any] = dict(zip(names, _arrays((vmic, *composition, abundances)), strict=True))
     synthesis = prepare(
-        star, lines, grid, **given, isotopes=isotopes, cut=cut, order=order, hydrogen=hydrogen, physics=physics
+        star,
+        lines,
+        grid,
+        **given,
+        isotopes=isotopes,
+        line_cut=line_cut,
+        angles=angles,
+        hydrogen=hydrogen,
+        physics=physics,
     )
     made = synthesis(_arrays(star), **given, mu=_arrays(mu))
     flux, continuum = made.flux, made.continuum

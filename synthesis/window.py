@@ -65,7 +65,7 @@ class Window(eqx.Module):
     size: int = eqx.field(static=True)
     n_line: int = eqx.field(static=True)
     n_free: int = eqx.field(static=True)
-    order: int = eqx.field(static=True)
+    angles: int = eqx.field(static=True)
 
     @classmethod
     def build(
@@ -75,14 +75,14 @@ class Window(eqx.Module):
         reach: Float[np.ndarray, " line"],
         *,
         n_free: int = 0,
-        order: int = 3,
+        angles: int = 3,
         hydrogen: bool = True,
         **shapes: Any,
     ) -> "Window":
         """Prepare the fixed shapes, on the host, for strictly increasing vacuum wavelengths in Angstrom.
 
         `reach` in km/s comes from `synthesis.lines.strength.line_reach`; `n_free` is the number of corrections there is
-        room for; `order` the number of Gauss angles; `shapes` goes to `make_buckets`.
+        room for; `angles` the number of Gauss angles; `shapes` goes to `make_buckets`.
         """
         wavelength = np.asarray(wavelength, float)
         n_node = max(2, int((wavelength[-1] - wavelength[0]) / CONTINUUM_STEP) + 1)
@@ -99,7 +99,7 @@ class Window(eqx.Module):
             len(wavelength),
             len(lines),
             n_free,
-            order,
+            angles,
         )
         return window.with_free(np.full(len(lines), -1))
 
@@ -122,7 +122,7 @@ class Window(eqx.Module):
 
     def layered(self, state: State) -> Layered:
         """Everything but the lines, on nodes where it is smooth."""
-        return _layered(self.hydrogen, jnp.asarray(self.node_wavelength), state, self.order)
+        return _layered(self.hydrogen, jnp.asarray(self.node_wavelength), state, self.angles)
 
     def opacity(self, layers: Layered, delta: Float[Array, " free"]) -> Float[Array, "wave depth"]:
         """Continuum, hydrogen and line opacity on the grid, cm^2/g."""
@@ -137,7 +137,7 @@ class Window(eqx.Module):
         """Flux and continuum flux, erg cm^-2 s^-1 A^-1 at the surface, with S = B."""
         layers = self.layered(state)
         ratio = self.opacity(layers, delta) / layers.abross
-        flux = emergent_flux(ratio, self.linear(layers.source), state[0].tau, self.order)
+        flux = emergent_flux(ratio, self.linear(layers.source), state[0].tau, self.angles)
         return flux, self.linear(layers.level)
 
     def linearised(
@@ -156,7 +156,7 @@ class Window(eqx.Module):
         slopes, layers = jax.jacfwd(lambda p: (self.layered(state(p)),) * 2, has_aux=True)(parameters)
         tangents = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), slopes.profile)
         kappa, source = self.opacity(layers, delta), self.linear(layers.source)
-        flux, by_ratio, by_source = response(kappa / layers.abross, source, tau, self.order)
+        flux, by_ratio, by_source = response(kappa / layers.abross, source, tau, self.angles)
         by_kappa = by_ratio / layers.abross
         by_parameter = self.linear.contract(by_kappa, slopes.kappa) + self.linear.contract(by_source, slopes.source)
         if layers.hydrogen is not None:
@@ -176,11 +176,11 @@ class Window(eqx.Module):
 
 
 @eqx.filter_jit
-def _layered(hydrogen: HydrogenPlan | None, nodes: Array, state: State, order: int) -> Layered:
+def _layered(hydrogen: HydrogenPlan | None, nodes: Array, state: State, angles: int) -> Layered:
     structure, gas, vmic = state
     absorption, scattering = continuum_opacity(nodes, gas)
     kappa, source = absorption + scattering, planck(nodes, gas.t)
-    level = emergent_flux(kappa / structure.abross, source, structure.tau, order)
+    level = emergent_flux(kappa / structure.abross, source, structure.tau, angles)
     lines = None if hydrogen is None else hydrogen_nodes(hydrogen, gas, vmic * 1e5)
     return Layered(structure.abross, profile_state(gas, vmic), kappa, scattering, source, level, lines)
 

@@ -13,13 +13,13 @@ from moog_lists import known, read_moog, relevance
 from sources import fetch
 
 from astrogf.synthesis.lines.damping import complete_damping
+from astrogf.synthesis.lines.identity import UNLABELLED, components
 from astrogf.synthesis.lines.isotopes import log_share
 from astrogf.synthesis.lines.linelist import LineList
 
 DATA = Path(__file__).resolve().parents[1] / "synthesis" / "data"
 CUT = 1e-4  # of the continuum at line centre
 FIRST_TRANSITION = 2_000_000
-GAP_KMS = 8.0  # between neighbouring hyperfine components
 HAS_STRUCTURE = (11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 39, 41, 57, 59, 63, 65)
 """Elements of odd Z, whose main isotopes have a nuclear moment: only theirs are lines of one lower level tied."""
 
@@ -27,20 +27,11 @@ HAS_STRUCTURE = (11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 39, 41, 57, 59, 63, 65)
 def transitions(z, ion, elow, wavelength, first: int) -> np.ndarray:
     """Number the transitions: hyperfine components share one.
 
-    Components have one species of odd Z, one lower energy to 1 meV, and lie within `GAP_KMS` of their neighbour. The
+    Components have one species of odd Z, one lower energy, and lie within `identity.UNLABELLED` of their neighbour. The
     list has no level labels; two lines of one lower level so close together in the same atom would be taken for one.
     """
-    order = np.lexsort((wavelength, np.round(elow, 3), ion, z))
-    same = (
-        (np.diff(z[order]) == 0)
-        & (np.diff(ion[order]) == 0)
-        & np.isin(z[order][1:], HAS_STRUCTURE)
-        & (np.abs(np.diff(elow[order])) < 0.0015)
-        & (np.diff(wavelength[order]) < wavelength[order][1:] * GAP_KMS / 299792.458)
-    )
-    number = np.empty(len(z), int)
-    number[order] = first + np.concatenate([[0], np.cumsum(~same)])
-    return number
+    alone = ~np.isin(z, HAS_STRUCTURE)
+    return first + components(z, ion, np.zeros(len(z), int), elow, wavelength, alone, UNLABELLED)
 
 
 def columns(table: dict[str, np.ndarray], first: int) -> LineList:

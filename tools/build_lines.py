@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from sources import fetch
 
-from astrogf.synthesis.air import air_to_vacuum
+from astrogf.base.air import air_to_vacuum
 from astrogf.synthesis.lines.damping import complete_damping
+from astrogf.synthesis.lines.identity import LABELLED, OTHER_LIST, components
 
 OUT = Path(__file__).resolve().parents[1] / "synthesis" / "data" / "lines_ges.npz"
 HEADER = re.compile(r"^'\s*(\d+)\.(\d{3})\s*'\s+(\d+)\s+(\d+)")
@@ -97,16 +98,16 @@ def individual_abo(path: Path) -> np.ndarray:
 def with_individual(c: dict[str, np.ndarray], table: np.ndarray) -> np.ndarray:
     """The list's van der Waals column with individual ABO values (sigma.alpha) where it has none and the table does.
 
-    Same species, wavelengths within 0.05 A, lower energies within 0.02 eV: Turbospectrum's criterion.
+    The first line within `identity.OTHER_LIST`: Turbospectrum's criterion.
     """
     vdw = c["fdamp"].copy()
     for z, ion in np.unique(table[:, :2], axis=0):
         rows = table[(table[:, 0] == z) & (table[:, 1] == ion)]
         rows = rows[np.argsort(rows[:, 2], kind="stable")]
         for i in np.flatnonzero((c["z"] == z) & (c["ion"] == ion) & (vdw < 20)):
-            a, b = np.searchsorted(rows[:, 2], c["wavelength_air"][i] + np.array([-0.05, 0.05]))
+            a, b = np.searchsorted(rows[:, 2], c["wavelength_air"][i] + np.array([-1, 1]) * OTHER_LIST.wavelength)
             near = rows[a:b]
-            near = near[np.abs(near[:, 3] / 8065.544 - c["elow"][i]) < 0.02]
+            near = near[np.abs(near[:, 3] / 8065.544 - c["elow"][i]) < OTHER_LIST.elow]
             if len(near):
                 vdw[i] = np.floor(near[0, 4]) + near[0, 5]
     return vdw
@@ -115,19 +116,11 @@ def with_individual(c: dict[str, np.ndarray], table: np.ndarray) -> np.ndarray:
 def transitions(z, ion, elow, wavelength, label) -> np.ndarray:
     """Number the transitions: components of one line (hyperfine, isotopes) share one, and one correction.
 
-    Components have the same species, label and lower energy and lie within 20 km/s of their neighbour.
+    Components have the same species, label and lower energy and lie within `identity.LABELLED` of their
+    neighbour.
     """
-    order = np.lexsort((wavelength, np.round(elow, 2), label, ion, z))
-    same = (
-        (np.diff(z[order]) == 0)
-        & (np.diff(ion[order]) == 0)
-        & (label[order][1:] == label[order][:-1])
-        & (np.abs(np.diff(elow[order])) < 0.002)
-        & (np.diff(wavelength[order]) < wavelength[order][1:] * 20 / 299792.458)
-    )
-    number = np.empty(len(z), int)
-    number[order] = np.concatenate([[0], np.cumsum(~same)])
-    return number
+    _, code = np.unique(label, return_inverse=True)
+    return components(z, ion, code, elow, wavelength, np.zeros(len(z), bool), LABELLED)
 
 
 def main() -> None:

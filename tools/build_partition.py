@@ -127,7 +127,7 @@ def oxide_ion(path: Path, z: int, weight: float, nodes: np.ndarray, log_u: np.nd
 
     Irwin's form of ln Q and of the energy (ionisation of XO less its dissociation); U of the atoms as in `main`.
     """
-    from astrogf.synthesis.constants import ATOMIC_MASS, BOLTZMANN_EV, ELECTRON_MASS
+    from astrogf.base.constants import ATOMIC_MASS, BOLTZMANN_EV, ELECTRON_MASS
 
     for line in path.read_text(errors="replace").splitlines():
         quoted = line.split("'")

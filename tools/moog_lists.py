@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from astrogf.base.air import air_to_vacuum
 from astrogf.emulator.model import load
-from astrogf.synthesis.air import air_to_vacuum
 from astrogf.synthesis.continuum.opacity import continuum_opacity
 from astrogf.synthesis.gas.abundances import number_fractions
 from astrogf.synthesis.gas.eos import equation_of_state

@@ -9,12 +9,14 @@ from astropy.table import Table
 from rich.console import Console
 from rich.table import Table as Screen
 
+from astrogf.base.air import vacuum_to_air
 from astrogf.base.errors import AstrogfError
+from astrogf.base.tables import read_table
 from astrogf.comparing import judge as judge
 from astrogf.comparing import reference_table
 from astrogf.runs.folder import plain, write_text
 from astrogf.runs.tables import floats
-from astrogf.synthesis.air import vacuum_to_air
+from astrogf.synthesis.lines.identity import OTHER_LIST, Tolerance
 
 NEEDED = ("wavelength", "species", "elow", "loggf", "correction", "posterior_sd", "prior_sd", "ratio")
 WORST = 20
@@ -26,10 +28,7 @@ def run_lines(run: Path) -> Table:
     path = run / "loggf.ecsv"
     if not path.is_file():
         raise AstrogfError(f"{run} is not a finished run of astrogf: there is no loggf.ecsv in it.")
-    try:
-        table = Table.read(path, format="ascii.ecsv")
-    except Exception as error:
-        raise AstrogfError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
+    table = read_table(path)
     missing = [n for n in NEEDED if n not in table.colnames]
     if missing:
         raise AstrogfError(f"{path} has no column {', '.join(missing)}; was it written by astrogf?")
@@ -42,21 +41,20 @@ def compare_run(
     *,
     ratio: float = 0.3,
     medium: str | None = None,
-    wavelength: float = 0.05,
-    elow: float = 0.02,
+    tolerance: Tolerance = OTHER_LIST,
 ) -> tuple[dict[str, Any], judge.Compared, Table]:
     """What the JSON file of `astrogf compare` holds; the pairs as arrays; and a table with one row a pair.
 
-    Tolerances in Angstrom and eV. Raises AstrogfError when a table cannot be used or no line is in both.
+    Raises AstrogfError when a table cannot be used or no line is in both.
     """
     mine, theirs = run_lines(run), reference_table.read(table, medium)
     codes, _ = reference_table.species_codes(mine["species"])
     lines = judge.Lines(floats(mine["wavelength"]), codes, floats(mine["elow"]), floats(mine["loggf"]))
-    found = judge.match(lines, theirs.lines, wavelength=wavelength, elow=elow, components=_components(mine))
+    found = judge.match(lines, theirs.lines, tolerance, components=_components(mine))
     baseline, value, unlike = _on_one_footing(mine, theirs.lines, found)
     keep = ~unlike
     if not keep.any():
-        raise AstrogfError(_nothing(mine, theirs, wavelength, elow, int(unlike.sum())))
+        raise AstrogfError(_nothing(mine, theirs, tolerance, int(unlike.sum())))
     i, j = found.run[keep], found.reference[keep]
     rows = mine[i]
     names = np.array([str(s) for s in rows["species"]])
@@ -92,7 +90,7 @@ def compare_run(
         "reference_medium": theirs.medium,
         "reference_errors": theirs.has_errors,
         "ratio_limit": ratio,
-        "tolerance": {"wavelength_angstrom": wavelength, "elow_ev": elow},
+        "tolerance": {"wavelength_angstrom": tolerance.wavelength, "elow_ev": tolerance.elow},
         "matching": {
             "run_lines": len(mine),
             "reference_rows": len(theirs.lines.wavelength) + sum(theirs.refused.values()),
@@ -140,7 +138,7 @@ def _on_one_footing(mine: Table, theirs: judge.Lines, found: judge.Match) -> tup
     near = np.array(
         [
             np.sum(
-                (theirs.species == theirs.species[j])
+                (theirs.code == theirs.code[j])
                 & (np.abs(theirs.elow - theirs.elow[j]) < 1e-3)
                 & (np.abs(theirs.wavelength - theirs.wavelength[j]) < 0.5)
             )
@@ -151,7 +149,7 @@ def _on_one_footing(mine: Table, theirs: judge.Lines, found: judge.Match) -> tup
     return *single, many & (np.maximum(members, near) < 2)
 
 
-def _nothing(mine: Table, theirs: reference_table.ReferenceTable, wavelength: float, elow: float, unlike: int) -> str:
+def _nothing(mine: Table, theirs: reference_table.ReferenceTable, tolerance: Tolerance, unlike: int) -> str:
     ours, other = floats(mine["wavelength"]), theirs.lines.wavelength
     hint = (
         f"{unlike} pairs are transitions of tied components against a single reference row, which cannot be compared"
@@ -159,7 +157,7 @@ def _nothing(mine: Table, theirs: reference_table.ReferenceTable, wavelength: fl
         else f"the run covers {ours.min():.1f}-{ours.max():.1f} A, the table {other.min():.1f}-{other.max():.1f} A in "
         f"vacuum (read as {theirs.medium}); check --medium, the units and the species"
     )
-    return f"No line of the run is in the table within {wavelength:g} A and {elow:g} eV: {hint}."
+    return f"No line of the run is in the table within {tolerance.wavelength:g} A and {tolerance.elow:g} eV: {hint}."
 
 
 def _rows(table: Table) -> list[dict[str, Any]]:
@@ -178,8 +176,7 @@ def compare(
     *,
     ratio: float = 0.3,
     medium: str | None = None,
-    wavelength: float = 0.05,
-    elow: float = 0.02,
+    tolerance: Tolerance = OTHER_LIST,
 ) -> dict[str, Any]:
     """Write the JSON file, the picture if asked for, and print the table. Raises AstrogfError."""
     if medium not in (None, "air", "vacuum"):
@@ -188,7 +185,7 @@ def compare(
         if target is not None and not target.parent.is_dir():
             raise AstrogfError(f"There is no folder {target.parent} to write {target.name} into.")
     result, pairs, per_line = compare_run(
-        run, table, ratio=ratio, medium=medium, wavelength=wavelength, elow=elow
+        run, table, ratio=ratio, medium=medium, tolerance=tolerance
     )  # fmt: skip
     write_text(json_path, json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     if figure is not None:

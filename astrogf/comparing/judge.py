@@ -6,7 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from astropy.stats import mad_std
 from jaxtyping import Bool, Float, Int
-from scipy.spatial import cKDTree
+
+from astrogf.synthesis.lines.identity import OTHER_LIST, Tolerance
+from astrogf.synthesis.lines.identity import pairs as same_pairs
 
 OUTLIER = 0.3
 """dex; a line further than this from its reference is an outlier."""
@@ -18,7 +20,7 @@ class Lines(NamedTuple):
     """What identifies lines: vacuum Angstrom, 10 z + ion (synthesis.gas.species), eV; and log10 of their gf."""
 
     wavelength: Float[np.ndarray, " line"]
-    species: Int[np.ndarray, " line"]
+    code: Int[np.ndarray, " line"]
     elow: Float[np.ndarray, " line"]
     loggf: Float[np.ndarray, " line"]
 
@@ -40,32 +42,14 @@ class Match(NamedTuple):
     group: Int[np.ndarray, " reference"]
 
 
-def candidates(run: Lines, reference: Lines, wavelength: float, elow: float) -> Int[np.ndarray, "candidate 2"]:
-    """All pairs (run, reference) of one species within both tolerances (Angstrom, eV), the likeliest first.
-
-    Order: distance in wavelength (to 0.1 mA), then in energy (to 0.1 meV), then the stronger line of the run.
-    """
-    if len(run.wavelength) == 0 or len(reference.wavelength) == 0:
-        return np.zeros((0, 2), int)
-    points = [np.column_stack([x.wavelength / wavelength, x.elow / elow, 10.0 * x.species]) for x in (run, reference)]
-    # a hair more than 1, so that decimals such as 0.05 - 0.00 count as within 0.05
-    near = cKDTree(points[0]).query_ball_tree(cKDTree(points[1]), 1.0 + 1e-6, p=np.inf)
-    pairs = np.array([(i, j) for i, some in enumerate(near) for j in some], int).reshape(-1, 2)
-    i, j = pairs.T
-    apart = np.round(np.abs(run.wavelength[i] - reference.wavelength[j]), 4)
-    energy = np.round(np.abs(run.elow[i] - reference.elow[j]), 4)
-    return pairs[np.lexsort((-run.loggf[i], energy, apart))]
-
-
 def match(
     run: Lines,
     reference: Lines,
+    tolerance: Tolerance = OTHER_LIST,
     *,
-    wavelength: float = 0.05,
-    elow: float = 0.02,
     components: list[Float[np.ndarray, " component"]] | None = None,
 ) -> Match:
-    """Pair lines of the same species, `wavelength` Angstrom and `elow` eV apart at most, nearest in wavelength first.
+    """Pair lines that are the same within `tolerance`, nearest in wavelength first, then the stronger line of the run.
 
     One to one: of several candidates the nearest is taken, and the pair is counted as ambiguous. `components`, if
     given, has for every line of the run the vacuum wavelengths of all its tied components: then a reference value
@@ -73,9 +57,10 @@ def match(
     """
     if components is None:
         components = [np.array([w]) for w in run.wavelength]
-    owner = np.repeat(np.arange(len(run.wavelength)), [len(c) for c in components])
-    spread = run.take(owner)._replace(wavelength=np.concatenate([*components, np.zeros(0)]))
-    found = candidates(spread, reference, wavelength, elow)
+    by_strength = np.argsort(-run.loggf, kind="stable")
+    owner = np.repeat(by_strength, [len(components[i]) for i in by_strength])
+    spread = run.take(owner)._replace(wavelength=np.concatenate([*(components[i] for i in by_strength), np.zeros(0)]))
+    found = same_pairs(spread, reference, tolerance)
     pairs = np.column_stack([owner[found[:, 0]], found[:, 1]])
     _, first = np.unique(pairs, axis=0, return_index=True)
     pairs = pairs[np.sort(first)]

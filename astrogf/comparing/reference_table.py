@@ -8,14 +8,12 @@ from astropy import units as u
 from astropy.table import Table
 from jaxtyping import Float
 
+from astrogf.base import tables
+from astrogf.base.air import air_to_vacuum
 from astrogf.base.errors import AstrogfError
 from astrogf.comparing.judge import Lines
-from astrogf.synthesis.air import air_to_vacuum
 from astrogf.synthesis.gas.species import parse_species, species_name
 
-FORMATS = {
-    ".ecsv": "ascii.ecsv", ".csv": "ascii.csv", ".fits": "fits", ".fit": "fits", ".xml": "votable", ".vot": "votable",
-}  # fmt: skip
 LOGGF = ("loggf_lab", "loggf_ref", "loggf", "log_gf")
 ELOW = ("elow", "e_low", "excitation", "ep")
 ERROR = ("error", "loggf_error", "loggf_err", "e_loggf", "loggf_sd", "sd")
@@ -44,14 +42,16 @@ def read(path: Path, medium: str | None = None) -> ReferenceTable:
 
     Raises AstrogfError when the file cannot be read, lacks a column, or does not tell air from vacuum.
     """
-    table = _open(path)
+    table = tables.read_table(path)
+    if len(table) == 0:
+        raise AstrogfError(f"{path} has no rows.")
     waves, medium = _wavelength(path, table, medium)
-    elow = _quantity(path, table, _need(path, table, ELOW, "the energy of the lower level"), u.eV)
+    elow = tables.quantity(table, _need(path, table, ELOW, "the energy of the lower level"), u.eV, where=path)
     column = _need(path, table, LOGGF, "the log gf")
-    loggf = _numbers(path, table, column)
+    loggf = tables.numbers(table, column, where=path)
     codes, strange = species_codes(table[_need(path, table, ("species",), "the species")])
     name = _find(table, ERROR)
-    sd = _numbers(path, table, name) if name else np.zeros(len(table))
+    sd = tables.numbers(table, name, where=path) if name else np.zeros(len(table))
     finite = np.isfinite(waves) & np.isfinite(elow) & np.isfinite(loggf)
     keep = finite & (codes > 0)
     refused = {"a value is missing": int(np.sum(~finite)), "species not known": int(np.sum(finite & (codes <= 0)))}
@@ -90,22 +90,6 @@ def species_text(code: int) -> str:
     return species_name(code // 10, code % 10)
 
 
-def _open(path: Path) -> Table:
-    if not path.is_file():
-        raise AstrogfError(f"There is no table {path}.")
-    kind = FORMATS.get(path.suffix.lower())
-    if kind is None:
-        raise AstrogfError(f"{path}: the ending says nothing about its format; expected {', '.join(FORMATS)}.")
-    try:
-        table = Table.read(path, format=kind)
-    except Exception as error:  # each format has errors of its own
-        raise AstrogfError(f"{path} cannot be read as {kind}: {str(error).splitlines()[0]}") from error
-    table.convert_bytestring_to_unicode()
-    if len(table) == 0:
-        raise AstrogfError(f"{path} has no rows.")
-    return table
-
-
 def _find(table: Table, names: tuple[str, ...]) -> str | None:
     known = {c.lower(): c for c in reversed(table.colnames)}
     return next((known[n] for n in names if n in known), None)
@@ -118,24 +102,6 @@ def _need(path: Path, table: Table, names: tuple[str, ...], what: str) -> str:
             f"{path} has no column for {what}: expected one of {', '.join(names)}; it has {', '.join(table.colnames)}."
         )
     return found
-
-
-def _numbers(path: Path, table: Table, name: str) -> np.ndarray:
-    try:
-        return np.ma.filled(np.ma.asarray(table[name]).astype(float), np.nan)
-    except (TypeError, ValueError) as error:
-        raise AstrogfError(f"{path}: column {name} does not hold numbers ({error}).") from error
-
-
-def _quantity(path: Path, table: Table, name: str, unit: u.UnitBase) -> np.ndarray:
-    """In `unit`; a column that names no unit is taken to be in it already."""
-    values, given = _numbers(path, table, name), table[name].unit
-    if given is None or given == u.dimensionless_unscaled:
-        return values
-    try:
-        return (values * u.Unit(given)).to_value(unit, equivalencies=u.spectral())
-    except (u.UnitConversionError, ValueError, TypeError) as error:
-        raise AstrogfError(f"{path}: column {name} is in {given}, which is not convertible to {unit}.") from error
 
 
 def _wavelength(path: Path, table: Table, medium: str | None) -> tuple[np.ndarray, str]:
@@ -159,5 +125,5 @@ def _wavelength(path: Path, table: Table, medium: str | None) -> tuple[np.ndarra
         raise AstrogfError(
             f"{path}: column {name} does not say whether it is air or vacuum; add --medium air or vacuum."
         )
-    values = _quantity(path, table, name, u.AA)
+    values = tables.quantity(table, name, u.AA, where=path)
     return (air_to_vacuum(values) if medium == "air" else values), medium

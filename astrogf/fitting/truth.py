@@ -4,6 +4,7 @@ import numpy as np
 from astropy.table import MaskedColumn, Table
 
 from astrogf.runs.summary import COMPARED
+from astrogf.synthesis.lines.identity import written
 
 
 def attach_injected(lines: Table, truth: Table) -> Table:
@@ -35,4 +36,4 @@ def reference_labels(paths: list[str], truth: Table) -> Table:
 
 def _identity(row) -> tuple:
     # Tables lose digits on their way through text: a thousandth of an Angstrom still tells lines apart.
-    return (str(row["species"]), *(round(float(row[n]), 3) for n in ("wavelength", "elow", "loggf")))
+    return written(row["species"], *(row[n] for n in ("wavelength", "elow", "loggf")))

@@ -16,6 +16,7 @@ from astropy.table import Table
 from jaxtyping import Float
 
 from astrogf.base.errors import AstrogfError
+from astrogf.base.tables import read_table
 from astrogf.inference import statistics
 from astrogf.inference.result import FitResult
 from astrogf.runs.summary import KEYS
@@ -199,11 +200,11 @@ def read(folder: Path) -> Run:
             folder=folder,
             summary=json.loads((folder / "summary.json").read_text(encoding="utf-8")),
             record=json.loads((folder / "record.json").read_text(encoding="utf-8")),
-            stars=Table.read(folder / "stars.ecsv"),
-            lines=Table.read(folder / "loggf.ecsv"),
+            stars=read_table(folder / "stars.ecsv"),
+            lines=read_table(folder / "loggf.ecsv"),
             unlisted=_read_table(folder / "unlisted.ecsv"),
             misfit=_read_table(folder / "misfit.ecsv"),
-            set_aside=Table.read(folder / "set_aside.ecsv"),
+            set_aside=read_table(folder / "set_aside.ecsv"),
             hyper=_read_table(folder / "hyper.ecsv"),
             truth=_read_table(folder / "truth_lines.ecsv"),
             spectra=Spectra(**arrays),
@@ -253,7 +254,7 @@ def _write_table(path: Path, table: Table) -> None:
 
 
 def _read_table(path: Path) -> Table | None:
-    return Table.read(path) if path.is_file() else None
+    return read_table(path) if path.is_file() else None
 
 
 def _write_images(path: Path, arrays: Mapping[str, np.ndarray], rows: Table) -> None:

@@ -102,7 +102,7 @@ def validate(
         figure.savefig(out / f"{name}.png")
     (out / "validation.json").write_text(json.dumps(result, indent=1) + "\n")
     environment = Environment(
-        loader=PackageLoader("astrogf"), autoescape=select_autoescape(default=True), undefined=StrictUndefined
+        loader=PackageLoader("astrogf.fitting"), autoescape=select_autoescape(default=True), undefined=StrictUndefined
     )
     page = environment.get_template("validation.html.j2").render(r=result, names=NAMES)
     (out / "index.html").write_text(page)
@@ -120,10 +120,9 @@ def trained_on(family: str, weights: Path | None) -> tuple[set[tuple[float, ...]
         return set(), f"no card {card.name}: which decks were trained on is not known"
     saved = json.loads(card.read_text())
     config = saved["config"]
-    try:
-        nodes = Nodes.read(Path(config["data"]))
-    except FileNotFoundError:
+    if not Path(config["data"]).exists():
         return set(), f"the training set {config['data']} is not here: which decks were trained on is not known"
+    nodes = Nodes.read(Path(config["data"]))
     if nodes.sha256 != saved["data_sha256"]:
         return set(), f"{config['data']} is not the file that was trained on: which decks were is not known"
     fit, stop, _ = nodes.split(config["held_out"], config["validation"], config["seed_split"])

@@ -13,11 +13,11 @@ import numpy as np
 from astropy.table import Table
 from jaxtyping import Array, Float, Int
 
+from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 from astrogf.inference.newton.sweep import Pass
 from astrogf.inference.problem.noise import RAISED, NoiseModel, variance
 from astrogf.inference.problem.parameters import LN_SIGMA, RV
 from astrogf.inference.problem.spectra import Noise, Sample, WindowSpectra
-from astrogf.synthesis.observed.grid import C_KMS
 
 SHARE = 0.05
 """A resolution element is one where the model is wrong with this prior probability."""
@@ -74,7 +74,7 @@ def by_wavelength(
     grid = window.problem.spectrum.grid
     pixel = float(grid.oversampling * grid.velocity_step)
     shift = np.rint(np.log1p(own[:, RV] / C_KMS) * C_KMS / pixel).astype(int)
-    fwhm = 2.355 * float(np.median(np.exp(own[:, LN_SIGMA]))) / pixel
+    fwhm = FWHM_PER_SIGMA * float(np.median(np.exp(own[:, LN_SIGMA]))) / pixel
     var = np.asarray(jax.vmap(variance)(window.data.flux, window.data.ivar, noise._replace(local=jnp.ones((n_row, 1)))))
     good = (np.asarray(window.data.ivar) > 0.0) & np.isfinite(model)
     residual = np.where(good, np.asarray(window.data.flux) - model, 0.0)

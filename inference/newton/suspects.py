@@ -8,13 +8,13 @@ listed one is taken up by it without a residual.
 import numpy as np
 from jaxtyping import Float
 
+from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.joint import Joint
 from astrogf.inference.newton.misfit import with_misfit
 from astrogf.inference.problem.noise import RAISED
 from astrogf.inference.problem.parameters import LN_SIGMA, RV
 from astrogf.inference.problem.spectra import Sample
-from astrogf.synthesis.observed.grid import C_KMS
 
 DETERMINED = 0.5
 """A correction is well determined where its posterior sd is below this part of its group's scatter ..."""
@@ -46,7 +46,7 @@ def suspicion(
     correction = np.abs(np.asarray(joint.posterior.mean)[:-1])
     sd = np.sqrt(np.diag(np.asarray(joint.posterior.covariance)))[:-1]
     tau = np.asarray(joint.posterior.tau)[groups.member]
-    element = 2.355 * float(np.median(np.exp(theta[:, LN_SIGMA]))) / C_KMS
+    element = FWHM_PER_SIGMA * float(np.median(np.exp(theta[:, LN_SIGMA]))) / C_KMS
     for line in leaders[(sd < DETERMINED * tau) & (correction > TOO_FAR * tau)]:
         found[np.abs(at / line - 1.0) < element] = np.inf
     return found

@@ -6,6 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
+
 STAR = ("teff", "logg", "feh", "alpha", "vmic", "ln_sigma", "rv")
 """K, dex, dex, dex, km/s, ln of the line-spread function's sigma in km/s, km/s. Abundances [X/Fe] beyond alpha (dex)
 follow them, as many as the run's options name."""
@@ -69,4 +71,4 @@ def vmic_relation(
 
 def lsf_sigma(resolution: Float[Array, "..."] | float) -> Float[Array, "..."]:
     """ln of the Gaussian sigma (km/s) of a resolving power lambda / FWHM."""
-    return jnp.log(299792.458 / (2.0 * np.sqrt(2.0 * np.log(2.0))) / resolution)
+    return jnp.log(C_KMS / FWHM_PER_SIGMA / resolution)

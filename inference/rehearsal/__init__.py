@@ -1,1 +1,1 @@
-"""Truths that are known: options and survey (files of a simulated survey), small (problems for solvers and coverage)."""
+"""Truths that are known: options, survey (files of a simulated survey), small (problems for solvers and coverage)."""

@@ -5,10 +5,9 @@ from pathlib import Path
 import astropy.units as u
 import numpy as np
 from astropy.coordinates import SkyCoord, angular_separation
-from astropy.io import fits
 from astropy.table import MaskedColumn, Table
-from astropy.units import Unit
 
+from astrogf.base import tables
 from astrogf.surveys.directory.load import SAME_STAR_ARCSEC
 from astrogf.surveys.spectrum import SurveyError
 
@@ -24,30 +23,9 @@ def find_index(directory: Path | str) -> Path | None:
     )
 
 
-FORMATS = {
-    ".csv": "ascii.csv",
-    ".ecsv": "ascii.ecsv",
-    ".fits": "fits",
-    ".fit": "fits",
-    ".gz": "fits",
-    ".vot": "votable",
-    ".xml": "votable",
-}
-
-
 def read_table(path: Path | str) -> Table:
-    """A table (CSV, ECSV, FITS or VOTable), column names in lower case. Raises SurveyError.
-
-    Of FITS tables only columns of one number or word a row are taken, so that APOGEE's allStar fits in memory.
-    """
-    path = Path(path)
-    suffix = path.suffix.lower()
-    if suffix not in FORMATS:
-        raise SurveyError(f"{path} ends in {suffix!r}; a label table ends in one of {', '.join(FORMATS)}.")
-    try:
-        table = _read_fits(path) if FORMATS[suffix] == "fits" else Table.read(path, format=FORMATS[suffix])
-    except Exception as err:  # astropy raises its readers' own classes
-        raise SurveyError(f"{path} cannot be read as a table: {err}") from err
+    """A table as `base.tables.read_table` opens it, column names in lower case. Raises SurveyError."""
+    table = tables.read_table(path, error=SurveyError)
     for name in table.colnames:
         if name != name.lower() and name.lower() not in table.colnames:
             table.rename_column(name, name.lower())
@@ -62,10 +40,10 @@ def read_labels(path: Path | str) -> Table:
     """
     labels = read_table(path)
     for name, others in {"ra": ("_ra", "raj2000", "ra_icrs"), "dec": ("_dec", "_de", "dej2000", "de_icrs")}.items():
-        found = next((other for other in others if other in labels.colnames), None)
+        alias = next((other for other in others if other in labels.colnames), None)
         # sexagesimal text is no number of degrees
-        if name not in labels.colnames and found and labels[found].dtype.kind in "fiu":
-            labels.rename_column(found, name)
+        if name not in labels.colnames and alias and labels[alias].dtype.kind in "fiu":
+            labels.rename_column(alias, name)
     names = set(labels.colnames)
     if not ({"path", "obsid", *NAMES} & names or {"ra", "dec"} <= names or _plate_columns(labels)):
         raise SurveyError(
@@ -73,24 +51,6 @@ def read_labels(path: Path | str) -> Table:
             f"such as apogee_id, or ra and dec); it has: {', '.join(labels.colnames[:12])}."
         )
     return labels
-
-
-def _read_fits(path: Path) -> Table:
-    """The first table of a FITS file, without columns of arrays; a file that is not gzipped is read by column."""
-    with fits.open(path, memmap=path.suffix != ".gz") as hdus:
-        table = next((hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)), None)
-        if table is None:
-            raise SurveyError(f"{path} holds no table.")
-        out = Table()
-        for column in table.columns:
-            values = table.data[column.name]
-            if values.ndim == 1 and values.dtype.kind != "O":
-                # text is padded with blanks, and bytes from the file are big-endian
-                values = np.char.strip(values) if values.dtype.kind in "SU" else values
-                out[column.name] = np.array(values, dtype=values.dtype.newbyteorder("="))
-                if column.unit:
-                    out[column.name].unit = Unit(column.unit, parse_strict="silent")
-    return out
 
 
 def match_labels(stars: Table, labels: Table) -> Table:
@@ -106,9 +66,9 @@ def match_labels(stars: Table, labels: Table) -> Table:
     for name, matcher in _MATCHERS.items():
         rest = np.flatnonzero(chosen < 0)
         if rest.size and len(labels):
-            found = matcher(stars[rest], labels)
-            chosen[rest] = found
-            how[rest[found >= 0]] = name
+            rows = matcher(stars[rest], labels)
+            chosen[rest] = rows
+            how[rest[rows >= 0]] = name
     missing = chosen < 0
     out = Table()
     for name in labels.colnames:
@@ -131,20 +91,20 @@ def _unique(keys: list, wanted: list) -> np.ndarray:
 
 
 def _by_path(stars: Table, labels: Table) -> np.ndarray:
-    found = np.full(len(stars), -1)
+    match = np.full(len(stars), -1)
     if not {"path"} <= set(stars.colnames) & set(labels.colnames):
-        return found
+        return match
     have = [_parts(p) for p in _filled(labels["path"])]
     want = [_parts(p) for p in stars["path"]]
     for depth in range(max(map(len, want), default=0), 0, -1):
         # a path with fewer folders is compared over all that it has
         candidate = _unique([h[-depth:] for h in have], [w[-depth:] for w in want])
-        for i in np.flatnonzero((found < 0) & (candidate >= 0)):
+        for i in np.flatnonzero((match < 0) & (candidate >= 0)):
             h, w = have[candidate[i]], want[i]
             shared = min(len(h), len(w))
             if h[-shared:] == w[-shared:]:
-                found[i] = candidate[i]
-    return found
+                match[i] = candidate[i]
+    return match
 
 
 def _parts(path: str) -> tuple[str, ...]:
@@ -184,22 +144,22 @@ _NUMBERS = {"hd": "hd", "hip": "hip"}  # catalogues whose columns hold bare numb
 
 
 def _by_name(stars: Table, labels: Table) -> np.ndarray:
-    found = np.full(len(stars), -1)
+    match = np.full(len(stars), -1)
     if "object" not in stars.colnames:
-        return found
+        return match
     want = [_name(v) for v in _filled(stars["object"])]
     for column in (name for name in NAMES if name in labels.colnames and labels[name].ndim == 1):
         prefix = _NUMBERS.get(column, "")
         have = [_name(v) for v in _filled(labels[column])]
         have = [prefix + v if v.isdigit() and prefix else v for v in have]
-        rest = found < 0
-        found[rest] = _unique(have, [w for w, free in zip(want, rest, strict=True) if free])
+        rest = match < 0
+        match[rest] = _unique(have, [w for w, free in zip(want, rest, strict=True) if free])
     if {"ra", "dec"} <= set(stars.colnames) & set(labels.colnames):
-        here, there = _positions(stars), _positions(labels)[found] if len(labels) else _positions(stars)
+        here, there = _positions(stars), _positions(labels)[match] if len(labels) else _positions(stars)
         with np.errstate(invalid="ignore"):
             apart = angular_separation(*np.radians(here).T, *np.radians(there).T) > NAMESAKE
-        found[apart] = -1
-    return found
+        match[apart] = -1
+    return match
 
 
 def _name(value: str) -> str:
@@ -216,14 +176,14 @@ def _by_position(stars: Table, labels: Table) -> np.ndarray:
 
 def nearest(stars: Table, others: Table) -> np.ndarray:
     """Row of `others` nearest to each of `stars` (columns ra, dec in degrees); -1 if none lies within 3 arcsec."""
-    found = np.full(len(stars), -1)
+    match = np.full(len(stars), -1)
     here, there = _positions(stars), _positions(others)
     rows, usable = (np.flatnonzero(np.isfinite(p).all(axis=1)) for p in (here, there))
     if rows.size and usable.size:
         sky, catalogue = (SkyCoord(*p.T * u.deg) for p in (here[rows], there[usable]))
         at, separation, _ = sky.match_to_catalog_sky(catalogue)
-        found[rows] = np.where(separation < SAME_STAR_ARCSEC * u.arcsec, usable[at], -1)
-    return found
+        match[rows] = np.where(separation < SAME_STAR_ARCSEC * u.arcsec, usable[at], -1)
+    return match
 
 
 _MATCHERS = {

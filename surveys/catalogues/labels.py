@@ -14,6 +14,7 @@ import numpy as np
 from astropy.table import Table
 from jaxtyping import Float
 
+from astrogf.base import tables
 from astrogf.surveys.catalogues.catalogue import NAMES, find_index, match_labels, read_labels
 from astrogf.surveys.spectrum import SurveyError
 
@@ -109,9 +110,9 @@ class Labels(NamedTuple):
         out = {}
         for name in (n for n in UNITS if n in self.values.colnames):
             mean, sd = (np.asarray(self.values[c], dtype=np.float64) for c in (name, f"{name}_sd"))
-            known = np.isfinite(mean)
+            given = np.isfinite(mean)
             width = np.hypot(np.where(np.isfinite(sd) & (sd > 0), sd, 0.0), floor[name])
-            out[name] = np.where(known, mean, 0.0), np.where(known, width, np.inf)
+            out[name] = np.where(given, mean, 0.0), np.where(given, width, np.inf)
         return out
 
 
@@ -141,12 +142,12 @@ def take_labels(stars: Table, table: Table, use: Use = "comparison") -> Labels:
         raise SurveyError(f"use = {use!r}: labels are for 'prior' or for 'comparison'.")
     kind = recognise(table)
     names = _BAND.get(kind, _PLAIN)
-    found = {
+    columns = {
         label: (column, next((c for c in errors if c in table.colnames), None))
-        for label, (columns, errors) in names.items()
-        if (column := next((c for c in columns if c in table.colnames), None)) is not None
+        for label, (choices, errors) in names.items()
+        if (column := next((c for c in choices if c in table.colnames), None)) is not None
     }
-    if not found:
+    if not columns:
         raise SurveyError(
             f"The table of labels has none of the columns {', '.join(v[0][0] for v in names.values())}; it has: "
             f"{', '.join(table.colnames[:12])}."
@@ -162,17 +163,17 @@ def take_labels(stars: Table, table: Table, use: Use = "comparison") -> Labels:
             bad |= np.asarray(table["flag_bad"], dtype=bool)
     # only what is wanted is matched: allStar has hundreds of columns
     slim = table[[n for n in table.colnames if n in KEYS]]
-    for label, (column, error) in found.items():
+    for label, (column, error) in columns.items():
         values = _converted(table, column, label)
         low, high = PLAUSIBLE[label]
-        known = (values > low) & (values < high) & ~(bad & (label != "rv"))
-        slim[f"label_{label}"] = np.where(known, values, np.nan)
+        plausible = (values > low) & (values < high) & ~(bad & (label != "rv"))
+        slim[f"label_{label}"] = np.where(plausible, values, np.nan)
         sd = _converted(table, error, label) if error else np.full(len(table), np.nan)
         # an error of zero or below, or as large as 9999, is none
-        slim[f"label_{label}_sd"] = np.where(known & (sd > 0) & (sd < 9990.0), sd, np.nan)
+        slim[f"label_{label}_sd"] = np.where(plausible & (sd > 0) & (sd < 9990.0), sd, np.nan)
     matched = match_labels(stars, slim)
     out = Table({"matched_by": matched["matched_by"]})
-    for label in found:
+    for label in columns:
         for name in (label, f"{label}_sd"):
             out[name] = np.ma.filled(np.ma.asarray(matched[f"label_{name}"]).astype(float), np.nan)
             out[name].unit = UNITS[label]
@@ -183,18 +184,14 @@ KEYS = ("path", "obsid", "plate", "mjd", "fiber", "fiberid", "fiber_id", "ra", "
 """Columns that tell which star a row is of."""
 
 
+_WHERE = "the table of labels"
+
+
 def _converted(table: Table, column: str, label: str) -> np.ndarray:
-    values = np.ma.filled(np.ma.asarray(table[column]).astype(np.float64), np.nan)
-    unit, wanted = table[column].unit, UNITS[label]
-    if unit is None or wanted == u.dex or unit == wanted:  # log g and abundances come under many names of one unit
-        return values
-    try:
-        return u.Quantity(values, unit).to_value(wanted)
-    except (u.UnitConversionError, TypeError) as err:
-        raise SurveyError(
-            f"The column {column} of the table of labels is in {unit}, which cannot be {label} in {wanted}: "
-            "correct its unit."
-        ) from err
+    wanted = UNITS[label]
+    if wanted == u.dex:  # log g and abundances come under many names of one unit
+        return tables.numbers(table, column, where=_WHERE, error=SurveyError)
+    return tables.quantity(table, column, wanted, where=_WHERE, error=SurveyError)
 
 
 def _integers(column) -> np.ndarray:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from astropy.table import Table
 
+from astrogf.base import tables
 from astrogf.surveys.catalogues.catalogue import nearest
 from astrogf.surveys.spectrum import SurveyError
 
@@ -39,8 +40,8 @@ def split(table: Table, fraction: float, seed: int, *, before: Table | None = No
                 f"The recorded split was drawn with seed {before.meta.get('seed')} and fraction "
                 f"{before.meta.get('fraction')}, not {seed} and {fraction}: go on with those, or begin a new split."
             )
-        known = dict(zip(before["star"].tolist(), range(len(before)), strict=True))
-        at = np.array([known.get(star, -1) for star in stars.tolist()], dtype=int)
+        row_of = dict(zip(before["star"].tolist(), range(len(before)), strict=True))
+        at = np.array([row_of.get(star, -1) for star in stars.tolist()], dtype=int)
         at = np.where(at >= 0, at, nearest(out, before))
         out["draw"] = np.where(at >= 0, np.asarray(before["draw"])[np.maximum(at, 0)], out["draw"])
     out["held_out"] = np.asarray(out["draw"]) < fraction
@@ -71,11 +72,8 @@ def write_split(recorded: Table, path: Path | str) -> None:
 
 def read_split(path: Path | str) -> Table:
     """A recorded split. Raises SurveyError if `path` is none."""
-    try:
-        recorded = Table.read(path, format="ascii.ecsv")
-        missing = {"star", "ra", "dec", "draw", "held_out"} - set(recorded.colnames)
-    except Exception as err:  # astropy raises its readers' own classes
-        raise SurveyError(f"{path} cannot be read as a recorded split: {err}") from err
+    recorded = tables.read_table(path, error=SurveyError)
+    missing = {"star", "ra", "dec", "draw", "held_out"} - set(recorded.colnames)
     if missing or not {"seed", "fraction"} <= set(recorded.meta):
         raise SurveyError(f"{path} is no recorded split: it lacks {', '.join(sorted(missing)) or 'its seed'}.")
     return recorded

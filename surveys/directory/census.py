@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 from astrogf.surveys.directory.load import find_files
 from astrogf.surveys.directory.selection import Selection
 from astrogf.surveys.formats import readers
 from astrogf.surveys.formats.fitsfile import read_bytes
 from astrogf.surveys.pixels import usable
-from astrogf.surveys.spectrum import SPEED_OF_LIGHT, Reason, Spectrum, SurveyError
+from astrogf.surveys.spectrum import Reason, SurveyError, SurveySpectrum
 
 
 def census(
@@ -20,7 +21,7 @@ def census(
     windows: Sequence[tuple[float, float]] = (),
     *,
     progress: Callable[[int, int], None] | None = None,
-    each: Callable[[str, list[Spectrum]], None] | None = None,
+    each: Callable[[str, list[SurveySpectrum]], None] | None = None,
 ) -> list[dict[str, Any]]:
     """One entry a file of a directory (or of the one file `source`), of plain numbers and text as JSON has them.
 
@@ -38,10 +39,10 @@ def census(
     single = not source.is_dir()
     paths = [source] if single else find_files(source)
     entries = []
-    seen: dict[str, str] = {}
+    by_content: dict[str, str] = {}
     for done, path in enumerate(paths, start=1):
         name = path.name if single else path.relative_to(source).as_posix()
-        entry, pieces = _file(path, name, selection, windows, seen)
+        entry, pieces = _file(path, name, selection, windows, by_content)
         entries.append(entry)
         if each is not None and pieces:
             each(name, pieces)
@@ -51,8 +52,8 @@ def census(
 
 
 def _file(
-    path: Path, name: str, selection: Selection, windows: Sequence[tuple[float, float]], seen: dict[str, str]
-) -> tuple[dict[str, Any], list[Spectrum]]:
+    path: Path, name: str, selection: Selection, windows: Sequence[tuple[float, float]], by_content: dict[str, str]
+) -> tuple[dict[str, Any], list[SurveySpectrum]]:
     entry: dict[str, Any] = {"path": name, "readable": False, "kinds": [], "pieces": [], "used": False}
     try:
         raw, sha256 = read_bytes(path)
@@ -73,15 +74,15 @@ def _file(
     entry["used"] = any(p["used"] for p in entry["pieces"])
     telling = [p for p in entry["pieces"] if p["reason"] not in ("", "no_coverage")] or entry["pieces"]
     entry["reason"], entry["why"] = ("", "") if entry["used"] else (telling[0]["reason"], telling[0]["why"])
-    if sha256 in seen:
-        why = f"{path} has the same bytes as {seen[sha256]}, which is kept: remove one of them."
+    if sha256 in by_content:
+        why = f"{path} has the same bytes as {by_content[sha256]}, which is kept: remove one of them."
         entry |= {"used": False, "reason": "duplicate_file", "why": why}
-    seen.setdefault(sha256, name)
+    by_content.setdefault(sha256, name)
     return entry, pieces
 
 
 def _piece(
-    spectrum: Spectrum, path: Path, name: str, selection: Selection, windows: Sequence[tuple[float, float]]
+    spectrum: SurveySpectrum, path: Path, name: str, selection: Selection, windows: Sequence[tuple[float, float]]
 ) -> dict[str, Any]:
     meta = spectrum.meta
     low, high = meta.get("file_range", spectrum.wavelength[[0, -1]])
@@ -95,9 +96,7 @@ def _piece(
         "file_pixels": int(meta.get("file_pixels", len(spectrum.flux))),
         "good_pixels": int(usable(reasons).sum()),
         "wavelength": [round(float(low), 4), round(float(high), 4)],
-        "resolution": None
-        if spectrum.lsf is None
-        else round(float(SPEED_OF_LIGHT / 2.354820 / np.median(spectrum.lsf))),
+        "resolution": None if spectrum.lsf is None else round(float(C_KMS / FWHM_PER_SIGMA / np.median(spectrum.lsf))),
         "pixels_by_reason": {
             str(reason.name): int(count) for reason in Reason if (count := np.count_nonzero(reasons & int(reason)))
         },

@@ -11,17 +11,24 @@ from astropy.table import Table
 
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.surveys.directory.photons import Photons
-from astrogf.surveys.directory.selection import SAME_STAR_ARCSEC, Piece, Selection, batch_table, group_stars, name_stars
+from astrogf.surveys.directory.selection import (
+    SAME_STAR_ARCSEC,
+    Candidate,
+    Selection,
+    batch_table,
+    group_stars,
+    name_stars,
+)
 from astrogf.surveys.formats import readers
 from astrogf.surveys.formats.fitsfile import looks_like_fits, read_bytes
-from astrogf.surveys.spectrum import REASONS, Spectrum, SurveyError, grid, window_pixels
+from astrogf.surveys.spectrum import REASONS, SurveyError, SurveySpectrum, grid, window_pixels
 
 __all__ = [
     "SAME_STAR_ARCSEC",
-    "Pieces",
+    "LoadedSpectra",
     "find_files",
     "group_stars",
-    "load_pieces",
+    "load_directory",
     "reason_counts",
 ]
 
@@ -31,7 +38,7 @@ UNTELLING = ("no_coverage", "kind")
 """Reasons that say less than what else is wrong with a file."""
 
 
-class Pieces(NamedTuple):
+class LoadedSpectra(NamedTuple):
     """`batches`: one SpectrumBatch for each kind and window that holds something; `table["kind"]` is the same in
     all rows of a batch and `table["path"]` links the pieces of one file. `set_aside`: one row a file of which
     nothing is used: path, reason, detail. `partly`: of files that are used, the pieces and windows that are not:
@@ -42,7 +49,7 @@ class Pieces(NamedTuple):
     partly: Table
 
 
-def load_pieces(
+def load_directory(
     source: Path | str,
     windows: Sequence[Window],
     *,
@@ -54,7 +61,7 @@ def load_pieces(
     max_gap: float = 30.0,
     exposures: bool = False,
     progress: Progress | None = None,
-) -> Pieces:
+) -> LoadedSpectra:
     """Every spectrum of any known kind in a directory or file, cut to the windows it covers.
 
     windows: vacuum Angstrom, in the frame of the spectra (rest frame for apStar, aspcapStar and mwmStar,
@@ -92,7 +99,7 @@ def load_pieces(
     for key in sorted(taken, key=lambda key: (order.get(key.kind, len(order)), key.window)):
         first, n_pixel = window_pixels(windows[key.window], key.log_step)
         batches.append(as_batch(grid(first, n_pixel, key.log_step), taken[key]))
-    return Pieces(batches, aside_table(aside), partly_table(partly))
+    return LoadedSpectra(batches, aside_table(aside), partly_table(partly))
 
 
 class _Key(NamedTuple):
@@ -109,11 +116,11 @@ def _gather(
     selection: Selection,
     exposures: bool,
     progress: Progress | None,
-) -> tuple[dict[_Key, list[Piece]], list[tuple[str, str, str]], list[tuple]]:
-    """Pieces by kind and window, files set aside, and refused parts of files that are used."""
-    seen: dict[str, str] = {}
+) -> tuple[dict[_Key, list[Candidate]], list[tuple[str, str, str]], list[tuple]]:
+    """Candidates by kind and window, files set aside, and refused parts of files that are used."""
+    by_content: dict[str, str] = {}
     photons = Photons()
-    taken: dict[_Key, list[Piece]] = defaultdict(list)
+    taken: dict[_Key, list[Candidate]] = defaultdict(list)
     aside: list[tuple[str, str, str]] = []
     partly: list[tuple] = []
     for done, path in enumerate(paths, start=1):
@@ -122,12 +129,12 @@ def _gather(
         used = 0
         try:
             raw, sha256 = read_bytes(path)
-            if sha256 in seen:
+            if sha256 in by_content:
                 raise SurveyError(
-                    f"{path} has the same bytes as {seen[sha256]}, which is kept: remove one of them.",
+                    f"{path} has the same bytes as {by_content[sha256]}, which is kept: remove one of them.",
                     "duplicate_file",
                 )
-            seen[sha256] = name
+            by_content[sha256] = name
             for spectrum in readers.parse(raw, path, sha256, exposures=exposures):
                 try:
                     check_kind(spectrum, kinds, path)
@@ -166,33 +173,33 @@ def _gather(
     return taken, aside, partly
 
 
-def check_kind(spectrum: Spectrum, kinds: Sequence[str] | None, path: Path) -> None:
+def check_kind(spectrum: SurveySpectrum, kinds: Sequence[str] | None, path: Path) -> None:
     """Raises SurveyError for a spectrum of none of these kinds; None is all kinds."""
     if kinds is not None and spectrum.kind not in kinds:
         raise SurveyError(f"{path} holds a spectrum of kind {spectrum.kind}; {', '.join(kinds)} was asked for.", "kind")
 
 
 def aside_table(rows: list[tuple[str, str, str]]) -> Table:
-    """What `Pieces.set_aside` holds."""
+    """What `LoadedSpectra.set_aside` holds."""
     return Table(rows=rows or None, names=("path", "reason", "detail"), dtype=(str, str, str))
 
 
 def partly_table(rows: list[tuple]) -> Table:
-    """What `Pieces.partly` holds."""
+    """What `LoadedSpectra.partly` holds."""
     names = ("path", "piece", "start", "stop", "reason", "detail")
     table = Table(rows=rows or None, names=names, dtype=(str, str, float, float, str, str))
     table["start"].unit = table["stop"].unit = "Angstrom"
     return table
 
 
-def as_batch(wavelength: np.ndarray, pieces: list[Piece]) -> SpectrumBatch:
-    """Pieces on the same pixels as one batch."""
+def as_batch(wavelength: np.ndarray, pieces: list[Candidate]) -> SpectrumBatch:
+    """Candidates on the same pixels as one batch."""
     flux, ivar = (
         np.array([getattr(p, name) for p in pieces]).reshape(-1, wavelength.size) for name in ("flux", "ivar")
     )
     widths = [p.lsf for p in pieces]
-    known = [w for w in widths if w is not None]
-    lsf = np.array(known) if known and len(known) == len(widths) else None
+    given = [w for w in widths if w is not None]
+    lsf = np.array(given) if given and len(given) == len(widths) else None
     return SpectrumBatch(wavelength, flux, ivar, batch_table([p.row for p in pieces]), lsf)
 
 
@@ -225,5 +232,5 @@ def find_files(directory: Path | str) -> list[Path]:
 
 def reason_counts(set_aside: Table) -> dict[str, int]:
     """How many files were set aside for each reason, in the order of spectrum.REASONS."""
-    found = list(set_aside["reason"])
-    return {reason: found.count(reason) for reason in REASONS if reason in found}
+    reasons = list(set_aside["reason"])
+    return {reason: reasons.count(reason) for reason in REASONS if reason in reasons}

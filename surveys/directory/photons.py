@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from astrogf.surveys.spectrum import Spectrum, SurveyError
+from astrogf.surveys.spectrum import SurveyError, SurveySpectrum
 
 BY_FIBRE = ("sdss_optical", "apogee_apvisit")
 BY_STAR = ("apogee_apstar", "apogee_aspcapstar")
 
 
-def observation(spectrum: Spectrum) -> tuple[str, ...] | None:
+def observation(spectrum: SurveySpectrum) -> tuple[str, ...] | None:
     """What names a spectrum's photons whatever file they are in; None where nothing does.
 
     SDSS optical and apVisit: plate (or field), MJD and fibre. Coadds of APOGEE: the star. Else the survey's own number
@@ -30,7 +30,7 @@ class Photons:
     def __init__(self) -> None:
         self.taken: dict[tuple[str, ...], str] = {}
 
-    def check(self, spectrum: Spectrum, path: Path, name: str) -> None:
+    def check(self, spectrum: SurveySpectrum, path: Path, name: str) -> None:
         """Raises SurveyError where another file's spectrum of the same observation has been taken."""
         other = self.taken.get(observation(spectrum) or (), name)
         if other != name:
@@ -39,7 +39,7 @@ class Photons:
                 "same_photons",
             )
 
-    def take(self, spectrum: Spectrum, name: str) -> None:
+    def take(self, spectrum: SurveySpectrum, name: str) -> None:
         """The file `name` has given the photons of this spectrum."""
         key = observation(spectrum)
         if key:

@@ -13,7 +13,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from astrogf.surveys.formats.lamost import BANDS
-from astrogf.surveys.spectrum import Spectrum, SurveyError, grid, window_pixels
+from astrogf.surveys.spectrum import SurveyError, SurveySpectrum, grid, window_pixels
 
 SAME_STAR_ARCSEC = 3.0
 """Spectra nearer to each other than this are of one star (the LAMOST fibre is 3.3 arcsec wide)."""
@@ -35,7 +35,7 @@ _UNITS = {"ra": "deg", "dec": "deg", "rv_header": "km/s", "rv_header_err": "km/s
 _ABSENT = {str: "", float: np.nan, int: 0}
 
 
-class Piece(NamedTuple):
+class Candidate(NamedTuple):
     """A spectrum cut to a window: arrays over the window's pixels, and its row."""
 
     flux: Float[np.ndarray, " pixel"]
@@ -55,7 +55,7 @@ class Selection:
         self.snr_min, self.snr_band, self.spectral_types = snr_min, snr_band, spectral_types
         self.min_good_fraction, self.max_gap = min_good_fraction, max_gap
 
-    def check_star(self, spectrum: Spectrum, path: Path) -> None:
+    def check_star(self, spectrum: SurveySpectrum, path: Path) -> None:
         """Raises SurveyError where the header's class is not STAR, its spectral type is not asked for, or the survey
         itself doubts the velocity by which it moved the spectrum to rest."""
         if doubt := spectrum.meta.get("frame_doubt"):
@@ -67,15 +67,15 @@ class Selection:
         survey_class, subclass = spectrum.meta.get("class", ""), spectrum.meta.get("subclass", "")
         if survey_class and survey_class.upper() != "STAR":
             raise SurveyError(f"{path} is of class {survey_class} by its header; only STAR is fitted.", "class")
-        known = subclass.upper() not in ("", "NON", "NONE", "UNKNOWN", "NULL", "-9999")
+        has_type = subclass.upper() not in ("", "NON", "NONE", "UNKNOWN", "NULL", "-9999")
         letter = subclass.lstrip(_LUMINOSITY)[:1] or subclass[:1]
-        if known and self.spectral_types and letter.upper() not in self.spectral_types.upper():
+        if has_type and self.spectral_types and letter.upper() not in self.spectral_types.upper():
             raise SurveyError(
                 f"{path} is of spectral type {subclass} by its header; {', '.join(self.spectral_types)} are kept.",
                 "spectral_type",
             )
 
-    def take(self, spectrum: Spectrum, window: tuple[float, float], path: Path, name: str) -> Piece:
+    def take(self, spectrum: SurveySpectrum, window: tuple[float, float], path: Path, name: str) -> Candidate:
         """The spectrum in the window. Raises SurveyError with the reason where it is of no use there."""
         step = spectrum.log_step
         first, n_pixel = window_pixels(window, step)
@@ -95,9 +95,9 @@ class Selection:
         good_fraction = self._check_pixels(flux, ivar, first, step, path)
         snr, source = self.check_signal(spectrum, path)
         row = spectrum.meta | {"path": name, "snr": snr, "snr_source": source, "good_fraction": good_fraction}
-        return Piece(flux, ivar, lsf, row | {k: getattr(spectrum, k) for k in ("kind", "piece", "frame")})
+        return Candidate(flux, ivar, lsf, row | {k: getattr(spectrum, k) for k in ("kind", "piece", "frame")})
 
-    def check_signal(self, spectrum: Spectrum, path: Path) -> tuple[float, str]:
+    def check_signal(self, spectrum: SurveySpectrum, path: Path) -> tuple[float, str]:
         """As signal_to_noise. Raises SurveyError where it is below the cut, or where no pixel is usable."""
         snr, source = self.signal_to_noise(spectrum, path)
         if snr < self.snr_min:
@@ -133,7 +133,7 @@ class Selection:
             )
         return float(good.mean())
 
-    def signal_to_noise(self, spectrum: Spectrum, path: Path) -> tuple[float, str]:
+    def signal_to_noise(self, spectrum: SurveySpectrum, path: Path) -> tuple[float, str]:
         """The S/N per pixel and where it is from: the header's key, or "measured"."""
         # LAMOST LRS has one of each band only; SDSS one of all, and the bands' beside it for the table
         for name in (f"snr_{self.snr_band}",) if spectrum.kind == "lamost_lrs" else ("snr_header",):

@@ -70,13 +70,13 @@ def identifiers_of(kind: str, table: Table) -> list[str]:
     names = {name.lower(): name for name in reversed(table.colnames)}
     parts = []
     for choices in _COLUMNS[kind]:
-        found = next((names[c] for c in choices if c in names), None)
-        if found is None:
+        column = next((names[c] for c in choices if c in names), None)
+        if column is None:
             raise SurveyError(
                 f"The table has no column {' or '.join(choices)}, which identifies {kind}; it has: "
                 f"{', '.join(table.colnames[:12])}."
             )
-        parts.append([str(value).strip() for value in table[found]])
+        parts.append([str(value).strip() for value in table[column]])
     separator = "/" if kind in ("apstar", "aspcapstar") else "-"
     return [separator.join(words) for words in zip(*parts, strict=True)]
 

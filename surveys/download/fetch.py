@@ -80,7 +80,7 @@ def fetch(
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        known = _manifest(folder)
+        records = _manifest(folder)
     except OSError as err:
         raise SurveyError(f"{folder} cannot be used as a folder ({err.strerror or err}).") from err
     lock, done = threading.Lock(), 0
@@ -91,7 +91,7 @@ def fetch(
         failure: tuple[str, str, str] | None = None
         try:
             expected = (checksums or {}).get(target.name, "").lower()
-            row = _there(folder, target, known.get(target.name), expected)
+            row = _there(folder, target, records.get(target.name), expected)
             if row is None:
                 row = _obtain(folder, target, expected, tries, pause, timeout, token)
                 with lock:
@@ -298,10 +298,10 @@ def _http_error(err: urllib.error.HTTPError, url: str) -> FetchError:
 
 def _check(raw: bytes, name: str, url: str, expected: str) -> None:
     if expected:
-        found = _HASHES[len(expected)](raw).hexdigest()
-        if found != expected:
+        digest = _HASHES[len(expected)](raw).hexdigest()
+        if digest != expected:
             raise FetchError(
-                f"{url} has the checksum {found}, and {expected} was given for {name}: one of them is of another "
+                f"{url} has the checksum {digest}, and {expected} was given for {name}: one of them is of another "
                 "version of the file.",
                 "checksum",
             )

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
+from astrogf.base.constants import C_KMS
 from astrogf.surveys.formats.apogee_lsf import equivalent_sigma, mean_sigma
 from astrogf.surveys.formats.fitsfile import cell_number, cell_text, image, number, text, within
 from astrogf.surveys.pixels import bits, judge, silenced, usable
-from astrogf.surveys.spectrum import APOGEE_STEP, SPEED_OF_LIGHT, Reason, Spectrum, SurveyError
+from astrogf.surveys.spectrum import APOGEE_STEP, Reason, SurveyError, SurveySpectrum
 
 FIRST, PIXELS = 696500, 8575
 _GAP = 100  # pixels: an unusable stretch inside the spectrum longer than this lies between two detectors
@@ -39,7 +40,7 @@ def recognise(hdus: fits.HDUList) -> str:
     return "apStar" if len(hdus) > 4 else ""
 
 
-def pieces(hdus: fits.HDUList, path: Path, sha256: str, *, exposures: bool = False) -> list[Spectrum]:
+def pieces(hdus: fits.HDUList, path: Path, sha256: str, *, exposures: bool = False) -> list[SurveySpectrum]:
     """The coadd, or with `exposures` the visits of an apStar file that has them. Raises SurveyError."""
     form = recognise(hdus)
     check_grid(hdus, path)
@@ -71,7 +72,7 @@ def pieces(hdus: fits.HDUList, path: Path, sha256: str, *, exposures: bool = Fal
             meta = common | {"snr_header": within(number(hdus[0].header, f"SNRVIS{row - 1}"), 0, 1e5)}
         sigma = mean_sigma(PIXELS) if lsf is None else lsf
         out.append(
-            Spectrum(
+            SurveySpectrum(
                 *(FIRST, *values, mask[row], mask[row], meta, APOGEE_STEP, reasons, sigma, "rest"),
                 kind=f"apogee_{form.lower()}",
                 piece=f"visit {row - 1}" if row > 0 else "",
@@ -151,7 +152,7 @@ def _lsf(hdus: fits.HDUList) -> np.ndarray | None:
     data = hdus[8].data if len(hdus) > 8 and hdus[8].is_image else None
     if data is None:
         return None
-    pixel = APOGEE_STEP * np.log(10.0) * SPEED_OF_LIGHT
+    pixel = APOGEE_STEP * np.log(10.0) * C_KMS
     return equivalent_sigma(np.atleast_2d(data)[0], np.full(PIXELS, pixel))
 
 
@@ -161,8 +162,8 @@ _FILE = re.compile(r"(?:ap|as)(?:Visit|Star)-([A-Za-z0-9.]+)-")
 def release_in(*names: str) -> str:
     """r6 or dr17 from the names of files that a header or table holds."""
     for name in names:
-        if found := _FILE.search(name + "-"):
-            return found[1]
+        if match := _FILE.search(name + "-"):
+            return match[1]
     return ""
 
 

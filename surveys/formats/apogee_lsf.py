@@ -14,20 +14,19 @@ from jaxtyping import Float
 from numpy.polynomial import polynomial
 from numpy.polynomial.hermite_e import hermeval
 
-from astrogf.surveys.spectrum import SPEED_OF_LIGHT
+from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 
 MEAN_RESOLUTION = 22_500.0
 """Mean resolving power (FWHM) of APOGEE where a file has no usable coefficients (Wilson et al. 2019)."""
 BELIEVABLE = (12_000.0, 40_000.0)
 """Resolving powers outside were fitted to noise: one of eight real apStar files says 8000 at its red end."""
 
-_FWHM = 2.0 * np.sqrt(2.0 * np.log(2.0))
 _KNOTS = 33  # along a detector; sigma varies by some 10% over it
 
 
 def mean_sigma(n: int) -> Float[np.ndarray, " pixel"]:
     """km/s of the documented mean resolving power."""
-    return np.full(n, SPEED_OF_LIGHT / MEAN_RESOLUTION / _FWHM)
+    return np.full(n, C_KMS / MEAN_RESOLUTION / FWHM_PER_SIGMA)
 
 
 def equivalent_sigma(
@@ -56,8 +55,8 @@ def equivalent_sigma(
         return None
     weights = np.array([np.ones_like(sigma), *(h / np.sqrt(factorial(i)) for i, h in enumerate(hermite, start=1))])
     widths = np.array([_fwhm(s, w, size) for s, w in zip(sigma, weights.T, strict=True)])
-    out = np.interp(np.arange(velocity.size), knots, widths / _FWHM) * velocity
-    resolution = SPEED_OF_LIGHT / (out * _FWHM)
+    out = np.interp(np.arange(velocity.size), knots, widths / FWHM_PER_SIGMA) * velocity
+    resolution = C_KMS / (out * FWHM_PER_SIGMA)
     if not ((resolution > BELIEVABLE[0]) & (resolution < BELIEVABLE[1])).all():
         return None
     return out
@@ -69,14 +68,14 @@ def _fwhm(sigma: float, weights: np.ndarray, size: float) -> float:
     w = x / sigma
     cumulative = np.cumsum(hermeval(w, weights) * np.exp(-0.5 * w**2))
     half = 0.5 * size
-    seen = (
+    profile = (
         np.interp(x + half, x, cumulative) - np.interp(x - half, x, cumulative) if size > 0 else np.gradient(cumulative)
     )
-    top = int(np.argmax(seen))
-    level = 0.5 * seen[top]
-    right = top + int(np.argmax(seen[top:] < level))
-    left = top - int(np.argmax(seen[top::-1] < level))
+    top = int(np.argmax(profile))
+    level = 0.5 * profile[top]
+    right = top + int(np.argmax(profile[top:] < level))
+    left = top - int(np.argmax(profile[top::-1] < level))
     # to a fraction of the step by the straight line between the two samples about the level
-    x_right = x[right] - (x[1] - x[0]) * (level - seen[right]) / (seen[right - 1] - seen[right])
-    x_left = x[left] + (x[1] - x[0]) * (level - seen[left]) / (seen[left + 1] - seen[left])
+    x_right = x[right] - (x[1] - x[0]) * (level - profile[right]) / (profile[right - 1] - profile[right])
+    x_left = x[left] + (x[1] - x[0]) * (level - profile[left]) / (profile[left + 1] - profile[left])
     return float(x_right - x_left)

@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
+from astrogf.base.constants import C_KMS
 from astrogf.surveys.formats.apogee import FIRST, PIXELS, check_units, release_in, weigh
 from astrogf.surveys.formats.apogee_lsf import equivalent_sigma, mean_sigma
 from astrogf.surveys.formats.fitsfile import cell_number, cell_text, image, number, text, within
 from astrogf.surveys.pixels import bits
 from astrogf.surveys.resample import to_grid
-from astrogf.surveys.spectrum import APOGEE_STEP, SPEED_OF_LIGHT, Reason, Spectrum, SurveyError
+from astrogf.surveys.spectrum import APOGEE_STEP, Reason, SurveyError, SurveySpectrum
 
 RANGE = (15000.0, 17100.0)
 LARGEST_BC = 35.0  # km/s: the Earth's orbit and rotation
@@ -31,7 +32,7 @@ def recognises(hdus: fits.HDUList) -> bool:
     )
 
 
-def spectrum(hdus: fits.HDUList, path: Path, sha256: str) -> Spectrum:
+def spectrum(hdus: fits.HDUList, path: Path, sha256: str) -> SurveySpectrum:
     """The visit on the combined grid. Raises SurveyError where the wavelengths cannot be right."""
     header = hdus[0].header
     flux, error, mask, wavelength = (
@@ -41,8 +42,8 @@ def spectrum(hdus: fits.HDUList, path: Path, sha256: str) -> Spectrum:
     wavelength, mask = wavelength.astype(np.float64), bits(mask)
     _check_wavelength(wavelength, path)
     bc = _correction(header, path)
-    known = np.isfinite(bc)
-    shifted = wavelength * (1.0 + (bc if known else 0.0) / SPEED_OF_LIGHT)
+    has_bc = np.isfinite(bc)
+    shifted = wavelength * (1.0 + (bc if has_bc else 0.0) / C_KMS)
 
     out_flux, out_ivar = np.zeros(PIXELS), np.zeros(PIXELS)
     out_mask, reasons = np.zeros(PIXELS, dtype=np.int64), np.full(PIXELS, int(Reason.NO_DATA), dtype=np.int32)
@@ -68,10 +69,10 @@ def spectrum(hdus: fits.HDUList, path: Path, sha256: str) -> Spectrum:
     have = np.isfinite(lsf)
     reasons[~have & (reasons & int(Reason.NO_DATA) == 0)] |= Reason.NO_LSF
     lsf = np.interp(np.arange(PIXELS), np.flatnonzero(have), lsf[have]) if have.any() else mean_sigma(PIXELS)
-    meta = _meta(hdus, bc if known else np.nan) | {"sha256": sha256, "file_pixels": flux.size}
+    meta = _meta(hdus, bc if has_bc else np.nan) | {"sha256": sha256, "file_pixels": flux.size}
     meta["file_range"] = (wavelength.min(), wavelength.max())
-    frame = "heliocentric" if known else "observed"
-    return Spectrum(
+    frame = "heliocentric" if has_bc else "observed"
+    return SurveySpectrum(
         *(FIRST, out_flux, out_ivar, out_mask, out_mask, meta, APOGEE_STEP, reasons, lsf, frame), kind="apogee_apvisit"
     )
 
@@ -113,9 +114,9 @@ def _chip_lsf(hdus: fits.HDUList, chip: int, wavelength: np.ndarray) -> np.ndarr
     data = hdus[10].data if len(hdus) > 10 and hdus[10].is_image else None
     if data is None or np.ndim(data) != 2 or len(data) != 3:
         return None
-    velocity = np.abs(np.gradient(wavelength)) / wavelength * SPEED_OF_LIGHT
+    velocity = np.abs(np.gradient(wavelength)) / wavelength * C_KMS
     sigma = equivalent_sigma(data[chip], velocity)
-    pixel = APOGEE_STEP * np.log(10.0) * SPEED_OF_LIGHT
+    pixel = APOGEE_STEP * np.log(10.0) * C_KMS
     return None if sigma is None else np.sqrt(sigma**2 + pixel**2 / 12.0)
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,18 +11,18 @@ import numpy as np
 from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
+from astrogf.base import files
 from astrogf.surveys.spectrum import SurveyError
 
 FITS_MAGIC = b"SIMPLE  ="
-GZIP_MAGIC = b"\x1f\x8b"
 # A compressed survey spectrum unpacks to well under this; a forged or damaged one shall not eat the memory.
 LARGEST = 256 * 1024**2
+WHAT = "a survey spectrum"
 _BLOCK = 2880
 
 _OTHER = {b"\x89PNG": "a PNG picture", b"\xff\xd8\xff": "a JPEG picture", b"%PDF": "a PDF document"} | {
     b"PK\x03\x04": "a ZIP archive",
-    b"BZh": "a bzip2 file",
-    b"\xfd7zXZ": "an xz file",
+    **{packing.magic: f"{packing.name} file" for packing in (files.BZIP2, files.XZ)},
     b"<!DO": "a web page",
     b"<htm": "a web page",
     b"version https://git-lfs": "a Git LFS pointer, the spectrum itself was never downloaded",
@@ -35,29 +34,12 @@ def looks_like_fits(path: Path) -> bool:
     name = path.name.lower()
     if name.removesuffix(".gz").endswith((".fits", ".fit", ".fts")):
         return True
-    try:
-        with open(path, "rb") as file:
-            head = file.read(512)
-    except OSError:
-        return False
-    if head.startswith(GZIP_MAGIC):
-        try:
-            head = zlib.decompressobj(wbits=31).decompress(head, 80)
-        except zlib.error:
-            return False
-    return head.startswith(FITS_MAGIC)
+    return files.packing_of(path) in (None, files.GZIP) and files.beginning_of(path).startswith(FITS_MAGIC)
 
 
 def read_bytes(path: Path) -> tuple[bytes, str]:
     """The file's bytes as they lie on disk and their sha256. Raises SurveyError."""
-    try:
-        if path.stat().st_size > LARGEST:
-            raise SurveyError(f"{path} has {path.stat().st_size / 1e6:.0f} MB, too much for a survey spectrum.")
-        raw = path.read_bytes()
-    except OSError as err:
-        raise SurveyError(
-            f"{path} cannot be read ({err.strerror or err}): check that it exists and its permissions."
-        ) from err
+    raw = files.read_packed(path, largest=LARGEST, what=WHAT, error=SurveyError)
     return raw, hashlib.sha256(raw).hexdigest()
 
 
@@ -167,8 +149,8 @@ def image(hdus: fits.HDUList, index: int, path: Path, what: str) -> np.ndarray:
 
 def cell(table: fits.FITS_rec, name: str, row: int = 0):
     """A value of a FITS table by column name, case ignored; None where the column or the row is absent."""
-    found = {n.upper(): n for n in table.names}.get(name.upper())
-    return None if found is None or row >= len(table) else table[found][row]
+    column = {n.upper(): n for n in table.names}.get(name.upper())
+    return None if column is None or row >= len(table) else table[column][row]
 
 
 def cell_number(table: fits.FITS_rec, name: str, row: int = 0) -> float:
@@ -189,16 +171,8 @@ def cell_text(table: fits.FITS_rec, name: str, row: int = 0) -> str:
 def _unpack(raw: bytes, path: Path) -> bytes:
     if not raw:
         raise SurveyError(f"{path} is empty (0 bytes): fetch it again.")
-    if raw.startswith(GZIP_MAGIC):
-        unpacker = zlib.decompressobj(wbits=31)  # 31: gzip header and checksum
-        try:
-            raw = unpacker.decompress(raw, LARGEST)
-        except zlib.error as err:
-            raise SurveyError(f"{path} is a damaged gzip file ({err}): fetch it again.") from err
-        if len(raw) >= LARGEST:
-            raise SurveyError(f"{path} unpacks to over {LARGEST / 1e6:.0f} MB, too much for a survey spectrum.")
-        if not unpacker.eof:
-            raise SurveyError(f"{path} is a gzip file that is cut short: fetch it again.")
+    if files.packing(raw) is files.GZIP:
+        raw = files.unpacked(raw, path, largest=LARGEST, what=WHAT, error=SurveyError)
     if not raw.startswith(FITS_MAGIC):
         for magic, what in _OTHER.items():
             if raw.startswith(magic):

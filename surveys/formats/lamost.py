@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
+from astrogf.base.constants import C_KMS
 from astrogf.surveys.formats.fitsfile import number, text, within
 from astrogf.surveys.pixels import bits, judge, silenced
-from astrogf.surveys.spectrum import LOG_STEP, SPEED_OF_LIGHT, Spectrum, SurveyError, grid
+from astrogf.surveys.spectrum import LOG_STEP, SurveyError, SurveySpectrum, grid
 
 KNOWN_RELEASES = tuple(f"LAMOST DR{n}" for n in range(1, 14))
 LRS_RANGE = (3600.0, 9200.0)
@@ -30,7 +31,7 @@ def is_lamost(hdus: fits.HDUList) -> bool:
     return "LAMOST" in text(header, "TELESCOP") + text(header, "ORIGIN") + text(header, "DATA_V")
 
 
-def spectrum(hdus: fits.HDUList, path: Path, sha256: str) -> Spectrum:
+def spectrum(hdus: fits.HDUList, path: Path, sha256: str) -> SurveySpectrum:
     """The spectrum of the opened blocks of a LAMOST file. Raises SurveyError."""
     layout = _LAYOUTS[_recognise(hdus, path)]
     return _spectrum(hdus[0].header, *layout(hdus, path), path=path, sha256=sha256)
@@ -112,7 +113,7 @@ _LAYOUTS: dict[str, Callable[[fits.HDUList, Path], tuple[np.ndarray, float]]] = 
 }
 
 
-def _spectrum(header: fits.Header, rows: np.ndarray, coeff0: float, *, path: Path, sha256: str) -> Spectrum:
+def _spectrum(header: fits.Header, rows: np.ndarray, coeff0: float, *, path: Path, sha256: str) -> SurveySpectrum:
     check_frame(header, path)
     release = release_of(header, path)
     first = _first_pixel(coeff0, rows, path)
@@ -121,7 +122,7 @@ def _spectrum(header: fits.Header, rows: np.ndarray, coeff0: float, *, path: Pat
     reasons = judge(flux, ivar, bad=masks[0] != 0, suspect=masks[1] != 0)
     flux, ivar = silenced(flux, ivar, reasons)
     meta = header_meta(header, "LAMOST LRS", release) | {"sha256": sha256}
-    return Spectrum(first, flux, ivar, *masks, meta, reasons=reasons)
+    return SurveySpectrum(first, flux, ivar, *masks, meta, reasons=reasons)
 
 
 def check_frame(header: fits.Header, path: Path) -> None:
@@ -177,7 +178,7 @@ def _first_pixel(coeff0: float, rows: np.ndarray, path: Path) -> int:
         off = np.nanmedian(np.abs(rows[2] / wavelength - 1)) if np.isfinite(rows[2]).any() else 0.0
     if off > _ON_GRID * LOG_STEP * np.log(10):
         raise SurveyError(
-            f"{path}: COEFF0 and the file's own wavelength row disagree by {off * SPEED_OF_LIGHT:.1f} km/s "
+            f"{path}: COEFF0 and the file's own wavelength row disagree by {off * C_KMS:.1f} km/s "
             "at the median; one of them is damaged.",
             "bad_header",
         )
@@ -188,7 +189,7 @@ def header_meta(header: fits.Header, survey: str, release: str) -> dict:
     """The columns of a batch's table from the primary header of a LAMOST file."""
     z = number(header, "Z")
     # LAMOST writes -9999 where it found no redshift
-    rv = z * SPEED_OF_LIGHT if np.isfinite(z) and abs(z) < 10 else np.nan
+    rv = z * C_KMS if np.isfinite(z) and abs(z) < 10 else np.nan
     z_err = number(header, "Z_ERR")
     meta = {
         "survey": survey,
@@ -198,7 +199,7 @@ def header_meta(header: fits.Header, survey: str, release: str) -> dict:
         "ra": within(number(header, "RA"), 0, 360),
         "dec": within(number(header, "DEC"), -90, 90),
         "rv_header": rv,
-        "rv_header_err": z_err * SPEED_OF_LIGHT if 0 < z_err < 1 else np.nan,
+        "rv_header_err": z_err * C_KMS if 0 < z_err < 1 else np.nan,
         "class": text(header, "CLASS"),
         "subclass": text(header, "SUBCLASS"),
         "plan": text(header, "PLANID"),

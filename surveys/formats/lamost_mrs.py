@@ -17,7 +17,7 @@ from astrogf.surveys.formats.fitsfile import number, within
 from astrogf.surveys.formats.lamost import check_frame, header_meta, is_lamost, release_of
 from astrogf.surveys.pixels import bits, judge, silenced
 from astrogf.surveys.resample import to_grid
-from astrogf.surveys.spectrum import MRS_STEP, Spectrum, SurveyError
+from astrogf.surveys.spectrum import MRS_STEP, SurveyError, SurveySpectrum
 
 ARMS = {"B": "blue", "R": "red"}
 RANGES = {"blue": (4700.0, 5600.0), "red": (6000.0, 7200.0)}
@@ -40,7 +40,7 @@ def _arm(hdu: fits.hdu.base._BaseHDU) -> str:
     return ARMS.get(letter, "")
 
 
-def pieces(hdus: fits.HDUList, path: Path, sha256: str, *, exposures: bool = False) -> list[Spectrum]:
+def pieces(hdus: fits.HDUList, path: Path, sha256: str, *, exposures: bool = False) -> list[SurveySpectrum]:
     """The coadded arms, or with `exposures` the single ones; an arm without a coadd gives its exposures.
 
     Raises SurveyError where a header or a grid cannot be right.
@@ -48,17 +48,17 @@ def pieces(hdus: fits.HDUList, path: Path, sha256: str, *, exposures: bool = Fal
     header = hdus[0].header
     check_frame(header, path)
     meta = header_meta(header, "LAMOST MRS", release_of(header, path)) | {"sha256": sha256}
-    found = []
+    spectra = []
     for arm in ("blue", "red"):
         blocks = [hdu for hdu in hdus[1:] if _arm(hdu) == arm]
         coadds = [hdu for hdu in blocks if hdu.name.upper().startswith("COADD_")]
         singles = [hdu for hdu in blocks if hdu not in coadds]
         wanted = singles if singles and (exposures or not coadds) else coadds
-        found += [_piece(hdu, arm, meta, path) for hdu in wanted]
-    return found
+        spectra += [_piece(hdu, arm, meta, path) for hdu in wanted]
+    return spectra
 
 
-def _piece(hdu: fits.BinTableHDU, arm: str, meta: dict, path: Path) -> Spectrum:
+def _piece(hdu: fits.BinTableHDU, arm: str, meta: dict, path: Path) -> SurveySpectrum:
     coadd = hdu.name.upper().startswith("COADD_")
     columns = {name.upper(): name for name in hdu.columns.names}
     masks = ("ANDMASK", "ORMASK") if coadd else ("PIXMASK", "PIXMASK")
@@ -98,9 +98,9 @@ def _piece(hdu: fits.BinTableHDU, arm: str, meta: dict, path: Path) -> Spectrum:
     if coadd:
         first = _first(loglam, hdu.name, path)
         flux, ivar = silenced(flux, ivar, reasons)
-        return Spectrum(first, flux, ivar, andmask, ormask, meta | own, MRS_STEP, reasons, kind=kind, piece=arm)
+        return SurveySpectrum(first, flux, ivar, andmask, ormask, meta | own, MRS_STEP, reasons, kind=kind, piece=arm)
     on = to_grid(10**loglam, *silenced(flux, ivar, reasons), reasons, andmask, MRS_STEP)
-    return Spectrum(
+    return SurveySpectrum(
         on.first, on.flux, on.ivar, on.mask, on.mask, meta | own, MRS_STEP, on.reasons, kind=kind, piece=hdu.name
     )
 

@@ -17,7 +17,7 @@ from astrogf.surveys.formats.apogee_lsf import mean_sigma
 from astrogf.surveys.formats.fitsfile import cell, cell_number, cell_text, number, text, within
 from astrogf.surveys.formats.sdss import UNUSABLE_BITS
 from astrogf.surveys.pixels import bits, judge, silenced
-from astrogf.surveys.spectrum import APOGEE_STEP, LOG_STEP, Reason, Spectrum, SurveyError
+from astrogf.surveys.spectrum import APOGEE_STEP, LOG_STEP, Reason, SurveyError, SurveySpectrum
 
 _NEEDED = {"FLUX", "IVAR", "PIXEL_FLAGS"}
 _INSTRUMENTS = {LOG_STEP: "boss", APOGEE_STEP: "apogee"}
@@ -35,7 +35,7 @@ def _fits(hdu: fits.hdu.base._BaseHDU) -> bool:
     return isinstance(hdu, fits.BinTableHDU) and {name.upper() for name in hdu.columns.names} >= _NEEDED
 
 
-def pieces(hdus: fits.HDUList, path: Path, sha256: str) -> list[Spectrum]:
+def pieces(hdus: fits.HDUList, path: Path, sha256: str) -> list[SurveySpectrum]:
     """Every spectrum in the file. Raises SurveyError where there is none or a grid cannot be right."""
     out = []
     for hdu in hdus[1:]:
@@ -52,7 +52,7 @@ def pieces(hdus: fits.HDUList, path: Path, sha256: str) -> list[Spectrum]:
     return out
 
 
-def _piece(hdu: fits.BinTableHDU, row: int, header: fits.Header, path: Path, sha256: str) -> Spectrum:
+def _piece(hdu: fits.BinTableHDU, row: int, header: fits.Header, path: Path, sha256: str) -> SurveySpectrum:
     name = hdu.name or "unnamed"
     wavelength, flux, ivar = (
         np.ravel(np.asarray(cell(hdu.data, n, row), dtype=np.float64)) for n in ("wavelength", "flux", "ivar")
@@ -93,7 +93,7 @@ def _piece(hdu: fits.BinTableHDU, row: int, header: fits.Header, path: Path, sha
         "file_pixels": flux.size,
         "file_range": (wavelength[0], wavelength[-1]),
     }
-    return Spectrum(
+    return SurveySpectrum(
         *(first, *values, flags, flags, meta, step, reasons, lsf, "rest"),
         kind=f"mwmstar_{instrument}",
         piece=name.lower(),

@@ -1,17 +1,15 @@
 """Which reader a file needs, told by its content and never by its name, and all readers behind one function."""
 
-import bz2
-import lzma
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 
+from astrogf.base.files import beginning
 from astrogf.surveys.formats import apogee, apogee_visit, lamost, lamost_mrs, mwmstar, sdss
-from astrogf.surveys.formats.fitsfile import GZIP_MAGIC, fenced, open_fits, read_bytes, text
-from astrogf.surveys.spectrum import Spectrum, SurveyError
+from astrogf.surveys.formats.fitsfile import fenced, open_fits, read_bytes, text
+from astrogf.surveys.spectrum import SurveyError, SurveySpectrum
 
 KINDS = {
     "lamost_lrs": "LAMOST low resolution (DR1 and later), heliocentric",
@@ -29,10 +27,10 @@ ARMS = {"lamost_mrs": ("lamost_mrs_blue", "lamost_mrs_red")}
 """Names of several kinds that are different photons of a star in one frame: the only ones that are asked for together.
 apStar, aspcapStar and apVisit of a star are the same photons, in two frames and two scales."""
 
-_Read = Callable[[fits.HDUList, Path, str, bool], list[Spectrum]]
+_Read = Callable[[fits.HDUList, Path, str, bool], list[SurveySpectrum]]
 
 
-def read(path: Path | str, *, exposures: bool = False) -> list[Spectrum]:
+def read(path: Path | str, *, exposures: bool = False) -> list[SurveySpectrum]:
     """The pieces of one file of any known kind.
 
     exposures: single exposures or visits instead of coadds where the file has both. Raises SurveyError, with
@@ -43,7 +41,7 @@ def read(path: Path | str, *, exposures: bool = False) -> list[Spectrum]:
     return parse(raw, path, sha256, exposures=exposures)
 
 
-def parse(raw: bytes, path: Path, sha256: str, *, exposures: bool = False) -> list[Spectrum]:
+def parse(raw: bytes, path: Path, sha256: str, *, exposures: bool = False) -> list[SurveySpectrum]:
     """As `read`, of bytes already in memory; `path` is only for messages."""
     if is_number_table(raw):
         raise SurveyError(
@@ -85,7 +83,7 @@ def recognise(hdus: fits.HDUList) -> tuple[str, _Read]:
     return "unknown", _unknown
 
 
-def _stated(hdus: fits.HDUList, path: Path, sha256: str, exposures: bool) -> list[Spectrum]:
+def _stated(hdus: fits.HDUList, path: Path, sha256: str, exposures: bool) -> list[SurveySpectrum]:
     what = "one-dimensional FITS image" if hdus[0].header.get("NAXIS") == 1 else "FITS table"
     raise SurveyError(
         f"{path} is a {what} of no survey known here: if it is a spectrum, state the unit of its wavelengths and "
@@ -96,29 +94,13 @@ def _stated(hdus: fits.HDUList, path: Path, sha256: str, exposures: bool) -> lis
 
 def is_number_table(raw: bytes) -> bool:
     """Whether bytes, plain or compressed, begin as lines of at least two numbers."""
-    head = _beginning(raw)
+    head = beginning(raw)
     if not head or b"\0" in head:
         return False
     lines = head.decode("latin-1").splitlines()[:-1] or [head.decode("latin-1")]
     rows = [line.split("#")[0].replace(",", " ").split() for line in lines if line.split("#")[0].strip()][:60]
     numeric = sum(len(words) >= 2 and _numbers(words[:2]) for words in rows)
     return numeric >= 2 and numeric >= 0.5 * len(rows)
-
-
-def _beginning(raw: bytes) -> bytes:
-    """The first 8 kB, unpacked if they are gzip, xz or bzip2."""
-    openers: dict[bytes, Callable] = {
-        GZIP_MAGIC: lambda: zlib.decompressobj(wbits=31).decompress,
-        b"\xfd7zXZ": lambda: lzma.LZMADecompressor().decompress,
-        b"BZh": lambda: bz2.BZ2Decompressor().decompress,
-    }
-    for magic, opener in openers.items():
-        if raw.startswith(magic):
-            try:
-                return opener()(raw[:65536], 8192)
-            except (zlib.error, lzma.LZMAError, OSError, EOFError):
-                return b""
-    return raw[:8192]
 
 
 def _numbers(words: list[str]) -> bool:
@@ -128,7 +110,7 @@ def _numbers(words: list[str]) -> bool:
         return False
 
 
-def _unknown(hdus: fits.HDUList, path: Path, sha256: str, exposures: bool) -> list[Spectrum]:
+def _unknown(hdus: fits.HDUList, path: Path, sha256: str, exposures: bool) -> list[SurveySpectrum]:
     blocks = ", ".join(f"{hdu.name or i} {getattr(hdu, 'shape', '')}" for i, hdu in enumerate(hdus))
     telescope = text(hdus[0].header, "TELESCOP") or "an unnamed telescope"
     raise SurveyError(

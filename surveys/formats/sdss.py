@@ -11,14 +11,15 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
+from astrogf.base.constants import C_KMS
 from astrogf.surveys.formats.fitsfile import cell, cell_number, cell_text, number, text, within
 from astrogf.surveys.pixels import bits, filled, judge, silenced
-from astrogf.surveys.spectrum import LOG_STEP, SPEED_OF_LIGHT, Reason, Spectrum, SurveyError
+from astrogf.surveys.spectrum import LOG_STEP, Reason, SurveyError, SurveySpectrum
 
 RANGE = (3400.0, 11000.0)
 BANDS = "ugriz"
 _OFF_GRID = 0.02  # pixels, 1.4 km/s; loglam's own rounding is a tenth of it
-_PIXEL = LOG_STEP * np.log(10.0) * SPEED_OF_LIGHT  # km/s
+_PIXEL = LOG_STEP * np.log(10.0) * C_KMS  # km/s
 _BRIGHTSKY = 1 << 23
 # SPPIXMASK: LOWFLAT, FULLREJECT, NOSKY, NODATA, COMBINEREJ, BADFLUXFACTOR, REDMONSTER
 UNUSABLE_BITS = sum(1 << bit for bit in (17, 18, 22, 24, 25, 26, 28))
@@ -31,7 +32,7 @@ def recognises(hdus: fits.HDUList) -> bool:
     return {"FLUX", "LOGLAM", "IVAR", "AND_MASK"} <= {name.upper() for name in hdus[1].columns.names}
 
 
-def spectrum(hdus: fits.HDUList, path: Path, sha256: str) -> Spectrum:
+def spectrum(hdus: fits.HDUList, path: Path, sha256: str) -> SurveySpectrum:
     """The coadd. Raises SurveyError where a header or the grid cannot be right.
 
     Unusable is what judge says and an and_mask with one of LOWFLAT, FULLREJECT, NOSKY, NODATA, COMBINEREJ,
@@ -53,14 +54,14 @@ def spectrum(hdus: fits.HDUList, path: Path, sha256: str) -> Spectrum:
     lsf = None
     if "WDISP" in names:
         wdisp = np.asarray(table[names["WDISP"]], dtype=np.float64)
-        known = np.isfinite(wdisp) & (wdisp > 0.2) & (wdisp < 10)
-        reasons[~known] |= Reason.NO_LSF
-        pixels = filled(wdisp, known)
+        has_width = np.isfinite(wdisp) & (wdisp > 0.2) & (wdisp < 10)
+        reasons[~has_width] |= Reason.NO_LSF
+        pixels = filled(wdisp, has_width)
         lsf = None if pixels is None else pixels * _PIXEL
     flux, ivar = silenced(flux, ivar, reasons)
     meta = _meta(hdus, path) | {"sha256": sha256, "file_pixels": flux.size}
     meta["file_range"] = (10.0 ** loglam.min(), 10.0 ** loglam.max())
-    return Spectrum(first, flux, ivar, andmask, ormask, meta, LOG_STEP, reasons, lsf, kind="sdss_optical")
+    return SurveySpectrum(first, flux, ivar, andmask, ormask, meta, LOG_STEP, reasons, lsf, kind="sdss_optical")
 
 
 def _first(loglam: np.ndarray, path: Path) -> int:
@@ -118,8 +119,8 @@ def _meta(hdus: fits.HDUList, path: Path) -> dict:
         "obsid": identifier,
         "ra": within(ra, 0, 360),
         "dec": within(dec, -90, 90),
-        "rv_header": z * SPEED_OF_LIGHT if abs(z) < 10 else np.nan,
-        "rv_header_err": z_err * SPEED_OF_LIGHT if 0 < z_err < 1 else np.nan,
+        "rv_header": z * C_KMS if abs(z) < 10 else np.nan,
+        "rv_header_err": z_err * C_KMS if 0 < z_err < 1 else np.nan,
         "class": word("CLASS"),
         "subclass": word("SUBCLASS"),
         "plan": f"{within(value('PLATE', 'PLATEID', 'FIELD'), 0, 1e9, 0):.0f}",

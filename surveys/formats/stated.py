@@ -1,9 +1,6 @@
 """Spectra that do not say what they are: text, FITS images and tables, with unit and medium stated by the user."""
 
-import bz2
-import gzip
 import io
-import lzma
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -14,8 +11,12 @@ from astropy.table import Table
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 
+from astrogf.base import files
+from astrogf.base.air import air_to_vacuum
+from astrogf.base.constants import FWHM_PER_SIGMA
 from astrogf.surveys.batch import SpectrumBatch
-from astrogf.surveys.formats.fitsfile import open_fits, read_bytes, text
+from astrogf.surveys.formats.fitsfile import LARGEST, WHAT, open_fits, read_bytes, text
+from astrogf.surveys.resample import edges_of, overlap
 from astrogf.surveys.spectrum import SurveyError, window_pixels
 
 Medium = Literal["air", "vacuum"]
@@ -23,7 +24,6 @@ UNITS = {"Angstrom": 1.0, "nm": 10.0, "um": 1e4}
 WAVE_NAMES = ("wavelength", "wave", "lambda", "lam", "waveobs", "loglam", "log_wave")
 FLUX_NAMES = ("flux", "flux_norm", "norm_flux", "intensity")
 ERROR_NAMES = ("error", "err", "sigma", "flux_err", "uncertainty")
-UNPACK = {b"\xfd7zXZ": lzma.decompress, b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress}
 
 
 class HighRes(NamedTuple):
@@ -33,20 +33,6 @@ class HighRes(NamedTuple):
     flux: Float[np.ndarray, " sample"]
     ivar: Float[np.ndarray, " sample"]
     sha256: str
-
-
-def air_to_vacuum(air: Float[np.ndarray, " sample"]) -> Float[np.ndarray, " sample"]:
-    """Vacuum Angstrom of standard-air Angstrom; below 2000 A the two are the same by convention.
-
-    Source: Morton (2000, ApJS 130, 403), eq. 8, inverted by fixed-point iteration (to 1e-9 A).
-    """
-    air = np.asarray(air, dtype=np.float64)
-    vacuum = np.maximum(air, 2000.0)
-    for _ in range(4):
-        s2 = (1e4 / vacuum) ** 2
-        index = 1.0 + 8.34254e-5 + 2.406147e-2 / (130.0 - s2) + 1.5998e-4 / (38.9 - s2)
-        vacuum = np.maximum(air * index, 2000.0)
-    return np.where(air > 1999.352, vacuum, air)
 
 
 def read(path: Path | str, *, medium: Medium, unit: str = "Angstrom", snr: float = 100.0) -> HighRes:
@@ -61,9 +47,9 @@ def read(path: Path | str, *, medium: Medium, unit: str = "Angstrom", snr: float
     if unit not in UNITS:
         raise SurveyError(f"{path}: wavelength unit {unit!r} is not known; it is one of {', '.join(UNITS)}.")
     raw, sha256 = read_bytes(path)
-    plain = _unpacked(raw, path)
+    plain = files.unpacked(raw, path, largest=LARGEST, what=WHAT, error=SurveyError)
     if plain.startswith(b"SIMPLE"):
-        wave, flux, ivar, said, unit_said = _from_fits(raw if raw.startswith(b"\x1f\x8b") else plain, path)
+        wave, flux, ivar, said, unit_said = _from_fits(plain, path)
     else:
         wave, flux, ivar, said, unit_said = *_from_text(plain, path), None, ""
     if said is not None and said != medium:
@@ -90,16 +76,6 @@ def read(path: Path | str, *, medium: Medium, unit: str = "Angstrom", snr: float
     if medium == "air":
         wave = air_to_vacuum(wave)
     return HighRes(wave, np.where(good, flux, 0.0), np.where(good, ivar, 0.0), sha256)
-
-
-def _unpacked(raw: bytes, path: Path) -> bytes:
-    for magic, unpack in UNPACK.items():
-        if raw.startswith(magic):
-            try:
-                return unpack(raw)
-            except (OSError, EOFError, lzma.LZMAError, ValueError) as err:
-                raise SurveyError(f"{path} is damaged ({err}): fetch it again.") from err
-    return raw
 
 
 def _from_text(plain: bytes, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -137,16 +113,16 @@ def _from_fits(raw: bytes, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarr
             return wave, flux, None, said, text(head, "CUNIT1")
         for hdu in hdus[1:]:
             names = {n.lower(): n for n in getattr(hdu, "columns", fits.ColDefs([])).names}
-            found = [next((names[n] for n in known if n in names), "") for known in (WAVE_NAMES, FLUX_NAMES)]
-            if all(found):
-                values, seen = (np.asarray(hdu.data[n], dtype=np.float64).ravel() for n in found)
-                values = 10.0**values if found[0].lower().startswith("log") else values
+            columns = [next((names[n] for n in choices if n in names), "") for choices in (WAVE_NAMES, FLUX_NAMES)]
+            if all(columns):
+                values, flux = (np.asarray(hdu.data[n], dtype=np.float64).ravel() for n in columns)
+                values = 10.0**values if columns[0].lower().startswith("log") else values
                 error = next((names[n] for n in ERROR_NAMES if n in names), None)
                 ivar = np.asarray(hdu.data[names["ivar"]], dtype=np.float64).ravel() if "ivar" in names else None
                 if ivar is None and error:
                     sd = np.asarray(hdu.data[error], dtype=np.float64).ravel()
                     ivar = np.where(sd > 0, 1.0 / np.where(sd > 0, sd, 1.0) ** 2, 0.0)
-                return values, seen, ivar, None, str(hdu.columns[found[0]].unit or "")
+                return values, flux, ivar, None, str(hdu.columns[columns[0]].unit or "")
     raise SurveyError(
         f"{path} is FITS but neither an image with one axis nor a table with a wavelength ({', '.join(WAVE_NAMES)}) "
         f"and a flux column ({', '.join(FLUX_NAMES)})."
@@ -160,6 +136,11 @@ def rebin(
 
     `resolution` (lambda / FWHM) broadens by a Gaussian first, the spectrum's own being taken as infinite. A pixel
     counts if no sample in it is unusable and it lies within the spectrum.
+
+    Flux is averaged as `resample.to_grid` averages a detector's, pixels there being all of one step and marked. Here
+    they are samples, of which some may be absent without a mark: one bad sample spoils a pixel, and ivar is the mean
+    of the samples' in it times as many as the pixel holds at the spacing of its middle. The noise of pixels whose edges
+    are the samples' own is not correlated.
     """
     edges = 10.0 ** ((first - 0.5 + np.arange(n_pixel + 1)) * log_step)
     wave, good = spectrum.wavelength, spectrum.ivar > 0
@@ -167,30 +148,26 @@ def rebin(
     if resolution is not None:
         fine = min(log_step / 8.0, float(np.median(np.diff(np.log10(wave)))))
         grid = 10.0 ** np.arange(np.log10(wave[0]), np.log10(wave[-1]), fine)
-        sigma = 1.0 / (resolution * 2.0 * np.sqrt(2.0 * np.log(2.0)) * np.log(10.0) * fine)
+        sigma = 1.0 / (resolution * FWHM_PER_SIGMA * np.log(10.0) * fine)
         filled = np.interp(grid, wave[good], flux[good])
         flux = np.interp(wave, grid, gaussian_filter1d(filled, sigma, mode="nearest"))
         # what a gap's neighbours receive from it is invented
         bad = gaussian_filter1d((np.interp(grid, wave, ~good * 1.0) > 0).astype(float), sigma, mode="constant")
         good &= np.interp(wave, grid, bad) < 1e-3
-    # samples as bins: pixels whose edges are theirs share none, and their noise is not correlated
-    middle = 0.5 * (wave[1:] + wave[:-1])
-    bins = np.concatenate([[2.0 * wave[0] - middle[0]], middle, [2.0 * wave[-1] - middle[-1]]])
-    inside = np.append(0.0, np.cumsum(flux * np.diff(bins)))
-    mean = np.diff(np.interp(edges, bins, inside)) / np.diff(edges)
     at = np.searchsorted(wave, edges)
     total_bad = np.append(0, np.cumsum(~good))
-    total_ivar = np.append(0.0, np.cumsum(np.where(good, ivar, 0.0)))
     # neighbours outside take part in the interpolation at the edges
     low, high = np.maximum(at[:-1] - 1, 0), np.minimum(at[1:] + 1, len(wave))
     usable = (total_bad[high] == total_bad[low]) & (edges[:-1] >= wave[0]) & (edges[1:] <= wave[-1])
     usable &= np.diff(np.interp(edges, wave, np.arange(len(wave)))) > 0.3 * np.minimum(
         np.diff(edges) / np.median(np.diff(wave)), 1.0
     )
+    total_ivar = np.append(0.0, np.cumsum(np.where(good, ivar, 0.0)))
     weight = (total_ivar[at[1:]] - total_ivar[at[:-1]]) / np.maximum(at[1:] - at[:-1], 1)
-    samples = np.diff(edges) / np.interp(0.5 * (edges[1:] + edges[:-1]), wave[:-1], np.diff(wave))
-    near = np.interp(0.5 * (edges[1:] + edges[:-1]), wave, ivar)
-    each = np.where(at[1:] > at[:-1], weight, near)
+    centre = 0.5 * (edges[1:] + edges[:-1])
+    samples = np.diff(edges) / np.interp(centre, wave[:-1], np.diff(wave))
+    each = np.where(at[1:] > at[:-1], weight, np.interp(centre, wave, ivar))
+    mean = overlap(edges_of(wave), edges).integral(flux) / np.diff(edges)
     return np.where(usable, mean, 0.0), np.where(usable, each * np.maximum(samples, 1e-3), 0.0)
 
 

@@ -63,9 +63,9 @@ def _combined(first: int, flux: np.ndarray, ivar: np.ndarray) -> tuple[np.ndarra
     flux, ivar, good = checked(flux, ivar)
     full = placed(np.where(good, flux, 0.0), first, FIRST, PIXELS)
     weight = placed(np.where(good, ivar, 0.0), first, FIRST, PIXELS)
-    seen = (weight > 0) & ~between_chips()
-    error = np.where(seen, 1.0 / np.sqrt(np.where(seen, weight, 1.0)), 0.0)
-    return np.where(seen, full, 0.0), np.where(seen, weight, 0.0), error, seen
+    observed = (weight > 0) & ~between_chips()
+    error = np.where(observed, 1.0 / np.sqrt(np.where(observed, weight, 1.0)), 0.0)
+    return np.where(observed, full, 0.0), np.where(observed, weight, 0.0), error, observed
 
 
 def write_apogee_star(
@@ -91,7 +91,7 @@ def write_apogee_star(
     noise is drawn with `seed`. Between the detectors there is nothing, whatever is given. The same arguments give the
     same bytes. Raises SurveyError where pixels leave the grid or shapes differ.
     """
-    full, weight, error, seen = _combined(first, flux, ivar)
+    full, weight, error, observed = _combined(first, flux, ivar)
     rng = np.random.default_rng(seed)
     copies = 1 if era == "dr17" and visits == 1 else 0
     rows = [full] * (1 + copies)
@@ -101,10 +101,10 @@ def write_apogee_star(
         rows, errors = [full, full, *many], [error, error, *[error * np.sqrt(visits)] * visits]
     blank, huge, kind = (np.nan, 4e13, np.float64) if era == "dr17" else (0.0, 1e10, np.float32)
     arrays = [
-        np.array([np.where(seen, row, blank) for row in rows], dtype=kind),
-        np.array([np.where(seen, row, huge) for row in errors], dtype=kind),
+        np.array([np.where(observed, row, blank) for row in rows], dtype=kind),
+        np.array([np.where(observed, row, huge) for row in errors], dtype=kind),
     ]
-    mask = np.where(seen, 0, BADPIX)
+    mask = np.where(observed, 0, BADPIX)
     mask[600:640] |= SKY_LINE
     mask[2000:2030] |= TELLURIC
     arrays.append(np.array([mask] * len(rows), dtype=np.int64 if era == "dr17" else np.int16))
@@ -138,12 +138,12 @@ def write_apogee_aspcapstar(
     grid_class: str = "GKd_a",
 ) -> Path:
     """Write one normalised rest-frame spectrum as an aspcapStar file of r6. As write_apogee_star."""
-    full, weight, error, seen = _combined(first, flux, ivar)
+    full, weight, error, observed = _combined(first, flux, ivar)
     header = _header(ra, dec, rv, object, signal_to_noise(full, weight), 2)
     header["OBJ"] = object
     del header["OBJID"]
     hdus: list = [fits.PrimaryHDU(header=header)]
-    for values in (full, error, np.where(seen, 1.0, 0.0)):
+    for values in (full, error, np.where(observed, 1.0, 0.0)):
         hdus.append(fits.ImageHDU(values.astype(np.float32)))
         hdus[-1].header.update(GRID_CARDS)
     columns = [

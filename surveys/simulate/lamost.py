@@ -7,8 +7,9 @@ import numpy as np
 from astropy.io import fits
 from jaxtyping import Float
 
+from astrogf.base.constants import C_KMS
 from astrogf.surveys.simulate.base import checked, placed, save, signal_to_noise
-from astrogf.surveys.spectrum import LOG_STEP, MRS_STEP, SPEED_OF_LIGHT, SurveyError, grid
+from astrogf.surveys.spectrum import LOG_STEP, MRS_STEP, SurveyError, grid
 
 LRS_FIRST, LRS_PIXELS = 35682, 3909
 """First pixel and commonest length of real LRS files: 3700.0-9099.1 A."""
@@ -78,8 +79,8 @@ def write_lamost_lrs(
         ("VERSPIPE", {"dr1": "v2.6.4", "dr2": "2.7.5"}.get(layout, "simulated"), "Version of Pipeline"),
         ("CLASS", survey_class, "Class of object"),
         ("SUBCLASS", subclass, "Subclass of object"),
-        ("Z", rv / SPEED_OF_LIGHT, "Redshift of object"),
-        ("Z_ERR", 5.0 / SPEED_OF_LIGHT, "Redshift error of object"),
+        ("Z", rv / C_KMS, "Redshift of object"),
+        ("Z_ERR", 5.0 / C_KMS, "Redshift error of object"),
         ("Z_FROM" if old else "ZFLAG", "SIMULATED", "Which method computes the redshift"),
         *((f"{bands}{band}", round(snr, 2), f"SNR of {band.lower()} filter") for band in "UGRIZ"),
     ]

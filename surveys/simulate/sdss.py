@@ -7,10 +7,11 @@ import numpy as np
 from astropy.io import fits
 from jaxtyping import Float
 
+from astrogf.base.constants import C_KMS
 from astrogf.surveys.formats.apogee import FIRST as APOGEE_FIRST
 from astrogf.surveys.formats.apogee import PIXELS as APOGEE_PIXELS
 from astrogf.surveys.simulate.base import checked, placed, save, signal_to_noise
-from astrogf.surveys.spectrum import APOGEE_STEP, LOG_STEP, SPEED_OF_LIGHT, SurveyError, grid
+from astrogf.surveys.spectrum import APOGEE_STEP, LOG_STEP, SurveyError, grid
 
 BOSS_FIRST, BOSS_PIXELS = 35523, 4648
 """The grid of mwmStar's BOSS spectra: 3567-10,402 A."""
@@ -78,8 +79,8 @@ def write_sdss(
         "PLUG_DEC": ("D", dec),
         "CLASS": ("6A", survey_class),
         "SUBCLASS": ("21A", subclass),
-        "Z": ("E", rv / SPEED_OF_LIGHT),
-        "Z_ERR": ("E", 5.0 / SPEED_OF_LIGHT),
+        "Z": ("E", rv / C_KMS),
+        "Z_ERR": ("E", 5.0 / C_KMS),
         "ZWARNING": ("J", 0),
         "SN_MEDIAN_ALL": ("E", snr),
         "SN_MEDIAN": ("5E", np.full(5, snr)),

@@ -11,18 +11,18 @@ from astrogf.surveys.directory.load import find_files
 from astrogf.surveys.directory.selection import Selection
 from astrogf.surveys.formats import readers
 from astrogf.surveys.formats.fitsfile import read_bytes
-from astrogf.surveys.spectrum import Spectrum, SurveyError
-from astrogf.surveys.store.store import CHUNK, GRIDS, Grid, Store, create
+from astrogf.surveys.spectrum import SurveyError, SurveySpectrum
+from astrogf.surveys.store.store import CHUNK, GRIDS, PixelGrid, Store, create
 from astrogf.surveys.store.writer import Writer, open_writer
 
-Read = Callable[[Path], Sequence[Spectrum]]
+Read = Callable[[Path], Sequence[SurveySpectrum]]
 """Every spectrum of a file; raises SurveyError for a file that cannot be used."""
 
 
 def ingest(
     directory: Path | str,
     store: Path | str,
-    grid: Grid | str = "lamost_lrs",
+    grid: PixelGrid | str = "lamost_lrs",
     *,
     read: Read = readers.read,
     chunk: int = CHUNK,
@@ -42,7 +42,7 @@ def ingest(
     or the store cannot be used, or the store has another grid.
     """
     directory, store = Path(directory), Path(store)
-    kind, wanted = ("", grid) if isinstance(grid, Grid) else (grid, _grid(grid))
+    kind, wanted = ("", grid) if isinstance(grid, PixelGrid) else (grid, _grid(grid))
     paths = find_files(directory)
     if not store.exists():
         create(store, wanted, chunk, kind)
@@ -54,17 +54,17 @@ def ingest(
                 f"{store} holds {before.kind or 'spectra'} on {before.grid.describe()}; {kind or 'spectra'} on "
                 f"{wanted.describe()} are asked for: give another store."
             )
-        known = _Known(before, source)
+        earlier = _Known(before, source)
         for done, path in enumerate(paths, start=1):
             name = path.relative_to(directory).as_posix()
-            if known.wants(name, path):
-                _take(writer, path, name, read, known, kind)
+            if earlier.wants(name, path):
+                _take(writer, path, name, read, earlier, kind)
             if progress is not None:
                 progress(done, len(paths))
     return Store(store)
 
 
-def _grid(kind: str) -> Grid:
+def _grid(kind: str) -> PixelGrid:
     if kind not in GRIDS:
         raise SurveyError(f"{kind!r} is no kind of spectrum known here; there are: {', '.join(GRIDS)}.")
     return GRIDS[kind]
@@ -100,13 +100,13 @@ def _size(path: Path) -> int:
         return -1
 
 
-def _take(writer: Writer, path: Path, name: str, read: Read, known: _Known, kind: str) -> None:
+def _take(writer: Writer, path: Path, name: str, read: Read, earlier: _Known, kind: str) -> None:
     size, sha256 = _size(path), ""
-    taken = known.taken[name]
+    taken = earlier.taken[name]
     try:
         sha256 = read_bytes(path)[1]
-        twin = known.by_content.get(sha256)
-        if twin is not None and twin != (known.number, name):
+        twin = earlier.by_content.get(sha256)
+        if twin is not None and twin != (earlier.number, name):
             raise SurveyError(f"{path} has the same bytes as {twin[1]}, which is in the store.", "duplicate_file")
         kept, fault = 0, SurveyError(f"{path} holds no spectrum.", "no_coverage")
         for spectrum in read(path):
@@ -126,7 +126,7 @@ def _take(writer: Writer, path: Path, name: str, read: Read, known: _Known, kind
                 fault = err
         if not kept:
             raise fault
-        known.by_content.setdefault(sha256, (known.number, name))
+        earlier.by_content.setdefault(sha256, (earlier.number, name))
     except SurveyError as err:
         writer.set_aside(name, err.reason, str(err), size, sha256)
     except Exception as err:  # a reader's own fault is this file's misfortune, not the run's
@@ -134,7 +134,7 @@ def _take(writer: Writer, path: Path, name: str, read: Read, known: _Known, kind
         writer.set_aside(name, "unreadable", sentence, size, sha256)
 
 
-def _check_kind(spectrum: Spectrum, kind: str, grid: Grid, path: Path) -> None:
+def _check_kind(spectrum: SurveySpectrum, kind: str, grid: PixelGrid, path: Path) -> None:
     if kind and spectrum.kind != kind:
         raise SurveyError(
             f"{path} is of the kind {spectrum.kind}, and the store is of {kind}: give {spectrum.kind} a store.", "kind"
@@ -147,7 +147,7 @@ def _check_kind(spectrum: Spectrum, kind: str, grid: Grid, path: Path) -> None:
         )
 
 
-def _row(spectrum: Spectrum, path: Path, name: str, size: int, sha256: str) -> dict[str, Any]:
+def _row(spectrum: SurveySpectrum, path: Path, name: str, size: int, sha256: str) -> dict[str, Any]:
     snr, source = _ANY.signal_to_noise(spectrum, path)
     own = {"path": name, "sha256": sha256, "size": size, "snr": snr, "snr_source": source}
     return {**spectrum.meta, **own, "kind": spectrum.kind, "piece": spectrum.piece, "frame": spectrum.frame}

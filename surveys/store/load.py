@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from astrogf.surveys.batch import SpectrumBatch
-from astrogf.surveys.directory.load import UNTELLING, Pieces, as_batch, aside_table, check_kind, partly_table
+from astrogf.surveys.directory.load import UNTELLING, LoadedSpectra, as_batch, aside_table, check_kind, partly_table
 from astrogf.surveys.directory.photons import Photons
 from astrogf.surveys.directory.selection import Selection
 from astrogf.surveys.formats.readers import kinds_named
-from astrogf.surveys.spectrum import Spectrum, SurveyError, grid, window_pixels
+from astrogf.surveys.spectrum import SurveyError, SurveySpectrum, grid, window_pixels
 from astrogf.surveys.store import journal
 from astrogf.surveys.store.store import Store
 from astrogf.surveys.store.stream import stream
@@ -35,11 +35,11 @@ def load_store(
     min_good_fraction: float = 0.9,
     max_gap: float = 30.0,
     progress: Callable[[int, int], None] | None = None,
-) -> Pieces:
-    """As `directory.load.load_pieces`: a batch a window of the spectra that pass the same cuts, and what does
+) -> LoadedSpectra:
+    """As `directory.load.load_directory`: a batch a window of the spectra that pass the same cuts, and what does
     not, with the files that the store itself had set aside.
 
-    kinds: as for `directory.load.load_pieces`; None takes what there is.
+    kinds: as for `directory.load.load_directory`; None takes what there is.
     Raises SurveyError for a damaged store or one of another kind, and where the arguments make no sense.
     """
     store = Store(path)
@@ -83,10 +83,10 @@ def load_store(
         if pieces:
             first, n_pixel = window_pixels(window, store.grid.log_step)
             batches.append(as_batch(grid(first, n_pixel, store.grid.log_step), pieces))
-    return Pieces(batches, aside_table(aside), partly_table(partly))
+    return LoadedSpectra(batches, aside_table(aside), partly_table(partly))
 
 
-def _spectrum(store: Store, batch: SpectrumBatch, i: int) -> Spectrum:
+def _spectrum(store: Store, batch: SpectrumBatch, i: int) -> SurveySpectrum:
     """A row of a store as its reader had it, its table's columns as meta."""
     nothing = np.zeros(batch.flux.shape[1], int)
     meta = {n: batch.table[n][i].item() if hasattr(batch.table[n][i], "item") else batch.table[n][i]
@@ -94,7 +94,7 @@ def _spectrum(store: Store, batch: SpectrumBatch, i: int) -> Spectrum:
     meta |= json.loads(meta["meta"] or "{}")
     meta["snr_header"] = meta["snr"]  # what its reader took, whichever key it was under
     lsf = None if batch.lsf is None or not np.isfinite(batch.lsf[i]).all() else batch.lsf[i]
-    return Spectrum(
+    return SurveySpectrum(
         store.grid.first, batch.flux[i], batch.ivar[i], nothing, nothing, meta, store.grid.log_step, None, lsf,
         str(meta["frame"]), store.kind or str(meta["kind"]), str(meta["piece"]),
     )  # fmt: skip

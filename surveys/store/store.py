@@ -27,7 +27,7 @@ CHUNK = 512
 """Spectra a chunk: 16 MB of flux and ivar for LAMOST LRS. A kill costs the reading of at most so many files."""
 
 
-class Grid(NamedTuple):
+class PixelGrid(NamedTuple):
     """Log-uniform vacuum grid: pixel i lies at 10**((first + i) * log_step) Angstrom."""
 
     first: int
@@ -44,11 +44,11 @@ class Grid(NamedTuple):
         return f"{low:.0f}-{high:.0f} A in {self.n_pixel} pixels of {self.log_step:g} dex"
 
 
-_OPTICAL, _APOGEE = Grid(35400, LOG_STEP, 4800), Grid(696500, 6e-6, 8575)
+_OPTICAL, _APOGEE = PixelGrid(35400, LOG_STEP, 4800), PixelGrid(696500, 6e-6, 8575)
 GRIDS = {
-    "lamost_lrs": Grid(35682, LOG_STEP, 3909),
-    "lamost_mrs_blue": Grid(369000, 1e-5, 4400),
-    "lamost_mrs_red": Grid(379500, 1e-5, 4500),
+    "lamost_lrs": PixelGrid(35682, LOG_STEP, 3909),
+    "lamost_mrs_blue": PixelGrid(369000, 1e-5, 4400),
+    "lamost_mrs_red": PixelGrid(379500, 1e-5, 4500),
     "sdss_optical": _OPTICAL,
     "mwmstar_boss": _OPTICAL,
     "apogee_apstar": _APOGEE,
@@ -84,7 +84,7 @@ SNR_EDGES = (0, 5, 10, 20, 30, 50, 70, 100, 150, 200, 300)
 FILLS: dict[str, Any] = {"string": "", "float64": np.nan, "int64": 0}
 
 
-def create(path: Path, grid: Grid, chunk: int = CHUNK, kind: str = "") -> None:
+def create(path: Path, grid: PixelGrid, chunk: int = CHUNK, kind: str = "") -> None:
     """An empty store; it appears whole or not at all. Raises SurveyError if something is there.
 
     kind: the only kind of spectra (a key of GRIDS) that surveys.store.fill is to put in; "" takes what fits the grid.
@@ -157,7 +157,7 @@ class Store:
             about: dict[str, Any] = dict(self._root.attrs)
             self.version, self.chunk = int(about["astrogf_store"]), int(about["chunk"])
             self.kind = str(about["kind"])
-            self.grid = Grid(int(about["first"]), float(about["log_step"]), int(about["n_pixel"]))
+            self.grid = PixelGrid(int(about["first"]), float(about["log_step"]), int(about["n_pixel"]))
         except (KeyError, ValueError, TypeError, OSError) as err:
             raise SurveyError(f"{self.path} is a damaged store: its zarr.json does not say what it holds.") from err
         if self.version != VERSION:
@@ -218,13 +218,13 @@ class Store:
         file = chunk_file(name, chunk)
         expected = self._files[chunk].get(file)
         try:
-            found = hashlib.sha256((self.path / file).read_bytes()).hexdigest()
+            sha256 = hashlib.sha256((self.path / file).read_bytes()).hexdigest()
         except FileNotFoundError:
-            found = None
+            sha256 = None
         except OSError as err:
             raise SurveyError(self._damaged(name, chunk, f"cannot be read ({err.strerror or err})")) from err
-        if found != expected:
-            why = "is missing" if found is None else "has another sha256 than the journal says"
+        if sha256 != expected:
+            why = "is missing" if sha256 is None else "has another sha256 than the journal says"
             raise SurveyError(self._damaged(name, chunk, why))
 
     def _damaged(self, name: str, chunk: int, why: str) -> str:
@@ -236,14 +236,14 @@ class Store:
 
     def verify(self) -> list[str]:
         """A sentence for every chunk that is not as it was written; empty if all is well."""
-        found = []
+        damage = []
         for chunk in range(self.n_chunk):
             for name in (*PIXELS, *COLUMNS):
                 try:
                     self.check(name, chunk)
                 except SurveyError as err:
-                    found.append(str(err))
-        return found
+                    damage.append(str(err))
+        return damage
 
     def column(self, name: str) -> np.ndarray:
         """One column of the table, all spectra."""

@@ -8,7 +8,7 @@ from astropy.table import Table, vstack
 
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.surveys.spectrum import SurveyError
-from astrogf.surveys.store.store import Grid, Store
+from astrogf.surveys.store.store import PixelGrid, Store
 
 Select = np.ndarray | Callable[[Table], np.ndarray] | None
 
@@ -106,7 +106,7 @@ def _wanted(select: np.ndarray | None, store: Store) -> np.ndarray:
     return wanted
 
 
-def window_slice(grid: Grid, window: tuple[float, float] | None) -> slice:
+def window_slice(grid: PixelGrid, window: tuple[float, float] | None) -> slice:
     """The pixels of a grid with their centres inside the window (vacuum Angstrom). Raises SurveyError for none."""
     if window is None:
         return slice(0, grid.n_pixel)

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from astrogf.synthesis.constants import (
+from astrogf.base.constants import (
     BOHR_RADIUS,
     BOLTZMANN,
     BOLTZMANN_EV,

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from astrogf.synthesis.constants import HC_OVER_K_ANGSTROM, THOMSON
+from astrogf.base.constants import HC_OVER_K_ANGSTROM, THOMSON
 from astrogf.synthesis.continuum.hydrogen import hminus_bound_free, hydrogen_absorption
 from astrogf.synthesis.continuum.tables import tabulated_absorption
 from astrogf.synthesis.gas.gas import Gas

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.interpolate import CubicSpline
 
-from astrogf.synthesis.constants import ATOMIC_MASS, BOLTZMANN
+from astrogf.base.constants import ATOMIC_MASS, BOLTZMANN
 from astrogf.synthesis.gas.abundances import SYMBOLS
 from astrogf.synthesis.gas.eos import molecule_densities
 from astrogf.synthesis.gas.gas import Gas

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from astrogf.synthesis.constants import (
+from astrogf.base.constants import (
     ATOMIC_MASS,
     BOLTZMANN,
     BOLTZMANN_EV,

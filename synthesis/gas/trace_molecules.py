@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from astrogf.synthesis.constants import BOLTZMANN
+from astrogf.base.constants import BOLTZMANN
 from astrogf.synthesis.package_data import arrays
 
 _TABLES = arrays("trace_molecules")

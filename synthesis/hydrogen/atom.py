@@ -3,7 +3,7 @@
 from fractions import Fraction
 from math import comb, gamma, pi, sqrt
 
-from astrogf.synthesis.constants import (
+from astrogf.base.constants import (
     ATOMIC_MASS,
     BOHR_RADIUS,
     BOLTZMANN,

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from astrogf.base.constants import BOLTZMANN, LIGHT, PLANCK
 from astrogf.base.errors import AstrogfError
-from astrogf.synthesis.constants import BOLTZMANN, LIGHT, PLANCK
 from astrogf.synthesis.continuum.hydrogen import occupation
 from astrogf.synthesis.gas.gas import Gas
 from astrogf.synthesis.hydrogen.atom import (

@@ -6,7 +6,6 @@ Waals damping (negative log10 of the FWHM per hydrogen atom at 10^4 K, or ABO si
 """
 
 import re
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -49,43 +48,19 @@ def columns_of(names: list[str]) -> dict[str, str]:
     return {key: plain[alias] for key, aliases in NAMES.items() for alias in reversed(aliases) if alias in plain}
 
 
-def read_table(path: Path, content: bytes) -> Table:
-    """The table in any of its file formats. Raises ValueError where astropy cannot read it."""
-    head = content[:200].lstrip()
-    extra: dict[str, int | str]
-    if head.startswith(b"SIMPLE"):
-        form, extra = "fits", {"hdu": 1}
-    elif head.startswith(b"<"):
-        form, extra = "votable", {}
-    elif head.startswith(b"# %ECSV"):
-        form, extra = "ascii.ecsv", {}
-    else:
-        form, extra = "ascii.cds", {"readme": str(path.parent / "ReadMe")}
-        if not (path.parent / "ReadMe").is_file():
-            raise AstrogfError(
-                f"{path}: expected a FITS, VOTable or ECSV table, or VizieR's text with its ReadMe in the same folder"
-            )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # units and UCDs that astropy does not know
-            return Table.read(path, format=form, **extra)
-    except (ValueError, OSError, KeyError, TypeError) as error:
-        raise AstrogfError(f"{path}: not readable as a {form} table: {error}") from None
-
-
 def parse(table: Table, path: Path, problems: Problems) -> Records:
     """Records of the table; zero or missing damping is unknown. The published wavelengths are in air."""
-    found = columns_of(table.colnames)
-    missing = [key for key in REQUIRED if key not in found]
+    columns = columns_of(table.colnames)
+    missing = [key for key in REQUIRED if key not in columns]
     if missing:
         expected = ", ".join(PUBLISHED[key] for key in missing)
         raise AstrogfError(f"{path}: columns {expected} are missing; it has {', '.join(table.colnames)}")
     rows = np.arange(1, len(table) + 1)
 
     def column(key: str, default: float) -> np.ndarray:
-        if key not in found:
+        if key not in columns:
             return np.full(len(table), default)
-        data = table[found[key]]
+        data = table[columns[key]]
         if data.ndim > 1:  # the survey's own tables keep three places, for the atoms of a molecule
             data = data[:, 0]
         data = np.ma.filled(data.astype(float), default) if data.dtype.kind in "fiu" else np.ma.filled(data, "")
@@ -96,7 +71,7 @@ def parse(table: Table, path: Path, problems: Problems) -> Records:
             return np.where(np.isfinite(values), values, default)
         return numbers(np.asarray(data, dtype=str), rows, PUBLISHED[key], problems, default)
 
-    element = table[found["element"]]
+    element = table[columns["element"]]
     element = element[:, 0] if element.ndim > 1 else element
     names = [str(e).strip() for e in np.ma.filled(element, "")]
     ion, isotope = column("ion", np.nan), column("isotope", 0.0)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from astrogf.base.air import vacuum_to_air
 from astrogf.base.errors import AstrogfError
-from astrogf.synthesis.air import vacuum_to_air
 from astrogf.synthesis.lineio.records import (
     EV_TO_WAVENUMBER,
     OUTSIDE,
@@ -64,8 +64,8 @@ def fits(line: str) -> bool:
 
 def shift_of(text: list[str]) -> int:
     """Shift of the columns that most of the first lines agree on."""
-    found = [s for s in map(_shift, [line for line in text[:200] if line.strip()]) if s is not None]
-    return max(set(found), key=found.count) if found else 0
+    shifts = [s for s in map(_shift, [line for line in text[:200] if line.strip()]) if s is not None]
+    return max(set(shifts), key=shifts.count) if shifts else 0
 
 
 def parse(text: list[str], path: Path, problems: Problems) -> Records:
@@ -113,12 +113,12 @@ def parse(text: list[str], path: Path, problems: Problems) -> Records:
 
 def _medium(wavelength: np.ndarray, difference: np.ndarray) -> Medium:
     """Air, Kurucz's rule, or vacuum where the energy levels of most lines above 2000 A say so (gfallvac lists)."""
-    known = (wavelength > LIMIT) & (difference > 1.0)
-    if not np.any(known):
+    has_levels = (wavelength > LIMIT) & (difference > 1.0)
+    if not np.any(has_levels):
         return "air"
-    vacuum = 1e8 / difference[known]
-    off_vacuum = np.abs(wavelength[known] - vacuum)
-    off_air = np.abs(wavelength[known] - vacuum_to_air(vacuum))
+    vacuum = 1e8 / difference[has_levels]
+    off_vacuum = np.abs(wavelength[has_levels] - vacuum)
+    off_air = np.abs(wavelength[has_levels] - vacuum_to_air(vacuum))
     return "vacuum" if np.median(off_vacuum - off_air) < 0.0 else "air"
 
 

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from astrogf.base.air import vacuum_to_air
 from astrogf.base.errors import AstrogfError
-from astrogf.synthesis.air import vacuum_to_air
 from astrogf.synthesis.gas.species import species_mass
 from astrogf.synthesis.lineio.records import Medium
 from astrogf.synthesis.lines.damping import NO_STARK, abo_width, complete_damping

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from astrogf.base.constants import ATOMIC_MASS, BOLTZMANN
 from astrogf.base.errors import AstrogfError
-from astrogf.synthesis.constants import ATOMIC_MASS, BOLTZMANN
 from astrogf.synthesis.gas.abundances import ATOMIC_WEIGHTS
 from astrogf.synthesis.gas.species import MOLECULE_CODES, constituents, species_mass
 from astrogf.synthesis.lineio.records import OUTSIDE, Problems, Records, numbers, species_columns
@@ -47,10 +47,10 @@ def parse(text: list[str], path: Path, problems: Problems) -> Records:
         table = np.ascontiguousarray(_grid(lines)).view(f"S{WIDTH}").astype(f"U{WIDTH}").T
     else:
         cells = [line.split()[:6] for line in lines]
-        for i, line, found in zip(rows, lines, cells, strict=True):
-            if len(found) < 4:
+        for i, line, words in zip(rows, lines, cells, strict=True):
+            if len(words) < 4:
                 problems.add(i, "line", line[:60], "at least wavelength, species, excitation potential and log gf")
-        table = np.array([found + [""] * (6 - len(found)) for found in cells], dtype=str).reshape(-1, 6).T
+        table = np.array([words + [""] * (6 - len(words)) for words in cells], dtype=str).reshape(-1, 6).T
     wavelength, elow, loggf = (numbers(table[k], row, FIELDS[k], problems) for k in (0, 2, 3))
     damping = numbers(table[4], row, "damping", problems, 0.0)
     names = np.char.strip(table[1]).tolist()

@@ -3,8 +3,10 @@
 from pathlib import Path
 
 import numpy as np
+from astropy import units as u
 from astropy.table import Table
 
+from astrogf.base.tables import numbers, quantity
 from astrogf.synthesis.gas.species import parse_species
 from astrogf.synthesis.lineio.moog import parse_code
 from astrogf.synthesis.lineio.records import Problems, Records, species_columns
@@ -29,39 +31,42 @@ NAMES = {
     "vdw": ("vdw", "log_gamma_vdw", "vdw_damp", "waals"),
 }
 REQUIRED = ("species", "elow", "loggf")
+UNITS = {"wavelength": u.AA, "elow": u.eV}
 
 
 def columns_of(table: Table) -> tuple[dict[str, str], str | None] | None:
     """Column names by meaning and the medium, or None for a table that is no plain line list."""
     lower = {name.lower(): name for name in table.colnames}
     wave = next((name for name in WAVELENGTH if name in lower), None)
-    found = {key: lower[name] for key, names in NAMES.items() for name in names[::-1] if name in lower}
-    if wave is None or any(key not in found for key in REQUIRED):
+    columns = {key: lower[name] for key, names in NAMES.items() for name in names[::-1] if name in lower}
+    if wave is None or any(key not in columns for key in REQUIRED):
         return None
-    return found | {"wavelength": lower[wave]}, WAVELENGTH[wave]
+    return columns | {"wavelength": lower[wave]}, WAVELENGTH[wave]
 
 
 def parse(table: Table, path: Path, problems: Problems) -> Records | None:
     """Records of a plain table, or None where it is none.
 
-    `species` is a name ('Fe I', 'CN') or MOOG's code (26.0, 26.1, 607.0). Energies are in eV.
+    `species` is a name ('Fe I', 'CN') or MOOG's code (26.0, 26.1, 607.0). Wavelengths are in Angstrom and energies in
+    eV where their columns name no other unit (nm, 1/cm).
     """
     understood = columns_of(table)
     if understood is None:
         return None
-    found, medium = understood
+    columns, medium = understood
     rows = np.arange(1, len(table) + 1)
 
     def column(key: str) -> np.ndarray:
-        if key not in found:
+        if key not in columns:
             return np.full(len(table), np.nan)
-        raw = np.ma.filled(np.ma.asarray(table[found[key]]).astype(float), np.nan)
+        name = columns[key]
+        raw = quantity(table, name, UNITS[key], where=path) if key in UNITS else numbers(table, name, where=path)
         if key in ("wavelength", "elow", "loggf"):
             for i in np.flatnonzero(~np.isfinite(raw)):
-                problems.add(rows[i], found[key], str(raw[i]), "a number")
+                problems.add(rows[i], columns[key], str(raw[i]), "a number")
         return raw
 
-    keys = [_key(value) for value in table[found["species"]]]
+    keys = [_key(value) for value in table[columns["species"]]]
     z, ion, isotope = species_columns(keys, rows, _species, problems, "a name such as 'Fe I' or a code such as 26.0")
     empty = np.full(len(rows), "")
     return Records(

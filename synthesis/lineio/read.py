@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from astrogf.base.errors import AstrogfError
+from astrogf.base.tables import read_table
 from astrogf.synthesis.lineio import ecsv, gaia_eso, kurucz, moog, plain, turbospectrum, vald
 from astrogf.synthesis.lineio.recognise import FORMATS, recognise
 from astrogf.synthesis.lineio.records import Medium, OnBad, Problems, complete, decide_medium, read_bytes, read_text
@@ -67,7 +68,7 @@ def read_indexed(
     if format in _PARSE:
         records = _PARSE[format](read_text(content), path, problems)
     else:
-        table = gaia_eso.read_table(path, content)
+        table = read_table(path, arrays=True)
         if ecsv.is_ours(table):
             decide_medium(path, "vacuum", medium)
             lines = ecsv.read(path, table)

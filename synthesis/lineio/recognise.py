@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from astrogf.base.errors import AstrogfError
+from astrogf.base.tables import kind_of
 from astrogf.synthesis.lineio import kurucz, moog, turbospectrum, vald
 
 FORMATS = ("vald", "kurucz", "turbospectrum", "moog", "gaia-eso", "ecsv")
@@ -10,27 +11,24 @@ FORMATS = ("vald", "kurucz", "turbospectrum", "moog", "gaia-eso", "ecsv")
 
 def recognise(path: Path, content: bytes) -> str:
     """The one format of `FORMATS` that `content` can be in. Raises ValueError where none or several fit."""
-    head = content[:200].lstrip()
-    if head.startswith(b"# %ECSV"):
-        return "ecsv" if b"astrogf line list" in content[:4000] else "gaia-eso"
-    if head.startswith((b"SIMPLE", b"<?xml", b"<VOTABLE")):
-        return "gaia-eso"
+    if kind := kind_of(content):
+        return "ecsv" if kind == "ecsv" and b"astrogf line list" in content[:4000] else "gaia-eso"
     text = [line.rstrip("\r") for line in content[:100_000].decode("latin-1").split("\n")]
     text = text[:-1] if len(content) > 100_000 else text  # the last line may be cut
     first = [line for line in text if line.strip() and not line.lstrip().startswith("#")][:60]
-    found = []
+    fitting = []
     if vald.find_header(text) is not None:
-        found.append("vald")
+        fitting.append("vald")
     if any(turbospectrum.HEADER.match(line) for line in first[:3]):
-        found.append("turbospectrum")
+        fitting.append("turbospectrum")
     if _share(first, kurucz.fits) > 0.8:
-        found.append("kurucz")
+        fitting.append("kurucz")
     if _share(first[1:], moog.looks_like_data) > 0.8 and len(first) > 1 and not moog.looks_like_data(first[0]):
-        found.append("moog")
-    if len(found) == 1:
-        return found[0]
-    if found:
-        raise AstrogfError(f"{path}: it can be read as {' and as '.join(found)}; say which, as format='{found[0]}'")
+        fitting.append("moog")
+    if len(fitting) == 1:
+        return fitting[0]
+    if fitting:
+        raise AstrogfError(f"{path}: it can be read as {' and as '.join(fitting)}; say which, as format='{fitting[0]}'")
     raise AstrogfError(f"{path}: not recognised as a line list; pass format=, one of {', '.join(FORMATS)}")
 
 

@@ -1,6 +1,5 @@
 """What every line-list format is reduced to before it becomes a `LineList`: columns in the file's own order."""
 
-import gzip
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -9,8 +8,9 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from astrogf.base import files
+from astrogf.base.air import air_to_vacuum
 from astrogf.base.errors import AstrogfError
-from astrogf.synthesis.air import air_to_vacuum
 from astrogf.synthesis.lineio.transitions import transitions
 from astrogf.synthesis.lines.damping import complete_damping
 from astrogf.synthesis.lines.isotopes import Ratios, log_share
@@ -90,11 +90,10 @@ def read_text(content: bytes) -> list[str]:
 
 
 def read_bytes(path: Path) -> bytes:
-    """Content of a file, unpacked if it is gzipped. Raises ValueError where there is no such file."""
+    """Content of a file, unpacked. Raises AstrogfError where there is no such file or it is damaged."""
     if not path.is_file():
         raise AstrogfError(f"{path}: no such file; give the path of a line list")
-    content = path.read_bytes()
-    return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
+    return files.read_bytes(path, what="a line list")
 
 
 def numbers(

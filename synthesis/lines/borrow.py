@@ -3,30 +3,11 @@
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Int
 
+from astrogf.synthesis.lines.identity import OTHER_LIST, same_lines
 from astrogf.synthesis.lines.linelist import QUALITY, LineList
 
-SAME_WAVELENGTH = 0.03  # Angstrom
-SAME_ENERGY = 0.02  # eV
 UNKNOWN = QUALITY.index("unsoeld")
-
-
-def same_lines(lines: LineList, other: LineList) -> Int[np.ndarray, " line"]:
-    """Row in `other` of each line: same species, 0.02 eV and 0.03 A at most apart, nearest first; -1 for none.
-
-    Both are sorted by wavelength.
-    """
-    found, distance = np.full(len(lines), -1), np.full(len(lines), np.inf)
-    start = np.searchsorted(other.wavelength, lines.wavelength - SAME_WAVELENGTH)
-    stop = np.searchsorted(other.wavelength, lines.wavelength + SAME_WAVELENGTH)
-    for step in range(int((stop - start).max(initial=0))):
-        row = np.minimum(start + step, len(other) - 1)
-        apart = np.abs(other.wavelength[row] - lines.wavelength)
-        same = (start + step < stop) & (other.z[row] == lines.z) & (other.ion[row] == lines.ion)
-        same &= (np.abs(other.elow[row] - lines.elow) < SAME_ENERGY) & (apart < distance)
-        found, distance = np.where(same, row, found), np.where(same, apart, distance)
-    return found
 
 
 def borrow_damping(lines: LineList, load: Callable[[float, float], LineList], cover=(4200.0, 9200.0)) -> LineList:
@@ -37,8 +18,8 @@ def borrow_damping(lines: LineList, load: Callable[[float, float], LineList], co
     if not len(lines) or lines.wavelength[-1] < cover[0] or lines.wavelength[0] > cover[1]:
         return lines
     other = load(max(cover[0], lines.wavelength[0] - 1.0), min(cover[1], lines.wavelength[-1] + 1.0))
-    found = same_lines(lines, other)
-    take = (found >= 0) & (lines.quality == UNKNOWN)
-    row = np.maximum(found, 0)
+    row = same_lines(lines, other, OTHER_LIST)
+    take = (row >= 0) & (lines.quality == UNKNOWN)
     columns = ("log_gamma_rad", "log_gamma6", "gamma6_exponent", "log_gamma4", "quality")
-    return lines.replace(**{c: np.where(take, getattr(other, c)[row], getattr(lines, c)) for c in columns})
+    lent = other.take(np.maximum(row, 0))
+    return lines.replace(**{c: np.where(take, getattr(lent, c), getattr(lines, c)) for c in columns})

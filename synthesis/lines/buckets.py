@@ -5,11 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from astrogf.synthesis.constants import LIGHT
+from astrogf.base.constants import C_KMS
 from astrogf.synthesis.gas.species import species_mass, species_row
 from astrogf.synthesis.lines.linelist import LineList
 
-C_KMS = LIGHT * 1e-5
 CORE_KMS = 50.0
 """Beyond this distance every line is more than seven Doppler widths away (carbon at 12,000 K and 3 km/s: 5.1 km/s),
 and the asymptotic form of the profile holds to 2e-8."""

@@ -10,8 +10,8 @@ from jaxtyping import Float, Int
 from scipy.interpolate import RegularGridInterpolator
 from scipy.special import gamma as gamma_function
 
+from astrogf.base.constants import ATOMIC_MASS, BOHR_RADIUS, BOLTZMANN, LIGHT
 from astrogf.base.errors import AstrogfError
-from astrogf.synthesis.constants import ATOMIC_MASS, BOHR_RADIUS, BOLTZMANN, LIGHT
 from astrogf.synthesis.gas.partition import IONISATION_ENERGY
 from astrogf.synthesis.gas.species import species_mass
 from astrogf.synthesis.package_data import arrays

@@ -42,6 +42,11 @@ class LineList(NamedTuple):
     def __len__(self) -> int:
         return len(self.wavelength)
 
+    @property
+    def code(self) -> Int[np.ndarray, " line"]:
+        """10 z + ion of each line: its species as one number."""
+        return 10 * self.z + self.ion
+
     def replace(self, **columns: np.ndarray) -> "LineList":
         """The same lines with other columns (`_replace` takes the number of lines for that of columns)."""
         return LineList(**(self._asdict() | columns))

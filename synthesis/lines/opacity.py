@@ -11,7 +11,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-from astrogf.synthesis.constants import ATOMIC_MASS, BOLTZMANN, BOLTZMANN_EV, HC_OVER_K_ANGSTROM
+from astrogf.base.constants import ATOMIC_MASS, BOLTZMANN, BOLTZMANN_EV, HC_OVER_K_ANGSTROM
 from astrogf.synthesis.gas.gas import Gas
 from astrogf.synthesis.gas.molecules import molecule_n_over_u
 from astrogf.synthesis.lines.buckets import Bucket

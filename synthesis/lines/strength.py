@@ -20,21 +20,21 @@ CONTINUUM_STEP = 100.0  # Angstrom between the wavelengths where lines are weigh
 
 @eqx.filter_jit
 def _reach(
-    bucket: Bucket, nodes: Array, node: Array, gas: Gas, vmic: Array, counts: Array, cut: float
+    bucket: Bucket, nodes: Array, node: Array, gas: Gas, vmic: Array, counts: Array, line_cut: float
 ) -> tuple[Array, Array]:
-    """Line-centre opacity over continuum, and the velocity beyond which the ratio is below `cut`, per line."""
+    """Line-centre opacity over continuum, and the velocity beyond which the ratio is below `line_cut`, per line."""
     absorption, _ = continuum_opacity(nodes, gas)
 
     def chunk(inputs):
         b, node = inputs
         scale, doppler, a = line_constants(b, profile_state(gas, vmic), jnp.zeros(1))
         # the scattering part of the continuum is left out: it is the stricter bound, and Turbospectrum's
-        ratio = jnp.where(counts, scale / absorption[node], 0.0) / cut
+        ratio = jnp.where(counts, scale / absorption[node], 0.0) / line_cut
         # H(a, u) < exp(-u^2) + a / (sqrt(pi) u^2) (1 + 3/(2 u^2)): where these are a third and two thirds of 1 / ratio
         core = jnp.sqrt(jnp.log(jnp.maximum(3.0 * ratio, 1.0)))
         wing = jnp.sqrt(1.5 + 1.5 * a * ratio / np.sqrt(np.pi))
         reach = doppler * jnp.where(ratio > 1.0, jnp.maximum(core, wing), 0.0)
-        return jnp.max(ratio * voigt(jnp.zeros_like(a), a), axis=1) * cut, jnp.max(reach, axis=1)
+        return jnp.max(ratio * voigt(jnp.zeros_like(a), a), axis=1) * line_cut, jnp.max(reach, axis=1)
 
     return jax.lax.map(chunk, (bucket, node))
 
@@ -42,12 +42,12 @@ def _reach(
 def line_reach(
     lines: LineList,
     atmospheres: Sequence[tuple[Gas, Float[Array, "*depth"], Bool[Array, " depth"]]],
-    cut: float = 1e-4,
+    line_cut: float = 1e-4,
 ) -> tuple[Float[np.ndarray, " line"], Float[np.ndarray, " line"]]:
-    """Line-centre opacity over continuous absorption, and the distance (km/s) at which it has fallen to `cut`.
+    """Line-centre opacity over continuous absorption, and the distance (km/s) at which it has fallen to `line_cut`.
 
     Both are the largest over the atmospheres and over their layers that count. A line whose ratio never reaches
-    `cut` gets reach 0 and may be dropped. An atmosphere is its gas, vmic (km/s, a number or one a layer) and the
+    `line_cut` gets reach 0 and may be dropped. An atmosphere is its gas, vmic (km/s, a number or one a layer) and the
     layers that count. The criterion is Turbospectrum's (its eps is 1e-4, over all layers).
     """
     if len(lines) == 0:
@@ -62,9 +62,9 @@ def line_reach(
     node = np.rint((lines.wavelength[order] - nodes[0]) / spacing).astype(int)
     strength, reach = np.zeros(len(lines)), np.zeros(len(lines))
     for gas, vmic, counts in atmospheres:
-        centre, far = _reach(bucket, jnp.asarray(nodes), jnp.asarray(node), gas, vmic, counts, cut)
+        centre, far = _reach(bucket, jnp.asarray(nodes), jnp.asarray(node), gas, vmic, counts, line_cut)
         real = np.asarray(bucket.line).ravel() < len(lines)
         row = np.asarray(bucket.line).ravel()[real]
         strength[row] = np.maximum(strength[row], np.asarray(centre).ravel()[real])
         reach[row] = np.maximum(reach[row], np.asarray(far).ravel()[real])
-    return strength, np.where(strength > cut, reach, 0.0)
+    return strength, np.where(strength > line_cut, reach, 0.0)

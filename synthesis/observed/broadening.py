@@ -11,10 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from astrogf.synthesis.observed.grid import C_KMS
+from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 
 _SERIES_END = 144.0  # z^2 below which J1 is summed as a series; both forms are good to 1e-10 there
-_FWHM = 2.0 * float(np.sqrt(2.0 * np.log(2.0)))
 
 
 def resolution_sigma(resolving_power: float) -> float:
@@ -22,7 +21,7 @@ def resolution_sigma(resolving_power: float) -> float:
 
     A resolving power that is constant with wavelength is a constant width in velocity, hence on a log-uniform grid.
     """
-    return C_KMS / (_FWHM * resolving_power)
+    return C_KMS / (FWHM_PER_SIGMA * resolving_power)
 
 
 def bessel_ratio(square: Float[Array, "*shape"]) -> Float[Array, "*shape"]:

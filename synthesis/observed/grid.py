@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from astrogf.base.constants import C_KMS
 from astrogf.base.errors import AstrogfError
-
-C_KMS = 299792.458
 
 
 @dataclass(frozen=True)

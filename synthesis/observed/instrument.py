@@ -8,7 +8,8 @@ import numpy as np
 from jax.scipy.special import ndtr
 from jaxtyping import Array, Float, Int
 
-from astrogf.synthesis.observed.grid import C_KMS, Grid
+from astrogf.base.constants import C_KMS
+from astrogf.synthesis.observed.grid import Grid
 
 
 def kernel(rv: Float[Array, ""], sigma: Float[Array, ""], grid: Grid) -> tuple[Int[Array, ""], Float[Array, " tap"]]:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import roots_jacobi
 
-from astrogf.synthesis.constants import HC_OVER_K_ANGSTROM, LIGHT, PLANCK
+from astrogf.base.constants import HC_OVER_K_ANGSTROM, LIGHT, PLANCK
 
 TWO_H_C2 = 2.0 * PLANCK * LIGHT**2  # erg cm^2 s^-1 sr^-1, first radiation constant for radiance
 
@@ -27,9 +27,9 @@ def planck(wavelength: Float[Array, " wave"], t: Float[Array, " depth"]) -> Floa
     return TWO_H_C2 * 1e32 / lam**5 / jnp.expm1(HC_OVER_K_ANGSTROM / (lam * t[None, :]))
 
 
-def angles(order: int) -> tuple[np.ndarray, np.ndarray]:
+def gauss_rule(angles: int) -> tuple[np.ndarray, np.ndarray]:
     """Nodes mu and weights of the Gauss rule for the integral of f(mu) mu dmu over (0, 1)."""
-    x, w = roots_jacobi(order, 0.0, 1.0)
+    x, w = roots_jacobi(angles, 0.0, 1.0)
     return (x + 1) / 2, w / 4
 
 
@@ -53,7 +53,7 @@ def depth_rule(tau_ross: Float[Array, " depth"]) -> DepthRule:
     chord = jnp.diff(eye, axis=0) / h[:, None]
     left = h[:, None]  # an inner row: h_k m_(k-1) + 2 (h_k + h_(k-1)) m_k + h_(k-1) m_(k+1) = 3 (h_k c_(k-1) + ...)
     inner = left[1:] * eye[:-2] + 2 * (left[1:] + left[:-1]) * eye[1:-1] + left[:-1] * eye[2:]
-    known = 3 * (left[1:] * chord[:-1] + left[:-1] * chord[1:])
+    right = 3 * (left[1:] * chord[:-1] + left[:-1] * chord[1:])
 
     def end(a, b, i, j, first, second):
         row = b * eye[i] + (a + b) * eye[j]
@@ -62,7 +62,7 @@ def depth_rule(tau_ross: Float[Array, " depth"]) -> DepthRule:
     top, top_known = end(h[0], h[1], 0, 1, 0, 1)
     low, low_known = end(h[-1], h[-2], n - 1, n - 2, n - 2, n - 3)
     system = jnp.concatenate([top[None], inner, low[None]])
-    derivative = jnp.linalg.solve(system, jnp.concatenate([top_known[None], known, low_known[None]]))
+    derivative = jnp.linalg.solve(system, jnp.concatenate([top_known[None], right, low_known[None]]))
     step = left * (eye[:-1] + eye[1:]) / 2 + left**2 / 12 * (derivative[:-1] - derivative[1:])
     integral = jnp.concatenate([jnp.zeros((1, n)), jnp.cumsum(step, axis=0)])
     return DepthRule(integral, derivative, integral[-1])
@@ -88,34 +88,34 @@ def _columns(ratio, source, tau_ross):
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1,))
-def escape(tau: Float[Array, "*shape"], order: int) -> Float[Array, "*shape"]:
-    """2 E_3(tau), the share of a layer's emission gradient seen in the flux, on `order` Gauss angles."""
-    return functools.reduce(jnp.add, [2 * w * jnp.exp(-tau / mu) for mu, w in zip(*angles(order), strict=True)])
+def escape(tau: Float[Array, "*shape"], angles: int) -> Float[Array, "*shape"]:
+    """2 E_3(tau), the share of a layer's emission gradient seen in the flux, on `angles` Gauss angles."""
+    return functools.reduce(jnp.add, [2 * w * jnp.exp(-tau / mu) for mu, w in zip(*gauss_rule(angles), strict=True)])
 
 
 @escape.defjvp
-def _escape_jvp(order, primals, tangents):
+def _escape_jvp(angles, primals, tangents):
     # One array is kept for the reverse pass, not one an angle.
-    slope = [-2 * w / mu * jnp.exp(-primals[0] / mu) for mu, w in zip(*angles(order), strict=True)]
-    return escape(primals[0], order), functools.reduce(jnp.add, slope) * tangents[0]
+    slope = [-2 * w / mu * jnp.exp(-primals[0] / mu) for mu, w in zip(*gauss_rule(angles), strict=True)]
+    return escape(primals[0], angles), functools.reduce(jnp.add, slope) * tangents[0]
 
 
 def emergent_flux(
     ratio: Float[Array, "wave depth"],
     source: Float[Array, "wave depth"],
     tau_ross: Float[Array, " depth"],
-    order: int = 5,
+    angles: int = 5,
 ) -> Float[Array, " wave"]:
     """Surface flux F_lambda (pi times the astrophysical flux), in the unit of `source` times steradian.
 
     `ratio` is the opacity per gram over the Rosseland opacity; `tau_ross` is positive and increasing. The atmosphere
-    is isothermal above the first layer, and S is constant below the last; `order` Gauss angles.
+    is isothermal above the first layer, and S is constant below the last; `angles` Gauss angles.
     Five angles leave 4e-5 of the continuum and 7e-5 of the normalised flux (three: 2e-4 and 4e-4), the depth rule
     2e-5, in the Sun and a 4500 K giant (tests/test_transfer.py).
     Source: Mihalas (1978, Stellar Atmospheres), eq. 2-55 after integration by parts.
     """
     tau, change = _columns(ratio, source, tau_ross)
-    return jnp.pi * (source[:, 0] + jnp.sum(change * escape(tau, order), axis=1))
+    return jnp.pi * (source[:, 0] + jnp.sum(change * escape(tau, angles), axis=1))
 
 
 def emergent_intensity(
@@ -141,7 +141,7 @@ def response(
     ratio: Float[Array, "wave depth"],
     source: Float[Array, "wave depth"],
     tau_ross: Float[Array, " depth"],
-    order: int = 5,
+    angles: int = 5,
     block: int = 2048,
 ) -> tuple[Float[Array, " wave"], Float[Array, "wave depth"], Float[Array, "wave depth"]]:
     """Flux, and its derivatives by every `ratio` and every `source`.
@@ -152,7 +152,7 @@ def response(
     """
 
     def part(r, s):
-        flux, pull = jax.vjp(lambda r, s: emergent_flux(r, s, tau_ross, order), r, s)
+        flux, pull = jax.vjp(lambda r, s: emergent_flux(r, s, tau_ross, angles), r, s)
         return flux, *pull(jnp.ones_like(flux))
 
     return by_blocks(part, (ratio, source), block)

@@ -15,8 +15,8 @@ from scipy.special import roots_legendre
 from astrogf.synthesis.transfer.plane import by_blocks, depth_rule, emergent_flux
 
 
-def _angles(order):
-    x, w = roots_legendre(order)
+def _gauss_rule(angles):
+    x, w = roots_legendre(angles)
     return (x + 1) / 2, w / 2
 
 
@@ -56,8 +56,8 @@ def _solve(system, b):
             for i in range(n)
         ]
         zero = jnp.zeros_like(rhs[0])
-        known = [[*[upper[i] if i == j else zero for j in range(n)], rhs[i] + lower[i] * v[i]] for i in range(n)]
-        x = _eliminate(matrix, known)
+        right = [[*[upper[i] if i == j else zero for j in range(n)], rhs[i] + lower[i] * v[i]] for i in range(n)]
+        x = _eliminate(matrix, right)
         d, v = jnp.stack([jnp.stack(r[:n]) for r in x]), jnp.stack([r[n] for r in x])
         return (d, v), (d, v)
 
@@ -82,9 +82,9 @@ def _transposed(system):
     )
 
 
-def _mean_intensity(step, first, rho, emitted, bottom, order):
+def _mean_intensity(step, first, rho, emitted, bottom, angles):
     """J of shape (depth, wave) from steps in optical depth, tau of the first layer, sigma / chi and (1 - rho) B."""
-    mu, weight = (jnp.asarray(x)[:, None] for x in _angles(order))
+    mu, weight = (jnp.asarray(x)[:, None] for x in _gauss_rule(angles))
     a = step[:, None] / mu  # (depth - 1, angle, wave)
     span = 0.5 * (a[1:] + a[:-1])
     lower, upper = 1 / (a[:-1] * span), 1 / (a[1:] * span)
@@ -109,7 +109,7 @@ def _mean_intensity(step, first, rho, emitted, bottom, order):
     return jnp.sum(weight * u, axis=1)
 
 
-def _source(absorption, scattering, thermal, tau_ross, order):
+def _source(absorption, scattering, thermal, tau_ross, angles):
     rule = depth_rule(tau_ross)
     chi = absorption + scattering
     step = chi @ (jnp.diff(rule.integral, axis=0) * tau_ross).T
@@ -118,7 +118,7 @@ def _source(absorption, scattering, thermal, tau_ross, order):
     rho = scattering / chi
     emitted = absorption / chi * thermal
     first = chi[:, 0] * tau_ross[0]
-    j = _mean_intensity(step.T, first, rho.T, emitted.T, thermal[:, -1], order).T
+    j = _mean_intensity(step.T, first, rho.T, emitted.T, thermal[:, -1], angles).T
     return emitted + rho * j
 
 
@@ -127,18 +127,18 @@ def scattered_source(
     scattering: Float[Array, "wave depth"],
     thermal: Float[Array, "wave depth"],
     tau_ross: Float[Array, " depth"],
-    order: int = 3,
+    angles: int = 3,
     block: int = 1024,
 ) -> Float[Array, "wave depth"]:
     """Source function with coherent isotropic scattering, in the unit of `thermal` (the Planck function).
 
     `absorption` (lines in LTE belong here) and `scattering` are opacities per gram over the Rosseland opacity; their
-    sum is positive in every layer. J is thermal at the last layer. `order` Gauss-Legendre angles on 0 < mu < 1.
+    sum is positive in every layer. J is thermal at the last layer. `angles` Gauss-Legendre angles on 0 < mu < 1.
     `block` wavelengths at a time, computed again in a reverse pass. The result goes to `emergent_flux` as it is.
     Source: Feautrier (1964, C. R. Acad. Sci. 258, 3189); Mihalas (1978, Stellar Atmospheres), section 6-3.
     """
     n = absorption.shape[0]
-    part = functools.partial(_source, tau_ross=tau_ross, order=order)
+    part = functools.partial(_source, tau_ross=tau_ross, angles=angles)
     if n <= block:
         return part(absorption, scattering, thermal)
     count = -(-n // block)
@@ -155,11 +155,11 @@ def scattered_flux(
     scattering: Float[Array, "wave depth"],
     thermal: Float[Array, "wave depth"],
     tau_ross: Float[Array, " depth"],
-    order: int = 5,
+    angles: int = 5,
 ) -> Float[Array, " wave"]:
-    """Surface flux with scattering: `scattered_source` seen through `emergent_flux` on `order` angles."""
+    """Surface flux with scattering: `scattered_source` seen through `emergent_flux` on `angles` Gauss angles."""
     source = scattered_source(absorption, scattering, thermal, tau_ross)
-    return emergent_flux(absorption + scattering, source, tau_ross, order)
+    return emergent_flux(absorption + scattering, source, tau_ross, angles)
 
 
 def scattered_response(
@@ -167,7 +167,7 @@ def scattered_response(
     scattering: Float[Array, "wave depth"],
     thermal: Float[Array, "wave depth"],
     tau_ross: Float[Array, " depth"],
-    order: int = 5,
+    angles: int = 5,
     block: int = 1024,
 ) -> tuple[Float[Array, " wave"], Float[Array, "wave depth"], Float[Array, "wave depth"], Float[Array, "wave depth"]]:
     """Flux, and its derivatives by every `absorption`, `scattering` and `thermal`.
@@ -176,7 +176,7 @@ def scattered_response(
     """
 
     def part(*columns):
-        flux, pull = jax.vjp(lambda k, s, b: scattered_flux(k, s, b, tau_ross, order), *columns)
+        flux, pull = jax.vjp(lambda k, s, b: scattered_flux(k, s, b, tau_ross, angles), *columns)
         return flux, *pull(jnp.ones_like(flux))
 
     return by_blocks(part, (absorption, scattering, thermal), block)

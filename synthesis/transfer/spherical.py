@@ -59,9 +59,9 @@ def _past_core(step, first, source, radius, p, turn):
     small = x < 1e-4
     safe = jnp.where(small, 1.0, x)
     mean = jnp.where(small, 1 - x / 2 + x * x / 6, -jnp.expm1(-safe) / safe)
-    seen = jnp.exp(-tau[:, :-1]) - jnp.exp(tau[:, 1:] - whole)
+    escaping = jnp.exp(-tau[:, :-1]) - jnp.exp(tau[:, 1:] - whole)
     change = jnp.where(met, jnp.diff(source, axis=1), 0.0)
-    return source[:, 0] * -jnp.expm1(-whole[:, 0]) + jnp.sum(change * mean * seen, axis=1)
+    return source[:, 0] * -jnp.expm1(-whole[:, 0]) + jnp.sum(change * mean * escaping, axis=1)
 
 
 def spherical_flux(
@@ -70,19 +70,19 @@ def spherical_flux(
     tau_ross: Float[Array, " depth"],
     radius: Float[Array, " depth"],
     reference: Float[Array, ""] | float,
-    order: int = 6,
+    angles: int = 6,
     block: int = 1024,
 ) -> Float[Array, " wave"]:
     """Luminosity over 4 pi reference^2, in the unit of `source` times steradian.
 
     `ratio`, `source` and `tau_ross` as in `synthesis.transfer.plane.emergent_flux`; `radius` (cm, decreasing, see
-    `shell_radius`) and `reference` (cm, see `reference_radius`). `order` Gauss rays meet the core, the last layer,
+    `shell_radius`) and `reference` (cm, see `reference_radius`). `angles` Gauss rays meet the core, the last layer,
     which must be opaque; one ray touches every other layer. Line and continuum go through the same function.
     Source: Mihalas (1978, Stellar Atmospheres), section 7-6, whose rays these are.
     """
     rule = depth_rule(tau_ross)
     change_matrix = (rule.derivative * rule.weight[:, None]).T
-    x, w = roots_legendre(order)
+    x, w = roots_legendre(angles)
     cosine, weight = (x + 1) / 2, w / 2
     n_depth = tau_ross.shape[0]
     turns = jnp.arange(1.0, n_depth - 1.0)

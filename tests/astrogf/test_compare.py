@@ -7,12 +7,13 @@ import pytest
 from astropy.table import Table
 from typer.testing import CliRunner
 
+from astrogf.base.air import air_to_vacuum, vacuum_to_air
 from astrogf.base.errors import AstrogfError
 from astrogf.cli import app
 from astrogf.comparing import reference_table
 from astrogf.comparing.corrections import compare_run
 from astrogf.comparing.judge import Lines, match, statistics, systematic_floor, total_loggf
-from astrogf.synthesis.air import air_to_vacuum, vacuum_to_air
+from astrogf.synthesis.lines.identity import OTHER_LIST
 
 NAMES = np.array(["Fe I", "Fe II", "Ti I"])
 CODES = {"Fe I": 26.0, "Fe II": 26.1, "Ti I": 22.0}
@@ -129,10 +130,10 @@ def test_of_two_candidates_the_nearest_is_taken_and_it_is_said():
     assert found.reference.tolist() == [0]
     assert found.rivals.tolist() == [1]
     assert found.group.tolist() == [0, -1, -1]
-    wide = match(run, reference, elow=0.05)
+    wide = match(run, reference, OTHER_LIST._replace(elow=0.05))
     assert wide.run.tolist() == [1, 2]
     assert wide.rivals.tolist() == [1, 0]
-    assert match(run, reference, wavelength=0.001).run.size == 0
+    assert match(run, reference, OTHER_LIST._replace(wavelength=0.001)).run.size == 0
 
 
 def test_tied_components_are_compared_as_totals_or_not_at_all(known, tmp_path):

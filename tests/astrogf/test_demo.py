@@ -13,7 +13,7 @@ from astrogf.inference.problem.problem import predict
 from astrogf.inference.rehearsal.options import DemoOptions
 from astrogf.inference.rehearsal.survey import FINER, Truth, falsify, simulate_survey
 from astrogf.surveys.batch import SpectrumBatch
-from astrogf.surveys.directory.load import load_pieces
+from astrogf.surveys.directory.load import load_directory
 from astrogf.surveys.formats import stated as highres
 from astrogf.surveys.options import SurveyOptions
 
@@ -47,7 +47,7 @@ def test_medium_resolution_survey_holds_what_it_says(tmp_path) -> None:
     survey = SurveyOptions(kind="lamost_mrs", windows=WINDOWS)
     demo = DemoOptions(stars=2, snr=(40.0, 60.0), outlier_fraction=0.0, **COARSE)
     truth = simulate_survey(demo, survey, FIT, tmp_path)
-    batches, aside, _ = load_pieces(tmp_path, list(WINDOWS), kinds=["lamost_mrs"], snr_min=0.0)
+    batches, aside, _ = load_directory(tmp_path, list(WINDOWS), kinds=["lamost_mrs"], snr_min=0.0)
     assert len(aside) == 0
     assert [len(b.flux) for b in batches] == [2, 2]
     found = chi2(batches, demo, survey, FIT, truth)

@@ -4,10 +4,10 @@ import hashlib
 
 import numpy as np
 
-from astrogf.surveys.store.store import Grid, create
+from astrogf.surveys.store.store import PixelGrid, create
 from astrogf.surveys.store.writer import open_writer
 
-SMALL = Grid(36900, 1e-4, 40)
+SMALL = PixelGrid(36900, 1e-4, 40)
 
 
 class Killed(BaseException):

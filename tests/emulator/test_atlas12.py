@@ -59,7 +59,7 @@ def test_equilibrium_and_monotone_layers(emulator: Emulator) -> None:
 def test_closer_to_real_atlas12_decks_than_the_teacher(emulator: Emulator, shared: Path) -> None:
     """T, P and RHOX nearer to the 28 real decks than atmosnet, on the decks in the hull.
 
-    XNE is not: 0.0047 dex at the median against 0.0038 (docs/explanation/emulator.md says what limits it); it is only kept from
+    XNE is not: 0.0047 dex at the median against 0.0038 (docs/explanation/emulator.md); it is only kept from
     getting worse here.
     """
     path = CACHE / "sources" / "atmosnet" / "atmosnet" / "data" / FILES["cool"]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import astrogf
-from astrogf.synthesis.air import air_to_vacuum
+from astrogf.base.air import air_to_vacuum
 from astrogf.synthesis.gas.abundances import SOLAR, SYMBOLS
 from astrogf.synthesis.lines.shipped import load_all_lines, load_atomic_lines
 from astrogf.synthesis.observed.broadening import broaden

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 from astrogf.inference.fit import freed, select_lines
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.joint import fit_joint
@@ -16,7 +17,6 @@ from astrogf.inference.newton.sweep import sweep
 from astrogf.inference.problem.parameters import LN_SIGMA, RV
 from astrogf.inference.problem.problem import StarData
 from astrogf.inference.problem.spectra import Sample, quiet
-from astrogf.synthesis.observed.grid import C_KMS
 from tests.builders.lacking import OPTIONS, lacking
 
 
@@ -106,7 +106,7 @@ def test_what_is_wrong_at_rest_is_raised_where_each_star_has_it() -> None:
     residual = 0.01 * rng.normal(size=(4, 400))
     for row, i in zip(residual, at, strict=True):
         row[i - 1 : i + 2] += [0.03, -0.06, 0.03]
-    theta = jnp.zeros((4, 7)).at[:, RV].set(rv).at[:, LN_SIGMA].set(np.log(5.0 / 2.355))
+    theta = jnp.zeros((4, 7)).at[:, RV].set(rv).at[:, LN_SIGMA].set(np.log(5.0 / FWHM_PER_SIGMA))
     mine = piece(rv, residual)
     [noise] = quiet(Sample((mine,), None))
     found = by_wavelength(mine, np.ones((4, 400)), theta, noise)

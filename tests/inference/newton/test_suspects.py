@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 from astrogf.inference.fit import fit_lines, with_suspects
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.stars import FitState
@@ -16,7 +17,6 @@ from astrogf.inference.problem.spectra import Sample, quiet
 from astrogf.inference.problem.unlisted import LOGGF, is_unlisted, places, with_unlisted
 from astrogf.synthesis.lines.linelist import QUALITY
 from astrogf.synthesis.lines.shipped import load_atomic_lines
-from astrogf.synthesis.observed.grid import C_KMS
 from tests.builders.lacking import OPTIONS, lacking
 
 N_PIXEL = 400
@@ -30,7 +30,7 @@ def first_fit(residual: np.ndarray, correction: np.ndarray, sd: np.ndarray, tau:
     problem = SimpleNamespace(spectrum=SimpleNamespace(grid=SimpleNamespace(oversampling=4, velocity_step=0.5)))
     piece = SimpleNamespace(star=np.arange(len(RVS)), data=data, scatter=None, problem=problem)
     sample = Sample((piece,), None)
-    theta = jnp.zeros((len(RVS), 7)).at[:, RV].set(RVS).at[:, LN_SIGMA].set(np.log(5.0 / 2.355))
+    theta = jnp.zeros((len(RVS), 7)).at[:, RV].set(RVS).at[:, LN_SIGMA].set(np.log(5.0 / FWHM_PER_SIGMA))
     posterior = hyper.Posterior(np.append(correction, 0.0), np.diag(np.append(sd, 1.0) ** 2), np.array([tau]))
     joint = SimpleNamespace(
         run=SimpleNamespace(theta=theta, noise=quiet(sample)),

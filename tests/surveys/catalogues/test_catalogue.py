@@ -9,7 +9,7 @@ from astropy.table import Table
 from astrogf.surveys.catalogues.catalogue import match_labels, read_labels
 from astrogf.surveys.catalogues.labels import FLOORS, recognise, take_labels
 from astrogf.surveys.catalogues.split import draw, held_out, read_split, split, write_split
-from astrogf.surveys.directory.load import group_stars, load_pieces
+from astrogf.surveys.directory.load import group_stars, load_directory
 from astrogf.surveys.spectrum import SurveyError
 from astrogf.surveys.store.criteria import Criteria
 
@@ -130,14 +130,14 @@ def test_units_are_converted_and_wrong_ones_refused(tmp_path):
     assert values["teff"][1] == pytest.approx(5800)
     assert (values["rv"][1], values["rv_sd"][1]) == (2.0, 0.5)
     user["teff"].unit = "m"
-    with pytest.raises(SurveyError, match="teff of the table of labels is in m"):
+    with pytest.raises(SurveyError, match=r"column teff is in m, .*correct its unit"):
         take_labels(stars(), user)
     with pytest.raises(SurveyError, match="none of the columns"):
         take_labels(stars(), Table({"path": ["p/1.fits"], "colour": [1.0]}))
 
 
 def test_lasp_labels_of_the_real_files(shared):
-    (batch,) = load_pieces(shared / "spectra" / "lamost_lrs", [(4900.0, 5400.0)]).batches
+    (batch,) = load_directory(shared / "spectra" / "lamost_lrs", [(4900.0, 5400.0)]).batches
     index = read_labels(shared / "spectra" / "index.csv")
     labels = take_labels(batch.table, index)
     assert labels.table == "LASP"

@@ -10,7 +10,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from astrogf.surveys.catalogues.catalogue import find_index, match_labels, read_labels
-from astrogf.surveys.directory.load import find_files, group_stars, load_pieces, reason_counts
+from astrogf.surveys.directory.load import find_files, group_stars, load_directory, reason_counts
 from astrogf.surveys.formats import readers
 from astrogf.surveys.simulate import LRS_FIRST, LRS_PIXELS, observe, write_lamost_lrs
 from astrogf.surveys.spectrum import REASONS, SurveyError, grid, window_pixels
@@ -20,7 +20,7 @@ WINDOW = (4900.0, 5400.0)
 
 def load(directory, window=WINDOW, **cuts):
     """The batch of LAMOST LRS spectra in one window (None: no spectrum), and what was set aside."""
-    batches, set_aside, _ = load_pieces(directory, [window], kinds=["lamost_lrs"], **cuts)
+    batches, set_aside, _ = load_directory(directory, [window], kinds=["lamost_lrs"], **cuts)
     assert len(batches) < 2
     return batches[0] if batches else None, set_aside
 
@@ -120,7 +120,8 @@ def test_label_tables_that_cannot_be_used(tmp_path):
     (tmp_path / "a.csv").write_text("colour,teff\n1.2,5000\n")
     with pytest.raises(SurveyError, match="none of the columns that name a spectrum"):
         read_labels(tmp_path / "a.csv")
-    with pytest.raises(SurveyError, match="ends in one of"):
+    (tmp_path / "a.xlsx").write_bytes(b"PK\x03\x04")
+    with pytest.raises(SurveyError, match="not recognised as a table; expected an ECSV"):
         read_labels(tmp_path / "a.xlsx")
     with pytest.raises(SurveyError, match="cannot be read"):
         read_labels(tmp_path / "gone.ecsv")
@@ -282,9 +283,9 @@ def test_directories_that_hold_nothing(tmp_path):
 
 def test_arguments_that_make_no_sense(tmp_path):
     with pytest.raises(SurveyError, match="No window"):
-        load_pieces(tmp_path, [])
+        load_directory(tmp_path, [])
     with pytest.raises(SurveyError, match="no kind of spectrum; there are: lamost_lrs"):
-        load_pieces(tmp_path, [WINDOW], kinds=["hubble"])
+        load_directory(tmp_path, [WINDOW], kinds=["hubble"])
     for window in ((5400.0, 4900.0), (np.nan, 5000.0), (-1.0, 5000.0), (5000.0, 5000.5)):
         with pytest.raises(SurveyError, match="window"):
             load(tmp_path, window)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from astrogf.surveys.directory.load import load_pieces
+from astrogf.surveys.directory.load import load_directory
 from astrogf.surveys.simulate import write_apogee_star, write_lamost_lrs, write_sdss
 from astrogf.surveys.store.fill import ingest
 from astrogf.surveys.store.load import load_store
@@ -20,7 +20,7 @@ def test_sdss_full_beside_lite(tmp_path):
     sdss(tmp_path / "spec-lite.fits", mjd=55400)
     sdss(tmp_path / "spec.fits", mjd=55400, full=True)
     sdss(tmp_path / "again.fits", mjd=55401)  # the star once more: other photons
-    batches, aside, _ = load_pieces(tmp_path, [WINDOW], kinds=["sdss_optical"])
+    batches, aside, _ = load_directory(tmp_path, [WINDOW], kinds=["sdss_optical"])
     assert list(batches[0].table["path"]) == ["again.fits", "spec-lite.fits"]
     assert list(aside["path"]) == ["spec.fits"]
     assert list(aside["reason"]) == ["same_photons"]
@@ -39,7 +39,7 @@ def test_two_releases_of_a_lamost_spectrum(tmp_path, from_store):
         ingest(files, tmp_path / "store", "lamost_lrs")
         batches, aside, _ = load_store(tmp_path / "store", [WINDOW])
     else:
-        batches, aside, _ = load_pieces(files, [WINDOW], kinds=["lamost_lrs"])
+        batches, aside, _ = load_directory(files, [WINDOW], kinds=["lamost_lrs"])
     assert list(aside["path"]) == ["dr8.fits"]
     assert list(aside["reason"]) == ["same_photons"]
     assert sorted(batches[0].table["path"]) == ["dr5.fits", "none_1.fits", "none_2.fits", "other.fits"]
@@ -49,6 +49,6 @@ def test_two_coadds_of_a_star(tmp_path):
     flux, ivar = np.full(8575, 1000.0), np.full(8575, 0.01)
     for name, level in (("a", 1.0), ("b", 1.1)):
         write_apogee_star(tmp_path / f"{name}.fits", 696500, level * flux, ivar, **PLACE, rv=0.0)
-    batches, aside, _ = load_pieces(tmp_path, [(16000.0, 16300.0), (15200.0, 15500.0)], kinds=["apogee_apstar"])
+    batches, aside, _ = load_directory(tmp_path, [(16000.0, 16300.0), (15200.0, 15500.0)], kinds=["apogee_apstar"])
     assert [list(b.table["path"]) for b in batches] == [["a.fits"], ["a.fits"]]
     assert list(aside["reason"]) == ["same_photons"]

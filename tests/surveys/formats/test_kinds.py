@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from astrogf import config
+from astrogf.base.constants import C_KMS
 from astrogf.base.errors import AstrogfError
 from astrogf.fitting import engine
-from astrogf.surveys.directory.load import load_pieces
+from astrogf.surveys.directory.load import load_directory
 from astrogf.surveys.formats import readers
 from astrogf.surveys.options import Kind
 from astrogf.surveys.simulate import (
@@ -19,7 +20,7 @@ from astrogf.surveys.simulate import (
     write_apogee_visit,
     write_lamost_mrs,
 )
-from astrogf.surveys.spectrum import SPEED_OF_LIGHT, SurveyError, grid
+from astrogf.surveys.spectrum import SurveyError, grid
 from astrogf.surveys.store.fill import ingest
 from astrogf.surveys.store.load import load_store
 
@@ -31,7 +32,7 @@ APOGEE = {"apogee_apstar": "star.fits", "apogee_aspcapstar": "aspcap.fits", "apo
 
 def line(wavelength):
     """A spectrum of level 1 with one line at rest, 12 km/s wide."""
-    return 1.0 - 0.5 * np.exp(-0.5 * ((wavelength / LINE - 1.0) * SPEED_OF_LIGHT / 12.0) ** 2)
+    return 1.0 - 0.5 * np.exp(-0.5 * ((wavelength / LINE - 1.0) * C_KMS / 12.0) ** 2)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def one_star(tmp_path_factory):
     rest = observe(line(grid(696500, 8575, 6e-6)), 500.0, rng, bad_fraction=0.0)
     write_apogee_star(folder / "star.fits", 696500, 1000 * rest.flux, rest.ivar / 1e6, **PLACE, rv=RV)
     write_apogee_aspcapstar(folder / "aspcap.fits", 696500, rest.flux, rest.ivar, **PLACE, rv=RV)
-    seen = line(visit_wavelengths() / (1.0 + (RV - BC) / SPEED_OF_LIGHT))
+    seen = line(visit_wavelengths() / (1.0 + (RV - BC) / C_KMS))
     noise = 0.002 * rng.standard_normal(seen.shape)
     write_apogee_visit(folder / "visit.fits", 100 * (seen + noise), np.full_like(seen, 25.0), **PLACE, bc=BC, rv=RV)
     arms = {"blue": (369100, np.ones(3000), np.full(3000, 1e4)), "red": (380000, np.ones(3500), np.full(3500, 1e4))}
@@ -51,7 +52,7 @@ def one_star(tmp_path_factory):
 
 def velocity(batch):
     """Where the line of the batch's one spectrum lies, km/s, by its centroid."""
-    v = (batch.wavelength / LINE - 1.0) * SPEED_OF_LIGHT
+    v = (batch.wavelength / LINE - 1.0) * C_KMS
     depth = np.where(batch.ivar[0] > 0, 1.0 - batch.flux[0] / np.median(batch.flux[0]), 0.0)
     near = np.abs(v - v[np.argmax(depth)]) < 50.0
     return np.sum((depth * v)[near]) / np.sum(depth[near])
@@ -61,7 +62,7 @@ def velocity(batch):
     ("apogee_apstar", "rest", 0.0), ("apogee_aspcapstar", "rest", 0.0), ("apogee_apvisit", "heliocentric", RV),
 ])  # fmt: skip
 def test_one_apogee_kind_is_taken_in_its_frame_and_the_others_are_set_aside(one_star, kind, frame, rv):
-    found = load_pieces(one_star, [WINDOW], kinds=[kind])
+    found = load_directory(one_star, [WINDOW], kinds=[kind])
     (batch,) = found.batches
     assert list(batch.table["path"]) == [APOGEE[kind]]
     assert list(batch.table["frame"]) == [frame]
@@ -75,7 +76,7 @@ def test_one_apogee_kind_is_taken_in_its_frame_and_the_others_are_set_aside(one_
 
 
 def test_the_three_are_of_one_star_and_the_header_tells_the_same_velocity(one_star):
-    batches = load_pieces(one_star, [WINDOW]).batches
+    batches = load_directory(one_star, [WINDOW]).batches
     assert [batch.table["kind"][0] for batch in batches] == list(APOGEE)
     assert len({batch.table["star"][0] for batch in batches}) == 1
     assert {float(batch.table["rv_header"][0]) for batch in batches} == {RV}
@@ -89,7 +90,7 @@ def test_a_coadd_whose_frame_apogee_doubts_is_set_aside(tmp_path, bit):
         write_apogee_star(tmp_path / f"{name}.fits", 696500, flux, ivar, **PLACE, rv=RV, visits=3, starflag=flag)
     ingest(tmp_path, tmp_path / "store", "apogee_apstar")
     for found in (
-        load_pieces(tmp_path, [WINDOW], kinds=["apogee_apstar"])[:2],
+        load_directory(tmp_path, [WINDOW], kinds=["apogee_apstar"])[:2],
         load_store(tmp_path / "store", [WINDOW], kinds=["apogee_apstar"])[:2],
     ):
         (batch,), aside = found
@@ -100,9 +101,9 @@ def test_a_coadd_whose_frame_apogee_doubts_is_set_aside(tmp_path, bit):
 
 def test_the_arms_of_mrs_are_asked_for_together_or_alone(one_star):
     windows = [(5000.0, 5100.0), (6400.0, 6500.0)]
-    both = load_pieces(one_star, windows, kinds=["lamost_mrs"]).batches
+    both = load_directory(one_star, windows, kinds=["lamost_mrs"]).batches
     assert [batch.table["piece"][0] for batch in both] == ["blue", "red"]
-    (red,) = load_pieces(one_star, windows, kinds=["lamost_mrs_red"]).batches
+    (red,) = load_directory(one_star, windows, kinds=["lamost_mrs_red"]).batches
     assert red.table["piece"][0] == "red"
 
 
@@ -112,7 +113,7 @@ def test_an_arm_that_is_refused_is_reported_though_the_other_is_used(tmp_path):
     arms = {"blue": (369100, np.ones(3000), np.full(3000, 1e4)), "red": (380000, np.ones(3500), bad)}
     write_lamost_mrs(tmp_path / "med.fits", arms, **PLACE)
     ingest(tmp_path, tmp_path / "store", "lamost_mrs_red")
-    found = load_pieces(tmp_path, windows, kinds=["lamost_mrs"])
+    found = load_directory(tmp_path, windows, kinds=["lamost_mrs"])
     assert [batch.table["piece"][0] for batch in found.batches] == ["blue"]
     assert len(found.set_aside) == 0
     (row,) = found.partly
@@ -124,7 +125,7 @@ def test_an_arm_that_is_refused_is_reported_though_the_other_is_used(tmp_path):
 
 def test_a_folder_without_the_kind_is_refused(one_star):
     with pytest.raises(SurveyError, match=r"None of the 4 files .* sdss_optical. The first: .*apogee_aspcapstar"):
-        load_pieces(one_star, [WINDOW], kinds=["sdss_optical"])
+        load_directory(one_star, [WINDOW], kinds=["sdss_optical"])
 
 
 def test_a_store_of_another_kind_is_refused(one_star, tmp_path):

@@ -14,9 +14,10 @@ from astropy.io import fits
 from astropy.table import Table
 from scipy.ndimage import median_filter
 
-from astrogf.surveys.directory.load import load_pieces
+from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
+from astrogf.surveys.directory.load import load_directory
 from astrogf.surveys.formats.readers import KINDS, read
-from astrogf.surveys.spectrum import APOGEE_STEP, SPEED_OF_LIGHT, UNUSABLE, Reason, SurveyError
+from astrogf.surveys.spectrum import APOGEE_STEP, UNUSABLE, Reason, SurveyError
 
 FORMATS = {
     "LRS_image": {"lamost_lrs"},
@@ -58,7 +59,7 @@ def test_all_rows_of_the_index(index, everything):
         assert pieces[0].meta["ra"] == pytest.approx(row["ra"], abs=1e-5)
         assert pieces[0].meta["dec"] == pytest.approx(row["dec"], abs=1e-5)
         if row["fmt"].startswith("SDSS"):
-            assert pieces[0].meta["rv_header"] == pytest.approx(row["z"] * SPEED_OF_LIGHT, abs=0.01)
+            assert pieces[0].meta["rv_header"] == pytest.approx(row["z"] * C_KMS, abs=0.01)
             assert (pieces[0].meta["class"], pieces[0].meta["subclass"]) == (row["cls"], row["sub"])
             assert pieces[0].meta["release"] == str(row["release"])
         elif row["fmt"].startswith("ap") or row["fmt"] == "aspcapStar":
@@ -163,7 +164,7 @@ def test_visit_lies_where_the_coadd_moved_by_its_velocity_lies(everything):
             suspect = int(Reason.SKY_LINE)
             good = ((coadd.ivar > 0) & (single.ivar > 0) & (single.reasons & suspect == 0))[low:high]
             pixels = lag(coadd.flux[low:high], single.flux[low:high], good)
-            lags.append(pixels * APOGEE_STEP * np.log(10) * SPEED_OF_LIGHT)
+            lags.append(pixels * APOGEE_STEP * np.log(10) * C_KMS)
         # a tenth of a pixel is 0.4 km/s
         assert np.median(lags) == pytest.approx(coadd.meta["rv_header"], abs=1.0), (star, lags)
         assert single.frame == "heliocentric"
@@ -175,14 +176,14 @@ def test_apogee_resolution_is_the_documented_one(everything):
     seen = []
     for path, pieces in everything.items():
         if "/apStar" in path and np.ptp(pieces[0].lsf) > 0:
-            seen.append(SPEED_OF_LIGHT / (np.median(pieces[0].lsf) * 2.3548))
+            seen.append(C_KMS / (np.median(pieces[0].lsf) * FWHM_PER_SIGMA))
     assert len(seen) == 6  # of 8 one has none (DR17), one fitted to noise
     assert all(20_000 < r < 25_000 for r in seen)
 
 
 def test_pieces_of_a_mixed_directory(shared, index):
     windows = [(4950.0, 5350.0), (6400.0, 6800.0), (15200.0, 15700.0)]
-    got = load_pieces(shared / "spectra", windows, snr_min=20.0, spectral_types="")
+    got = load_directory(shared / "spectra", windows, snr_min=20.0, spectral_types="")
     assert [(b.table["kind"][0], round(b.wavelength[0], -1)) for b in got.batches][:4] == [
         ("lamost_lrs", 4950), ("lamost_lrs", 6400), ("lamost_mrs_blue", 4950), ("lamost_mrs_red", 6400),
     ]  # fmt: skip

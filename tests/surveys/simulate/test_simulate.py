@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
+from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 from astrogf.surveys.formats import readers
 from astrogf.surveys.simulate import (
     LRS_FIRST,
@@ -205,7 +206,7 @@ def test_sdss(tmp_path, era, full, release):
     (spectrum,) = readers.read(path)
     assert_same_pixels(spectrum, 35800, seen)
     assert_about(spectrum, rv=-77.0, kind="sdss_optical", release=release)
-    assert spectrum.lsf == pytest.approx(wdisp * 1e-4 * np.log(10) * 299792.458, rel=1e-6)
+    assert spectrum.lsf == pytest.approx(wdisp * 1e-4 * np.log(10) * C_KMS, rel=1e-6)
     on_sky = np.abs(spectrum.wavelength - 5578.9) < 3.5
     assert np.all(spectrum.reasons[on_sky] & int(Reason.SKY_LINE))
     assert np.all(spectrum.ivar[on_sky & ~seen.bad] > 0)
@@ -222,7 +223,7 @@ def test_apstar(tmp_path, era, visits):
     assert_same_pixels(spectrum, 696500, seen, rtol=3e-7)
     assert_about(spectrum, rv=14.5, kind="apogee_apstar", release=era, frame="rest")
     assert spectrum.wavelength[0] == pytest.approx(10**4.179, rel=1e-12)
-    resolution = 299792.458 / 2.3548 / np.median(spectrum.lsf)
+    resolution = C_KMS / FWHM_PER_SIGMA / np.median(spectrum.lsf)
     assert resolution == pytest.approx(22500, rel=1e-3 if era == "dr17" else 0.1)
     assert np.all(spectrum.reasons[gaps][200:-200] & int(Reason.CHIP_GAP | Reason.NO_DATA | Reason.NOT_FINITE))
     assert np.all(spectrum.reasons[600:640] & int(Reason.SKY_LINE))
@@ -244,7 +245,7 @@ def test_apvisit_comes_back_heliocentric_with_its_lines_information_and_noise(tm
     bc, rv = -18.0, 50.0
     wavelength = visit_wavelengths()
     lines = np.array([15250.0, 15400.0, 15700.0, 15950.0, 16100.0, 16300.0, 16550.0, 16800.0])
-    centres = lines * (1 + (rv - bc) / 299792.458)
+    centres = lines * (1 + (rv - bc) / C_KMS)
 
     def truth(at, centres):
         depth = np.exp(-0.5 * ((at[..., None] - centres) / 0.45) ** 2).sum(axis=-1)
@@ -261,19 +262,19 @@ def test_apvisit_comes_back_heliocentric_with_its_lines_information_and_noise(tm
     assert_about(spectrum, rv=rv, kind="apogee_apvisit", release="r6")
     good = spectrum.ivar > 0
     assert spectrum.ivar.sum() == pytest.approx(ivar.sum(), rel=0.002)
-    expected = truth(spectrum.wavelength, lines * (1 + rv / 299792.458))
+    expected = truth(spectrum.wavelength, lines * (1 + rv / C_KMS))
     pull = ((spectrum.flux - expected) * np.sqrt(spectrum.ivar))[good]
     assert 0.67 < np.var(pull) < 1.0
     assert abs(np.mean(pull)) < 4 / np.sqrt(pull.size)
     # the mean of a line's position, by the depth-weighted centroid of the eight together: 0.1 pixel is 0.4 km/s
     shifts = []
     for line in lines:
-        velocity = 299792.458 * (spectrum.wavelength / line - 1)
+        velocity = C_KMS * (spectrum.wavelength / line - 1)
         near = np.abs(velocity - rv) < 30
         depth = 1 - spectrum.flux[near] / 1000
         shifts.append(np.sum(depth * velocity[near]) / np.sum(depth))
     assert np.mean(shifts) == pytest.approx(rv, abs=0.4)
-    hole = 10.0 ** (np.log10(wavelength[1, 1005] * (1 + bc / 299792.458)))
+    hole = 10.0 ** (np.log10(wavelength[1, 1005] * (1 + bc / C_KMS)))
     assert spectrum.ivar[np.argmin(np.abs(spectrum.wavelength - hole))] == 0
     assert spectrum.flux.max() < 1100
 

@@ -16,10 +16,10 @@ from typer.testing import CliRunner
 
 from astrogf.cli import app
 from astrogf.surveys.catalogues.catalogue import read_labels
-from astrogf.surveys.directory.load import load_pieces
+from astrogf.surveys.directory.load import load_directory
 from astrogf.surveys.formats import readers
 from astrogf.surveys.simulate import LRS_FIRST, LRS_PIXELS, observe, write_lamost_lrs
-from astrogf.surveys.spectrum import Spectrum, SurveyError
+from astrogf.surveys.spectrum import SurveyError, SurveySpectrum
 from astrogf.surveys.store import writer as storewriter
 from astrogf.surveys.store.criteria import Criteria
 from astrogf.surveys.store.fill import ingest
@@ -121,9 +121,9 @@ def test_a_file_of_many_spectra_is_never_taken_in_half(tmp_path, monkeypatch):
     def pieces(path):
         flux, ivar, _ = small_spectrum(int(path.stem))
         none = np.zeros(SMALL.n_pixel, dtype=int)
-        nothing = Spectrum(SMALL.first, flux, 0 * ivar, none, none, {})
-        away = Spectrum(SMALL.first + 1000, flux, ivar, none, none, {})
-        good = [Spectrum(SMALL.first, k * flux, ivar / k, none, none, {"obsid": str(k)}) for k in (1, 2, 4)]
+        nothing = SurveySpectrum(SMALL.first, flux, 0 * ivar, none, none, {})
+        away = SurveySpectrum(SMALL.first + 1000, flux, ivar, none, none, {})
+        good = [SurveySpectrum(SMALL.first, k * flux, ivar / k, none, none, {"obsid": str(k)}) for k in (1, 2, 4)]
         return [nothing, good[0], away, *good[1:]]
 
     ingest(folder, tmp_path / "whole", SMALL, read=pieces, chunk=4)
@@ -231,7 +231,7 @@ def test_a_fit_takes_from_a_store_what_it_takes_from_the_files(tmp_path):
     ingest(files, tmp_path / "store", grid="lamost_lrs")
     assert is_store(tmp_path / "store")
     assert not is_store(files)
-    (direct,), _, _ = load_pieces(files, [(4900.0, 5400.0)])
+    (direct,), _, _ = load_directory(files, [(4900.0, 5400.0)])
     [batch], set_aside, _ = load_store(tmp_path / "store", [(4900.0, 5400.0)])
     np.testing.assert_allclose(batch.wavelength, direct.wavelength)
     np.testing.assert_allclose(batch.flux, direct.flux, rtol=1e-6)

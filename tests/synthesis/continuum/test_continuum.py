@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from astrogf.synthesis.constants import BOLTZMANN_EV, HC_OVER_K_ANGSTROM, THOMSON
+from astrogf.base.constants import BOLTZMANN_EV, HC_OVER_K_ANGSTROM, THOMSON
 from astrogf.synthesis.continuum.hydrogen import hminus_density, occupation
 from astrogf.synthesis.continuum.opacity import continuum_opacity
 from astrogf.synthesis.continuum.tables import TABLES

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from astrogf.synthesis.air import air_to_vacuum, vacuum_to_air
-from astrogf.synthesis.constants import ATOMIC_MASS, BOLTZMANN, BOLTZMANN_EV, PLANCK
+from astrogf.base.air import air_to_vacuum, vacuum_to_air
+from astrogf.base.constants import ATOMIC_MASS, BOLTZMANN, BOLTZMANN_EV, C_KMS, FWHM_PER_SIGMA, PLANCK
 from astrogf.synthesis.gas.abundances import ATOMIC_WEIGHTS, number_fractions
 from astrogf.synthesis.gas.eos import equation_of_state
 from astrogf.synthesis.gas.molecules import ABSORBERS, log_molecule_partition, molecule_n_over_u
@@ -18,7 +18,6 @@ from astrogf.synthesis.lines.isotopes import log_share
 from astrogf.synthesis.lines.linelist import LineList
 from astrogf.synthesis.lines.opacity import profile_state
 from astrogf.synthesis.lines.shipped import load_all_lines, load_hband_lines, load_molecular_lines
-from astrogf.synthesis.observed.grid import C_KMS
 from astrogf.synthesis.synthesize import synthesize
 from benchmarks.hband import STARS, compare, synthesise
 
@@ -139,7 +138,9 @@ def test_carbon_dimer_in_the_observed_sun(shared):
     wavelength = air_to_vacuum(observed[0][pick])
 
     def solar(lines):  # 2.6 km/s stand for macroturbulence, rotation and slit
-        made = synthesize((5772.0, 4.438, 0.0, 0.0), lines, start, stop, step=0.02, resolution=C_KMS / 2.6 / 2.355)
+        made = synthesize(
+            (5772.0, 4.438, 0.0, 0.0), lines, start, stop, step=0.02, resolution=C_KMS / 2.6 / FWHM_PER_SIGMA
+        )
         return np.interp(wavelength, np.asarray(made.wavelength), np.asarray(made.normalised))
 
     both = load_all_lines(start - 2.0, stop + 2.0)

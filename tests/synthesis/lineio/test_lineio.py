@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
-from astrogf.synthesis.air import vacuum_to_air
+from astrogf.base.air import vacuum_to_air
 from astrogf.synthesis.lineio import corrected, read_lines, rewrite_lines, transitions, write_lines
 from astrogf.synthesis.lineio.moog import parse_code
 from astrogf.synthesis.lines.damping import abo_width

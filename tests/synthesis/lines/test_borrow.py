@@ -5,7 +5,8 @@ import pytest
 from astropy.table import Table
 
 import astrogf
-from astrogf.synthesis.lines.borrow import borrow_damping, same_lines
+from astrogf.synthesis.lines.borrow import borrow_damping
+from astrogf.synthesis.lines.identity import OTHER_LIST, same_lines
 from astrogf.synthesis.lines.linelist import QUALITY
 from astrogf.synthesis.lines.shipped import load_atomic_lines
 
@@ -44,8 +45,8 @@ def test_damping_is_borrowed_and_loggf_is_not(plain):
 def test_only_the_same_transition_lends(plain):
     lines = plain[1]
     other = lines.replace(elow=lines.elow + 0.1)
-    assert np.all(same_lines(lines, other) == -1)
-    np.testing.assert_array_equal(same_lines(lines, lines), np.arange(20))
+    assert np.all(same_lines(lines, other, OTHER_LIST) == -1)
+    np.testing.assert_array_equal(same_lines(lines, lines, OTHER_LIST), np.arange(20))
 
 
 def test_a_table_without_energies_says_what_is_missing(tmp_path):

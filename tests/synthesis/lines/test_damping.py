@@ -5,8 +5,8 @@ import gzip
 import numpy as np
 import pytest
 
-from astrogf.synthesis.air import air_to_vacuum
-from astrogf.synthesis.constants import BOHR_RADIUS
+from astrogf.base.air import air_to_vacuum
+from astrogf.base.constants import BOHR_RADIUS
 from astrogf.synthesis.gas.partition import IONISATION_ENERGY
 from astrogf.synthesis.lines.damping import NO_STARK, abo_width, complete_damping, generic_abo
 

@@ -9,9 +9,9 @@ import pytest
 from scipy.integrate import quad
 from scipy.special import j1, spherical_jn
 
+from astrogf.base.constants import C_KMS
 from astrogf.synthesis.observed import broadening
 from astrogf.synthesis.observed.broadening import resolution_sigma
-from astrogf.synthesis.observed.grid import C_KMS
 
 broaden = jax.jit(broadening.broaden)
 bessel_ratio, spherical_ratio = jax.jit(broadening.bessel_ratio), jax.jit(broadening.spherical_ratio)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from astrogf.synthesis.observed.grid import C_KMS, Grid
+from astrogf.base.constants import C_KMS
+from astrogf.synthesis.observed.grid import Grid
 from astrogf.synthesis.observed.instrument import observe, observe_windows
 
 GRID = Grid(36902, 100, oversampling=24)

@@ -12,9 +12,9 @@ from astrogf.emulator.decks import own_log_tau
 from astrogf.synthesis.transfer import plane as transfer
 from astrogf.synthesis.transfer import scattering
 
-source_of = jax.jit(scattering.scattered_source, static_argnames=("order", "block"))
-flux_of = jax.jit(scattering.scattered_flux, static_argnames="order")
-response_of = jax.jit(scattering.scattered_response, static_argnames=("order", "block"))
+source_of = jax.jit(scattering.scattered_source, static_argnames=("angles", "block"))
+flux_of = jax.jit(scattering.scattered_flux, static_argnames="angles")
+response_of = jax.jit(scattering.scattered_response, static_argnames=("angles", "block"))
 lte_of = jax.jit(transfer.emergent_flux, static_argnums=3)
 TAU = jnp.geomspace(1e-7, 1e4, 90)
 
@@ -30,7 +30,7 @@ def reference(shared, star):
 def test_isothermal_surface_is_root_epsilon(epsilon):
     """Semi-infinite isothermal atmosphere, constant destruction: S(0) = sqrt(eps) B, exactly (Mihalas 1978, p. 352)."""
     one = jnp.ones((2, len(TAU)))
-    source = source_of(epsilon * one, (1 - epsilon) * one, 3.0 * one, TAU, order=6)
+    source = source_of(epsilon * one, (1 - epsilon) * one, 3.0 * one, TAU, angles=6)
     np.testing.assert_allclose(source[:, 0], 3.0 * np.sqrt(epsilon), rtol=5e-3)
     np.testing.assert_allclose(source[:, -1], 3.0, rtol=1e-6)
 
@@ -39,7 +39,7 @@ def test_grey_conservative_surface():
     """Milne's problem: J linear at depth, S(0) / H = sqrt(3) and q(inf) = 0.710446 (Mihalas 1978, table 3-2)."""
     thermal = jnp.asarray(np.asarray(TAU)[None] + 0.710446)
     tiny = jnp.full_like(thermal, 1e-13)
-    source = np.asarray(source_of(tiny, 1.0 - tiny, thermal, TAU, order=6))[0]
+    source = np.asarray(source_of(tiny, 1.0 - tiny, thermal, TAU, angles=6))[0]
     # S = 3 H (tau + q): the slope at depth is 3 H = 1, and q(0) = 1 / sqrt(3)
     assert source[0] == pytest.approx(1 / np.sqrt(3), rel=5e-3)
     flux = lte_of(jnp.ones_like(thermal), jnp.asarray(source[None]), TAU, 5)[0]

@@ -9,7 +9,7 @@ from astrogf.synthesis.transfer.plane import emergent_flux
 from astrogf.synthesis.transfer.spherical import reference_radius, shell_radius, spherical_flux
 
 TAU = np.geomspace(1e-6, 100.0, 72)
-flux_of = jax.jit(spherical_flux, static_argnames=("order", "block"))
+flux_of = jax.jit(spherical_flux, static_argnames=("angles", "block"))
 SCALE = 1e11  # cm
 HEIGHT = -SCALE * 0.4 * np.log(TAU / (2 / 3))
 
@@ -32,7 +32,7 @@ def test_brute_force_for_an_extended_star():
     shells = radius + HEIGHT
     source = np.clip(1.0 + 0.15 * np.log10(TAU / 1e-6), 1.0, None)[None]
     ratio = np.ones((1, 72))
-    ours = float(flux_of(jnp.asarray(ratio), jnp.asarray(source), TAU, jnp.asarray(shells), radius, order=12)[0])
+    ours = float(flux_of(jnp.asarray(ratio), jnp.asarray(source), TAU, jnp.asarray(shells), radius, angles=12)[0])
 
     def tau_of(r):
         return 2 / 3 * np.exp(-(r - radius) / (0.4 * SCALE))

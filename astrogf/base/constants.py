@@ -1,7 +1,11 @@
-"""Physical constants in CGS: CODATA 2018 (Tiesinga et al. 2021, Rev. Mod. Phys. 93, 025010)."""
+"""Physical constants: CODATA 2018 (Tiesinga et al. 2021, Rev. Mod. Phys. 93, 025010), in CGS but for `C_KMS`."""
+
+import math
 
 LIGHT = 2.99792458e10
 """Speed of light, cm/s."""
+C_KMS = 299792.458
+"""Speed of light, km/s."""
 PLANCK = 6.62607015e-27
 """Planck constant, erg s."""
 BOLTZMANN = 1.380649e-16
@@ -27,3 +31,6 @@ BOLTZMANN_EV = BOLTZMANN / ELECTRON_VOLT
 """eV/K."""
 HC_OVER_K_ANGSTROM = PLANCK * LIGHT / BOLTZMANN * 1e8
 """hc/k in Angstrom K: exponent of the Planck function is this over (wavelength T)."""
+
+FWHM_PER_SIGMA = 2.0 * math.sqrt(2.0 * math.log(2.0))
+"""Full width at half maximum of a Gaussian over its standard deviation."""

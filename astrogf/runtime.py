@@ -77,13 +77,13 @@ def versions() -> dict[str, str]:
     """Versions of astrogf, Python and the packages whose numbers enter a result."""
     from astrogf import __version__
 
-    found = {"astrogf": __version__, "python": platform.python_version()}
+    installed = {"astrogf": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:
-            found[name] = metadata.version(name)
+            installed[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            installed[name] = "not installed"
+    return installed
 
 
 def machine() -> dict[str, str | int | None]:

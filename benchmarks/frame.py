@@ -109,7 +109,7 @@ def chosen(stars: list[str], most: int) -> np.ndarray:
 @eqx.filter_jit
 def seen(problem: StarProblem, labels: jax.Array, sigma: jax.Array, velocity: jax.Array) -> jax.Array:
     """Normalised spectra of one star at every (sigma, velocity): axes sigma, velocity, pixel."""
-    flux = problem.spectrum.normalised(labels, jnp.zeros(problem.spectrum.n_free))
+    flux = problem.spectrum.normalised(labels, jnp.zeros(problem.spectrum.n_slot))
     at = problem.spectrum.grid
     return jax.lax.map(lambda s: jax.lax.map(lambda v: observe(flux, v, s, at), velocity), sigma)
 

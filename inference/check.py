@@ -12,8 +12,10 @@ from jaxtyping import Float, Int
 from scipy.special import ndtr
 
 from astrogf.base.errors import AstrogfError
-from astrogf.inference.fit import freed, search
-from astrogf.inference.newton.stars import FitState, Progress, fit_stars, learn
+from astrogf.inference.fit import freed
+from astrogf.inference.newton.learned_noise import learn
+from astrogf.inference.newton.search import starting_points
+from astrogf.inference.newton.stars import FitState, Progress, fit_stars
 from astrogf.inference.newton.sweep import Pass
 from astrogf.inference.problem import noise
 from astrogf.inference.problem.arrow import substitute
@@ -93,15 +95,15 @@ def find_again(lines: LineList, corrected: Table) -> Int[np.ndarray, " line"]:
 
 
 def known_noise(
-    sample: Sample, releases: list[np.ndarray], found: Mapping[str, tuple[float, float, float]]
+    sample: Sample, releases: list[np.ndarray], learned: Mapping[str, tuple[float, float, float]]
 ) -> Noise | None:
     """The run's own noise for every row, or None where it has not met a release."""
     out = []
     for k, (window, kinds) in enumerate(zip(sample.windows, releases, strict=True)):
         where = f", window {k + 1}" if len(sample.windows) > 1 else ""
-        if any(f"{name}{where}" not in found for name in kinds):
+        if any(f"{name}{where}" not in learned for name in kinds):
             return None
-        columns = np.array([found[f"{name}{where}"] for name in kinds])[window.release].T
+        columns = np.array([learned[f"{name}{where}"] for name in kinds])[window.release].T
         out.append(noise.NoiseModel(*map(jnp.asarray, columns))._replace(local=jnp.ones_like(window.data.flux)))
     return tuple(out)
 
@@ -139,7 +141,7 @@ def predictive(
 def check(
     batches: Sequence[SpectrumBatch],
     options: FitOptions,
-    found: Corrections,
+    corrections: Corrections,
     progress: Progress = lambda *_: None,
     *,
     lines: LineList | None = None,
@@ -150,22 +152,22 @@ def check(
 
     `lines` must be what the run had. Raises ValueError where it is not, NoStarsError without spectra.
     """
-    mine = found.lines[np.asarray(found.lines["group"]) == CLASS]
+    mine = corrections.lines[np.asarray(corrections.lines["group"]) == CLASS]
     collected = collect(
         batches, options, lines, beliefs or {},
-        complete=lambda known: with_these(known, np.asarray(mine["wavelength"]), np.asarray(mine["elow"])),
+        complete=lambda listed: with_these(listed, np.asarray(mine["wavelength"]), np.asarray(mine["elow"])),
     )  # fmt: skip
     setups, sample, _, origin = collected
-    n = len(found.lines)
-    free = find_again(origin.lines, found.lines)
-    theta, _ = search(collected, options, progress)
-    ready = known_noise(sample, origin.releases, found.noise)
+    n = len(corrections.lines)
+    free = find_again(origin.lines, corrections.lines)
+    theta, _ = starting_points(collected, options, progress)
+    ready = known_noise(sample, origin.releases, corrections.noise)
     start = ready or quiet(
         sample, 0.01 if options.noise.inflation is None else options.noise.inflation, options.noise.line_scatter
     )
-    delta = jnp.asarray(np.asarray(found.lines["correction"], dtype=float))
+    delta = jnp.asarray(np.asarray(corrections.lines["correction"], dtype=float))
     corrected = freed(sample, setups, free, n)
-    shared = jnp.append(delta, found.ln_sigma)
+    shared = jnp.append(delta, corrections.ln_sigma)
     run = FitState(jnp.asarray(theta), shared, start)
     run, passed = fit_stars(corrected, run, options, free=False, stage="corrected list", progress=progress)
     if ready is None:
@@ -173,20 +175,20 @@ def check(
         run, passed = fit_stars(
             corrected, run, options, free=False, iterations=3, stage="corrected list", progress=progress
         )
-    before = FitState(run.theta, jnp.array([found.ln_sigma]), run.noise)
+    before = FitState(run.theta, jnp.array([corrections.ln_sigma]), run.noise)
     before, original = fit_stars(sample, before, options, free=False, stage="original list", progress=progress)
 
     sigma = []
     for window, model, level in zip(sample.windows, run.noise, origin.levels, strict=True):
         sd = np.sqrt(np.asarray(jax.vmap(noise.variance)(window.data.flux, window.data.ivar, model)))
         sigma.append(np.where(np.asarray(window.data.ivar) > 0, sd, np.inf) * level[:, None])
-    band = predictive(corrected, run, passed, found.covariance, n_band)
+    band = predictive(corrected, run, passed, corrections.covariance, n_band)
     ones = [np.ones((len(level), len(b.wavelength))) for level, b in zip(origin.levels, origin.batches, strict=True)]
     scale = sample.side_by_side([level[:, None] * one for level, one in zip(origin.levels, ones, strict=True)], 1.0)
 
     covariance = np.asarray(passed.star.covariance)
     slope = np.asarray(passed.star.slope)[:, :, :n]
-    covariance = covariance + np.einsum("sil,lk,sjk->sij", slope, found.covariance, slope, optimize=True)
+    covariance = covariance + np.einsum("sil,lk,sjk->sij", slope, corrections.covariance, slope, optimize=True)
     return Checked(
         table=origin.table,
         label_names=names(options.stars.abundances),

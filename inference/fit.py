@@ -16,15 +16,14 @@ from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.choice import Choice, choose, group_transitions, record
 from astrogf.inference.newton.joint import Joint, SharedPrior, fit_joint
 from astrogf.inference.newton.scatters import over_scatters
-from astrogf.inference.newton.search import coarse_search, find_velocity
+from astrogf.inference.newton.search import starting_points
 from astrogf.inference.newton.stars import FitState, Progress, fit_stars
 from astrogf.inference.newton.suspects import suspicion, worst
 from astrogf.inference.newton.sweep import Pass, sweep
-from astrogf.inference.problem.collect import Collected, NoStarsError, Origin, collect
+from astrogf.inference.problem.collect import NoStarsError, Origin, collect
 from astrogf.inference.problem.options import FitOptions
-from astrogf.inference.problem.parameters import LN_SIGMA, STAR, lsf_sigma
-from astrogf.inference.problem.priors import Belief, starting_point
-from astrogf.inference.problem.problem import StarData
+from astrogf.inference.problem.parameters import LN_SIGMA, lsf_sigma
+from astrogf.inference.problem.priors import Belief
 from astrogf.inference.problem.setup import Setup, prepare, with_free
 from astrogf.inference.problem.spectra import Sample, margins, quiet
 from astrogf.inference.problem.unlisted import CLASS, SCATTER, START, is_unlisted, places, with_unlisted
@@ -41,37 +40,6 @@ class Fitted(NamedTuple):
 
     result: FitResult
     set_aside: Table
-
-
-def search(
-    collected: Collected, options: FitOptions, progress: Progress
-) -> tuple[Float[np.ndarray, "star own"], float]:
-    """Where every star begins, and seconds of a synthesis: anchors at their labels, the others at the best node."""
-    sample, beliefs = collected.sample, collected.beliefs
-    theta = np.full((sample.n_star, sample.n_own), np.nan)
-    theta[:, len(STAR) :] = np.asarray(sample.prior.mean)[:, len(STAR) :]
-    seconds = [np.nan]
-    n_anchor, done = sum(b.is_anchor for b in beliefs), 0
-    for window in sample.windows:
-        waiting = np.isnan(theta[window.star, 0])
-        anchors = np.array([beliefs[s].is_anchor for s in window.star])
-        for row in np.flatnonzero(waiting & anchors):
-            star = window.star[row]
-            theta[star, :7] = starting_point(beliefs[star], options)
-            one = StarData(*(x[row] for x in window.data))
-            rv = beliefs[star].labels.get("rv")
-            theta[star, 6], _ = find_velocity(window.problem, one, theta[star], (rv[0], 4 * rv[1]) if rv else None)
-            done += 1
-            progress("velocities of anchors", done, n_anchor)
-        rows = np.flatnonzero(waiting & ~anchors)
-        if len(rows):
-            found = coarse_search(
-                window.problem, StarData(*(x[rows] for x in window.data)), float(lsf_sigma(options.stars.resolution)),
-                progress=partial(progress, "coarse search"),
-            )  # fmt: skip
-            theta[window.star[rows], :7] = found.theta
-            seconds.append(found.seconds)
-    return theta, float(np.nanmin(seconds)) if np.isfinite(seconds).any() else np.nan
 
 
 def out_of_domain(
@@ -115,20 +83,20 @@ def strengths(setups: Sequence[Setup], n_line: int) -> Float[np.ndarray, " line"
 
 def select_lines(setups: Sequence[Setup], lines: LineList, passed: Pass, options: FitOptions) -> Choice:
     """Free transitions of atoms, by what a pass with the list as it is knows of each."""
-    candidates, known, limits = _candidates(setups, lines, passed, options)
-    return choose(candidates, known, **limits)
+    candidates, information, limits = _candidates(setups, lines, passed, options)
+    return choose(candidates, information, **limits)
 
 
 def selection_record(setups: Sequence[Setup], lines: LineList, passed: Pass, options: FitOptions) -> Table:
     """Every transition that `select_lines` looked at, and why it is free or not: see `choice.record`."""
-    candidates, known, limits = _candidates(setups, lines, passed, options)
-    return record(candidates, lines, strengths(setups, len(lines)), known, **limits)
+    candidates, information, limits = _candidates(setups, lines, passed, options)
+    return record(candidates, lines, strengths(setups, len(lines)), information, **limits)
 
 
 def _candidates(setups: Sequence[Setup], lines: LineList, passed: Pass, options: FitOptions):
-    strength, known = strengths(setups, len(lines)), np.zeros(len(lines))
-    for setup, information in zip(setups, passed.information, strict=True):
-        np.add.at(known, setup.row, np.asarray(information))
+    strength, information = strengths(setups, len(lines)), np.zeros(len(lines))
+    for setup, of_window in zip(setups, passed.information, strict=True):
+        np.add.at(information, setup.row, np.asarray(of_window))
     unlisted = is_unlisted(lines)
     atoms = (strength > options.lines.least_strength) & (lines.z <= len(SYMBOLS))
     candidates = group_transitions(lines, strength, atoms | (unlisted & (strength > 0.0)))
@@ -138,7 +106,7 @@ def _candidates(setups: Sequence[Setup], lines: LineList, passed: Pass, options:
         "max_lines": options.lines.max_lines,
         "always": unlisted[candidates.leader],
     }
-    return candidates, known, limits
+    return candidates, information, limits
 
 
 def freed(sample: Sample, setups: Sequence[Setup], free: Int[np.ndarray, " line"], n: int) -> Sample:
@@ -221,8 +189,8 @@ def with_suspects(first: Stage, origin: Origin, run: FitState, options: FitOptio
     """
     at = places(first.lines, options.lines.unlisted)
     wavelength = [b.wavelength for b in origin.batches]
-    found = suspicion(first.free, first.joint, first.groups, first.leaders.wavelength, wavelength, at)
-    at = worst(at, found, options.lines.unlisted_most // len(options.lines.unlisted_levels))
+    suspicions = suspicion(first.free, first.joint, first.groups, first.leaders.wavelength, wavelength, at)
+    at = worst(at, suspicions, options.lines.unlisted_most // len(options.lines.unlisted_levels))
     if len(at) == 0:
         run.trace.append({"stage": "suspects", "places": 0})
         return first
@@ -270,10 +238,10 @@ def fit(
     everywhere = options.lines.unlisted if options.lines.unlisted_where == "everywhere" else 0.0
     collected = collect(
         batches, options, lines, beliefs or {},
-        complete=lambda known: with_unlisted(known, everywhere, options.lines.unlisted_levels),
+        complete=lambda lines_so_far: with_unlisted(lines_so_far, everywhere, options.lines.unlisted_levels),
     )  # fmt: skip
-    setups, sample, known, origin = collected
-    theta, seconds = search(collected, options, progress)
+    setups, sample, beliefs_of_stars, origin = collected
+    theta, seconds = starting_points(collected, options, progress)
     start = float(lsf_sigma(options.stars.resolution))
     noise = quiet(
         sample, 0.01 if options.noise.inflation is None else options.noise.inflation, options.noise.line_scatter
@@ -281,7 +249,7 @@ def fit(
     run = FitState(jnp.asarray(theta), jnp.array([start]), noise)
     run, passed = fit_stars(sample, run, options, progress=progress)
 
-    verdicts = out_of_domain(run, passed, sample, [b.is_anchor for b in known], options)
+    verdicts = out_of_domain(run, passed, sample, [b.is_anchor for b in beliefs_of_stars], options)
     keep = np.array([v is None for v in verdicts])
     rows = [(origin.table["path"][s], *v) for s, v in enumerate(verdicts) if v is not None]
     set_aside = aside_table(rows)

@@ -83,15 +83,18 @@ def shared_table(joint: Joint, sample: Sample, releases: list[np.ndarray]) -> di
     if np.any(np.asarray(sample.prior.follows_survey) > 0):
         resolution = float(np.exp(lsf_sigma(1.0) - ln_sigma))
         table["resolution"] = (resolution, resolution * sd)
-    for k, (window, found, kinds) in enumerate(zip(sample.windows, joint.run.noise, releases, strict=True)):
+    for k, (window, noise_model, kinds) in enumerate(zip(sample.windows, joint.run.noise, releases, strict=True)):
         where = f", window {k + 1}" if len(sample.windows) > 1 else ""
         for r, name in enumerate(kinds):
             mine = np.flatnonzero(window.release == r)
             if len(mine):
-                table[f"noise scale, {name}{where}"] = (float(found.scale[mine[0]]), float("nan"))
-                table[f"inflation, {name}{where}"] = (float(found.inflation[mine[0]]), float("nan"))
+                table[f"noise scale, {name}{where}"] = (float(noise_model.scale[mine[0]]), float("nan"))
+                table[f"inflation, {name}{where}"] = (float(noise_model.inflation[mine[0]]), float("nan"))
                 if window.problem.scattered:
-                    table[f"line scatter, {name}{where}"] = (float(np.asarray(found.scatter)[mine[0]]), float("nan"))
+                    table[f"line scatter, {name}{where}"] = (
+                        float(np.asarray(noise_model.scatter)[mine[0]]),
+                        float("nan"),
+                    )
     return table
 
 
@@ -166,9 +169,9 @@ def assemble(
     theta = np.asarray(joint.run.theta)
     sigma, outlying = [], []
     columns = zip(sample.windows, joint.passed.rows, joint.run.noise, origin.levels, strict=True)
-    for window, fitted, found, level in columns:
+    for window, fitted, noise_model, level in columns:
         data, good = window.data, np.asarray(window.data.ivar > 0)
-        sd = np.sqrt(np.asarray(jax.vmap(noise.variance)(data.flux, data.ivar, found)))
+        sd = np.sqrt(np.asarray(jax.vmap(noise.variance)(data.flux, data.ivar, noise_model)))
         outlying.append(((np.abs(np.asarray(data.flux) - fitted.model) > 5 * sd) & good).sum(1))
         sigma.append(np.where(good, sd, np.inf) * level[:, None])
     n_pixel, n = sample.n_pixel, len(chosen.leader)

@@ -65,17 +65,17 @@ def load(path: Path) -> Statistics:
     try:
         with np.load(path, allow_pickle=False) as f:
             version = int(f["version"])
-            found = {name: f[name] for name in f.files}
+            stored = {name: f[name] for name in f.files}
     except (OSError, ValueError, KeyError) as error:
         raise AstrogfError(f"{path} holds no sufficient statistics ({error}); expected an npz file of a fit") from error
     if version != VERSION:
         raise AstrogfError(f"{path} is of version {version}, this program reads {VERSION}; save the statistics again")
-    lines = LineNames(found["wavelength"], found["species"], found["elow"], found["loggf"])
-    others = tuple(str(name) for name in found["others"])
+    lines = LineNames(stored["wavelength"], stored["species"], stored["elow"], stored["loggf"])
+    others = tuple(str(name) for name in stored["others"])
     n = len(lines.wavelength) + len(others)
-    if found["precision"].shape != (n, n) or found["gradient"].shape != (n,) or found["point"].shape != (n,):
-        raise AstrogfError(f"{path} is damaged: {n} shared parameters, but A is {found['precision'].shape}")
-    return Statistics(found["precision"], found["gradient"], found["point"], lines, others, int(found["n_star"]))
+    if stored["precision"].shape != (n, n) or stored["gradient"].shape != (n,) or stored["point"].shape != (n,):
+        raise AstrogfError(f"{path} is damaged: {n} shared parameters, but A is {stored['precision'].shape}")
+    return Statistics(stored["precision"], stored["gradient"], stored["point"], lines, others, int(stored["n_star"]))
 
 
 def combine(one: Statistics, two: Statistics) -> Statistics:
@@ -178,8 +178,8 @@ def sample_hyper(
     sampler = MCMC(NUTS(model), num_warmup=warmup, num_samples=draws, num_chains=chains,
                    chain_method="sequential", progress_bar=False)  # fmt: skip
     sampler.run(key)
-    found = sampler.get_samples(group_by_chain=True)
-    mu, tau = (np.asarray(found[name]).reshape(-1, n_group) for name in ("mu", "tau"))
+    samples = sampler.get_samples(group_by_chain=True)
+    mu, tau = (np.asarray(samples[name]).reshape(-1, n_group) for name in ("mu", "tau"))
 
     def conditional(pair):
         _, mean, factor = marginal(statistics, member, pair[0], pair[1], *other)
@@ -189,7 +189,7 @@ def sample_hyper(
     means, variances = jax.lax.map(conditional, (jnp.asarray(mu), jnp.asarray(tau)))
     mean = jnp.mean(means, axis=0)
     sd = jnp.sqrt(jnp.mean(variances + (means - mean) ** 2, axis=0))
-    chains_of = [np.asarray(found[name]) for name in ("mu", "tau")]
+    chains_of = [np.asarray(samples[name]) for name in ("mu", "tau")]
     diagnostics = {
         "rhat_max": float(max(np.max(split_gelman_rubin(x)) for x in chains_of)),
         "ess_min": float(min(np.min(effective_sample_size(x)) for x in chains_of)),

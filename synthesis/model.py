@@ -24,7 +24,8 @@ window by window, whose cost grows with the square of the width."""
 class SpectrumModel(eqx.Module):
     """Normalised LTE spectra on a survey's grid; one instance a run, so that everything compiles once.
 
-    `atmosphere` is an emulator on the run's depths; `delta` below always has `n_free` entries, in dex.
+    `atmosphere` is an emulator on the run's depths; `delta` below always has `n_slot` entries, in dex:
+    changes of log gf, which may be corrections or come with an abundance that many lines share.
     """
 
     atmosphere: Layers
@@ -38,7 +39,7 @@ class SpectrumModel(eqx.Module):
         lines: LineList,
         reach: Float[np.ndarray, " line"],
         grid: Grid,
-        n_free: int = 0,
+        n_slot: int = 0,
         angles: int = 3,
         single: bool = False,
     ) -> "SpectrumModel":
@@ -46,7 +47,7 @@ class SpectrumModel(eqx.Module):
         # few buckets: a fit compiles each of them many times over
         shapes: dict[str, Any] = {"growth": 2.7, "single": single}
         reach = np.minimum(reach, WIDEST * grid.velocity_step)
-        window = Window.build(grid.wavelength, lines, reach, n_free=n_free, angles=angles, **shapes)
+        window = Window.build(grid.wavelength, lines, reach, n_free=n_slot, angles=angles, **shapes)
         return cls(atmosphere, window, grid)
 
     @property
@@ -60,8 +61,8 @@ class SpectrumModel(eqx.Module):
         return self.window.n_line
 
     @property
-    def n_free(self) -> int:
-        """Corrections there is room for."""
+    def n_slot(self) -> int:
+        """Changes of log gf that there are slots for."""
         return self.window.n_free
 
     def with_free(self, free: Int[np.ndarray, " line"]) -> "SpectrumModel":

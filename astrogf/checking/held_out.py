@@ -33,7 +33,7 @@ def held_out_check(
     console = console or Console()
     record = runs.read(run)
     config = parse(record.record["config"], f"the configuration of {run}")
-    found = corrections(run, record)
+    corrections_of_run = corrections(run, record)
     bars = Bars(console)
     with bars:
         loaded = engine.load(config, spectra, bars)
@@ -43,8 +43,8 @@ def held_out_check(
                 f"No usable spectrum in {spectra} is of a star that {run} has not seen; name other spectra, or add "
                 "--all to check on the run's own."
             )
-        checked = engine.check(batches, config, found, bars)
-    summary = summarise(checked, found)
+        checked = engine.check(batches, config, corrections_of_run, bars)
+    summary = summarise(checked, corrections_of_run)
     show(console, summary)
     if json is not None:
         runs.write_text(json, runs.as_json(summary))
@@ -88,7 +88,7 @@ def unseen(batches: list, run: runs.Run) -> list:
     return kept
 
 
-def summarise(checked: Checked, found: Corrections) -> dict[str, Any]:
+def summarise(checked: Checked, corrections_of_run: Corrections) -> dict[str, Any]:
     """The figures of a check."""
     n = np.maximum(checked.n_pixel, 1)
     before, after = checked.chi2_original / n, checked.chi2_corrected / n
@@ -102,7 +102,7 @@ def summarise(checked: Checked, found: Corrections) -> dict[str, Any]:
     return {
         "stars": int(good.sum()),
         "not_finite": int((~good).sum()),
-        "lines": int(np.sum(np.asarray(found.lines["group"]) != UNLISTED)),
+        "lines": int(np.sum(np.asarray(corrections_of_run.lines["group"]) != UNLISTED)),
         "chi2_per_pixel_original": float(np.median(before[good])),
         "chi2_per_pixel_corrected": float(np.median(after[good])),
         "chi2_gain_quantiles": dict(

@@ -50,12 +50,12 @@ def compare_run(
     mine, theirs = run_lines(run), reference_table.read(table, medium)
     codes, _ = reference_table.species_codes(mine["species"])
     lines = judge.Lines(floats(mine["wavelength"]), codes, floats(mine["elow"]), floats(mine["loggf"]))
-    found = judge.match(lines, theirs.lines, tolerance, components=_components(mine))
-    baseline, value, unlike = _on_one_footing(mine, theirs.lines, found)
+    matched = judge.match(lines, theirs.lines, tolerance, components=_components(mine))
+    baseline, value, unlike = _on_one_footing(mine, theirs.lines, matched)
     keep = ~unlike
     if not keep.any():
         raise AstrogfError(_nothing(mine, theirs, tolerance, int(unlike.sum())))
-    i, j = found.run[keep], found.reference[keep]
+    i, j = matched.run[keep], matched.reference[keep]
     rows = mine[i]
     names = np.array([str(s) for s in rows["species"]])
     pairs = judge.compare(
@@ -78,7 +78,7 @@ def compare_run(
             "reference_sd": theirs.sd[j],
             "z": pairs.after / pairs.after_sd,
             "ratio": pairs.ratio,
-            "rivals": found.rivals[keep],
+            "rivals": matched.rivals[keep],
             "source": [theirs.source[k] for k in j],
         }
     )
@@ -99,7 +99,7 @@ def compare_run(
             "ambiguous": len(ambiguous),
             "ambiguous_lines": _rows(ambiguous),
             "tied_components_not_comparable": int(unlike.sum()),
-            "reference_rows_without_line": int(np.sum(found.group < 0)),
+            "reference_rows_without_line": int(np.sum(matched.group < 0)),
         },
         **judge.tables(pairs, ratio),
         "worst": _rows(per_line[np.argsort(-np.abs(pairs.after), kind="stable")[:WORST]]),
@@ -114,7 +114,7 @@ def _components(mine: Table) -> list[np.ndarray] | None:
     return [np.array(str(text).split(), float) for text in mine["component_wavelengths"]]
 
 
-def _on_one_footing(mine: Table, theirs: judge.Lines, found: judge.Match) -> tuple[np.ndarray, ...]:
+def _on_one_footing(mine: Table, theirs: judge.Lines, matched: judge.Match) -> tuple[np.ndarray, ...]:
     """List value and reference value of every pair, and which pairs do not speak of the same thing.
 
     A transition with several tied components is named by its strongest one, and a table may give its total gf or the
@@ -122,19 +122,19 @@ def _on_one_footing(mine: Table, theirs: judge.Lines, found: judge.Match) -> tup
     the reference's rows. Without it, only a reference that splits the transition can be compared, component with
     component; a single row, which is probably a total, cannot.
     """
-    n = len(found.run)
-    rows = mine[found.run]
+    n = len(matched.run)
+    rows = mine[matched.run]
     many = floats(rows["components"]) > 1 if "components" in mine.colnames else np.zeros(n, bool)
-    members = np.bincount(found.group[found.group >= 0], minlength=n)
-    total = judge.total_loggf(theirs.loggf, found.group, n)
-    single = floats(rows["loggf"]), theirs.loggf[found.reference]
+    members = np.bincount(matched.group[matched.group >= 0], minlength=n)
+    total = judge.total_loggf(theirs.loggf, matched.group, n)
+    single = floats(rows["loggf"]), theirs.loggf[matched.reference]
     if "loggf_total" in mine.colnames:
         return (
             np.where(many, floats(rows["loggf_total"]), single[0]),
             np.where(many, total, single[1]),
             np.zeros(n, bool),
         )
-    owner = found.reference
+    owner = matched.reference
     near = np.array(
         [
             np.sum(

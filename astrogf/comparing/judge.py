@@ -60,8 +60,8 @@ def match(
     by_strength = np.argsort(-run.loggf, kind="stable")
     owner = np.repeat(by_strength, [len(components[i]) for i in by_strength])
     spread = run.take(owner)._replace(wavelength=np.concatenate([*(components[i] for i in by_strength), np.zeros(0)]))
-    found = same_pairs(spread, reference, tolerance)
-    pairs = np.column_stack([owner[found[:, 0]], found[:, 1]])
+    same = same_pairs(spread, reference, tolerance)
+    pairs = np.column_stack([owner[same[:, 0]], same[:, 1]])
     _, first = np.unique(pairs, axis=0, return_index=True)
     pairs = pairs[np.sort(first)]
     group, taken = np.full(len(reference.wavelength), -1), np.zeros(len(run.wavelength), bool)

@@ -70,18 +70,18 @@ def read(path: Path, medium: str | None = None) -> ReferenceTable:
 
 def species_codes(column) -> tuple[np.ndarray, str | None]:
     """10 z + ion of every row, 0 where it is not known, and an example of those; 'Fe I', 26.0 and 26.10000 alike."""
-    seen: dict[str, int] = {}
+    codes_by_name: dict[str, int] = {}
     strange = None
     out = np.zeros(len(column), int)
     for row, value in enumerate(column):
         text = f"{value:.5f}" if isinstance(value, float | np.floating) else str(value)
-        if text not in seen:
+        if text not in codes_by_name:
             try:
                 z, ion = parse_species(text)
-                seen[text] = 10 * z + ion
+                codes_by_name[text] = 10 * z + ion
             except ValueError:
-                seen[text], strange = 0, text
-        out[row] = seen[text]
+                codes_by_name[text], strange = 0, text
+        out[row] = codes_by_name[text]
     return out, strange
 
 
@@ -91,17 +91,17 @@ def species_text(code: int) -> str:
 
 
 def _find(table: Table, names: tuple[str, ...]) -> str | None:
-    known = {c.lower(): c for c in reversed(table.colnames)}
-    return next((known[n] for n in names if n in known), None)
+    by_lower_case = {c.lower(): c for c in reversed(table.colnames)}
+    return next((by_lower_case[n] for n in names if n in by_lower_case), None)
 
 
 def _need(path: Path, table: Table, names: tuple[str, ...], what: str) -> str:
-    found = _find(table, names)
-    if found is None:
+    column = _find(table, names)
+    if column is None:
         raise AstrogfError(
             f"{path} has no column for {what}: expected one of {', '.join(names)}; it has {', '.join(table.colnames)}."
         )
-    return found
+    return column
 
 
 def _wavelength(path: Path, table: Table, medium: str | None) -> tuple[np.ndarray, str]:
@@ -117,10 +117,10 @@ def _wavelength(path: Path, table: Table, medium: str | None) -> tuple[np.ndarra
         text = f"{table.meta.get('medium', '')} {table[name].description or ''}".lower()
         words = {m for m in ("air", "vacuum") if m in text}
         said = words.pop() if len(words) == 1 else ""
-    known = {"air": "air", "vac": "vacuum", "vacuum": "vacuum"}.get(said)
-    if known and medium and known != medium:
-        raise AstrogfError(f"{path}: column {name} is in {known} by its own word, but --medium says {medium}.")
-    medium = known or medium
+    stated = {"air": "air", "vac": "vacuum", "vacuum": "vacuum"}.get(said)
+    if stated and medium and stated != medium:
+        raise AstrogfError(f"{path}: column {name} is in {stated} by its own word, but --medium says {medium}.")
+    medium = stated or medium
     if medium is None:
         raise AstrogfError(
             f"{path}: column {name} does not say whether it is air or vacuum; add --medium air or vacuum."

@@ -54,9 +54,9 @@ def show(
     if json_out is not None:
         write_text(json_out, as_json(told))
     if verify and told["damaged"]:
-        found = told["damaged"]
-        more = f" And {len(found) - MOST_DAMAGES} more." if len(found) > MOST_DAMAGES else ""
-        raise AstrogfError("\n".join(found[:MOST_DAMAGES]) + more)
+        damaged = told["damaged"]
+        more = f" And {len(damaged) - MOST_DAMAGES} more." if len(damaged) > MOST_DAMAGES else ""
+        raise AstrogfError("\n".join(damaged[:MOST_DAMAGES]) + more)
     if verify:
         console.print(f"\nall {told['chunks']} chunks are as they were written")
     return told

@@ -61,10 +61,10 @@ def fit(
     from astrogf.inference.fit import fit as joint_fit
     from astrogf.inference.problem.priors import catalogue_beliefs, stated_beliefs
 
-    known = stated_beliefs(config.spectra, config.stars)
+    beliefs = stated_beliefs(config.spectra, config.stars)
     if labels is not None and config.survey.labels == "prior":
-        known = catalogue_beliefs(labels, batches) | known
-    return joint_fit(batches, config, progress, lines=lines_of(config), beliefs=known)
+        beliefs = catalogue_beliefs(labels, batches) | beliefs
+    return joint_fit(batches, config, progress, lines=lines_of(config), beliefs=beliefs)
 
 
 def check(batches: "list[SpectrumBatch]", config: Config, corrections: "Corrections", progress: Progress) -> "Checked":
@@ -73,8 +73,8 @@ def check(batches: "list[SpectrumBatch]", config: Config, corrections: "Correcti
     from astrogf.inference.check import check as refit
     from astrogf.inference.problem.priors import stated_beliefs
 
-    known = stated_beliefs(config.spectra, config.stars)
-    return refit(batches, config, corrections, progress, lines=lines_of(config), beliefs=known)
+    beliefs = stated_beliefs(config.spectra, config.stars)
+    return refit(batches, config, corrections, progress, lines=lines_of(config), beliefs=beliefs)
 
 
 def simulate(config: Config, out: Path, progress: Progress) -> Truth:
@@ -84,6 +84,6 @@ def simulate(config: Config, out: Path, progress: Progress) -> Truth:
     from astrogf.inference.rehearsal.survey import simulate_survey
 
     files = {name: said.file for name, said in config.spectra.items()}
-    known = stated_beliefs(config.spectra, config.stars)
-    truth = simulate_survey(config.demo, config.survey, config, out, progress, known, files)
+    beliefs = stated_beliefs(config.spectra, config.stars)
+    truth = simulate_survey(config.demo, config.survey, config, out, progress, beliefs, files)
     return Truth(truth.stars, truth.lines)

@@ -128,8 +128,8 @@ def _by_species(run: Run) -> list[tuple[str, str, Int[np.ndarray, " line"]]]:
     """Name, colour and rows of the commonest informed species, and of all others together."""
     names = np.asarray(run.lines["species"], dtype=str)
     sharp = informed(run.lines)
-    found, counts = np.unique(names[sharp], return_counts=True)
-    common = found[np.argsort(-counts, kind="stable")][: len(SPECIES_COLOURS)]
+    species, counts = np.unique(names[sharp], return_counts=True)
+    common = species[np.argsort(-counts, kind="stable")][: len(SPECIES_COLOURS)]
     groups = [(str(n), c, np.flatnonzero(names == n)) for n, c in zip(common, SPECIES_COLOURS, strict=False)]
     rest = np.flatnonzero(~np.isin(names, common))
     return [*groups, ("other", "#555555", rest)]

@@ -17,9 +17,9 @@ def attach_injected(lines: Table, truth: Table) -> Table:
     waiting: dict[tuple, list[float]] = {}
     for row in truth:
         waiting.setdefault(_identity(row), []).append(float(row["injected"]))
-    found = [waiting[key].pop(0) if waiting.get(key := _identity(row)) else np.nan for row in lines]
+    injected_errors = [waiting[key].pop(0) if waiting.get(key := _identity(row)) else np.nan for row in lines]
     out = lines.copy()
-    out["injected"] = MaskedColumn(np.ma.masked_invalid(np.array(found, dtype=float)), format=".5f")
+    out["injected"] = MaskedColumn(np.ma.masked_invalid(np.array(injected_errors, dtype=float)), format=".5f")
     return out
 
 

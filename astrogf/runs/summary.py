@@ -49,8 +49,8 @@ def summarise(
     lines that were injected; those called informed, and rms_informed_dex, over those of them that are informed.
     """
     pixels = int(np.sum(result.n_pixel))
-    found: dict = dict.fromkeys(KEYS)
-    found |= {
+    figures: dict = dict.fromkeys(KEYS)
+    figures |= {
         "stars_used": int(np.sum(stars["used"])),
         "stars_set_aside": int(np.sum(~stars["used"])),
         "lines_free": len(lines),
@@ -63,8 +63,8 @@ def summarise(
         "peak_memory_gb": peak_memory_gb,
     }
     if "injected" in lines.colnames:
-        found |= recovery(lines)
-    return found
+        figures |= recovery(lines)
+    return figures
 
 
 def informed(lines: Table) -> Bool[np.ndarray, " line"]:
@@ -78,11 +78,11 @@ def recovery(lines: Table) -> dict[str, float | None]:
     miss = np.asarray(rows["correction"], dtype=float) - np.asarray(rows["injected"], dtype=float)
     pull = np.abs(miss) / np.asarray(rows["posterior_sd"], dtype=float)
     sharp = informed(rows)
-    found: dict[str, float | None] = {}
+    figures: dict[str, float | None] = {}
     for suffix, some in (("", np.ones(len(rows), bool)), ("_informed", sharp)):
         for share, reach in ((68, 1.0), (95, 2.0)):
-            found[f"coverage_{share}{suffix}"] = float(np.mean(pull[some] < reach)) if some.any() else None
-    return found | {"rms_informed_dex": float(np.sqrt(np.mean(miss[sharp] ** 2))) if sharp.any() else None}
+            figures[f"coverage_{share}{suffix}"] = float(np.mean(pull[some] < reach)) if some.any() else None
+    return figures | {"rms_informed_dex": float(np.sqrt(np.mean(miss[sharp] ** 2))) if sharp.any() else None}
 
 
 def label_scatter(stars: Table) -> dict[str, dict] | None:

@@ -63,13 +63,13 @@ def unlisted_table(result: FitResult) -> Table | None:
     return _with_units(result.lines[line_order(result.lines)[-n:]]) if n else None
 
 
-def misfit_table(found: Table) -> Table:
+def misfit_table(stretches: Table) -> Table:
     """Where the model is wrong for all stars (vacuum, at rest), with units."""
     return Table(
         {
-            "start": Column(found["start"], unit=u.AA, format=".3f"),
-            "stop": Column(found["stop"], unit=u.AA, format=".3f"),
-            "factor": Column(found["factor"], format=".1f"),
+            "start": Column(stretches["start"], unit=u.AA, format=".3f"),
+            "stop": Column(stretches["stop"], unit=u.AA, format=".3f"),
+            "factor": Column(stretches["factor"], format=".1f"),
         }
     )
 

@@ -15,8 +15,8 @@ TITLES = {"rhox": "RHOX", "t": "T", "p": "P", "xne": "XNE", "abross": "ABROSS", 
 SYMBOLS = {"teff": r"$T_\mathrm{eff}$", "logg": r"$\log g$", "feh": "[Fe/H]", "alpha": r"[$\alpha$/Fe]"}
 
 
-def _miss(found: np.ndarray, truth: np.ndarray, i: int) -> np.ndarray:
-    apart = np.abs(found[:, i] - truth[:, i])
+def _miss(emulated: np.ndarray, truth: np.ndarray, i: int) -> np.ndarray:
+    apart = np.abs(emulated[:, i] - truth[:, i])
     return 100 * np.expm1(apart) if QUANTITIES[i] == "t" else apart / np.log(10)
 
 
@@ -25,7 +25,7 @@ def _unit(q: str) -> str:
 
 
 def by_depth(
-    found: dict[str, Float[np.ndarray, "deck 6 depth"]],
+    emulated: dict[str, Float[np.ndarray, "deck 6 depth"]],
     truth: Float[np.ndarray, "deck 6 depth"],
     log_tau: Float[np.ndarray, " depth"],
 ) -> Figure:
@@ -33,7 +33,7 @@ def by_depth(
     with paper():
         figure, axes = plt.subplots(2, 3, figsize=(WIDE, 4.2), sharex=True)
         for i, (q, ax) in enumerate(zip(QUANTITIES, axes.flat, strict=True)):
-            for (name, values), colour in zip(found.items(), _colours(len(found)), strict=True):
+            for (name, values), colour in zip(emulated.items(), _colours(len(emulated)), strict=True):
                 miss = _miss(values, truth, i)
                 ax.semilogy(log_tau, np.median(miss, axis=0), color=colour, label=name, lw=1.3)
                 ax.semilogy(log_tau, np.percentile(miss, 95, axis=0), color=colour, lw=0.6, ls="--")
@@ -48,7 +48,7 @@ def by_depth(
 
 
 def over_hr(
-    found: Float[np.ndarray, "deck 6 depth"],
+    emulated: Float[np.ndarray, "deck 6 depth"],
     truth: Float[np.ndarray, "deck 6 depth"],
     labels: Float[np.ndarray, "deck 4"],
     name: str,
@@ -59,7 +59,7 @@ def over_hr(
     with paper():
         figure, axes = plt.subplots(2, 3, figsize=(WIDE, 4.6), sharex=True, sharey=True)
         for i, (q, ax) in enumerate(zip(QUANTITIES, axes.flat, strict=True)):
-            miss = np.median(_miss(found, truth, i), axis=1)
+            miss = np.median(_miss(emulated, truth, i), axis=1)
             value = np.array([np.median(miss[at == j]) for j in range(len(places))])
             floor = max(value.min(), value.max() / 100)
             norm = LogNorm(floor, value.max() * 1.0001)

@@ -40,8 +40,8 @@ def validate(
         read, refused = read_folder(decks, float(main.hull.high[0]))
     except (FileNotFoundError, ValueError) as error:
         raise AstrogfError(f"{error}.") from error
-    seen, note = trained_on(family, weights)
-    sample = v.Sample.of(read, seen)
+    trained, note = trained_on(family, weights)
+    sample = v.Sample.of(read, trained)
     inside = v.covered(main, sample.labels) if len(sample.labels) else np.zeros(0, bool)
     if not inside.any():
         raise AstrogfError(f"None of the {len(read)} decks in {decks} lies in the domain of the emulator {family}.")
@@ -66,26 +66,26 @@ def validate(
     if not counted.any():
         raise AstrogfError(f"No deck in {decks} lies in the domain of all of {', '.join(rivals)}; leave some out.")
     truth = sample.ln
-    found = {name: v.evaluate(source, sample.labels) for name, source in rivals.items()}
+    structures = {name: v.evaluate(source, sample.labels) for name, source in rivals.items()}
     result: dict[str, Any] = {
         "decks": {
             "folder": decks.name,
             "read": len(read),
             "refused": refused,
             "in_domain": int(inside.sum()),
-            "unseen_in_training": int((inside & sample.unseen).sum()) if seen else None,
+            "unseen_in_training": int((inside & sample.unseen).sum()) if trained else None,
             "note": note,
             "in_table_1": int(counted.sum()),
             "table_1_unseen_only": bool(counted is fresh),
         },
         "family": family,
         "log_tau": list(v.RANGE),
-        "table_1": {name: v.errors(f[counted], truth[counted]) for name, f in found.items()},
-        "own_domain": v.errors(found[family][inside], truth[inside]),
+        "table_1": {name: v.errors(f[counted], truth[counted]) for name, f in structures.items()},
+        "own_domain": v.errors(structures[family][inside], truth[inside]),
         "table_2": {"decks": v.spread(sample.residual)}
         | {name: v.spread(v.residuals(s, sample.labels[counted], _depths(s))) for name, s in rivals.items()},
         "label_derivatives": {
-            name: v.derivatives(f, sample, common) for name, f in found.items()
+            name: v.derivatives(f, sample, common) for name, f in structures.items()
         },
         "draws": v.draws(main, np.asarray(main.hull.low), np.asarray(main.hull.high), count, seed=20),
     }  # fmt: skip
@@ -94,8 +94,8 @@ def validate(
     from astrogf.validating import figures as figures
 
     pictures = {
-        "errors_by_depth": figures.by_depth({k: f[counted] for k, f in found.items()}, truth[counted], v.LAYERS),
-        "hr_errors": figures.over_hr(found[family][inside], truth[inside], sample.labels[inside], family),
+        "errors_by_depth": figures.by_depth({k: f[counted] for k, f in structures.items()}, truth[counted], v.LAYERS),
+        "hr_errors": figures.over_hr(structures[family][inside], truth[inside], sample.labels[inside], family),
         "label_derivatives": figures.derivatives(result["label_derivatives"]),
     }
     for name, figure in pictures.items():
@@ -144,11 +144,11 @@ def bars(result: dict[str, Any]) -> list[dict[str, Any]]:
         for q, name in NAMES.items():
             if q in table and q != "accrad" and table[q]["all"] is not None:
                 rows.append((f"d ln {name} / d {label}, rms", 100 * table[q]["all"], 3.0, "%"))
-    found = [{"what": w, "measured": m, "bar": b, "unit": u, "met": bool(m <= b)} for w, m, b, u in rows]
+    bars = [{"what": w, "measured": m, "bar": b, "unit": u, "met": bool(m <= b)} for w, m, b, u in rows]
     for key in ("finite_and_positive", "tau_increases", "rhox_increases", "p_increases"):
-        found.append({"what": f"{key.replace('_', ' ')}, of {draws['draws']} draws", "measured": draws[key],
+        bars.append({"what": f"{key.replace('_', ' ')}, of {draws['draws']} draws", "measured": draws[key],
                       "bar": draws["draws"], "unit": "", "met": draws[key] == draws["draws"]})  # fmt: skip
-    return found
+    return bars
 
 
 def say(result: dict[str, Any], out: Path) -> None:

@@ -48,10 +48,10 @@ def factor(z: Float[np.ndarray, " rest"], width: int) -> Float[np.ndarray, " res
 
     Prior: no excess, or with probability SHARE one of FACTORS.
     """
-    known = np.isfinite(z)
+    usable = np.isfinite(z)
     box = np.ones(min(width, len(z)))
-    n = np.convolve(known.astype(float), box, "same")
-    squares = np.convolve(np.where(known, z, 0.0) ** 2, box, "same")
+    n = np.convolve(usable.astype(float), box, "same")
+    squares = np.convolve(np.where(usable, z, 0.0) ** 2, box, "same")
     all_factors = np.append(1.0, FACTORS)
     prior = np.append(1.0 - SHARE, np.full(len(FACTORS), SHARE / len(FACTORS)))
     log_p = np.log(prior)[:, None] - 0.5 * (squares / all_factors[:, None] + n * np.log(all_factors)[:, None])
@@ -79,8 +79,8 @@ def by_wavelength(
     good = (np.asarray(window.data.ivar) > 0.0) & np.isfinite(model)
     residual = np.where(good, np.asarray(window.data.flux) - model, 0.0)
     width = 2 * round(fwhm / 2.0) + 1
-    found = 1.0 + width * (factor(stack(residual, good / var, shift), width) - 1.0)
-    return np.stack([found[s : s + n_pixel] for s in shift.max() - shift])
+    factors = 1.0 + width * (factor(stack(residual, good / var, shift), width) - 1.0)
+    return np.stack([factors[s : s + n_pixel] for s in shift.max() - shift])
 
 
 def with_misfit(sample: Sample, passed: Pass, theta: Float[Array, "star own"], noise: Noise) -> Noise:
@@ -97,10 +97,10 @@ def misfit_table(sample: Sample, theta: Float[np.ndarray, "star own"], noise: No
     One row a stretch: first and last pixel, and the greatest factor.
     """
     rows = []
-    for window, found, pixels in zip(sample.windows, noise, wavelength, strict=True):
+    for window, noise_model, pixels in zip(sample.windows, noise, wavelength, strict=True):
         rest = np.asarray(pixels) / (1.0 + np.asarray(theta)[window.star, RV, None] / C_KMS)
-        raised = np.asarray(found.local) > RAISED
-        at, value = rest[raised], np.asarray(found.local)[raised]
+        raised = np.asarray(noise_model.local) > RAISED
+        at, value = rest[raised], np.asarray(noise_model.local)[raised]
         order = np.argsort(at)
         gap = 1.5 * float(np.median(np.diff(pixels)))
         for part in np.split(order, 1 + np.flatnonzero(np.diff(at[order]) > gap)):

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -11,8 +12,11 @@ import numpy as np
 from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float
 
+from astrogf.inference.problem.collect import Collected
 from astrogf.inference.problem.devices import chunk_size, padded, spread, star_mesh
-from astrogf.inference.problem.parameters import LN_SIGMA, vmic_relation
+from astrogf.inference.problem.options import FitOptions
+from astrogf.inference.problem.parameters import LN_SIGMA, STAR, lsf_sigma, vmic_relation
+from astrogf.inference.problem.priors import starting_point
 from astrogf.inference.problem.problem import N_SPECTRUM, StarData, StarProblem
 from astrogf.synthesis.observed.instrument import observe, rv_limit
 
@@ -133,7 +137,7 @@ def coarse_search(
     def see(common, nodes):
         def one(common, node):
             problem, velocity, ln_sigma = common
-            flux = problem.spectrum.normalised(node[:N_SPECTRUM], jnp.zeros(problem.spectrum.n_free))
+            flux = problem.spectrum.normalised(node[:N_SPECTRUM], jnp.zeros(problem.spectrum.n_slot))
             return jax.vmap(lambda rv: observe(flux, rv, jnp.exp(ln_sigma), grid))(velocity)
 
         return spread(lambda c, n: jax.lax.map(lambda x: one(c, x), n), common, nodes, mesh)
@@ -161,3 +165,34 @@ def coarse_search(
         theta.append([*nodes[i], float(ln_sigma), float(velocity[j])])
         chi2.append(values[best] / n_good)
     return Search(np.array(theta), np.array(chi2), float(np.median(took[1:] or took)))
+
+
+def starting_points(
+    collected: Collected, options: FitOptions, progress: Callable[[str, int, int], None]
+) -> tuple[Float[np.ndarray, "star own"], float]:
+    """Where every star begins, and seconds of a synthesis: anchors at their labels, the others at the best node."""
+    sample, beliefs = collected.sample, collected.beliefs
+    theta = np.full((sample.n_star, sample.n_own), np.nan)
+    theta[:, len(STAR) :] = np.asarray(sample.prior.mean)[:, len(STAR) :]
+    seconds = [np.nan]
+    n_anchor, done = sum(b.is_anchor for b in beliefs), 0
+    for window in sample.windows:
+        waiting = np.isnan(theta[window.star, 0])
+        anchors = np.array([beliefs[s].is_anchor for s in window.star])
+        for row in np.flatnonzero(waiting & anchors):
+            star = window.star[row]
+            theta[star, :7] = starting_point(beliefs[star], options)
+            one = StarData(*(x[row] for x in window.data))
+            rv = beliefs[star].labels.get("rv")
+            theta[star, 6], _ = find_velocity(window.problem, one, theta[star], (rv[0], 4 * rv[1]) if rv else None)
+            done += 1
+            progress("velocities of anchors", done, n_anchor)
+        rows = np.flatnonzero(waiting & ~anchors)
+        if len(rows):
+            best = coarse_search(
+                window.problem, StarData(*(x[rows] for x in window.data)), float(lsf_sigma(options.stars.resolution)),
+                progress=partial(progress, "coarse search"),
+            )  # fmt: skip
+            theta[window.star[rows], :7] = best.theta
+            seconds.append(best.seconds)
+    return theta, float(np.nanmin(seconds)) if np.isfinite(seconds).any() else np.nan

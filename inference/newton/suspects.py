@@ -36,25 +36,25 @@ def suspicion(
     within a resolution element of a doubted correction. `leaders`: wavelengths of the corrections; `wavelength`:
     pixels of every window.
     """
-    found = np.ones(len(at))
+    suspicions = np.ones(len(at))
     theta = np.asarray(joint.run.theta)
     noise = with_misfit(sample, joint.passed, joint.run.theta, joint.run.noise)
     for window, raised, pixels in zip(sample.windows, noise, wavelength, strict=True):
         rest = np.asarray(pixels) / (1.0 + theta[window.star, RV, None] / C_KMS)
         for mine, factor in zip(rest, np.asarray(raised.local), strict=True):
-            found = np.maximum(found, np.interp(at, mine, factor, left=1.0, right=1.0))
+            suspicions = np.maximum(suspicions, np.interp(at, mine, factor, left=1.0, right=1.0))
     correction = np.abs(np.asarray(joint.posterior.mean)[:-1])
     sd = np.sqrt(np.diag(np.asarray(joint.posterior.covariance)))[:-1]
     tau = np.asarray(joint.posterior.tau)[groups.member]
     element = FWHM_PER_SIGMA * float(np.median(np.exp(theta[:, LN_SIGMA]))) / C_KMS
     for line in leaders[(sd < DETERMINED * tau) & (correction > TOO_FAR * tau)]:
-        found[np.abs(at / line - 1.0) < element] = np.inf
-    return found
+        suspicions[np.abs(at / line - 1.0) < element] = np.inf
+    return suspicions
 
 
 def worst(
-    at: Float[np.ndarray, " place"], found: Float[np.ndarray, " place"], most: int
+    at: Float[np.ndarray, " place"], suspicions: Float[np.ndarray, " place"], most: int
 ) -> Float[np.ndarray, " chosen"]:
     """The places with a suspicion, by wavelength; only the `most` suspicious where there are more."""
-    order = np.argsort(-found, kind="stable")[:most]
-    return np.sort(at[order[found[order] > RAISED]])
+    order = np.argsort(-suspicions, kind="stable")[:most]
+    return np.sort(at[order[suspicions[order] > RAISED]])

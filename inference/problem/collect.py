@@ -99,7 +99,7 @@ def collect(
         releases.append(names)
         for row, s in enumerate(star):
             tables.setdefault(s, dict(zip(batch.table.colnames, batch.table[row], strict=True)))
-    known = [beliefs.get(path, Belief()) for path in paths]
-    sample = Sample(tuple(windows), star_prior(known, options))
+    of_stars = [beliefs.get(path, Belief()) for path in paths]
+    sample = Sample(tuple(windows), star_prior(of_stars, options))
     table = Table(rows=[tables[s] for s in range(len(paths))], names=batches[0].table.colnames)
-    return Collected(setups, sample, known, Origin(batches, table, lines, levels, releases))
+    return Collected(setups, sample, of_stars, Origin(batches, table, lines, levels, releases))

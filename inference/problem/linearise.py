@@ -163,9 +163,9 @@ def absorb_deviations(
     own_gradient = blocks.own_gradient + blocks.cross @ deviation
     in_pixels = columns.lines - columns.smooth @ smooth.to_smooth[:, blocks.own.shape[0] :]
     a = absorb(blocks.own, own_gradient, blocks.cross, blocks.lines, line_gradient, scatter)
-    known = jnp.clip(1.0 - a.variance / jnp.maximum(scatter**2, 1e-12), 0.0, 1.0)
-    determined = jnp.sum(known)
-    squares = jnp.sum(known * (a.deviation**2 + a.variance)) + 1e-9
+    weight = jnp.clip(1.0 - a.variance / jnp.maximum(scatter**2, 1e-12), 0.0, 1.0)
+    determined = jnp.sum(weight)
+    squares = jnp.sum(weight * (a.deviation**2 + a.variance)) + 1e-9
     left = Deviations(
         deviation=a.deviation,
         moved=-in_pixels @ deviation,

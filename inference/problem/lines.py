@@ -27,7 +27,7 @@ class LineColumns(NamedTuple):
 
 def line_columns(problem: StarProblem, theta: Float[Array, " own"], windows: list[Array]) -> LineColumns:
     """Take the responses within the line windows through the instrument."""
-    grid, n_slot = problem.spectrum.grid, problem.spectrum.n_free
+    grid, n_slot = problem.spectrum.grid, problem.spectrum.n_slot
     columns, local = jnp.zeros((grid.n_pixel, n_slot + 1)), []
     sigma = jnp.exp(theta[LN_SIGMA])
     for bucket, window in zip(problem.spectrum.buckets, windows, strict=True):

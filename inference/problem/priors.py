@@ -89,13 +89,13 @@ def starting_point(belief: Belief, options: FitOptions) -> np.ndarray:
     return theta
 
 
-def stated_beliefs(known: Mapping[str, KnownLabels], stars: StarOptions) -> dict[str, Belief]:
+def stated_beliefs(labels_of: Mapping[str, KnownLabels], stars: StarOptions) -> dict[str, Belief]:
     """What is said of the stars of stated spectra, by name.
 
     A spectrum that is broadened to the survey's resolution has that resolution, unless it says otherwise.
     """
     beliefs = {}
-    for name, said in known.items():
+    for name, said in labels_of.items():
         labels = {k: getattr(said, k) for k in KNOWN if getattr(said, k) is not None}
         if getattr(said, "degrade", False):
             labels.setdefault("resolution", (stars.resolution, 0.01 * stars.resolution))

@@ -141,9 +141,9 @@ def falsify(
     The list says loggf; the stars obey loggf + injected, so the fit has to find correction = injected.
     """
     lines = windows_lines(list(survey.all_windows), fit.model.molecules)
-    known = int(lines.transition.max())
+    last_listed = int(lines.transition.max())
     atomic = np.unique(lines.transition[lines.z <= len(SYMBOLS)])
-    error = np.zeros(known + 1 + demo.missing)
+    error = np.zeros(last_listed + 1 + demo.missing)
     error[atomic] = demo.scatter * rng.normal(size=len(atomic))
     lines = with_missing(lines, demo, survey, fit, rng)
     finer = fit.changed(model={"oversampling": demo.oversampling, "depths": demo.depths})
@@ -165,8 +165,8 @@ def falsify(
             "species": atoms.species(),
             "elow": atoms.elow,
             "loggf": atoms.loggf,
-            "injected": np.where(atoms.transition > known, np.nan, error[atoms.transition]),
-            "missing": atoms.transition > known,
+            "injected": np.where(atoms.transition > last_listed, np.nan, error[atoms.transition]),
+            "missing": atoms.transition > last_listed,
             "transition": atoms.transition,
         }
     )
@@ -205,24 +205,24 @@ def simulate_survey(
 
     out.mkdir(parents=True, exist_ok=True)
     for s, t in enumerate(theta):
-        seen = []
+        observed = []
         mine = error + scatter[s] * rng.normal(size=len(error)) * (error != 0.0)
         for window in windows:
             flux = np.asarray(see(window.problem, jnp.asarray(t), jnp.asarray(mine[window.transition])))
             tilt = tuple(0.1 * rng.normal(size=3))
             one = observe(flux, snr[s] / per_pixel, rng, tilt=tilt, outlier_fraction=demo.outlier_fraction)
-            seen.append((window.first, one.flux * 1000.0, one.ivar * 1e-6))
+            observed.append((window.first, one.flux * 1000.0, one.ivar * 1e-6))
         who: dict[str, Any] = {"ra": 30.0 + 0.1 * s, "dec": 30.0, "object": f"sim{s + 1:03d}", "obsid": s + 1}
         if survey.kind == "lamost_lrs":
             write_lamost_lrs(
-                out / paths[s], *seen[0], rv=float(t[RV]), snr=float(snr[s]), subclass="G2", fiber=s + 1, **who
+                out / paths[s], *observed[0], rv=float(t[RV]), snr=float(snr[s]), subclass="G2", fiber=s + 1, **who
             )  # fmt: skip
         elif survey.kind == "lamost_mrs":
             blue = [mean < BETWEEN_ARMS for mean in np.mean(survey.all_windows, axis=1)]
-            arms = {"blue" if b else "red": arm for b, arm in zip(blue, seen, strict=True)}
+            arms = {"blue" if b else "red": arm for b, arm in zip(blue, observed, strict=True)}
             write_lamost_mrs(out / paths[s], arms, **who)
         else:
-            _write_text(out / (files or {})[paths[s]], seen, log_step(survey))
+            _write_text(out / (files or {})[paths[s]], observed, log_step(survey))
         progress("simulating spectra", s + 1, len(theta))
 
     labels = {name: theta[:, i] for i, name in enumerate(STAR)}

@@ -46,14 +46,14 @@ def recentred(density: Density, start: ArrowGaussian, key: Array, *, pairs: int 
     began = time.perf_counter()
     offset, error, lost = jnp.zeros(size), 0.0, 0
     for one in jax.random.split(key, rounds):
-        found = np.asarray(slopes(one, offset))
-        good = np.isfinite(found).all(axis=1)
+        gradients = np.asarray(slopes(one, offset))
+        good = np.isfinite(gradients).all(axis=1)
         lost += int(np.sum(~good))
-        found = found[good]
-        if len(found) < 2:
+        gradients = gradients[good]
+        if len(gradients) < 2:
             return laplace(start, "no draw has a finite gradient: the start is too far from the posterior")
-        error = float(np.max(np.std(found, axis=0, ddof=1)) / np.sqrt(len(found)))
-        offset = offset + found.mean(axis=0)
+        error = float(np.max(np.std(gradients, axis=0, ddof=1)) / np.sqrt(len(gradients)))
+        offset = offset + gradients.mean(axis=0)
     shared, own = start.place(offset[:n], offset[n:].reshape(shape))
     status = "converged" if error < NOISE else f"means known to {error:.2f} sd only: take more pairs"
     diagnostics = {

@@ -64,7 +64,7 @@ def joint_model(
     outside = jnp.maximum(-jax.vmap(first.margin)(theta[:, :4]), 0.0) / first.wall
     numpyro.factor("domain", -0.5 * jnp.sum(outside**2))
 
-    for k, (window, found) in enumerate(zip(sample.windows, noise_model, strict=True)):
+    for k, (window, errors) in enumerate(zip(sample.windows, noise_model, strict=True)):
         problem, data = window.problem, window.data
         mark = f"_{k}" if k else ""
         with numpyro.plate(f"rows{mark}", len(window.star)):
@@ -74,9 +74,9 @@ def joint_model(
         if problem.scattered:
             with numpyro.plate(f"deviations{mark}", len(window.star)):
                 own = numpyro.sample(f"deviation{mark}", dist.Normal(0.0, 1.0).expand(group.shape).to_event(1))
-            rows = rows.at[:, : group.shape[0]].add(own * jnp.reshape(found.scatter, (-1, 1)))
+            rows = rows.at[:, : group.shape[0]].add(own * jnp.reshape(errors.scatter, (-1, 1)))
         normalised = jax.lax.map(lambda one, q=problem: predict(q, *one), (theta[window.star], rows))
         model = (coefficients @ problem.basis.T) * normalised
-        var = jax.vmap(noise.variance)(data.flux, data.ivar, found)
+        var = jax.vmap(noise.variance)(data.flux, data.ivar, errors)
         likelihood = jnp.where(data.ivar > 0, noise.log_likelihood(data.flux - model, var), 0.0)
         numpyro.factor(f"pixels{mark}", jnp.sum(likelihood))

@@ -92,10 +92,10 @@ def importance(density: Density, start: ArrowGaussian, key: Array, *, draws: int
         return placed, sum(density(*placed)) + 0.5 * (jnp.sum(z**2) + jnp.sum(w**2))
 
     began = time.perf_counter()
-    found = [weigh(*pair) for pair in zip(z, w, strict=True)]
-    shared = np.array([np.asarray(f[0][0]) for f in found])
-    own = np.array([np.asarray(f[0][1]) for f in found])
-    log_weight = np.array([float(f[1]) for f in found])
+    weighed = [weigh(*pair) for pair in zip(z, w, strict=True)]
+    shared = np.array([np.asarray(f[0][0]) for f in weighed])
+    own = np.array([np.asarray(f[0][1]) for f in weighed])
+    log_weight = np.array([float(f[1]) for f in weighed])
     finite = np.isfinite(log_weight)
     weight = np.where(finite, np.exp(log_weight - np.max(log_weight[finite])), 0.0)
     weight /= weight.sum()
@@ -150,10 +150,10 @@ def nuts(
     first, second = jax.random.split(key)
     white = jax.random.normal(first, (chains, size) if chains > 1 else (size,))
     sampler.run(second, init_params=white, extra_fields=("diverging", "num_steps", "accept_prob"))
-    found = sampler.get_samples(group_by_chain=True)
+    samples = sampler.get_samples(group_by_chain=True)
     extra = sampler.get_extra_fields()
-    shared, own = jax.vmap(split)(found.reshape(-1, size))
-    flat = np.asarray(found)
+    shared, own = jax.vmap(split)(samples.reshape(-1, size))
+    flat = np.asarray(samples)
     rhat = split_gelman_rubin(flat)
     divergences = int(np.sum(extra["diverging"]))
     status = "converged"

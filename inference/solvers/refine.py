@@ -39,15 +39,17 @@ def refined(sample: Sample, joint: Joint, groups: hyper.Groups, options: FitOpti
     start = with_group_means(start, p.tau, groups.member)
     key = jax.random.key(options.solver.seed)
     if options.solver.method == "laplace":
-        found = recentred(density_of(jnp.arange(sample.n_star)), start, key, pairs=options.solver.draws)
+        solution = recentred(density_of(jnp.arange(sample.n_star)), start, key, pairs=options.solver.draws)
     elif options.solver.method == "svi":
-        found = svi(density_of, start, key, batch=min(options.solver.chunk, sample.n_star), steps=options.solver.draws)
+        solution = svi(
+            density_of, start, key, batch=min(options.solver.chunk, sample.n_star), steps=options.solver.draws
+        )
     else:
-        found = nuts(density_of(jnp.arange(sample.n_star)), start, key, draws=options.solver.draws)
-    joint.run.trace.append({"stage": options.solver.method, "status": found.status, **_plain(found)})
-    theta = jnp.asarray(found.own_mean[:, : sample.n_own] * steps(sample.n_own))
-    posterior = hyper.Posterior(jnp.asarray(found.mean[:n]), jnp.asarray(shared_covariance(found)[:n, :n]), p.tau)
-    return joint._replace(run=replace(joint.run, theta=theta), posterior=posterior, status=found.status)
+        solution = nuts(density_of(jnp.arange(sample.n_star)), start, key, draws=options.solver.draws)
+    joint.run.trace.append({"stage": options.solver.method, "status": solution.status, **_plain(solution)})
+    theta = jnp.asarray(solution.own_mean[:, : sample.n_own] * steps(sample.n_own))
+    posterior = hyper.Posterior(jnp.asarray(solution.mean[:n]), jnp.asarray(shared_covariance(solution)[:n, :n]), p.tau)
+    return joint._replace(run=replace(joint.run, theta=theta), posterior=posterior, status=solution.status)
 
 
 def density_of_stars(
@@ -68,14 +70,14 @@ def density_of_stars(
     return of
 
 
-def shared_covariance(found: Solution) -> np.ndarray:
+def shared_covariance(solution: Solution) -> np.ndarray:
     """Covariance of the shared parameters of a solution."""
-    if found.draws is not None:
-        return np.cov(np.asarray(found.draws[0]).reshape(-1, len(found.mean)).T)
-    assert found.gaussian is not None
-    factor = np.asarray(found.gaussian.factor)
+    if solution.draws is not None:
+        return np.cov(np.asarray(solution.draws[0]).reshape(-1, len(solution.mean)).T)
+    assert solution.gaussian is not None
+    factor = np.asarray(solution.gaussian.factor)
     return factor @ factor.T
 
 
-def _plain(found: Solution) -> dict[str, float]:
-    return {k: float(v) for k, v in found.diagnostics.items() if np.ndim(v) == 0 and not isinstance(v, str)}
+def _plain(solution: Solution) -> dict[str, float]:
+    return {k: float(v) for k, v in solution.diagnostics.items() if np.ndim(v) == 0 and not isinstance(v, str)}

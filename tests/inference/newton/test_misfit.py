@@ -1,23 +1,21 @@
 """Wavelengths at which the model is wrong for all stars: found in the stack, nowhere else, and not averaged away."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
+from astrogf.base.constants import C_KMS
 from astrogf.inference.fit import freed, select_lines
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.joint import fit_joint
 from astrogf.inference.newton.misfit import by_wavelength, factor, misfit_table, stack
 from astrogf.inference.newton.stars import FitState
 from astrogf.inference.newton.sweep import sweep
-from astrogf.inference.problem.parameters import LN_SIGMA, RV
-from astrogf.inference.problem.problem import StarData
-from astrogf.inference.problem.spectra import Sample, quiet
+from astrogf.inference.problem.spectra import quiet
 from tests.builders.lacking import OPTIONS, lacking
+from tests.builders.residuals import sample_of, theta_of
 
 
 def test_noise_alone_raises_nothing() -> None:
@@ -91,13 +89,6 @@ def test_the_harm_of_lines_that_the_list_lacks_stays_beside_them() -> None:
     assert len(misfit_table(sample, joint[False].run.theta, joint[False].run.noise, [p.wavelength])) == 0
 
 
-def piece(rv: np.ndarray, residual: np.ndarray) -> SimpleNamespace:
-    """What `by_wavelength` looks at: pixels of 2 km/s, a survey of 5 km/s (FWHM 2.5 pixels)."""
-    data = StarData(jnp.asarray(1.0 + residual), jnp.full(residual.shape, 100.0**2))
-    spectrum = SimpleNamespace(grid=SimpleNamespace(oversampling=4, velocity_step=0.5))
-    return SimpleNamespace(star=np.arange(len(rv)), data=data, scatter=None, problem=SimpleNamespace(spectrum=spectrum))
-
-
 def test_what_is_wrong_at_rest_is_raised_where_each_star_has_it() -> None:
     rng = np.random.default_rng(6)
     rv = np.array([-40.0, 0.0, 26.0, 80.0])
@@ -106,16 +97,15 @@ def test_what_is_wrong_at_rest_is_raised_where_each_star_has_it() -> None:
     residual = 0.01 * rng.normal(size=(4, 400))
     for row, i in zip(residual, at, strict=True):
         row[i - 1 : i + 2] += [0.03, -0.06, 0.03]
-    theta = jnp.zeros((4, 7)).at[:, RV].set(rv).at[:, LN_SIGMA].set(np.log(5.0 / FWHM_PER_SIGMA))
-    mine = piece(rv, residual)
-    [noise] = quiet(Sample((mine,), None))
-    found = by_wavelength(mine, np.ones((4, 400)), theta, noise)
+    theta, sample = theta_of(rv), sample_of(residual)
+    [noise] = quiet(sample)
+    found = by_wavelength(sample.windows[0], np.ones((4, 400)), theta, noise)
     for row, i in zip(found, at, strict=True):
         assert np.argmax(row) in (i - 1, i, i + 1)
         assert row.max() > 10.0
         assert np.all(row[np.abs(np.arange(400) - i) > 4] < 4.0)
         assert np.mean(row > 2.0) < 0.04
-    table = misfit_table(Sample((mine,), None), theta, (noise._replace(local=found),), [wavelength])
+    table = misfit_table(sample, theta, (noise._replace(local=found),), [wavelength])
     stretch = table[np.argmax(table["factor"])]
     assert stretch["start"] < wavelength[200] < stretch["stop"]
     assert stretch["stop"] - stretch["start"] < 0.3
@@ -123,7 +113,7 @@ def test_what_is_wrong_at_rest_is_raised_where_each_star_has_it() -> None:
 
 
 def test_one_spectrum_tells_nothing() -> None:
-    class One:
-        star = np.zeros(1, int)
-
-    np.testing.assert_array_equal(by_wavelength(One, np.full((1, 30), 7.0), np.zeros((1, 7)), None), 1.0)
+    sample = sample_of(np.full((1, 30), 7.0))
+    [noise] = quiet(sample)
+    one = by_wavelength(sample.windows[0], np.full((1, 30), 7.0), np.asarray(theta_of(np.zeros(1))), noise)
+    np.testing.assert_array_equal(one, 1.0)

@@ -1,43 +1,27 @@
 """Places where the list may lack a line: by residuals in common and by corrections too large to believe."""
 
-from types import SimpleNamespace
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from astropy.table import Table
 
-from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
+from astrogf.base.constants import C_KMS
 from astrogf.inference.fit import fit_lines, with_suspects
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.stars import FitState
 from astrogf.inference.newton.suspects import suspicion, worst
-from astrogf.inference.problem.parameters import LN_SIGMA, RV
-from astrogf.inference.problem.problem import StarData
-from astrogf.inference.problem.spectra import Sample, quiet
+from astrogf.inference.problem.collect import Origin
+from astrogf.inference.problem.spectra import quiet
 from astrogf.inference.problem.unlisted import LOGGF, is_unlisted, places, with_unlisted
+from astrogf.surveys.batch import SpectrumBatch
 from astrogf.synthesis.lines.linelist import QUALITY
 from astrogf.synthesis.lines.shipped import load_atomic_lines
 from tests.builders.lacking import OPTIONS, lacking
+from tests.builders.residuals import joint_of, sample_of
 
 N_PIXEL = 400
 WAVELENGTH = 5000.0 * np.exp(np.arange(N_PIXEL) * 2.0 / C_KMS)
 RVS = np.array([-40.0, 0.0, 26.0, 80.0])
-
-
-def first_fit(residual: np.ndarray, correction: np.ndarray, sd: np.ndarray, tau: float):
-    """What `suspicion` looks at of a sample and its joint fit: pixels of 2 km/s, a survey of 5 km/s (FWHM)."""
-    data = StarData(jnp.asarray(1.0 + residual), jnp.full(residual.shape, 100.0**2))
-    problem = SimpleNamespace(spectrum=SimpleNamespace(grid=SimpleNamespace(oversampling=4, velocity_step=0.5)))
-    piece = SimpleNamespace(star=np.arange(len(RVS)), data=data, scatter=None, problem=problem)
-    sample = Sample((piece,), None)
-    theta = jnp.zeros((len(RVS), 7)).at[:, RV].set(RVS).at[:, LN_SIGMA].set(np.log(5.0 / FWHM_PER_SIGMA))
-    posterior = hyper.Posterior(np.append(correction, 0.0), np.diag(np.append(sd, 1.0) ** 2), np.array([tau]))
-    joint = SimpleNamespace(
-        run=SimpleNamespace(theta=theta, noise=quiet(sample)),
-        passed=SimpleNamespace(adjusted=(np.ones(residual.shape),)),
-        posterior=posterior,
-    )
-    return sample, joint
 
 
 def noisy() -> np.ndarray:
@@ -46,7 +30,8 @@ def noisy() -> np.ndarray:
 
 def judged(residual: np.ndarray, at: np.ndarray, correction=(0.1, -0.2), sd=(0.02, 0.02)) -> np.ndarray:
     leaders = np.array([5002.0, 5010.0])
-    sample, joint = first_fit(residual, np.array(correction), np.array(sd), 0.2)
+    sample = sample_of(residual)
+    joint = joint_of(sample, RVS, np.array(correction), np.array(sd), 0.2)
     groups = hyper.Groups(np.zeros(2, int), ("Fe I",), np.array([np.nan]))
     return suspicion(sample, joint, groups, leaders, [WAVELENGTH], at)
 
@@ -113,7 +98,9 @@ def test_lines_that_the_list_lacks_are_put_where_they_are_missing() -> None:
     options = OPTIONS.changed(
         noise={"misfit": True}, lines={"unlisted": 0.04, "unlisted_where": "suspect", "unlisted_most": 150}
     )
-    origin = SimpleNamespace(batches=[SimpleNamespace(wavelength=p.wavelength)], lines=p.lines)
+    spectra = p.sample.windows[0].data
+    batch = SpectrumBatch(p.wavelength, np.asarray(spectra.flux), np.asarray(spectra.ivar), Table())
+    origin = Origin([batch], Table(), p.lines, [np.ones(len(spectra.flux))], [np.array(["made"])])
     run = FitState(p.theta, jnp.array([p.sigma]), quiet(p.sample, 0.01))
     first = fit_lines([p.model], p.lines, p.sample, run, options, lambda *_: None)
     second = with_suspects(first, origin, run, options, lambda *_: None)

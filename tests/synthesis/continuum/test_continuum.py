@@ -1,6 +1,6 @@
 """Continuous opacity against Turbospectrum, John's H- formula, physical limits and finite differences."""
 
-from types import SimpleNamespace
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -13,27 +13,38 @@ from astrogf.synthesis.continuum.opacity import continuum_opacity
 from astrogf.synthesis.continuum.tables import TABLES
 from astrogf.synthesis.gas.abundances import number_fractions
 from astrogf.synthesis.gas.eos import debye_lowering, equation_of_state
-from tests.synthesis.gas.test_eos import STARS, eos, xne_of
+from astrogf.synthesis.gas.gas import Gas
+from tests.builders.reference_stars import STARS, eos, reference_star, xne_of
 
 WINDOWS = (5150, 5350, 6100, 6540, 8480)
 opacity = jax.jit(continuum_opacity)
 
 
+@dataclass(frozen=True)
+class Opacities:
+    """Theirs and ours per cm of path, [wave, depth], in one reference star; `emission` is 1 - exp(-h nu / kT)."""
+
+    gas: Gas
+    wavelength: np.ndarray
+    emission: np.ndarray
+    kappa: np.ndarray
+    sigma: np.ndarray
+    their_kappa: np.ndarray
+    their_sigma: np.ndarray
+    tau: np.ndarray
+
+
 @pytest.fixture(scope="module", params=STARS)
-def star(request, shared):
-    """Opacities of one reference star, theirs and ours, per cm of path, [wave, depth]."""
-    data = np.load(shared / "reference" / "turbospectrum" / "stars" / f"{request.param}.npz")
-    layers = data["cons_T"].size
-    t, p, xne = (np.pad(data[f"cons_{k}"], (0, 72 - layers), mode="edge") for k in ("T", "P", "XNE"))
-    gas = eos(t, p, xne, number_fractions(*STARS[request.param]))
+def star(request, shared) -> Opacities:
+    reference = reference_star(shared, request.param)
+    data, layers = reference.data, reference.gas.t.size
     wavelength = np.concatenate([data[f"tsB_cont_lam_{w}"] for w in WINDOWS])
-    kappa, sigma = (np.asarray(x * gas.rho)[:, :layers] for x in opacity(wavelength, gas))
+    kappa, sigma = (np.asarray(x * reference.padded.rho)[:, :layers] for x in opacity(wavelength, reference.padded))
     rho = data["tsB_rho_babsma"]
-    gas = jax.tree.map(lambda a: a[..., :layers], gas)
-    return SimpleNamespace(
-        gas=gas,
+    return Opacities(
+        gas=reference.gas,
         wavelength=wavelength,
-        emission=-np.expm1(-HC_OVER_K_ANGSTROM / (wavelength[:, None] * gas.t)),
+        emission=-np.expm1(-HC_OVER_K_ANGSTROM / (wavelength[:, None] * reference.gas.t)),
         kappa=kappa,
         sigma=sigma,
         their_kappa=np.concatenate([data[f"tsB_cont_kappa_{w}"] for w in WINDOWS], axis=1).T * rho,

@@ -1,7 +1,5 @@
 """Equation of state against Turbospectrum, closed forms, conservation laws and finite differences."""
 
-from types import SimpleNamespace
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,37 +15,15 @@ from astrogf.synthesis.gas.eos import (
 )
 from astrogf.synthesis.gas.partition import IONISATION_ENERGY, MOLECULE_ATOMS, MOLECULES, log_partition
 from astrogf.synthesis.gas.trace_molecules import TRACE_MOLECULES, TRACE_PARTNERS, TRACE_Z
+from tests.builders.reference_stars import STARS, ReferenceStar, eos, reference_star, xne_of
 from tests.places import ROOT
 
-STARS = {
-    "sun": (0.0, 0.0),
-    "t5750g45m20a04": (-2.0, 0.4),
-    "t6500g40p00": (0.0, 0.0),
-    "t4500g15m05": (-0.5, 0.0),
-    "t4500g45p00": (0.0, 0.0),
-    "t4000g15p00": (0.0, 0.0),
-}
 K = 1.380649e-16
-eos, xne_of = jax.jit(equation_of_state), jax.jit(solve_xne)
 
 
 @pytest.fixture(scope="module", params=STARS)
-def star(request, shared):
-    """One reference star: its file and our gas at its T, P, XNE (72 layers: one compilation for all)."""
-    data = np.load(shared / "reference" / "turbospectrum" / "stars" / f"{request.param}.npz")
-    fractions = number_fractions(*STARS[request.param])
-    layers = data["cons_T"].size
-    t, p, xne = (np.pad(data[f"cons_{k}"], (0, 72 - layers), mode="edge") for k in ("T", "P", "XNE"))
-    gas = jax.tree.map(lambda a: np.asarray(a)[..., :layers], eos(t, p, xne, fractions))
-    tau = data["tsB_tau5000"]
-    return SimpleNamespace(
-        data=data,
-        fractions=fractions,
-        gas=gas,
-        solved=np.asarray(xne_of(t, p, fractions))[:layers],
-        window=(tau > 1e-4) & (tau < 10),
-        shallow=tau < 0.3,
-    )
+def star(request, shared) -> ReferenceStar:
+    return reference_star(shared, request.param)
 
 
 def test_abundances_are_those_of_the_reference(star):

@@ -1,0 +1,75 @@
+"""Spectra known by their residuals alone, and a joint fit of them: what is looked at without a spectrum model."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
+from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.joint import Joint
+from astrogf.inference.newton.stars import FitState
+from astrogf.inference.newton.sweep import Pass
+from astrogf.inference.problem.arrow import Eliminated, Reduced
+from astrogf.inference.problem.contribution import Continuum, RowTerms
+from astrogf.inference.problem.parameters import LN_SIGMA, RV
+from astrogf.inference.problem.problem import StarData
+from astrogf.inference.problem.spectra import Sample, WindowSpectra, quiet
+from astrogf.synthesis.observed.grid import Grid
+
+PIXEL = 2.0
+"""km/s a pixel; the line-spread function has FWHM_KMS."""
+FWHM_KMS = 5.0
+SIGMA = 0.01
+"""Noise of every pixel."""
+
+
+@dataclass(frozen=True)
+class Gridded:
+    """A spectrum model of which only the grid is asked."""
+
+    grid: Grid
+
+
+@dataclass(frozen=True)
+class NoModel:
+    """A problem of which only the grid is asked."""
+
+    spectrum: Gridded
+    scattered: bool = False
+
+
+def window_of(residual: np.ndarray) -> WindowSpectra:
+    """A spectrum a star with flux 1 + residual, [star, pixel]."""
+    data = StarData(jnp.asarray(1.0 + residual), jnp.full(residual.shape, SIGMA**-2.0))
+    step = PIXEL / C_KMS / np.log(10.0)
+    problem: Any = NoModel(Gridded(Grid(round(np.log10(5000.0) / step), residual.shape[1], step, oversampling=4)))
+    n = len(residual)
+    return WindowSpectra(problem, data, np.arange(n), np.zeros(n, int))
+
+
+def sample_of(residual: np.ndarray) -> Sample:
+    """The window alone; nothing is believed of its stars."""
+    nobody: Any = None
+    return Sample((window_of(residual),), nobody)
+
+
+def theta_of(rv: np.ndarray) -> jnp.ndarray:
+    """Labels of stars with these velocities and the line-spread function of FWHM_KMS."""
+    return jnp.zeros((len(rv), 7)).at[:, RV].set(rv).at[:, LN_SIGMA].set(np.log(FWHM_KMS / FWHM_PER_SIGMA))
+
+
+def joint_of(sample: Sample, rv: np.ndarray, correction: np.ndarray, sd: np.ndarray, tau: float) -> Joint:
+    """A joint fit whose models are 1 everywhere, with these corrections, their sds and their group's scatter."""
+    (window,) = sample.windows
+    (n, n_pixel), n_shared = window.data.flux.shape, len(correction) + 1
+    one, nothing = np.ones((n, n_pixel)), np.zeros(n)
+    continuum = Continuum(np.zeros((n, 1)), np.zeros((n, 1, 7)), np.zeros((n, 1, 1)))
+    rows = RowTerms(nothing, nothing, one, one, np.ones((n, 1)), continuum, np.zeros((n, 0)), nothing, nothing, nothing)
+    star = Eliminated(jnp.zeros((n, 7)), jnp.zeros((n, 7, n_shared)), jnp.zeros((n, 7, 7)))
+    reduced = Reduced(jnp.zeros((n_shared, n_shared)), jnp.zeros(n_shared))
+    shared = np.append(correction, 0.0)
+    posterior = hyper.Posterior(jnp.asarray(shared), jnp.asarray(np.diag(np.append(sd, 1.0) ** 2)), jnp.asarray([tau]))
+    passed = Pass(reduced, star, nothing, nothing, (jnp.zeros(0),), (rows,))
+    return Joint(FitState(theta_of(rv), jnp.asarray(shared), quiet(sample)), passed, posterior, "converged")

@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/lock.sha256
 
-.PHONY: help env test test-slow demo lint lock docs tables clean
+.PHONY: help env test test-slow demo lint package lock docs tables clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -31,6 +31,9 @@ lint: env  ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+package: env  ## build sdist and wheel, install them in a clean environment, use them from another folder
+	$(BIN)/python tools/check_package.py
 
 lock: env  ## pin newer versions into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --no-header \

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from astrogf.base.errors import AstrogfError
+from astrogf.base.errors import AstrogfError, NoFileError
 from astrogf.emulator.decks import LOG_TAU_STEP, LOG_TAU_TOP
 from astrogf.emulator.hydrostatic import hermite
 from astrogf.emulator.network import QUANTITIES
@@ -43,7 +43,7 @@ class Networks(eqx.Module):
         Raises FileNotFoundError, or ValueError when the file holds anything else.
         """
         if not path.exists():
-            raise FileNotFoundError(f"no file {path}; tools/sources.py fetches the package atmosnet 1.0.1")
+            raise NoFileError(f"no file {path}; tools/sources.py fetches the package atmosnet 1.0.1")
         with path.open("rb") as f:
             try:
                 tables = _OnlyArrays(f).load()

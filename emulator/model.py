@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from astrogf.base.errors import AstrogfError
+from astrogf.base.errors import AstrogfError, NoFileError
 from astrogf.emulator import hydrostatic
 from astrogf.emulator.domain import Hull
 from astrogf.emulator.network import DepthModes, DepthNetwork, DualEncoder
@@ -147,7 +147,7 @@ def load(family: str = "atlas9", path: Path | None = None) -> Emulator:
     path = path or DATA / f"{family}.eqx"
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in DATA.glob("*.eqx"))) or "none"
-        raise FileNotFoundError(f"no emulator weights at {path}; families shipped: {known}")
+        raise NoFileError(f"no emulator weights at {path}; families shipped: {known}")
     zero = jnp.zeros
     with path.open("rb") as f, jax.ensure_compile_time_eval():
         head = json.loads(f.readline())

@@ -23,3 +23,9 @@ class AstrogfError(ValueError):
         """The text from a capital letter to a full stop."""
         text = str(self).strip()
         return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+class NoFileError(AstrogfError, FileNotFoundError):
+    """A file or folder that is not there."""
+
+    reason = "no_file"

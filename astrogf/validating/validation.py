@@ -35,11 +35,8 @@ def validate(
     from astrogf.emulator.atmosnet import FILES, Networks
     from astrogf.emulator.decks import read_folder
 
-    try:
-        main = load(family, weights)
-        read, refused = read_folder(decks, float(main.hull.high[0]))
-    except (FileNotFoundError, ValueError) as error:
-        raise AstrogfError(f"{error}.") from error
+    main = load(family, weights)
+    read, refused = read_folder(decks, float(main.hull.high[0]))
     trained, note = trained_on(family, weights)
     sample = v.Sample.of(read, trained)
     inside = v.covered(main, sample.labels) if len(sample.labels) else np.zeros(0, bool)

@@ -108,6 +108,7 @@ def parse(text: list[str], path: Path, problems: Problems) -> Records:
         label=np.array(["|".join(cells) for cells in zip(*levels, strict=True)], dtype=str),
         orbitals=np.full((len(rows), 2), ""),
         stated=_medium(wavelength, np.abs(second - first)),
+        total=value["log gf"],
     )
 
 

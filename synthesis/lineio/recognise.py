@@ -5,12 +5,15 @@ from pathlib import Path
 from astrogf.base.errors import AstrogfError
 from astrogf.base.tables import kind_of
 from astrogf.synthesis.lineio import kurucz, moog, turbospectrum, vald
+from astrogf.synthesis.lineio.records import UTF8
+from astrogf.synthesis.lineio.words import ARGUMENTS, Words
 
 FORMATS = ("vald", "kurucz", "turbospectrum", "moog", "gaia-eso", "ecsv")
 
 
-def recognise(path: Path, content: bytes) -> str:
+def recognise(path: Path, content: bytes, words: Words = ARGUMENTS) -> str:
     """The one format of `FORMATS` that `content` can be in. Raises ValueError where none or several fit."""
+    content = content.removeprefix(UTF8)
     if kind := kind_of(content):
         return "ecsv" if kind == "ecsv" and b"astrogf line list" in content[:4000] else "gaia-eso"
     text = [line.rstrip("\r") for line in content[:100_000].decode("latin-1").split("\n")]
@@ -23,13 +26,16 @@ def recognise(path: Path, content: bytes) -> str:
         fitting.append("turbospectrum")
     if _share(first, kurucz.fits) > 0.8:
         fitting.append("kurucz")
-    if _share(first[1:], moog.looks_like_data) > 0.8 and len(first) > 1 and not moog.looks_like_data(first[0]):
+    data = moog.data_lines(text[:200])[1]
+    if _share(data, moog.looks_like_data) > 0.8:
         fitting.append("moog")
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
-        raise AstrogfError(f"{path}: it can be read as {' and as '.join(fitting)}; say which, as format='{fitting[0]}'")
-    raise AstrogfError(f"{path}: not recognised as a line list; pass format=, one of {', '.join(FORMATS)}")
+        raise AstrogfError(f"{path}: it can be read as {' and as '.join(fitting)}; {words.give('format', *fitting)}")
+    if not first:
+        raise AstrogfError(f"{path}: it holds no lines, only comments; give a line list")
+    raise AstrogfError(f"{path}: not recognised as a line list; {words.give('format', *FORMATS)}")
 
 
 def _share(lines: list[str], test) -> float:

@@ -59,11 +59,11 @@ def read(path: Path, table: Table, problems: Problems, on_bad: OnBad) -> tuple[L
     for name, low, high, expected in RANGES:
         for i in np.flatnonzero((columns[name] < low) | (columns[name] > high)):
             if not (name == "log_gamma4" and columns[name][i] == -99.0):  # there is none: molecules
-                problems.add(i + 1, name, f"{columns[name][i]:g}", expected)
+                problems.add(int(i) + 1, name, f"{columns[name][i]:g}", expected)
     z, ion = columns["z"], columns["ion"]
     known = np.isin(z, np.arange(1, 93)) & np.isin(ion, (1, 2, 3)) | np.isin(z, MOLECULE_CODES) & (ion == 1)
     for i in np.flatnonzero(~known):
-        problems.add(i + 1, "z, ion", f"{z[i]:g}, {ion[i]:g}", "an element 1-92 in stage 1-3, or a molecule")
+        problems.add(int(i) + 1, "z, ion", f"{z[i]:g}, {ion[i]:g}", "an element 1-92 in stage 1-3, or a molecule")
     problems.settle(on_bad)
     good = ~np.isin(table_columns.rows, list(problems.rows))
     lines = LineList(**{n: v[good].astype(int if n in INTEGER else float) for n, v in columns.items()})

@@ -1,5 +1,6 @@
 """Which format a line list is in, from its content."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from astrogf.base.errors import AstrogfError
@@ -24,10 +25,10 @@ def recognise(path: Path, content: bytes, words: Words = ARGUMENTS) -> str:
         fitting.append("vald")
     if any(turbospectrum.HEADER.match(line) for line in first[:3]):
         fitting.append("turbospectrum")
-    if _share(first, kurucz.fits) > 0.8:
+    if _mostly(first, kurucz.fits):
         fitting.append("kurucz")
     data = moog.data_lines(text[:200])[1]
-    if _share(data, moog.looks_like_data) > 0.8:
+    if _mostly(data, moog.looks_like_data):
         fitting.append("moog")
     if len(fitting) == 1:
         return fitting[0]
@@ -38,5 +39,7 @@ def recognise(path: Path, content: bytes, words: Words = ARGUMENTS) -> str:
     raise AstrogfError(f"{path}: not recognised as a line list; {words.give('format', *FORMATS)}")
 
 
-def _share(lines: list[str], test) -> float:
-    return sum(map(test, lines)) / len(lines) if lines else 0.0
+def _mostly(lines: list[str], test: Callable[[str], bool]) -> bool:
+    """Whether most lines pass; a short list may have a bad one, for the reader to name."""
+    bad = sum(not test(line) for line in lines)
+    return len(lines) > 0 and (bad < 0.2 * len(lines) or (bad == 1 and len(lines) > 2))

@@ -77,6 +77,8 @@ class Extract(NamedTuple):
 def extracts(text: list[str]) -> list[Extract]:
     """The extracts of a file, one below the other."""
     headers = [i for i, line in enumerate(text) if _is_header(line)]
+    if not headers:
+        return []
     starts = [0] * len(headers)
     for k, header in enumerate(headers[1:], start=1):
         starts[k] = header

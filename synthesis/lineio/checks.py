@@ -19,7 +19,7 @@ RANGES = (
     ("loggf", -60.0, 10.0, "a log gf between -60 and 10"),
     ("log_gamma_rad", -20.0, 20.0, "log10 of a width in rad/s, or 0 if unknown"),
     ("log_gamma6", -40.0, 0.0, "log10 of a width in rad/s per hydrogen atom, or 0 if unknown"),
-    ("log_gamma4", -40.0, 20.0, "log10 of a width in rad/s per electron, or 0 if unknown"),
+    ("log_gamma4", -40.0, 0.0, "log10 of a width in rad/s per electron, or 0 if unknown"),
 )
 """Column of a `LineList`, what its numbers lie between, and what is expected of them."""
 FIELD = {
@@ -50,14 +50,19 @@ def check_ranges(records: Records, problems: Problems) -> None:
         top = np.inf if name == "log_gamma6" else high
         for i in np.flatnonzero((column < low) | (column > top)):
             problems.add(records.row[i], FIELD.get(name, name), f"{column[i]:g}", expected)
-    above = records.elow / limit_of(records.z, records.ion)
+    check_levels(records.row, records.z, records.ion, records.elow, problems)
+
+
+def check_levels(row: np.ndarray, z: np.ndarray, ion: np.ndarray, elow: np.ndarray, problems: Problems) -> None:
+    """Note lower levels (eV) far above the ionisation energy, and warn of those above it: autoionising, or wrong."""
+    above = elow / limit_of(z, ion)
     for i in np.flatnonzero(above > 2.0):
-        expected = f"an energy below the ionisation of {species_name(int(records.z[i]), int(records.ion[i]))}"
-        problems.add(records.row[i], "lower level", f"{records.elow[i]:g} eV", expected)
+        expected = f"an energy below the ionisation of {species_name(int(z[i]), int(ion[i]))}"
+        problems.add(row[i], "lower level", f"{elow[i]:g} eV", expected)
     auto = np.flatnonzero((above > 1.0) & (above <= 2.0))
     if len(auto):
         count = f"{len(auto)} lower level" + ("s lie" if len(auto) > 1 else " lies")
-        problems.note(f"{count} above the ionisation energy of its species (the first in line {records.row[auto[0]]})")
+        problems.note(f"{count} above the ionisation energy of its species (the first in line {row[auto[0]]})")
 
 
 def limit_of(z: np.ndarray, ion: np.ndarray) -> np.ndarray:

@@ -40,7 +40,8 @@ PER_SECOND, PER_SECOND_CM3 = u.s**-1, u.cm**3 / u.s
 LARGEST_LOG = 20.0
 """log10 of a radiative width (rad/s) is below this, and a width itself, where it is more than noise, far above."""
 SMALLEST_WIDTH = 1e3
-"""rad/s; natural widths of lines are above this where they are listed as such."""
+LARGEST_WIDTH = 1e16
+"""rad/s; natural widths of lines lie between these where they are listed as such."""
 
 
 def plain_name(name: str) -> str:
@@ -49,10 +50,15 @@ def plain_name(name: str) -> str:
 
 
 class TableColumns:
-    """The columns of `table` by their meaning; `names` has the table's name of each. Rows count from 1."""
+    """The columns of `table` by their meaning; `names` has the table's name of each. Rows count from 1.
 
-    def __init__(self, table: Table, names: dict[str, str], path: Path, problems: Problems) -> None:
-        self.table, self.names, self.path, self.problems = table, names, path, problems
+    `logs` says that the format is known to hold logarithms of widths, whatever units its columns name.
+    """
+
+    def __init__(
+        self, table: Table, names: dict[str, str], path: Path, problems: Problems, *, logs: bool = False
+    ) -> None:
+        self.table, self.names, self.path, self.problems, self.logs = table, names, path, problems, logs
         self.rows = np.arange(1, len(table) + 1)
 
     def number(self, key: str, default: float = np.nan, required: bool = False) -> Float[np.ndarray, " row"]:
@@ -131,7 +137,7 @@ class TableColumns:
     def _scale(self, key: str, expected: tuple[u.UnitBase, ...]) -> tuple[float, bool, bool]:
         """What turns a linear column into CGS; whether unit or name say that it is linear, and that it is logs."""
         unit, logs = self._unit(key)
-        logs = logs or plain_name(self.names[key]).startswith(("log", "lg"))
+        logs = logs or self.logs or plain_name(self.names[key]).startswith(("log", "lg"))
         if unit is None or unit == u.dimensionless_unscaled:
             return 1.0, False, logs
         if u.Hz in unit.bases and not logs:
@@ -149,7 +155,7 @@ class TableColumns:
         """log10 of radiative widths (rad/s), nan where unknown (0, a placeholder, nothing), from logs or widths.
 
         A column whose name (log...) or unit (dex) says so holds logs, one with the unit of a width holds widths;
-        another holds logs if no number is above 20, widths if all are above 1000. Raises AstrogfError where numbers
+        another holds logs if no number is above 20, widths if all are those of lines. Raises AstrogfError where numbers
         and unit, or numbers among themselves, contradict each other.
         """
         if key not in self.names:
@@ -159,12 +165,11 @@ class TableColumns:
         known = values[np.isfinite(values)]
         if logs or not len(known):
             return values  # `check_ranges` has what is no log
-        large = bool(np.all(known * factor > SMALLEST_WIDTH))
-        if large:
+        if np.all((known * factor > SMALLEST_WIDTH) & (known * factor < LARGEST_WIDTH)):
             return np.log10(values * factor)
         if linear or np.any(np.abs(known) > LARGEST_LOG):
             raise self._contradiction(
-                key, known, f"above {SMALLEST_WIDTH:g} rad/s", "of at most 20, named log_gamma_rad"
+                key, known, f"{SMALLEST_WIDTH:g} to {LARGEST_WIDTH:g} rad/s", "of at most 20, named log_gamma_rad"
             )
         return values
 

@@ -7,7 +7,7 @@ from astropy.table import Table
 
 from astrogf.base.errors import AstrogfError
 from astrogf.synthesis.gas.species import MOLECULE_CODES
-from astrogf.synthesis.lineio.checks import RANGES
+from astrogf.synthesis.lineio.checks import RANGES, check_levels
 from astrogf.synthesis.lineio.columns import TableColumns
 from astrogf.synthesis.lineio.records import OnBad, Problems
 from astrogf.synthesis.lines.damping import complete_damping
@@ -64,6 +64,8 @@ def read(path: Path, table: Table, problems: Problems, on_bad: OnBad) -> tuple[L
     known = np.isin(z, np.arange(1, 93)) & np.isin(ion, (1, 2, 3)) | np.isin(z, MOLECULE_CODES) & (ion == 1)
     for i in np.flatnonzero(~known):
         problems.add(int(i) + 1, "z, ion", f"{z[i]:g}, {ion[i]:g}", "an element 1-92 in stage 1-3, or a molecule")
+    fine = np.where(known, z, 0).astype(int), np.where(known, ion, 0).astype(int)
+    check_levels(table_columns.rows, *fine, columns["elow"], problems)
     problems.settle(on_bad)
     good = ~np.isin(table_columns.rows, list(problems.rows))
     lines = LineList(**{n: v[good].astype(int if n in INTEGER else float) for n, v in columns.items()})

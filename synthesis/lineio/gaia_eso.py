@@ -56,7 +56,7 @@ def parse(table: Table, path: Path, problems: Problems) -> Records:
         expected = ", ".join(PUBLISHED[key] for key in missing)
         raise AstrogfError(f"{path}: columns {expected} are missing; it has {', '.join(table.colnames)}")
     # the survey's own tables keep three places in a column, for the atoms of a molecule: the first counts
-    read = TableColumns(table, columns, path, problems)
+    read = TableColumns(table, columns, path, problems, logs=True)
     rows, names = read.rows, read.text("element")
     ion, isotope = read.number("ion"), read.number("isotope", 0.0)
     keys = [f"{e}|{_integer(i)}|{_integer(a)}" for e, i, a in zip(names, ion, isotope, strict=True)]

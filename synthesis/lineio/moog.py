@@ -91,7 +91,7 @@ def data_lines(text: list[str]) -> tuple[list[int], list[str]]:
     rows = [i for i, line in enumerate(text, start=1) if line.strip() and not line.lstrip().startswith(COMMENT)]
     if rows and not looks_like_data(text[rows[0] - 1]) and (rows[0] == 1 or not _numeric(text[rows[0] - 1], 2)):
         del rows[0]
-    return rows, [text[i - 1] for i in rows]
+    return rows, [text[i - 1].partition("#")[0] for i in rows]
 
 
 def _numeric(line: str, count: int) -> bool:

@@ -6,6 +6,8 @@ import numpy as np
 from astropy.table import Table
 
 from astrogf.base.errors import AstrogfError
+from astrogf.synthesis.gas.abundances import SYMBOLS
+from astrogf.synthesis.gas.partition import MOLECULES
 from astrogf.synthesis.lineio import species as spelled
 from astrogf.synthesis.lineio.columns import TableColumns, plain_name
 from astrogf.synthesis.lineio.records import Medium, Problems, Records, species_columns
@@ -70,12 +72,12 @@ def parse(table: Table, path: Path, problems: Problems, medium: str | None = Non
     keys = _keys(read)
     z, ion, isotope = species_columns(
         keys, read.rows, _species, problems, "a name such as 'Fe I', or a code such as 26.0, and a stage (1 neutral) "
-        "or charge (0 neutral) that agrees",
+        "or charge (0 neutral) that agrees", _shown,
     )  # fmt: skip
     empty = np.full(len(read.rows), "")
     return Records(
         row=read.rows,
-        name=np.array([" ".join(key.split("|")[:2]).strip() for key in keys], dtype=str),
+        name=np.array([_shown(key) for key in keys], dtype=str),
         z=z,
         ion=ion,
         isotope=isotope,
@@ -106,20 +108,46 @@ def _refuse_twins(read: TableColumns) -> None:
 
 
 def _keys(read: TableColumns) -> list[str]:
-    """'name|stage|isotope' of every row, the last two blank where no column says them."""
-    name = next(key for key in NAMED_BY if key in read.names)
-    names = read.text(name)
+    """'name|stage|isotope' of every row; stage and isotope are blank where no column says them."""
+    names = read.text(next(key for key in NAMED_BY if key in read.names))
     blank = [""] * len(names)
     stages = blank
     for key in ("charge", "stage"):
         if key in read.names:
-            stages = [f"{key} {word}" if word else "" for word in read.text(key)]
-    isotopes = read.text("isotope") if "isotope" in read.names else blank
+            words = [_whole(word) for word in read.text(key)]
+            if key == "stage" and "0" in words:
+                raise AstrogfError(
+                    f"{read.path}: line {words.index('0') + 1}: column {read.names[key]} holds 0; if it counts charges "
+                    "(0 neutral) name it charge, else give stages (1 neutral)"
+                )
+            stages = [f"{key} {word}" for word in words]
+    if stages is not blank and any(_is_upper(name) and name not in MOLECULES for name in names):
+        names = [name.capitalize() if _is_upper(name) else name for name in names]
+    isotopes = [_whole(word) for word in read.text("isotope")] if "isotope" in read.names else blank
     return ["|".join(parts) for parts in zip(names, stages, isotopes, strict=True)]
+
+
+def _is_upper(name: str) -> bool:
+    """Whether a name is an element's symbol in capitals: 'FE', and 'CO', which is a molecule elsewhere."""
+    return len(name) == 2 and name.isupper() and name.capitalize() in SYMBOLS
+
+
+def _whole(word: str) -> str:
+    """'2' for '2.00000', other words as they are."""
+    return word.rstrip("0").rstrip(".") if "." in word else word
 
 
 def _species(key: str) -> tuple[int, int, int]:
     name, said, mass = key.split("|")
     kind, _, word = said.partition(" ")
-    stage = spelled.stage_of(word, charge=kind == "charge") if said else None
+    if not said:
+        return spelled.species(name, None, int(float(mass or 0)))
+    stage = spelled.stage_of(word, charge=kind == "charge")
+    if stage is None and not spelled.says_stage(name):
+        raise AstrogfError(name)
     return spelled.species(name, stage, int(float(mass or 0)))
+
+
+def _shown(key: str) -> str:
+    """A key as messages show it: 'Fe, stage 2'."""
+    return ", ".join(part.strip() for part in key.split("|") if part)

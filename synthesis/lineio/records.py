@@ -1,5 +1,6 @@
 """What every line-list format is reduced to: columns in the file's own order, and what is wrong in its rows."""
 
+import codecs
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,7 +16,7 @@ Medium = Literal["air", "vacuum"]
 OnBad = Literal["raise", "skip"]
 EV_TO_WAVENUMBER = 8065.543937349212
 """cm^-1 in one eV (CODATA 2018)."""
-UTF8, UTF16 = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+UTF8, UTF16 = codecs.BOM_UTF8, (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 """Bytes that some editors put before a text to say how it is encoded."""
 OUTSIDE = (0, 0, 0)
 """Species, ion, isotope of a line that the model has no populations for."""
@@ -136,9 +137,17 @@ def _number(text: str, blank: float | None) -> float:
 
 
 def species_columns(
-    names: list[str], rows: np.ndarray, parse: Callable[[str], tuple[int, int, int]], problems: Problems, expected: str
+    names: list[str],
+    rows: np.ndarray,
+    parse: Callable[[str], tuple[int, int, int]],
+    problems: Problems,
+    expected: str,
+    shown: Callable[[str], str] = str,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(z, ion, isotope) of every line; `parse` reads one name, gives `OUTSIDE` or raises ValueError."""
+    """(z, ion, isotope) of every line; `parse` reads one name, gives `OUTSIDE` or raises ValueError.
+
+    `shown` is a name as messages have it.
+    """
     unique, inverse = np.unique(np.asarray(names, dtype=str), return_inverse=True)
     codes = np.zeros((len(unique), 3), int)
     for i, name in enumerate(unique.tolist()):
@@ -146,6 +155,6 @@ def species_columns(
             codes[i] = parse(name)
         except ValueError:
             for row in rows[inverse.ravel() == i]:
-                problems.add(row, "species", name, expected)
+                problems.add(row, "species", shown(name), expected)
     z, ion, isotope = codes[inverse.ravel()].T if len(unique) else np.zeros((3, 0), int)
     return z, ion, isotope

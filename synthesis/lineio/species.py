@@ -36,6 +36,12 @@ def species(name: str, stage: int | None = None, isotope: int = 0) -> tuple[int,
     return (z, ion, isotope or own) if 1 <= ion <= 3 else OUTSIDE
 
 
+def says_stage(name: str) -> bool:
+    """Whether a name alone says what it is: a stage, or a molecule. Raises AstrogfError as `species` does."""
+    z, _, _, said = _parsed(name)
+    return said or z == 0 or z > 92
+
+
 def stage_of(text: str, *, charge: bool) -> int | None:
     """Stage (1 neutral) from a column of its own: 2, 2.0, 'II', and of charges 1, '+', '1+'; None where it is blank.
 

@@ -245,7 +245,7 @@ GFALL = (
 
 
 def gfall(*rows: tuple) -> str:
-    """Lines of Kurucz's columns (vacuum, as their levels say) from (nm, log gf, code, rad, isotope, hyperfine log fraction)."""
+    """Lines of Kurucz's columns from (nm, log gf, code, rad, isotope, hyperfine log fraction); vacuum by the levels."""
     return "".join(
         GFALL.format(
             nm, loggf, code, 12000.0, 2.5, "low", 12000.0 + 1e7 / nm, 1.5, "high", rad, 0, 0, mass, share, mass, 0

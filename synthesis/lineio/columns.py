@@ -203,7 +203,9 @@ class TableColumns:
         return np.where(width, np.log10(np.where(width, values * factor, 1.0)), values)
 
     def loggf(self, key: str = "loggf") -> Float[np.ndarray, " row"]:
-        """log gf; of a column named gf its logarithm."""
+        """log gf; of a column named gf its logarithm. Raises AstrogfError for one that has a unit."""
+        if (unit := self.unit(key)) is not None:
+            raise AstrogfError(f"{self.path}: column {self.names[key]} is in {unit}, expected none; correct its unit")
         values = self.number(key, required=True)
         if plain_name(self.names[key]) != "gf":
             return values

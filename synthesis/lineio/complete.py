@@ -13,7 +13,7 @@ from astrogf.synthesis.lineio.records import Medium, OnBad, Problems, Records
 from astrogf.synthesis.lineio.transitions import transitions
 from astrogf.synthesis.lineio.words import ARGUMENTS, Words
 from astrogf.synthesis.lines.damping import complete_damping
-from astrogf.synthesis.lines.isotopes import Ratios, log_share
+from astrogf.synthesis.lines.isotopes import Ratios, natural_share
 from astrogf.synthesis.lines.linelist import LineList
 
 
@@ -112,15 +112,7 @@ def _total_loggf(records: Records, transition: np.ndarray, scaled: bool) -> np.n
     """
     if records.total is not None:
         return records.total
-    whole = records.loggf.copy()
-    if scaled:
-        for z, isotope in np.unique(np.stack([records.z, records.isotope]), axis=1).T.tolist():
-            try:
-                share = log_share(np.array([z]), np.array([isotope]))
-            except AstrogfError:  # an element without stable isotopes: it has the whole element
-                continue
-            # an isotope that is found nowhere, but is listed, keeps what it has
-            whole[(records.z == z) & (records.isotope == isotope)] -= share if share > -99.0 else 0.0
+    whole = records.loggf - (natural_share(records.z, records.isotope) if scaled else 0.0)
     _, group = np.unique(np.stack([transition, records.isotope]), axis=1, return_inverse=True)
     group = group.ravel()
     return np.log10(np.bincount(group, weights=10.0**whole))[group] if len(group) else whole

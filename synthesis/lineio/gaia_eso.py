@@ -12,6 +12,7 @@ from astropy.table import Table
 
 from astrogf.base.errors import AstrogfError
 from astrogf.synthesis.gas.species import parse_species
+from astrogf.synthesis.lineio import plain
 from astrogf.synthesis.lineio.columns import TableColumns, plain_name
 from astrogf.synthesis.lineio.records import OUTSIDE, Problems, Records, species_columns
 
@@ -52,6 +53,9 @@ def parse(table: Table, path: Path, problems: Problems) -> Records:
     """Records of the table, units of columns honoured; zero or missing damping is unknown. Wavelengths are of air."""
     columns = columns_of(table.colnames)
     missing = [key for key in REQUIRED if key not in columns]
+    lacking = plain.missing(table)
+    if len(lacking) < len(missing):
+        raise AstrogfError(f"{path}: columns {', '.join(lacking)} are missing; it has {', '.join(table.colnames)}")
     if missing:
         expected = ", ".join(PUBLISHED[key] for key in missing)
         raise AstrogfError(f"{path}: columns {expected} are missing; it has {', '.join(table.colnames)}")

@@ -55,6 +55,18 @@ def columns_of(table: Table, medium: str | None = None) -> tuple[dict[str, str],
     return columns | {"wavelength": plain[wave]}, WAVELENGTH[wave]
 
 
+def missing(table: Table) -> list[str]:
+    """What a table lacks to be a plain line list, by the name that a column should have."""
+    plain = {plain_name(name) for name in table.colnames}
+    wanted = {
+        "wavelength_air or wavelength_vac": tuple(WAVELENGTH),
+        "species": tuple(name for key in NAMED_BY for name in NAMES[key]),
+        "E_low": NAMES["elow"],
+        "loggf": NAMES["loggf"],
+    }
+    return [name for name, aliases in wanted.items() if not plain & set(aliases)]
+
+
 def parse(table: Table, path: Path, problems: Problems, medium: str | None = None) -> Records | None:
     """Records of a plain table, or None where it is none.
 

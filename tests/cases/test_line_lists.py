@@ -173,6 +173,7 @@ def test_cm2(tmp_path, suffix, unit, of_ev):
         ("E_low", "K", "E_low is in K, expected eV"),
         ("E_low", "furlong", "E_low is in 'furlong', an unknown unit"),
         ("wavelength_vac", "kg", "wavelength_vac is in kg, expected Angstrom"),
+        ("loggf", "eV", "loggf is in eV, expected none"),
     ],
 )
 def test_units_of_something_else(tmp_path, name, unit, sentence):
@@ -393,6 +394,8 @@ def test_technetium(tmp_path, code, mass, symbol):
     np.testing.assert_allclose(rest.wavelength, [5410.0, 5430.0], rtol=1e-9)
     lines = read_lines(path, isotopes={(int(code), mass): 1.0})
     assert lines.log_fraction.tolist() == [0.0, 0.0, 0.0]
+    write_lines(tmp_path / "again.gfall", lines, "kurucz", "vacuum")
+    assert read_lines(tmp_path / "again.gfall", isotopes={(int(code), mass): 1.0}).isotope[1] == mass
     assert len(read_lines(path, scaled=True)) == 3
 
 
@@ -554,6 +557,25 @@ def test_levels_above_the_limit_are_told(tmp_path):
     path = plain(tmp_path / "auto.ecsv", E_low=[1.75, 17.0])
     with pytest.warns(UserWarning, match=r"1 lower level lies above the ionisation energy .*first in line 2"):
         assert len(read_lines(path)) == 2
+
+
+def test_missing_columns_are_those_of_the_nearer_format(tmp_path):
+    """A plain table without log gf is told its own columns, not those of the Gaia-ESO table; gf alone will do."""
+    with pytest.raises(AstrogfError, match="columns loggf are missing; it has wavelength_vac, species, E_low"):
+        read_lines(plain(tmp_path / "m.ecsv", loggf=None))
+    lines = read_lines(plain(tmp_path / "m.ecsv", loggf=None, gf=[0.02, 1.5]))
+    np.testing.assert_allclose(lines.loggf, [-1.69897, 0.176091], atol=1e-6)
+    with pytest.raises(AstrogfError, match=r"line 1: gf is '-1\.4', expected a gf above 0"):
+        read_lines(plain(tmp_path / "m.ecsv", loggf=None, gf=[-1.4, 1.5]))
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_marks_and_ends_of_lines_of_vald(tmp_path, kind):
+    """UTF-8's mark, CRLF, tabs after commas."""
+    path = tmp_path / "v.vald"
+    text = vald(kind, 6150.0, 6173.3, selected=2).replace("', ", "',\t").replace("\n", "\r\n")
+    path.write_bytes(codecs.BOM_UTF8 + text.encode())
+    np.testing.assert_allclose(read_lines(path).wavelength, air_to_vacuum(np.array([6150.0, 6173.3])), rtol=1e-9)
 
 
 def test_order_and_twins(tmp_path):

@@ -1,5 +1,6 @@
 """A plain table of lines (ECSV, FITS, VOTable): wavelength, species, lower energy, log gf, perhaps damping."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -111,7 +112,9 @@ def _refuse_twins(read: TableColumns) -> None:
     for key in ("wavelength", "elow", "loggf"):
         used = read.names[key]
         aliases = (plain_name(used),) if key == "wavelength" else tuple(n for n in NAMES[key] if n != "gf")
-        twins = [n for n in read.table.colnames if n != used and plain_name(n) in aliases]
+        # astropy numbers columns of the same name: loggf, loggf_1
+        others = [n for n in read.table.colnames if n != used]
+        twins = [n for n in others if plain_name(n) in aliases or plain_name(re.sub(r"_?\d+$", "", n)) in aliases]
         for twin in twins:
             same = read.table[used].unit == read.table[twin].unit
             if same and np.array_equal(np.asarray(read.table[used]), np.asarray(read.table[twin])):

@@ -142,7 +142,7 @@ def species_columns(
     parse: Callable[[str], tuple[int, int, int]],
     problems: Problems,
     expected: str,
-    shown: Callable[[str], str] = str,
+    shown: Callable[[str], str] = lambda name: name.replace("|", " ").strip(),
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(z, ion, isotope) of every line; `parse` reads one name, gives `OUTSIDE` or raises ValueError.
 

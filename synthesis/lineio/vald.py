@@ -303,6 +303,8 @@ def _species(key: str) -> tuple[int, int, int]:
     if match is None:
         raise AstrogfError(name)
     formula, stage = match[1], int(match[2])
+    if stage < 1:
+        raise AstrogfError(name)
     atoms = [(a, int(n or 1)) for a, n in ATOM.findall(formula)]
     if not atoms or any(a not in NUMBER for a, _ in atoms):
         raise AstrogfError(name)

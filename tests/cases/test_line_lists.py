@@ -585,6 +585,10 @@ def test_order_and_twins(tmp_path):
     path = plain(tmp_path / "o.ecsv", log_gf=[-1.4, -2.1])
     with pytest.raises(AstrogfError, match="columns loggf and log_gf say the same thing differently; remove one"):
         read_lines(path)
+    text = path.read_text().replace("log_gf", "loggf")
+    path.write_text(text)
+    with pytest.raises(AstrogfError, match="columns loggf and loggf_1 say the same thing differently; remove one"):
+        read_lines(path)
     both = plain(tmp_path / "b.ecsv", wavelength_air=[5430.6, 5432.2])
     assert read_lines(both, medium="vacuum").wavelength.tolist() == [5432.1, 5433.7]
 

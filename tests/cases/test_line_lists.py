@@ -6,30 +6,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from astropy import units as u
 from astropy.table import Table
 
 from astrogf.base.air import air_to_vacuum
 from astrogf.base.errors import AstrogfError
-from astrogf.config import load
-from astrogf.fitting import engine, pipeline
 from astrogf.synthesis.lineio import read_lines, rewrite_lines, write_lines
 from astrogf.synthesis.lines.damping import complete_damping
+from tests.builders.line_lists import FOOTER, KINDS, MOOG_ROWS, WARNING, gfall, plain, vald
 
 NAN = np.full(2, np.nan)
-
-
-def plain(path: Path, units: dict[str, str] | None = None, **columns) -> Path:
-    """A plain table of two lines, Fe I 5432.1 and Fe II 5433.7 A (vacuum), with columns replaced, added or dropped."""
-    base = {"wavelength_vac": [5432.1, 5433.7], "species": ["Fe I", "Fe II"], "E_low": [1.75, 3.5], "loggf": [-1.4, -2]}
-    table = Table({name: column for name, column in (base | columns).items() if column is not None})
-    for name, unit in (units or {}).items():
-        table[name].unit = u.Unit(unit, parse_strict="silent")
-    form = {".ecsv": "ascii.ecsv", ".fits": "fits", ".vot": "votable"}[path.suffix]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # units that the format does not know
-        table.write(path, format=form, overwrite=True)
-    return path
 
 
 def unlisted_damping():
@@ -50,9 +35,7 @@ def test_zero_damping_is_unknown(tmp_path, nothing):
     np.testing.assert_array_equal(lines.log_gamma6, expected.log_gamma6)
     np.testing.assert_array_equal(lines.log_gamma4, expected.log_gamma4)
     assert lines.quality.tolist() == [2, 2]
-    assert isinstance(lines.elow, np.ndarray)
-    assert not isinstance(lines.elow, u.Quantity)
-    assert type(lines.elow) is np.ndarray
+    assert type(lines.elow) is np.ndarray  # no column of a table
 
 
 def test_zero_damping_in_our_own_format(tmp_path):
@@ -239,23 +222,6 @@ def test_element_ion(tmp_path, columns, expected):
         assert read_lines(path).species().tolist() == expected
 
 
-GFALL = (
-    "{:11.4f}{:7.3f}{:6.2f}{:12.3f}{:5.1f} {:10s}{:12.3f}{:5.1f} {:10s}{:6.2f}{:6.2f}{:6.2f}AGF  0 0"
-    "{:3d}{:6.3f}{:3d}{:6.3f}"
-)
-
-
-def gfall(*rows: tuple) -> str:
-    """Lines of Kurucz's columns from (nm, log gf, code, rad, isotope, hyperfine log fraction); vacuum by the levels."""
-    return "".join(
-        GFALL.format(
-            nm, loggf, code, 12000.0, 2.5, "low", 12000.0 + 1e7 / nm, 1.5, "high", rad, 0, 0, mass, share, mass, 0
-        ).ljust(160)
-        + "\n"
-        for nm, loggf, code, rad, mass, share in rows
-    )
-
-
 def classical(wavelength: float, loggf: float, gup: float) -> float:
     """log10 of the classical damping constant times gf / g of the transition, rad/s (Gray 2005, eq. 11.14)."""
     return np.log10(6.669e15 / wavelength**2) + loggf - np.log10(gup)
@@ -289,36 +255,6 @@ def test_hfs_no_damping_in_other_formats(tmp_path, scaled):
     lines = read_lines(path, medium="vacuum", scaled=scaled)
     assert len(np.unique(lines.transition)) == 1
     np.testing.assert_allclose(lines.log_gamma_rad, classical(5105.5, 0.1, 4.0), atol=2e-3)
-
-
-STELLAR = {
-    False: (
-        "                                                 Damping parameters   Lande  Central\n"
-        "Spec Ion       WL_air(A)  Excit(eV) Vmic log gf* Rad.   Stark  Waals  factor  depth  Reference\n",
-        "'Fe 1', {:.4f}, 2.2227, 1.0, -2.880, 8.310,-6.160, 281.266,  2.500, 0.640, '   1 gf:X02   1 X01  Fe'\n",
-    ),
-    True: (
-        "                                             Damping parameters   Lande\n"
-        "Elm Ion       WL_air(A) Excit(eV) log gf*   Rad.  Stark    Waals  factor   References\n",
-        "'Fe 1', {:.4f},   2.2227, -2.880,  8.310,-6.160,  281.266,  2.500,'   1 wl:X01   1 X01    Fe'\n",
-    ),
-}
-LONG = (
-    "                                                                     Lande factors       Damping parameters\n"
-    "Elm Ion      WL_air(A)  log gf* E_low(eV) J lo E_up(eV)  J up  lower   upper    mean   Rad.   Stark  Waals\n",
-    "'Fe 1', {:.4f}, -2.880,  2.2227,  2.0,  4.2,  1.0,  1.500,  2.000,  1.250, 8.310,-6.160,-7.270,\n"
-    "'  LS                3d6 a5P'\n'  LS                3d6 z5F'\n'_  1 wl:X01   1 X01  Fe'\n",
-)
-FOOTER = "* oscillator strengths were NOT scaled by the solar isotopic ratios.\n References:\n  1. nobody\n"
-WARNING = " WARNING: Output was truncated to 100000 lines\n"
-KINDS = {"stellar": STELLAR[False], "all": STELLAR[True], "long": LONG}
-
-
-def vald(kind: str, *wavelengths: float, selected: int | None = None, footer: str = FOOTER) -> str:
-    """An extract; with `selected` its first line says that so many lines were selected."""
-    head, record = KINDS[kind]
-    region = f" 6100.0, 6200.0, {selected}, 900, 1.0 Wavelength region, lines selected, lines processed, Vmicro\n"
-    return (region if selected is not None else "") + head + "".join(map(record.format, wavelengths)) + footer
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -399,15 +335,6 @@ def test_technetium(tmp_path, code, mass, symbol):
     assert len(read_lines(path, scaled=True)) == 3
 
 
-MOOG_ROWS = {
-    "fixed": "  5432.100      26.0     1.750    -1.400\n  5433.700      26.1     3.500    -2.000\n",
-    "free": "5432.1 26.0 1.75 -1.4\n5433.7 26.1 3.5 -2.0\n",
-    "tabs": "5432.1\t26.0\t1.75\t-1.4\n5433.7\t26.1\t3.5\t-2.0\n",
-    "wide": "5432.10000 26.0 1.75 -1.4\n5433.70000 26.1 3.50 -2.0\n",
-    "remarks": "5432.1 26.0 1.75 -1.4 # strong\n\n! between\n5433.7 26.1 3.5 -2.0\n",
-}
-
-
 @pytest.mark.parametrize("format", [None, "moog"])
 @pytest.mark.parametrize("head", ["my lines\n", "# mine\n\n", "# mine\nmy lines\n# wave\n", "\n", "5 lines of iron\n"])
 @pytest.mark.parametrize("rows", MOOG_ROWS.values(), ids=MOOG_ROWS)
@@ -432,87 +359,6 @@ def test_no_title(tmp_path, format):
     with pytest.warns(UserWarning, match="line 1 holds data"):
         rewrite_lines(path, tmp_path / "new.moog", np.array([0.3, 0.0]), format, "vacuum")
     assert (tmp_path / "new.moog").read_text() == MOOG_ROWS["fixed"].replace("-1.400", "-1.100")
-
-
-def configured(tmp_path: Path, text: str):
-    """The lines of a configuration with a [lines] section, and nothing of the package's own added."""
-    path = tmp_path / "c.toml"
-    path.write_text(f"[model]\nmolecules = false\n[lines]\nborrow_damping = false\n{text}\n")
-    return engine.lines_of(load(path))
-
-
-def test_mine_moog(tmp_path):
-    """Format, medium, scaling, isotopes and what is done with bad lines can be said in a configuration."""
-    (tmp_path / "mine.moog").write_text("mine\n5432.1 3.006 1.75 -1.4\n5433.7 26.1 3.5 nix\n5435.0 26.1 3.5 -2.0\n")
-    named = 'list = "mine.moog"\nformat = "moog"\nmedium = "air"\n'
-    with pytest.raises(AstrogfError, match=r"lines\.list: .*line 3: log gf is 'nix'.* or set lines\.on_bad to 'skip'"):
-        configured(tmp_path, named)
-    skip = named + 'on_bad = "skip"\n'
-    with pytest.warns(UserWarning, match="left out 1 unreadable line: 3"):
-        lines = configured(tmp_path, skip)
-    np.testing.assert_allclose(lines.wavelength, air_to_vacuum(np.array([5432.1, 5435.0])), rtol=1e-9)
-    assert lines.log_fraction[0] == pytest.approx(np.log10(0.0759))  # 6Li, Berglund & Wieser (2011)
-    with pytest.warns(UserWarning, match="left out"):
-        assert configured(tmp_path, skip + "scaled = true").log_fraction[0] == 0.0
-    with pytest.warns(UserWarning, match="left out"):
-        lines = configured(tmp_path, skip + "isotopes = { 6Li = 0.5, Li7 = 0.5 }")
-    assert lines.log_fraction[0] == pytest.approx(np.log10(0.5))
-    vacuum = skip.replace("air", "vacuum").replace('format = "moog"\n', "")
-    with pytest.warns(UserWarning, match="left out"):
-        assert configured(tmp_path, vacuum).wavelength.tolist() == [5432.1, 5435.0]
-
-
-@pytest.mark.parametrize("format", ["vald", "kurucz", "turbospectrum", "moog", "gaia-eso", "ecsv"])
-def test_every_format_from_a_configuration(tmp_path, format):
-    """What `write_lines` writes can be named in [lines]."""
-    lines = read_lines(plain(tmp_path / "p.ecsv", log_gamma_rad=[8.1, 8.2], vdw=[-7.5, -7.6]))
-    name = "list.ecsv" if format in ("gaia-eso", "ecsv") else "list.txt"
-    write_lines(tmp_path / name, lines, format, None if format == "ecsv" else "air")
-    medium = 'medium = "air"' if format in ("moog", "turbospectrum") else ""
-    for said in (f'format = "{format}"', ""):
-        again = configured(tmp_path, f'list = "{name}"\n{said}\n{medium}')
-        np.testing.assert_allclose(again.wavelength, lines.wavelength, atol=1e-3)
-        np.testing.assert_allclose(again.loggf, lines.loggf, atol=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ('list = "mine.moog"', r"lines\.list: .*air or vacuum; set lines\.medium to 'air' or 'vacuum'"),
-        ('list = "mine.moog"\nmedium = "Air"', r"\[lines\] medium: expected 'air' or 'vacuum', got 'Air'"),
-        ('list = "mine.moog"\nformat = "Moog"', r"\[lines\] format: expected 'vald', .*got 'Moog'"),
-        ('list = "mine.moog"\nformat = "vald"', r"lines\.list: .*no VALD header"),
-        ('list = "none.moog"', r"lines\.list: none\.moog: no such file"),
-        ('list = "junk.txt"', r"not recognised as a line list; set lines\.format to 'vald' or "),
-        ('list = "isotopes.vald"', r"set lines\.scaled to true or false"),
-        ('list = "mine.moog"\nmedium = "air"\nisotopes = { 12Q = 1.0 }', r"lines\.isotopes: '12Q' is no isotope"),
-        (
-            'list = "mine.moog"\nmedium = "air"\nisotopes = { 12C = 2.0 }',
-            r"\[lines\] isotopes: .*less than or equal to 1",
-        ),
-        ('medium = "air"', r"lines\.medium is of a list of your own: name it with lines\.list"),
-    ],
-)
-def test_mine_moog_advice_names_keys_that_exist(tmp_path, text, sentence):
-    """A list that is refused names the key to set, never an argument of `read_lines`."""
-    (tmp_path / "mine.moog").write_text("mine\n" + MOOG_ROWS["free"])
-    (tmp_path / "junk.txt").write_text("nothing of the kind\n")
-    isotopes = vald("all", 6150.0, footer=" References:\n").replace("   Fe'", "  (56)Fe'")
-    (tmp_path / "isotopes.vald").write_text(isotopes)
-    with pytest.raises(AstrogfError, match=sentence) as caught:
-        configured(tmp_path, text)
-    assert "pass " not in str(caught.value)
-
-
-def test_the_list_is_read_before_the_spectra(tmp_path, monkeypatch):
-    """A refused list stops a fit before a spectrum is opened."""
-    (tmp_path / "mine.moog").write_text("mine\n" + MOOG_ROWS["free"])
-    (tmp_path / "c.toml").write_text('[lines]\nlist = "mine.moog"\n')
-    (tmp_path / "spectra").mkdir()
-    (tmp_path / "spectra" / "a.fits").write_bytes(b"x")
-    monkeypatch.setattr(engine, "load", lambda *_: pytest.fail("spectra were read"))
-    with pytest.raises(AstrogfError, match=r"set lines\.medium"):
-        pipeline.fit_survey(load(tmp_path / "c.toml"), tmp_path / "spectra", tmp_path / "run")
 
 
 def test_hydrogen_can_be_told(tmp_path):

@@ -1,16 +1,21 @@
 """The lines of a run: the shipped ones of its windows, or a list of the user's with what the package adds to it."""
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from astrogf.base.errors import AstrogfError
 from astrogf.synthesis.gas.abundances import SYMBOLS
-from astrogf.synthesis.lineio import read_lines
+from astrogf.synthesis.lineio.read import read_indexed
+from astrogf.synthesis.lineio.records import Medium, OnBad
+from astrogf.synthesis.lineio.words import Words
 from astrogf.synthesis.lines.borrow import borrow_damping
 from astrogf.synthesis.lines.linelist import LineList
 from astrogf.synthesis.lines.shipped import OPTICAL, load_all_lines, load_atomic_lines, load_molecular_lines
 
+ISOTOPE = re.compile(r"\(?(\d{1,3})\)?-?([A-Z][a-z]?)|([A-Z][a-z]?)-?(\d{1,3})")
 BEYOND = 5.0
 """Angstrom beyond a window in which lines are taken along."""
 
@@ -45,12 +50,38 @@ def with_molecules(lines: LineList) -> LineList:
     return lines.merged(more.replace(transition=more.transition + int(lines.transition.max()) + 1))
 
 
-def user_lines(path: Path | str, *, damping: bool, molecules: bool) -> LineList:
+def user_lines(
+    path: Path | str,
+    *,
+    damping: bool,
+    molecules: bool,
+    format: str | None = None,
+    medium: Medium | None = None,
+    isotopes: Mapping[str, float] | None = None,
+    scaled: bool | None = None,
+    on_bad: OnBad = "raise",
+    section: str = "",
+) -> LineList:
     """A list in any format of `lineio`, with the shipped lines' damping where it has none, and shipped molecules.
 
-    Raises AstrogfError (OSError where the file cannot be opened) as `read_lines` does.
+    Arguments are those of `read_lines`, but for the isotopes, which have names: {'12C': 0.9, '13C': 0.1}. `section`
+    is where messages say that they are set, 'lines' for lines.medium. Raises AstrogfError as `read_lines` does.
     """
-    lines = read_lines(path)
+    words = Words(section)
+    ratios = {named_isotope(name, words): share for name, share in (isotopes or {}).items()}
+    try:
+        lines = read_indexed(path, format, medium, ratios or None, scaled=scaled, on_bad=on_bad, words=words)[0]
+    except OSError as error:
+        raise AstrogfError(f"{path} cannot be read ({error.strerror or error}): check its permissions") from error
     if damping:
         lines = borrow_damping(lines, load_all_lines)
     return with_molecules(lines) if molecules else lines
+
+
+def named_isotope(name: str, words: Words) -> tuple[int, int]:
+    """(Z, mass number) of '13C', 'C13' or 'C-13'. Raises AstrogfError for anything else."""
+    match = ISOTOPE.fullmatch(name.strip())
+    symbol, mass = (match[2] or match[3], match[1] or match[4]) if match else ("", "0")
+    if symbol not in SYMBOLS:
+        raise AstrogfError(f"{words.name('isotopes')}: {name!r} is no isotope; name it by mass and element, as '13C'")
+    return SYMBOLS.index(symbol) + 1, int(mass)

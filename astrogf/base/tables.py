@@ -1,5 +1,6 @@
 """Tables of other programs, opened by what they are: ECSV, FITS, VOTable, IPAC, VizieR's text, and CSV by its name."""
 
+import codecs
 import io
 import warnings
 from pathlib import Path
@@ -23,7 +24,7 @@ READABLE = "an ECSV, FITS, VOTable or IPAC table, a .csv file, or VizieR's text 
 
 def kind_of(head: bytes) -> str | None:
     """One of `KINDS` that a file is by its first bytes (unpacked); None for text that does not say."""
-    head = head[:200].lstrip()
+    head = head[:200].removeprefix(codecs.BOM_UTF8).lstrip()
     if head.startswith(b"SIMPLE"):
         return "fits"
     if head.startswith((b"<?xml", b"<VOTABLE")):
@@ -56,7 +57,7 @@ def read_table(path: Path | str, *, arrays: bool = False, error: type[AstrogfErr
             if kind is None and not is_csv:
                 table = Table.read(path, format="ascii.cds", readme=str(readme))
             else:
-                source = io.BytesIO(files.read_bytes(path, **_LIMIT, error=error))
+                source = io.BytesIO(files.read_bytes(path, **_LIMIT, error=error).removeprefix(codecs.BOM_UTF8))
                 encoding = {} if kind == "votable" else {"encoding": "utf-8"}
                 table = Table.read(source, format=KINDS[kind] if kind else "ascii.csv", **encoding)
     except AstrogfError:

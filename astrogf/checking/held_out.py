@@ -34,6 +34,7 @@ def held_out_check(
     record = runs.read(run)
     config = parse(record.record["config"], f"the configuration of {run}")
     corrections_of_run = corrections(run, record)
+    lines = engine.lines_of(config)
     bars = Bars(console)
     with bars:
         loaded = engine.load(config, spectra, bars)
@@ -43,7 +44,7 @@ def held_out_check(
                 f"No usable spectrum in {spectra} is of a star that {run} has not seen; name other spectra, or add "
                 "--all to check on the run's own."
             )
-        checked = engine.check(batches, config, corrections_of_run, bars)
+        checked = engine.check(batches, config, corrections_of_run, bars, lines=lines)
     summary = summarise(checked, corrections_of_run)
     show(console, summary)
     if json is not None:

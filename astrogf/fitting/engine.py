@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from astropy.table import Table
 
@@ -39,21 +39,39 @@ def load(config: Config, spectra: Path, progress: Progress) -> "Loaded":
 
 
 def lines_of(config: Config) -> "LineList | None":
-    """The user's list, or None for the shipped one. Raises AstrogfError that names the key."""
+    """The user's list, or None for the shipped one. Raises AstrogfError that names the key.
+
+    It needs no spectra, and is to be called before any are read: a list may be refused.
+    """
+    said: dict[str, Any] = {
+        name: getattr(config.lines, name) for name in ("format", "medium", "isotopes", "scaled", "on_bad")
+    }
+    if config.lines.list is None:
+        for name, value in said.items():
+            if value != type(config.lines).model_fields[name].default:
+                raise AstrogfError(f"lines.{name} is of a list of your own: name it with lines.list, or drop this key")
+        return None
+    ready_to_compute()
     from astrogf.synthesis.linelists import user_lines
 
-    if config.lines.list is None:
-        return None
+    damping, molecules = config.lines.borrow_damping, config.model.molecules
     try:
-        return user_lines(config.lines.list, damping=config.lines.borrow_damping, molecules=config.model.molecules)
-    except (ValueError, OSError) as error:
-        raise AstrogfError(f"lines.list: {error}") from error
+        return user_lines(config.lines.list, damping=damping, molecules=molecules, section="lines", **said)
+    except AstrogfError as error:
+        raise AstrogfError(f"lines.list: {error}", error.reason) from error
 
 
 def fit(
-    batches: "list[SpectrumBatch]", config: Config, progress: Progress, labels: Path | None = None
+    batches: "list[SpectrumBatch]",
+    config: Config,
+    progress: Progress,
+    labels: Path | None = None,
+    *,
+    lines: "LineList | None",
 ) -> "tuple[FitResult, Table]":
     """The joint fit, and the stars it set aside; `labels` are priors where the configuration says so.
+
+    `lines` is what `lines_of` gives.
 
     Raises AstrogfError when nothing is left to fit.
     """
@@ -64,17 +82,24 @@ def fit(
     beliefs = stated_beliefs(config.spectra, config.stars)
     if labels is not None and config.survey.labels == "prior":
         beliefs = catalogue_beliefs(labels, batches) | beliefs
-    return joint_fit(batches, config, progress, lines=lines_of(config), beliefs=beliefs)
+    return joint_fit(batches, config, progress, lines=lines, beliefs=beliefs)
 
 
-def check(batches: "list[SpectrumBatch]", config: Config, corrections: "Corrections", progress: Progress) -> "Checked":
-    """Labels of unseen spectra refitted with both lists. Raises AstrogfError."""
+def check(
+    batches: "list[SpectrumBatch]",
+    config: Config,
+    corrections: "Corrections",
+    progress: Progress,
+    *,
+    lines: "LineList | None",
+) -> "Checked":
+    """Labels of unseen spectra refitted with both lists; `lines` is what `lines_of` gives. Raises AstrogfError."""
     ready_to_compute()
     from astrogf.inference.check import check as refit
     from astrogf.inference.problem.priors import stated_beliefs
 
     beliefs = stated_beliefs(config.spectra, config.stars)
-    return refit(batches, config, corrections, progress, lines=lines_of(config), beliefs=beliefs)
+    return refit(batches, config, corrections, progress, lines=lines, beliefs=beliefs)
 
 
 def simulate(config: Config, out: Path, progress: Progress) -> Truth:

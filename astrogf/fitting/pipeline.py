@@ -116,6 +116,7 @@ class _Job:
         from astrogf.surveys.catalogues.labels import comparison_labels
         from astrogf.surveys.load import without_held_out
 
+        line_list = engine.lines_of(self.config)
         with self.clock.stage("read"):
             loaded = engine.load(self.config, spectra, self.bars)
             loaded, split = without_held_out(loaded, self.config.survey, self.config.spectra)
@@ -134,7 +135,7 @@ class _Job:
             )
         with self.clock.stage("fit"):
             try:
-                result, refused = engine.fit(loaded.batches, self.config, self.bars, labels)
+                result, refused = engine.fit(loaded.batches, self.config, self.bars, labels, lines=line_list)
             except AstrogfError as error:
                 if error.set_aside is not None:
                     runs.write_set_aside(self.out, combine_set_aside(unread, error.set_aside))

@@ -30,6 +30,17 @@ class LineOptions(Section):
     """Which lines get a free log gf, and what is believed of it beforehand."""
 
     list: str | None = Field(None, description="line list of your own instead of the shipped atoms (see line-lists)")
+    format: Literal["vald", "kurucz", "turbospectrum", "moog", "gaia-eso", "ecsv"] | None = Field(
+        None, description="format of your list; left out, it is recognised by its content"
+    )
+    medium: Literal["air", "vacuum"] | None = Field(
+        None, description="'air' or 'vacuum' wavelengths, where your list does not say (moog, turbospectrum)"
+    )
+    scaled: bool | None = Field(None, description="whether log gf of your list hold the fractions of isotopes already")
+    isotopes: dict[str, Annotated[float, Field(ge=0, le=1)]] = Field(
+        {}, description="fractions of isotopes in your list unlike terrestrial ones: { 12C = 0.9, 13C = 0.1 }"
+    )
+    on_bad: Literal["raise", "skip"] = Field("raise", description="stop at lines that cannot be read, or skip them")
     borrow_damping: bool = Field(True, description="where your list has no damping, take that of the shipped line")
     max_lines: Count = Field(1200, description="most lines with a free log gf, the most informative ones first")
     max_ratio: Fraction = Field(0.9, description="a line is freed if its expected posterior/prior sd is below this")

@@ -5,7 +5,6 @@ element, ion (1 neutral), isotope (0 none), wavelength, log gf, lower energy, lo
 Waals damping (negative log10 of the FWHM per hydrogen atom at 10^4 K, or ABO sigma.alpha), and, if there, upper J.
 """
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,9 @@ from astropy.table import Table
 
 from astrogf.base.errors import AstrogfError
 from astrogf.synthesis.gas.species import parse_species
-from astrogf.synthesis.lineio.records import OUTSIDE, Problems, Records, numbers, species_columns
+from astrogf.synthesis.lineio import plain
+from astrogf.synthesis.lineio.columns import TableColumns, plain_name
+from astrogf.synthesis.lineio.records import OUTSIDE, Problems, Records, species_columns
 
 NAMES = {
     "element": ("element", "name", "name1", "species"),
@@ -44,53 +45,39 @@ PUBLISHED = {
 
 def columns_of(names: list[str]) -> dict[str, str]:
     """Our name of a column -> the table's, for those it has."""
-    plain = {re.sub(r"[^a-z0-9]", "", name.lower()): name for name in names}
+    plain = {plain_name(name): name for name in names}
     return {key: plain[alias] for key, aliases in NAMES.items() for alias in reversed(aliases) if alias in plain}
 
 
 def parse(table: Table, path: Path, problems: Problems) -> Records:
-    """Records of the table; zero or missing damping is unknown. The published wavelengths are in air."""
+    """Records of the table, units of columns honoured; zero or missing damping is unknown. Wavelengths are of air."""
     columns = columns_of(table.colnames)
     missing = [key for key in REQUIRED if key not in columns]
+    lacking = plain.missing(table)
+    if len(lacking) < len(missing):
+        raise AstrogfError(f"{path}: columns {', '.join(lacking)} are missing; it has {', '.join(table.colnames)}")
     if missing:
         expected = ", ".join(PUBLISHED[key] for key in missing)
         raise AstrogfError(f"{path}: columns {expected} are missing; it has {', '.join(table.colnames)}")
-    rows = np.arange(1, len(table) + 1)
-
-    def column(key: str, default: float) -> np.ndarray:
-        if key not in columns:
-            return np.full(len(table), default)
-        data = table[columns[key]]
-        if data.ndim > 1:  # the survey's own tables keep three places, for the atoms of a molecule
-            data = data[:, 0]
-        data = np.ma.filled(data.astype(float), default) if data.dtype.kind in "fiu" else np.ma.filled(data, "")
-        if np.asarray(data).dtype.kind in "fiu":
-            values = np.asarray(data, float)
-            for i in np.flatnonzero(~np.isfinite(values) if key in REQUIRED else np.zeros(len(values), bool)):
-                problems.add(rows[i], PUBLISHED[key], str(values[i]), "a number")
-            return np.where(np.isfinite(values), values, default)
-        return numbers(np.asarray(data, dtype=str), rows, PUBLISHED[key], problems, default)
-
-    element = table[columns["element"]]
-    element = element[:, 0] if element.ndim > 1 else element
-    names = [str(e).strip() for e in np.ma.filled(element, "")]
-    ion, isotope = column("ion", np.nan), column("isotope", 0.0)
+    # the survey's own tables keep three places in a column, for the atoms of a molecule: the first counts
+    read = TableColumns(table, columns, path, problems, logs=True)
+    rows, names = read.rows, read.text("element")
+    ion, isotope = read.number("ion"), read.number("isotope", 0.0)
     keys = [f"{e}|{_integer(i)}|{_integer(a)}" for e, i, a in zip(names, ion, isotope, strict=True)]
     z, stage, mass = species_columns(keys, rows, _species, problems, "an element's symbol and a stage of 1 or more")
-    rad, stark, vdw = (column(key, 0.0) for key in ("rad", "stark", "vdw"))
     return Records(
         row=rows,
         name=np.array([f"{e} {_integer(i)}" for e, i in zip(names, ion, strict=True)], dtype=str),
         z=z,
         ion=stage,
         isotope=mass,
-        wavelength=column("wavelength", np.nan),
-        elow=column("elow", np.nan),
-        loggf=column("loggf", np.nan),
-        gup=2 * column("jup", np.nan) + 1,
-        log_gamma_rad=np.where(rad == 0.0, np.nan, rad),
-        vdw=np.where(vdw == 0.0, np.nan, vdw),
-        log_gamma4=np.where(stark == 0.0, np.nan, stark),
+        wavelength=read.wavelength("wavelength", "air"),
+        elow=read.energy("elow"),
+        loggf=read.loggf(),
+        gup=2 * read.number("jup") + 1,
+        log_gamma_rad=read.log_gamma_rad(),
+        vdw=read.vdw(),
+        log_gamma4=read.log_gamma4(),
         label=np.full(len(rows), ""),
         orbitals=np.full((len(rows), 2), ""),
         stated="air",

@@ -69,7 +69,7 @@ def shift_of(text: list[str]) -> int:
 
 
 def parse(text: list[str], path: Path, problems: Problems) -> Records:
-    """Records of a list. Zero damping is unknown, and so is a positive van der Waals column (autoionising lines)."""
+    """Records of a list. Zero damping is unknown, and so are positive van der Waals and Stark widths (autoionising)."""
     rows = np.array([i + 1 for i, line in enumerate(text) if line.strip() and not line.startswith("#")], int)
     shift = shift_of(text)
     lines = [" " * -shift + text[i - 1] for i in rows]
@@ -104,10 +104,11 @@ def parse(text: list[str], path: Path, problems: Problems) -> Records:
         gup=2 * np.where(upward, value["second J"], value["first J"]) + 1,
         log_gamma_rad=np.where(rad == 0.0, np.nan, rad),
         vdw=np.where(vdw >= 0.0, np.nan, vdw),
-        log_gamma4=np.where(stark == 0.0, np.nan, stark),
+        log_gamma4=np.where(stark >= 0.0, np.nan, stark),
         label=np.array(["|".join(cells) for cells in zip(*levels, strict=True)], dtype=str),
         orbitals=np.full((len(rows), 2), ""),
         stated=_medium(wavelength, np.abs(second - first)),
+        total=value["log gf"],
     )
 
 

@@ -9,7 +9,7 @@ from astrogf.base.errors import AstrogfError
 from astrogf.synthesis.gas.species import species_mass
 from astrogf.synthesis.lineio.records import Medium
 from astrogf.synthesis.lines.damping import NO_STARK, abo_width, complete_damping
-from astrogf.synthesis.lines.isotopes import log_share
+from astrogf.synthesis.lines.isotopes import natural_share
 from astrogf.synthesis.lines.linelist import LineList
 
 
@@ -37,7 +37,7 @@ def listed(lines: LineList, medium: Medium, scaled: bool | None) -> Listed:
     """
     if medium not in ("air", "vacuum"):
         raise AstrogfError(f"medium={medium!r}: say whether to write 'air' or 'vacuum' wavelengths")
-    share = log_share(lines.z, lines.isotope)
+    share = natural_share(lines.z, lines.isotope)
     holds = (lines.log_fraction == 0.0) if scaled is None else np.full(len(lines), scaled)
     unknown = np.full(len(lines), np.nan)
     default = complete_damping(

@@ -18,15 +18,20 @@ from astrogf.synthesis.lines.damping import HYDROGEN_MASS
 
 FIELDS = ("wavelength", "species", "lower level", "log gf", "damping", "D0", "equivalent width")
 WIDTH = 10
+COMMENT = ("#", "!", "%", ";", "*", "//")
 CODE = re.compile(r"\d+(\.\d*)?")
 
 
 def is_fixed(lines: list[str]) -> bool:
-    """Whether lines are in fields of ten columns: almost none has a number across a border of two fields."""
+    """Whether lines are in fields of ten columns: almost none has a number across a border of two fields, nor
+    have most two in one field."""
+    if any("\t" in line for line in lines):
+        return False
     grid = _grid(lines)
     ends = np.arange(WIDTH, 6 * WIDTH, WIDTH)
     across = (grid[:, ends - 1] != b" ") & ~np.isin(grid[:, ends], [b" ", b"-", b"+"])
-    return bool(np.sum(across.any(axis=1)) <= 0.02 * len(lines))
+    twice = [any(len(line[k : k + WIDTH].split()) > 1 for k in range(0, 4 * WIDTH, WIDTH)) for line in lines]
+    return bool(np.sum(across.any(axis=1)) <= 0.02 * len(lines) and sum(twice) <= 0.5 * len(lines))
 
 
 def _grid(lines: list[str]) -> np.ndarray:
@@ -37,9 +42,12 @@ def _grid(lines: list[str]) -> np.ndarray:
 
 
 def parse(text: list[str], path: Path, problems: Problems) -> Records:
-    """Records of a list. In fixed fields a blank is zero; in free format the missing ones at the end are."""
+    """Records of a list. In fixed fields a blank is zero; in free format the missing ones at the end are.
+
+    A list that begins with its data is read from there, with a warning: MOOG takes the first line for a title.
+    """
     if text and looks_like_data(text[0]):
-        problems.add(1, "title", text[0][:60], "a title, for MOOG skips the first line; put one before the data")
+        problems.note("line 1 holds data and was read; MOOG itself takes it for a title: put one before the data")
     rows, lines = data_lines(text)
     row = np.array(rows, int)
     if is_fixed(lines):
@@ -76,17 +84,29 @@ def parse(text: list[str], path: Path, problems: Problems) -> Records:
 
 
 def data_lines(text: list[str]) -> tuple[list[int], list[str]]:
-    """Numbers (from 1) and texts of the lines that hold data."""
-    rows = [i for i, line in enumerate(text[1:], start=2) if line.strip() and not line.lstrip().startswith("#")]
-    return rows, [text[i - 1] for i in rows]
+    """Numbers (from 1) and texts of the lines that hold data: all but comments, blank lines and the title.
+
+    The title is the first line, unless it holds data, or the first below comments that begins with no two numbers.
+    """
+    rows = [i for i, line in enumerate(text, start=1) if line.strip() and not line.lstrip().startswith(COMMENT)]
+    if rows and not looks_like_data(text[rows[0] - 1]) and (rows[0] == 1 or not _numeric(text[rows[0] - 1], 2)):
+        del rows[0]
+    return rows, [text[i - 1].partition("#")[0] for i in rows]
+
+
+def _numeric(line: str, count: int) -> bool:
+    """Whether a line begins with so many numbers."""
+    words = line.split()[:count]
+    try:
+        return len([float(word) for word in words]) == count
+    except ValueError:
+        return False
 
 
 def looks_like_data(line: str) -> bool:
     """Whether a line begins with four numbers, the second a species code, and has no quotes (Turbospectrum)."""
-    words = line.split()[:4]
     try:
-        numeric = len([float(w) for w in words]) == 4 and "'" not in line
-        return numeric and parse_code(words[1])[0] >= 0
+        return _numeric(line, 4) and "'" not in line and parse_code(line.split()[1])[0] >= 0
     except ValueError:
         return False
 

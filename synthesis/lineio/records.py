@@ -1,7 +1,7 @@
-"""What every line-list format is reduced to before it becomes a `LineList`: columns in the file's own order."""
+"""What every line-list format is reduced to: columns in the file's own order, and what is wrong in its rows."""
 
+import codecs
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -9,17 +9,15 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from astrogf.base import files
-from astrogf.base.air import air_to_vacuum
 from astrogf.base.errors import AstrogfError
-from astrogf.synthesis.lineio.transitions import transitions
-from astrogf.synthesis.lines.damping import complete_damping
-from astrogf.synthesis.lines.isotopes import Ratios, log_share
-from astrogf.synthesis.lines.linelist import LineList
+from astrogf.synthesis.lineio.words import ARGUMENTS, Words
 
 Medium = Literal["air", "vacuum"]
 OnBad = Literal["raise", "skip"]
 EV_TO_WAVENUMBER = 8065.543937349212
 """cm^-1 in one eV (CODATA 2018)."""
+UTF8, UTF16 = codecs.BOM_UTF8, (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""Bytes that some editors put before a text to say how it is encoded."""
 OUTSIDE = (0, 0, 0)
 """Species, ion, isotope of a line that the model has no populations for."""
 
@@ -29,8 +27,9 @@ class Records(NamedTuple):
 
     `row` is the line number in the file, from 1. `z` is 0 for a species outside the model, `name` what the file calls
     it. `vdw` is in Turbospectrum's convention (see `complete_damping`). `label` tells components
-    of one transition from others, '' where the format has none. `stated` is the medium that the file itself states,
-    `scaled` whether its log gf hold the isotopes' shares; None where it does not say.
+    of one transition from others, '' where the format has none. `total` is log gf of the whole transition where the
+    format has it beside that of a component, else None. `stated` is the medium that the file itself states, `scaled`
+    whether its log gf hold the isotopes' shares; None where it does not say.
     """
 
     row: np.ndarray
@@ -49,6 +48,7 @@ class Records(NamedTuple):
     orbitals: np.ndarray
     stated: Medium | None = None
     scaled: bool | None = None
+    total: np.ndarray | None = None
 
     def take(self, keep: np.ndarray) -> "Records":
         """The records where `keep` says so."""
@@ -57,18 +57,29 @@ class Records(NamedTuple):
 
 
 class Problems:
-    """Rows of a file that cannot be read, with what is wrong in each."""
+    """Rows of a file that cannot be read, with what is wrong in each, and what else whoever reads it should know.
 
-    def __init__(self, path: Path):
-        self.path = path
+    `words` says how messages name options.
+    """
+
+    def __init__(self, path: Path, words: Words = ARGUMENTS) -> None:
+        self.path, self.words = path, words
         self.rows: dict[int, str] = {}
+        self.notes: list[str] = []
+
+    def note(self, sentence: str) -> None:
+        """Keep a sentence about the file for a warning."""
+        self.notes.append(sentence)
 
     def add(self, row: int, field: str, text: str, expected: str) -> None:
         """Note that `field` of line `row` holds `text` where `expected` was due; the first fault of a row stays."""
         self.rows.setdefault(int(row), f"{field} is {text.strip()!r}, expected {expected}")
 
     def settle(self, on_bad: OnBad) -> None:
-        """Raise ValueError, or warn of the rows left out, if there are any."""
+        """Warn of what was noted; raise ValueError, or warn of the rows left out, if there are any."""
+        if not (self.rows and on_bad == "raise"):
+            for sentence in self.notes:
+                warnings.warn(f"{self.path}: {sentence}", UserWarning, stacklevel=4)
         if not self.rows:
             return
         first = min(self.rows)
@@ -77,7 +88,7 @@ class Problems:
         if on_bad == "raise":
             raise AstrogfError(
                 f"{self.path}: line {first}: {self.rows[first]} ({count} in the file: {where}); correct the file, "
-                "or pass on_bad='skip' to leave such lines out"
+                f"or {self.words.give('on_bad', 'skip')} to leave such lines out"
             )
         warnings.warn(
             f"{self.path}: left out {count}: {where}; line {first}: {self.rows[first]}", UserWarning, stacklevel=4
@@ -85,15 +96,18 @@ class Problems:
 
 
 def read_text(content: bytes) -> list[str]:
-    """Lines of a text file without their ends. Latin-1, so that every byte stays what it was."""
-    return [line.removesuffix("\r") for line in content.decode("latin-1").split("\n")]
+    """Lines of a text file without their ends and its mark of UTF-8. Latin-1, so that every byte stays what it was."""
+    return [line.removesuffix("\r") for line in content.removeprefix(UTF8).decode("latin-1").split("\n")]
 
 
 def read_bytes(path: Path) -> bytes:
-    """Content of a file, unpacked. Raises AstrogfError where there is no such file or it is damaged."""
+    """Content of a file, unpacked. Raises AstrogfError where there is no such file, it is damaged or UTF-16."""
     if not path.is_file():
         raise AstrogfError(f"{path}: no such file; give the path of a line list")
-    return files.read_bytes(path, what="a line list")
+    content = files.read_bytes(path, what="a line list")
+    if content.startswith(UTF16):
+        raise AstrogfError(f"{path}: text in UTF-16; save it as UTF-8 or plain ASCII")
+    return content
 
 
 def numbers(
@@ -123,9 +137,17 @@ def _number(text: str, blank: float | None) -> float:
 
 
 def species_columns(
-    names: list[str], rows: np.ndarray, parse: Callable[[str], tuple[int, int, int]], problems: Problems, expected: str
+    names: list[str],
+    rows: np.ndarray,
+    parse: Callable[[str], tuple[int, int, int]],
+    problems: Problems,
+    expected: str,
+    shown: Callable[[str], str] = lambda name: name.replace("|", " ").strip(),
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(z, ion, isotope) of every line; `parse` reads one name, gives `OUTSIDE` or raises ValueError."""
+    """(z, ion, isotope) of every line; `parse` reads one name, gives `OUTSIDE` or raises ValueError.
+
+    `shown` is a name as messages have it.
+    """
     unique, inverse = np.unique(np.asarray(names, dtype=str), return_inverse=True)
     codes = np.zeros((len(unique), 3), int)
     for i, name in enumerate(unique.tolist()):
@@ -133,115 +155,6 @@ def species_columns(
             codes[i] = parse(name)
         except ValueError:
             for row in rows[inverse.ravel() == i]:
-                problems.add(row, "species", name, expected)
+                problems.add(row, "species", shown(name), expected)
     z, ion, isotope = codes[inverse.ravel()].T if len(unique) else np.zeros((3, 0), int)
     return z, ion, isotope
-
-
-def check_ranges(records: Records, problems: Problems) -> None:
-    """Note lines whose numbers cannot be what their columns say."""
-    limits = (
-        ("wavelength", records.wavelength, 100.0, 1e7, "Angstrom between 100 and 10,000,000"),
-        ("lower level", records.elow, 0.0, 150.0, "an energy between 0 and 150 eV"),
-        ("log gf", records.loggf, -60.0, 10.0, "a log gf between -60 and 10"),
-    )
-    for field, column, low, high, expected in limits:
-        for i in np.flatnonzero((column < low) | (column > high)):
-            problems.add(records.row[i], field, f"{column[i]:g}", expected)
-
-
-def decide_medium(path: Path, stated: Medium | None, given: Medium | None) -> Medium:
-    """The medium of a file's wavelengths. Raises ValueError where nobody says, or file and caller disagree."""
-    if given not in (None, "air", "vacuum"):
-        raise AstrogfError(f"medium={given!r}: expected 'air' or 'vacuum'")
-    if stated is None and given is None:
-        raise AstrogfError(
-            f"{path}: the format does not say if wavelengths are air or vacuum; pass medium='air' or 'vacuum'"
-        )
-    if stated is not None and given is not None and stated != given:
-        raise AstrogfError(f"{path}: the file has {stated} wavelengths but medium={given!r} was passed; drop medium")
-    return given if stated is None else stated  # type: ignore[return-value]
-
-
-def complete(
-    records: Records,
-    path: Path,
-    problems: Problems,
-    *,
-    medium: Medium | None,
-    isotopes: Ratios | None,
-    scaled: bool | None,
-    on_bad: OnBad,
-) -> tuple[LineList, np.ndarray]:
-    """The `LineList` of a file's records and, of each of its lines, the number of the record.
-
-    Unreadable rows are settled as `on_bad` says; species outside the model are left out with one warning.
-    """
-    check_ranges(records, problems)
-    problems.settle(on_bad)
-    medium = decide_medium(path, records.stated, medium)
-    index = np.flatnonzero(~np.isin(records.row, list(problems.rows)))
-    outside = index[records.z[index] == 0]
-    if len(outside):
-        counts = Counter(records.name[outside].tolist())
-        listed = ", ".join(f"{name} ({n})" for name, n in counts.most_common(8)) + (", ..." if len(counts) > 8 else "")
-        warnings.warn(
-            f"{path}: left out {len(outside)} lines of species outside the model: {listed}", UserWarning, stacklevel=3
-        )
-    index = index[records.z[index] != 0]
-    wavelength = records.wavelength[index]
-    wavelength = air_to_vacuum(wavelength) if medium == "air" else wavelength
-    order = np.argsort(wavelength, kind="stable")
-    index, wavelength = index[order], wavelength[order]
-    r = records.take(index)
-    scaled = _decide_scaling(path, r, scaled)
-    try:
-        share = log_share(r.z, r.isotope, isotopes)
-        if scaled:
-            share = share - log_share(r.z, r.isotope) if isotopes else np.zeros(len(index))
-    except ValueError as error:
-        raise AstrogfError(f"{path}: {error}") from None
-    damping = complete_damping(
-        r.z,
-        r.ion,
-        wavelength,
-        r.elow,
-        r.loggf,
-        gup=r.gup,
-        log_gamma_rad=r.log_gamma_rad,
-        vdw=r.vdw,
-        log_gamma4=r.log_gamma4,
-        orbitals=r.orbitals,
-    )
-    lines = LineList(
-        wavelength=wavelength,
-        z=r.z,
-        ion=r.ion,
-        isotope=r.isotope,
-        elow=r.elow,
-        loggf=r.loggf,
-        log_fraction=share,
-        log_gamma_rad=damping.log_gamma_rad,
-        log_gamma6=damping.log_gamma6,
-        gamma6_exponent=damping.gamma6_exponent,
-        log_gamma4=damping.log_gamma4,
-        quality=damping.quality,
-        transition=transitions(r.z, r.ion, r.isotope, r.elow, wavelength, r.label),
-        gup=r.gup,
-    )
-    return lines, index
-
-
-def _decide_scaling(path: Path, records: Records, given: bool | None) -> bool:
-    if records.scaled is not None and given is not None and records.scaled != given:
-        said = "" if records.scaled else "not "
-        raise AstrogfError(
-            f"{path}: the file says that its log gf are {said}scaled by isotopic fractions, but scaled={given} was "
-            "passed; drop scaled"
-        )
-    if records.scaled is None and given is None and np.any(records.isotope != 0):
-        raise AstrogfError(
-            f"{path}: it names isotopes but does not say if its log gf hold their fractions (VALD says so in the line "
-            "that begins '* oscillator strengths were'); pass scaled=True or scaled=False"
-        )
-    return bool(records.scaled if given is None else given)

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from astrogf.base.errors import AstrogfError
 from astrogf.synthesis.lineio import kurucz, moog, turbospectrum, vald
 from astrogf.synthesis.lineio.read import read_indexed
-from astrogf.synthesis.lineio.records import Medium, OnBad, read_bytes
+from astrogf.synthesis.lineio.records import UTF8, Medium, OnBad, read_bytes
 from astrogf.synthesis.lines.linelist import LineList
 
 REWRITABLE = ("vald", "kurucz", "turbospectrum", "moog")
@@ -51,7 +51,9 @@ def rewrite_lines(
     if format not in REWRITABLE:
         raise AstrogfError(f"{source}: format {format!r} cannot be rewritten in place; use write_lines")
     delta = _checked(lines, corrections)
-    text = read_bytes(source).decode("latin-1").split("\n")
+    raw = read_bytes(source)
+    mark = UTF8 if raw.startswith(UTF8) else b""
+    text = raw.removeprefix(mark).decode("latin-1").split("\n")
     span = _spans(format, text, source)
     changed = 0
     for row, change in zip(rows.tolist(), delta.tolist(), strict=True):
@@ -60,7 +62,7 @@ def rewrite_lines(
             start, stop = span(line)
             text[row - 1] = line[:start] + _field(line[start:stop], change, source, row) + line[stop:]
             changed += text[row - 1] != line
-    content = "\n".join(text).encode("latin-1")
+    content = mark + "\n".join(text).encode("latin-1")
     target.write_bytes(gzip.compress(content) if target.suffix == ".gz" else content)
     return changed
 

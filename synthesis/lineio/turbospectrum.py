@@ -65,6 +65,10 @@ def parse(text: list[str], path: Path, problems: Problems) -> Records:
     wavelength, elow, loggf, fdamp, gup, rad, stark = (
         numbers(column, row, field, problems) for column, field in zip(table, fields, strict=True)
     )
+    for k in np.flatnonzero((rad > 1.0) & (rad < 100.0)):
+        problems.add(
+            row[k], "gamma_rad", tokens[k][5], "a width in rad/s such as 2.50E+08 (no logarithm), 0 if unknown"
+        )
     z, ion, isotope = species_columns(names, row, _species, problems, "Z.isotope and stage, as ' 26.000 ' 1")
     return Records(
         row=row,

@@ -27,11 +27,13 @@ ENERGY = re.compile(r"(E_low|Excit)\(\s*([^)]*?)\s*\)")
 RECORD = re.compile(r"\s*'([A-Z][A-Za-z0-9]*\+*\s+\d+)\s*'\s*,")
 END = re.compile(r"\s*(\*|References:|'[^']*'\s*,\s*$|'H\s*:)")
 SCALED = re.compile(r"\*\s*oscillator strengths were (NOT )?scaled", re.IGNORECASE)
+REGION = re.compile(r"\s*[\d.]+\s*,\s*[\d.]+\s*,\s*(\d+)\s*,\s*\d+\s*,.*lines selected")
+TRUNCATED = re.compile(r"(warning|output|list|extract|lines?)\b.*\btruncat|\btruncat.*\blines?\b", re.IGNORECASE)
 SPECIES = re.compile(r"([A-Z][A-Za-z0-9]*\+*)\s+(\d+)")
 ATOM = re.compile(r"([A-Z][a-z]?)(\d*)")
 MASS = re.compile(r"\((\d{1,3})\)([A-Z][a-z]?)(\d*)")
 NUMBER = {symbol: z for z, symbol in enumerate(SYMBOLS, start=1)}
-UNIT = {"A": 1.0, "Angstrom": 1.0, "nm": 10.0, "mum": 1e4, "micron": 1e4}
+UNIT = {"A": 1.0, "Angstrom": 1.0, "nm": 10.0, "um": 1e4, "mum": 1e4, "micron": 1e4}
 
 _COLUMNS = {
     ("short", "all"): ("wavelength", "elow", "loggf", "rad", "stark", "waals", "lande"),
@@ -55,21 +57,62 @@ class Layout(NamedTuple):
     energy: float
 
 
+def _is_header(line: str) -> bool:
+    return "W" in line and bool(WAVELENGTH.search(line) and ENERGY.search(line))
+
+
 def find_header(text: list[str]) -> int | None:
     """Index of the line with the column names, None if there is none."""
-    for i, line in enumerate(text[:200]):
-        if WAVELENGTH.search(line) and ENERGY.search(line):
-            return i
-    return None
+    return next((i for i, line in enumerate(text[:200]) if _is_header(line)), None)
+
+
+class Extract(NamedTuple):
+    """One extract of a file: indices of its first line, of its header, and of the line after its last."""
+
+    first: int
+    header: int
+    stop: int
+
+
+def extracts(text: list[str]) -> list[Extract]:
+    """The extracts of a file, one below the other."""
+    headers = [i for i, line in enumerate(text) if _is_header(line)]
+    if not headers:
+        return []
+    starts = [0] * len(headers)
+    for k, header in enumerate(headers[1:], start=1):
+        starts[k] = header
+        # up over what stands before the header: the region, names of groups of columns, a warning
+        while starts[k] > headers[k - 1] + 1 and _is_preamble(text[starts[k] - 1]):
+            starts[k] -= 1
+    return [Extract(*parts) for parts in zip(starts, headers, [*starts[1:], len(text)], strict=True)]
+
+
+def _is_preamble(line: str) -> bool:
+    return not line.strip() or bool(REGION.match(line) or TRUNCATED.search(line) or "Damping parameters" in line)
 
 
 def layout(text: list[str], path: Path) -> Layout:
-    """Read the header. Raises ValueError where it is missing or has units that are not known."""
-    i = find_header(text)
-    if i is None:
+    """Read the header, and see that all are alike where several extracts stand in the file.
+
+    Raises ValueError where it is missing, has units that are not known, or is unlike the first.
+    """
+    parts = extracts(text)
+    if not parts:
         raise AstrogfError(
             f"{path}: no VALD header with 'WL_air(A)' or 'WL_vac(A)' in it; keep the header lines of the extract"
         )
+    forms = [_layout(text, path, part.header) for part in parts]
+    for form in forms[1:]:
+        if form._replace(header=0) != forms[0]._replace(header=0):
+            raise AstrogfError(
+                f"{path}: line {form.header + 1}: a second extract begins here, of other columns, units or medium than "
+                "the first; put each into a file of its own"
+            )
+    return forms[0]
+
+
+def _layout(text: list[str], path: Path, i: int) -> Layout:
     wave, energy = WAVELENGTH.search(text[i]), ENERGY.search(text[i])
     assert wave is not None
     assert energy is not None
@@ -94,9 +137,26 @@ def layout(text: list[str], path: Path) -> Layout:
 
 
 def parse(text: list[str], path: Path, problems: Problems) -> Records:
-    """Records of an extract; energies, wavelengths and the medium as its header says, scaling as its footer does."""
+    """Records of an extract; energies, wavelengths and the medium as its header says, scaling as its footer does.
+
+    Several extracts in a file are read as one; records that stand in more than one of them count once. `problems` is
+    told what shows that an extract is cut short.
+    """
     form = layout(text, path)
-    index, extra = _blocks(text, form, problems)
+    index: list[int] = []
+    extra: dict[int, list[str]] = {}
+    repeated = 0
+    for part in extracts(text):
+        found, lines, ended = _blocks(text, part, form, problems)
+        refused = sum(part.first < row <= part.stop for row in set(problems.rows) - {i + 1 for i in found})
+        _note_cuts(text, part, len(found) + refused, ended, problems)
+        seen = {text[i] for i in index}
+        new = [i for i in found if text[i] not in seen]
+        repeated += len(found) - len(new)
+        index += new
+        extra |= lines
+    if repeated:
+        problems.note(f"{repeated} records stand in more than one of its extracts and count once")
     n_column = len(form.columns)
     names, cells, tails, good = [], [], [], []
     for i in index:
@@ -139,15 +199,40 @@ def parse(text: list[str], path: Path, problems: Problems) -> Records:
         label=np.array([_label(extra[i]) for i in good] if form.long else [""] * len(good), dtype=str),
         orbitals=np.array([_orbitals(extra[i]) for i in good] if form.long else [("", "")] * len(good)).reshape(-1, 2),
         stated=form.medium,
-        scaled=_scaled(text),
+        scaled=_scaled(text, path),
     )
 
 
-def _blocks(text: list[str], form: Layout, problems: Problems) -> tuple[list[int], dict[int, list[str]]]:
-    """Indices of the lines that open a record and the lines that follow each."""
+def _note_cuts(text: list[str], part: Extract, found: int, ended: bool, problems: Problems) -> None:
+    """Note what shows that an extract of `found` records is cut short; `ended` is whether it has a footer."""
+    outside = (i for i in range(part.first, part.stop) if not text[i].lstrip().startswith("'"))
+    warned = [i for i in outside if TRUNCATED.search(text[i])]
+    counts = [int(m[1]) for i in range(part.first, part.header) if (m := REGION.match(text[i]))]
+    if warned:
+        problems.note(
+            f"the list is cut short: line {warned[0] + 1} says {text[warned[0]].strip()!r}; ask VALD for smaller pieces"
+        )
+    if counts and counts[-1] > found:
+        problems.note(
+            f"the list is cut short: its header says that {counts[-1]} lines were selected, {found} are there; ask "
+            "VALD again"
+        )
+    if counts and counts[-1] < found:
+        problems.note(f"its header says that {counts[-1]} lines were selected, but {found} are there")
+    if not ended:
+        problems.note(
+            "the list may be cut short: no footer (the references) follows its last record; ask VALD again if it is"
+        )
+
+
+def _blocks(
+    text: list[str], part: Extract, form: Layout, problems: Problems
+) -> tuple[list[int], dict[int, list[str]], bool]:
+    """Indices of the lines that open a record, the lines that follow each, and whether a footer ends them."""
     index: list[int] = []
     extra: dict[int, list[str]] = {}
-    for i in range(form.header + 1, len(text)):
+    ended = False
+    for i in range(part.header + 1, part.stop):
         line = text[i]
         if not line.strip() or line.startswith("#"):
             continue
@@ -155,7 +240,10 @@ def _blocks(text: list[str], form: Layout, problems: Problems) -> tuple[list[int
             index.append(i)
             extra[i] = []
         elif END.match(line):
+            ended = True
             break
+        elif TRUNCATED.search(line):
+            continue
         elif form.long and index and len(extra[index[-1]]) < 3:
             extra[index[-1]].append(line)
         else:
@@ -165,16 +253,19 @@ def _blocks(text: list[str], form: Layout, problems: Problems) -> tuple[list[int
             if len(extra[i]) != 3:
                 problems.add(i + 1, "record", f"{1 + len(extra[i])} lines", "four lines a record in the long format")
                 extra[i] += [""] * (3 - len(extra[i]))
-    return index, extra
+    return index, extra, ended
 
 
-def _scaled(text: list[str]) -> bool | None:
-    for line in text:
-        if line.lstrip().startswith("*"):
-            match = SCALED.search(line)
-            if match:
-                return match[1] is None
-    return None
+def _scaled(text: list[str], path: Path) -> bool | None:
+    """What the footers say. Raises AstrogfError where those of several extracts differ."""
+    matches = [SCALED.search(line) for line in text if line.lstrip().startswith("*")]
+    said = {match[1] is None for match in matches if match}
+    if len(said) > 1:
+        raise AstrogfError(
+            f"{path}: log gf are scaled by isotopic fractions in one of its extracts and not in another; put each into "
+            "a file of its own"
+        )
+    return said.pop() if said else None
 
 
 def _label(lines: list[str]) -> str:
@@ -212,6 +303,8 @@ def _species(key: str) -> tuple[int, int, int]:
     if match is None:
         raise AstrogfError(name)
     formula, stage = match[1], int(match[2])
+    if stage < 1:
+        raise AstrogfError(name)
     atoms = [(a, int(n or 1)) for a, n in ATOM.findall(formula)]
     if not atoms or any(a not in NUMBER for a, _ in atoms):
         raise AstrogfError(name)

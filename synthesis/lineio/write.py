@@ -15,7 +15,7 @@ from astrogf.synthesis.lineio import ecsv, gaia_eso, kurucz
 from astrogf.synthesis.lineio.listed import Listed, listed
 from astrogf.synthesis.lineio.recognise import FORMATS
 from astrogf.synthesis.lineio.records import EV_TO_WAVENUMBER, Medium
-from astrogf.synthesis.lines.isotopes import log_share, mass_numbers
+from astrogf.synthesis.lines.isotopes import mass_numbers, natural_share
 from astrogf.synthesis.lines.linelist import LineList
 
 VALD_HEADER = (
@@ -102,7 +102,7 @@ def _kurucz(lines: LineList, c: Listed, medium: Medium) -> list[str]:
     low = lines.elow * EV_TO_WAVENUMBER
     high = low + 1e8 / lines.wavelength
     j_up = np.where(np.isnan(lines.gup), 0.0, (lines.gup - 1) / 2)
-    share = np.maximum(log_share(lines.z, lines.isotope), -9.999)
+    share = np.maximum(natural_share(lines.z, lines.isotope), -9.999)
     vdw = np.where(c.vdw >= 20.0, lines.log_gamma6, c.vdw)
     wavelength = np.where(lines.wavelength < kurucz.LIMIT, lines.wavelength, c.wavelength) / 10.0
     text = []

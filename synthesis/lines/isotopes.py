@@ -1,6 +1,7 @@
 """Shares of isotopes and isotopologues, to be added to log gf: terrestrial, or as given for a star."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 
 import numpy as np
@@ -68,7 +69,7 @@ def _log_share(z: int, isotope: int, shares: Mapping[tuple[int, int], float], kn
             if (element, mass) not in known:
                 raise AstrogfError(
                     f"isotope {isotope} of {species_name(z)}: {SYMBOLS[element - 1]}-{mass} has no terrestrial share; "
-                    "give its element's isotopes in `ratios`"
+                    "give the fractions of all isotopes of its element"
                 )
             share = shares.get((element, mass), 0.0)
             total += np.log10(share) if share > 0.0 else -np.inf
@@ -92,3 +93,13 @@ def log_share(
     unique, inverse = np.unique(pairs, axis=1, return_inverse=True)
     values = np.array([_log_share(int(a), int(b), shares, known) for a, b in unique.T], float)
     return np.maximum(values[inverse.ravel()], -99.0) if values.size else np.zeros(0)
+
+
+def natural_share(z: Int[np.ndarray, " line"], isotope: Int[np.ndarray, " line"]) -> Float[np.ndarray, " line"]:
+    """As `log_share` with terrestrial fractions, but 0.0 where there is none: the isotope is its whole element."""
+    pairs, inverse = np.unique(np.stack([np.asarray(z, int), np.asarray(isotope, int)]), axis=1, return_inverse=True)
+    values = np.zeros(pairs.shape[1])
+    for k in range(pairs.shape[1]):
+        with suppress(AstrogfError):
+            values[k] = log_share(*pairs[:, k : k + 1])[0]
+    return np.where(values > -99.0, values, 0.0)[inverse.ravel()]

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from astrogf.synthesis.gas.species import species_name
 
@@ -46,6 +46,11 @@ class LineList(NamedTuple):
     def code(self) -> Int[np.ndarray, " line"]:
         """10 z + ion of each line: its species as one number."""
         return 10 * self.z + self.ion
+
+    @property
+    def hydrogen(self) -> Bool[np.ndarray, " line"]:
+        """Whether each line is one of hydrogen, whose lines and continua the model has of its own where it can."""
+        return self.z == 1
 
     def replace(self, **columns: np.ndarray) -> "LineList":
         """The same lines with other columns (`_replace` takes the number of lines for that of columns)."""

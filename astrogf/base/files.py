@@ -77,6 +77,11 @@ def _open(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
 
 
+def readable(path: Path) -> bool:
+    """Whether `path` is a regular file, or a link to one, that may be opened."""
+    return not obstacle(path) and os.access(path, os.R_OK)
+
+
 _NOT_FILES = (
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISCHR, "a device"),

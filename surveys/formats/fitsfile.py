@@ -13,6 +13,7 @@ from astropy.io import fits
 from astropy.utils.exceptions import AstropyWarning
 
 from astrogf.base import files
+from astrogf.base.constants import C_KMS
 from astrogf.surveys.formats.other import not_a_spectrum
 from astrogf.surveys.spectrum import SurveyError
 
@@ -208,6 +209,22 @@ def fenced(path: Path, what: str) -> Iterator[None]:
 def within(value: float, low: float, high: float, otherwise: float = np.nan) -> float:
     """The value if it lies where such a value can lie."""
     return value if low <= value <= high else otherwise
+
+
+LARGEST_SNR = 1e4
+"""S/N a pixel above which a header's cannot be right; surveys reach some hundreds."""
+_FASTEST = 2000.0  # km/s: three times a star's velocity of escape from the Galaxy
+
+
+def signal(value: float) -> float:
+    """A header's S/N; NaN where it says none (-9999, -999) or is impossible, so that it is measured instead."""
+    return within(value, 0.0, LARGEST_SNR)
+
+
+def velocity(z: float, survey_class: str) -> float:
+    """km/s of a header's redshift; NaN where there is none (-9999) or no star moves like that (galaxies may)."""
+    limit = _FASTEST if survey_class.upper() in ("", "STAR") else 10.0 * C_KMS
+    return within(z * C_KMS, -limit, limit)
 
 
 def text(header: fits.Header, key: str) -> str:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 GAP = 2
-INDENT = 4
+LONGEST = 34
 
 
 class Column(NamedTuple):
@@ -28,8 +28,8 @@ def show_table(console: Console, columns: Sequence[Column], rows: Sequence[Seque
     widths = [max(cell_len(text) for text in (column.name, *cells)) for column, *cells in _by_column(columns, rows)]
     ranked = sorted(range(1, len(columns)), key=lambda i: columns[i].rank)
     shown = {0}
-    # a long name has a line of its own, so that it is the others which have to fit
-    left = console.width - min(widths[0], max(cell_len(columns[0].name), INDENT))
+    # a longer name has a line of its own, so that the others fit
+    left = console.width - min(widths[0], LONGEST)
     for i in ranked:
         if left < widths[i] + GAP:
             break

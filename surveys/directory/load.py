@@ -238,9 +238,7 @@ def find_files(directory: Path | str) -> list[Path]:
                 paths.append(path)
     if directory in paths:
         raise SurveyError(f"{directory} {files.obstacle(directory)}: check its permissions.")
-    for folder in promising:
-        if not any(folder in path.parents for path in paths):
-            paths.append(folder)
+    paths += [empty for empty in promising if not any(empty in path.parents for path in paths)]
     if not paths:
         raise SurveyError(
             f"{directory} holds no FITS file (looked through it and its subdirectories): "

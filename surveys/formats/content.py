@@ -51,7 +51,14 @@ def content(plain: bytes, path: Path) -> Content:
             raise SurveyError(f"{path} {not_a_spectrum(plain)}")
         return _checked(_of_text(texttable.read(plain, path), path), path)
     with open_fits(plain, path, sums=False) as hdus, fenced(path, "FITS"):
-        return _checked(_of_fits(hdus, path), path)
+        try:
+            return _checked(_of_fits(hdus, path), path)
+        except SurveyError as err:
+            if b"ZIMAGE  =" not in plain:
+                raise
+            raise SurveyError(
+                f"{err} It is under tile compression (fpack), which was undone here as funpack does.", err.reason
+            ) from err
 
 
 class _Columns(NamedTuple):
@@ -120,10 +127,9 @@ def _of_fits(hdus: fits.HDUList, path: Path) -> _Columns:
         labels = {role: f"column {name!r}" for role, name in found.items()}
         return _Columns(values, labels, said, f"a FITS table of no survey known here ({', '.join(values)})")
     blocks = ", ".join(f"{hdu.name or i} {getattr(hdu, 'shape', '')}" for i, hdu in enumerate(hdus))
-    squeezed = any(isinstance(hdu, fits.CompImageHDU) for hdu in hdus) or "ZCMPTYPE" in head or "ZIMAGE" in head
     raise SurveyError(
         f"{path} is a FITS file of {text(head, 'TELESCOP') or 'an unnamed telescope'} in no layout known here (blocks: "
-        f"{blocks[:200]}){', read through its tile compression (fpack)' if squeezed else ''}: neither a survey's, nor "
+        f"{blocks[:200]}): neither a survey's, nor "
         f"an image with one axis, nor a table with a column of wavelength ({', '.join(NAMES['wavelength'][:5])} ...) "
         f"and one of flux ({', '.join(NAMES['flux'][:3])} ...).",
         "unknown_release",

@@ -28,8 +28,9 @@ def show_table(console: Console, columns: Sequence[Column], rows: Sequence[Seque
     widths = [max(cell_len(text) for text in (column.name, *cells)) for column, *cells in _by_column(columns, rows)]
     ranked = sorted(range(1, len(columns)), key=lambda i: columns[i].rank)
     shown = {0}
-    # a longer name has a line of its own, so that the others fit
-    left = console.width - min(widths[0], LONGEST)
+    # longer names have lines of their own, so that the other columns fit
+    most = min(LONGEST, console.width // 2)
+    left = console.width - max(n for n in (cell_len(columns[0].name), *(cell_len(row[0]) for row in rows)) if n <= most)
     for i in ranked:
         if left < widths[i] + GAP:
             break

@@ -1,0 +1,589 @@
+"""Files of spectra that once failed: read with the right values, or refused by all with the same words."""
+
+import gzip
+import io
+import json
+import os
+import re
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from rich.console import Console
+
+from astrogf.base import files
+from astrogf.base.errors import AstrogfError, printable
+from astrogf.data.fetching import fetch
+from astrogf.data.inspection import inspect
+from astrogf.data.screen import Column, show_pairs, show_table
+from astrogf.surveys.directory.load import load_directory
+from astrogf.surveys.formats import readers, stated
+from astrogf.surveys.formats.columns import angstroms
+from astrogf.surveys.simulate import observe, write_lamost_lrs, write_mwmstar, write_sdss
+from astrogf.surveys.spectrum import SurveyError
+from astrogf.surveys.store.fill import ingest
+
+WAVE = np.round(6100.0 + 0.04 * np.arange(300), 4)
+FLUX = 2.0 + 0.02 * np.sin(np.arange(300.0))
+ERROR = np.full(300, 0.025)  # S/N 80
+PLACE = {"ra": 33.0, "dec": 4.0, "rv": 8.0}
+
+
+@pytest.fixture
+def star():
+    """Flux and ivar of S/N 45 on 3000 pixels."""
+    return observe(np.full(3000, 300.0), 45.0, np.random.default_rng(8), bad_fraction=0.0)[:2]
+
+
+@pytest.fixture
+def lrs(tmp_path, star):
+    return write_lamost_lrs(tmp_path / "lrs.fits", 36100, *star, **PLACE, subclass="G5")
+
+
+def rows(*columns, sep=" "):
+    return "\n".join(sep.join(f"{x:.8g}" for x in row) for row in zip(*columns, strict=True)) + "\n"
+
+
+def both(path, unit="Angstrom", medium="vacuum"):
+    """The spectrum; what `inspect` says must be what the reader does, with the same words where it refuses."""
+    with pytest.raises(SurveyError) as seen:
+        readers.read(path)
+    if seen.value.reason == "stated":
+        assert "state the unit" in str(seen.value)
+        return stated.read(path, medium=medium, unit=unit)
+    with pytest.raises(SurveyError) as refused:
+        stated.read(path, medium=medium, unit=unit)
+    assert (str(refused.value), refused.value.reason) == (str(seen.value), seen.value.reason)
+    raise refused.value
+
+
+def shown(path, width=80, **options):
+    """What `inspect` prints on a screen of that width, and its record."""
+    console = Console(file=io.StringIO(), width=width)
+    record = inspect(path, console=console, **options)
+    return console.file.getvalue(), record
+
+
+# members.fits.gz
+
+
+@pytest.mark.parametrize("how", ["bgzip", "pigz", "padded"])
+def test_members(lrs, tmp_path, how):
+    """All members: many small ones with an extra field and an empty last one, a few large ones, and tape padding."""
+    raw = lrs.read_bytes()
+    size = {"bgzip": 4096, "pigz": 40_000, "padded": 20_000}[how]
+    parts = [raw[i : i + size] for i in range(0, len(raw), size)] + ([b""] if how == "bgzip" else [])
+    path = tmp_path / "members.fits.gz"
+    path.write_bytes(b"".join(gzip.compress(part) for part in parts) + bytes(700) * (how == "padded"))
+    (got,), (want,) = readers.read(path), readers.read(lrs)
+    assert np.array_equal(got.flux, want.flux)
+    assert np.count_nonzero(got.ivar) == 3000
+    os.remove(lrs)
+    assert len(ingest(tmp_path, tmp_path / "s.zarr")) == 1
+
+
+def test_thousands_of_members_take_no_longer_than_their_bytes():
+    """Each member copied all that lay behind it: 20,000 of them copied 6 GB."""
+    member, copied = gzip.compress(bytes(range(256))), 0
+    packing, opener = files.GZIP, files.GZIP.opener
+
+    class Counting:
+        def __init__(self):
+            self.inner = opener()
+
+        def decompress(self, data, limit):
+            nonlocal copied
+            copied += len(data)
+            return self.inner.decompress(data, limit)
+
+        def __getattr__(self, name):
+            return getattr(self.inner, name)
+
+    patched = packing._replace(opener=Counting)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "packing", lambda head: patched)
+        out = files.unpacked(member * 2000, "x")
+    assert out == bytes(range(256)) * 2000
+    assert copied < 2000 * 70_000
+
+
+# fpack.fits.fz
+
+
+@pytest.mark.parametrize("method", ["RICE_1", "GZIP_2"])
+def test_fpack(lrs, tmp_path, method):
+    """A survey's image behind an empty first block is read; RICE rounds floats to a 16th of their noise."""
+    want, (header, data) = readers.read(lrs)[0], (fits.getheader(lrs), fits.getdata(lrs))
+    packed = fits.CompImageHDU(data, header, compression_type=method, quantize_level=16 if method == "RICE_1" else 0)
+    path = tmp_path / "packed.fits.fz"
+    fits.HDUList([fits.PrimaryHDU(), packed]).writeto(path, checksum=True)
+    (got,) = readers.read(path)
+    sigma = 300 / 45
+    np.testing.assert_allclose(got.flux, want.flux, atol=sigma / 10 if method == "RICE_1" else 0)
+    assert got.meta["subclass"] == "G5"
+    raw = bytearray(path.read_bytes())
+    raw[-3000] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(SurveyError, match="DATASUM"):
+        readers.read(path)
+
+
+def test_fpack_of_what_is_not_read(tmp_path):
+    image = fits.CompImageHDU(np.random.default_rng(1).normal(size=(4, 300)).astype("f4"))
+    fits.HDUList([fits.PrimaryHDU(), image]).writeto(tmp_path / "image.fits.fz")
+    table = fits.BinTableHDU.from_columns([fits.Column("flux", "D", array=FLUX)], name="COADD")
+    table.header["ZTABLE"] = True
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "table.fits.fz")
+    for name in ("image", "table"):
+        with pytest.raises(SurveyError, match=r"tile compression \(fpack\).*funpack"):
+            both(tmp_path / f"{name}.fits.fz")
+    spectrum = fits.CompImageHDU(FLUX.astype("f4"), compression_type="GZIP_1", quantize_level=0)
+    spectrum.header["CRVAL1"], spectrum.header["CDELT1"] = 6100.0, 0.04
+    fits.HDUList([fits.PrimaryHDU(), spectrum]).writeto(tmp_path / "one.fits.fz")
+    got = both(tmp_path / "one.fits.fz")
+    np.testing.assert_allclose(got.flux, FLUX, rtol=1e-6)
+    np.testing.assert_allclose(got.wavelength, WAVE, rtol=1e-9)
+
+
+# mwmStar-emptysum.fits
+
+
+def spoil(path, block, card, value):
+    """Another value on a card of a block, its other sums left as they are."""
+    raw = bytearray(path.read_bytes())
+    with fits.open(path) as hdus:
+        start, stop = hdus[block].fileinfo()["hdrLoc"], hdus[block].fileinfo()["datLoc"]
+    at = raw.index(f"{card:8s}=".encode(), start, stop)
+    raw[at : at + 30] = f"{card:8s}= {value!r:<20s}".encode()[:30].ljust(30)
+    path.write_bytes(raw)
+
+
+@pytest.mark.parametrize("card", ["DATASUM", "CHECKSUM"])
+def test_emptysum(tmp_path, star, card):
+    path = write_mwmstar(tmp_path / "mwmStar.fits", {"boss/apo": (35600, *star)}, **PLACE)
+    want = readers.read(path)[0]
+    value = "987654321" if card == "DATASUM" else "abcdefghijklmnop"
+    for empty in (2, 3, 4):
+        spoil(path, empty, card, value)
+    assert np.array_equal(readers.read(path)[0].flux, want.flux)
+    spoil(path, 1, card, value)
+    with pytest.raises(SurveyError, match=f"block BOSS/APO .*{card}"):
+        readers.read(path)
+
+
+def test_a_bad_sum_of_an_unused_block(tmp_path, star):
+    """A block that no reader opens may say what it likes; those that are used, coadd and catalogue row, may not."""
+    path = write_sdss(tmp_path / "spec.fits", 36100, *star, **PLACE)
+    want = readers.read(path)[0]
+    with fits.open(path) as hdus:
+        extra = fits.ImageHDU(np.arange(50.0), name="MORE")
+        extra.add_checksum()
+        hdus.append(extra)
+        hdus.writeto(tmp_path / "more.fits")
+    spoil(tmp_path / "more.fits", -1, "DATASUM", "12345")
+    assert np.array_equal(readers.read(tmp_path / "more.fits")[0].flux, want.flux)
+    spoil(tmp_path / "more.fits", 1, "DATASUM", "12345")
+    with pytest.raises(SurveyError, match="block COADD differ from its DATASUM"):
+        readers.read(tmp_path / "more.fits")
+
+
+# upper_case_page.fits
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"<HtMl><BODY>no</BODY>", "is a web page, not a spectrum"),
+        (b"\r\n \t<!DocType HTML>", "is a web page, not a spectrum"),
+        (b"\xef\xbb\xbf\n<html>", "is a web page, not a spectrum"),
+        ("<HTML>".encode("utf-16"), "is a web page, not a spectrum"),
+        (b"<?xml version='1.0'?>\n<!-- portal -->\n<!DOCTYPE html>", "is a web page, not a spectrum"),
+        (gzip.compress(b"<HTML><FORM action=login>"), "is a web page, not a spectrum"),
+        (b' {"message": "token expired"}', r"is a JSON document \('{\"message\": \"token expired\"}'\), not a spec"),
+        (b"<?xml version='1.0'?><Error>Denied</Error>", "is an XML document .* not a spectrum"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer, not a spectrum"),
+        (b"Forbidden", "is text .'Forbidden'"),
+        (b"", r"is empty \(0 bytes\)"),
+        (gzip.compress(b""), r"is empty \(0 bytes, unpacked\)"),
+    ],
+)
+def test_upper_case_page(tmp_path, content, said):
+    (tmp_path / "page.fits").write_bytes(content)
+    with pytest.raises(SurveyError, match=said):
+        both(tmp_path / "page.fits")
+
+
+# stated/four.txt, comma_head.csv
+
+
+@pytest.mark.parametrize("sep", [" ", ",", "\t", ";", ", ", "   ", "|"])
+@pytest.mark.parametrize("head", ["", "wavelength{}flux{}error\n", "# a file of mine\n#Wave{}FLUX{}Err\n"])
+def test_comma_head(tmp_path, sep, head):
+    path = tmp_path / "t.csv"
+    path.write_text(head.format(sep, sep) + rows(WAVE, FLUX, ERROR, sep=sep))
+    got = both(path)
+    np.testing.assert_allclose(got.wavelength, WAVE)
+    np.testing.assert_allclose(got.flux, FLUX, rtol=1e-7)
+    np.testing.assert_allclose(got.ivar, 1600.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [("ivar", ERROR**-2.0), ("variance", ERROR**2), ("flux_err", ERROR), ("snr", FLUX / ERROR), ("sigma", ERROR)],
+)
+def test_four_columns_by_name(tmp_path, name, column):
+    """In any order; the mask is 0 where a sample is good."""
+    mask = (np.arange(300) % 10 == 3).astype(float)
+    (tmp_path / "t.txt").write_text(f"# mask wavelength[nm] {name} flux\n" + rows(mask, WAVE / 10, column, FLUX))
+    got = both(tmp_path / "t.txt", unit="nm")
+    np.testing.assert_allclose(got.wavelength, WAVE)
+    np.testing.assert_allclose(got.ivar, np.where(mask > 0, 0.0, 1600.0), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (rows(WAVE, FLUX, ERROR, 0 * WAVE), "has 4 columns and no line that names them"),
+        ("wave flux err sky\n" + rows(WAVE, FLUX, ERROR, WAVE), "of 4 columns 'sky' cannot be understood"),
+        ("wave flux\n" + rows(WAVE, FLUX, ERROR), "does not name 3 columns"),
+        ("a\nb c\n" + rows(WAVE, FLUX), "2 lines before the numbers"),
+        (rows(WAVE, FLUX) + "6200 much\n", "line 301: 'much' is not a number"),
+        (rows(WAVE, FLUX) + "6200 1 1\n", "line 301: 3 columns where the lines before have 2"),
+        (rows(WAVE[:9], FLUX[:9]), "has 9 rows of numbers"),
+        (rows(np.full(300, 6100.0), FLUX), "hardly any of them differ"),
+        (rows(-WAVE, FLUX), "check the unit"),
+    ],
+)
+def test_four_refused_by_both(tmp_path, text, said):
+    (tmp_path / "t.txt").write_text(text)
+    with pytest.raises(SurveyError, match=said):
+        both(tmp_path / "t.txt")
+
+
+def test_numbers_as_others_write_them(tmp_path):
+    """A comma for the point, Fortran's exponent, empty cells, carriage returns, a mark of UTF-8."""
+    text = "Wellenlänge\n".join(["#", "wave;flux;error\r\n"]) + rows(WAVE, FLUX, ERROR, sep=";").replace(".", ",")
+    (tmp_path / "t.csv").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    np.testing.assert_allclose(both(tmp_path / "t.csv").ivar, 1600.0)
+    lines = rows(WAVE, FLUX, ERROR, sep=",").replace("0.025", "2.5D-02").splitlines()
+    lines[7] = f"{WAVE[7]},,0.025"
+    (tmp_path / "t.csv").write_text("\r\n".join(lines))
+    got = both(tmp_path / "t.csv")
+    assert np.flatnonzero(got.ivar == 0).tolist() == [7]
+    np.testing.assert_allclose(got.ivar[got.ivar > 0], 1600.0)
+
+
+# stated/err0.txt, var.txt
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (0 * ERROR, "taken for the error, is 0 in all 300 rows.*spectra.NAME.snr"),
+        (-ERROR, "is negative in all 300 rows"),
+        (np.nan * ERROR, "is not a number in all 300 rows"),
+        (
+            0.005**2 * ERROR / 0.025 * 2,
+            r"means a S/N of (?:40,0|39,9).. a sample.*variances \(S/N 283\), name the column 'var",
+        ),
+        (ERROR**-2.0, r"means a S/N of 0.0013 .*inverse variances \(S/N 80\), name the column 'ivar'"),
+    ],
+)
+def test_err0_and_var(tmp_path, error, said):
+    (tmp_path / "t.txt").write_text(rows(WAVE, FLUX, error))
+    with pytest.raises(SurveyError, match=said):
+        both(tmp_path / "t.txt")
+    columns = [fits.Column(n, "D", array=a) for n, a in (("wave", WAVE), ("flux", FLUX), ("err", error))]
+    fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns)]).writeto(tmp_path / "t.fits")
+    with pytest.raises(SurveyError, match=said.removeprefix("taken for the error, ")):
+        both(tmp_path / "t.fits")
+
+
+def test_no_good_sample(tmp_path):
+    for text, said in (
+        (rows(WAVE, FLUX * np.nan, ERROR), "no finite flux"),
+        (rows(WAVE, 0 * FLUX, ERROR), "no sample with a flux"),
+        ("wave flux err mask\n" + rows(WAVE, FLUX, ERROR, 1 + 0 * WAVE), "is not 0 in 100% of the rows"),
+        ("wave flux ivar\n" + rows(WAVE, FLUX, 0 * ERROR), "column 'ivar' is 0 in all 300 rows"),
+    ):
+        (tmp_path / "t.txt").write_text(text)
+        with pytest.raises(SurveyError, match=said):
+            both(tmp_path / "t.txt")
+
+
+# stated/nanom.fits
+
+SPELLINGS = {
+    1.0: ("Angstrom", "Angstroms", "ANGSTROMS", "AA", "angstrom", "A", "Å", "Ang", "0.1 nm"),
+    10.0: ("nm", "NM", "nanometer", "nanometers", "Nanometres"),
+    1e4: ("um", "micron", "microns", "micrometer", "µm"),
+    1e10: ("m", "meter", "metres"),
+}
+
+
+@pytest.mark.parametrize(("scale", "unit"), [(k, unit) for k, units in SPELLINGS.items() for unit in units])
+def test_nanom(tmp_path, scale, unit):
+    """The right wavelengths in every spelling; refused where another unit is stated, or the numbers contradict it."""
+    assert angstroms(unit) == (pytest.approx(scale), False)
+    column = fits.Column("wavelength", "D", array=WAVE / scale)
+    table = fits.BinTableHDU.from_columns([column, fits.Column("flux", "D", array=FLUX)])
+    table.header["TUNIT1"] = unit if unit.isascii() else "Angstrom" if scale == 1 else "um"
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "t.fits")
+    np.testing.assert_allclose(both(tmp_path / "t.fits", unit=unit).wavelength, WAVE)
+    with pytest.raises(SurveyError, match="says of itself"):
+        stated.read(tmp_path / "t.fits", medium="vacuum", unit="nm" if scale != 10 else "Angstrom")
+    (tmp_path / "t.txt").write_text(f"wavelength[{unit}],flux\n" + rows(WAVE / scale * 1e3, FLUX, sep=","))
+    with pytest.raises(SurveyError, match=r"not those of a stellar spectrum in .*, as it says: check the unit"):
+        both(tmp_path / "t.txt", unit=unit)
+
+
+@pytest.mark.parametrize("unit", ["Hz", "furlongs", "cm-1", "pixel", "km/s"])
+def test_nanom_no_unit_of_wavelength(tmp_path, unit):
+    image = fits.PrimaryHDU(FLUX)
+    image.header["CRVAL1"], image.header["CDELT1"], image.header["CUNIT1"] = 6100.0, 0.04, unit
+    image.writeto(tmp_path / "t.fits")
+    with pytest.raises(SurveyError, match=f"in '{unit}', which is no unit of wavelength"):
+        both(tmp_path / "t.fits")
+
+
+def test_nanom_taken_for_angstrom(tmp_path):
+    """510 to 2500 nm as Angstrom, and Angstrom as nm: neither is where stars are observed."""
+    for wave, unit in ((WAVE / 10, "Angstrom"), (WAVE, "nm"), (WAVE / 10 + 900, "Angstrom")):
+        (tmp_path / "t.txt").write_text(rows(wave, FLUX))
+        with pytest.raises(SurveyError, match=f"A if they are in {unit}: check the unit"):
+            stated.read(tmp_path / "t.txt", medium="vacuum", unit=unit)
+
+
+# a folder with a link to /dev/zero, a pipe, names that are no UTF-8, no permission, markup
+
+
+@pytest.fixture
+def hostile(tmp_path, star):
+    folder = tmp_path / "folder"
+    names = ("[red]a[bold]b.fits", "$x^2$ {0} %s.fits", "new\nline.fits", os.fsdecode(b"caf\xe9.fits"))
+    for k, name in enumerate(names):
+        # the writer puts the name into the header, where such names cannot be
+        write_lamost_lrs(folder / "new", 36100, star[0] + k, star[1], **PLACE, subclass="G5").rename(folder / name)
+    os.symlink("/dev/zero", folder / "zero.fits")
+    os.symlink("/dev/zero", folder / "zero")
+    os.mkfifo(folder / "pipe.fits")
+    os.symlink("nowhere", folder / "dangling.fits")
+    os.symlink("loop.fits", folder / "loop.fits")
+    os.symlink(".", folder / "again")
+    (folder / "directory.fits").mkdir()
+    (folder / "empty.fits").write_bytes(b"")
+    (folder / "locked").mkdir()
+    write_lamost_lrs(folder / "locked" / "star.fits", 36100, star[0] + 9, star[1], **PLACE)
+    return folder
+
+
+@pytest.fixture
+def no_permission(monkeypatch):
+    """As for somebody who is not root: a folder `locked` cannot be listed."""
+    scandir = os.scandir
+
+    def refuse(path="."):
+        if os.fspath(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+
+
+READ = {"[red]a[bold]b.fits", "$x^2$ {0} %s.fits", r"new\nline.fits", r"caf\xe9.fits"}
+REFUSED = {
+    "zero.fits": "is a device, not a file",
+    "zero": "is a device, not a file",
+    "pipe.fits": "is a pipe, not a file",
+    "dangling.fits": "is a link to nowhere, which cannot be read (No such file or directory)",
+    "loop.fits": "is a link to loop.fits, which cannot be read (Too many levels of symbolic links)",
+    "directory.fits": "is a folder, not a file",
+    "empty.fits": "is empty (0 bytes)",
+    "locked": "is a folder that cannot be searched (Permission denied)",
+}
+
+
+@pytest.mark.usefixtures("no_permission")
+def test_hostile_folder_inspected(hostile, tmp_path):
+    out, record = shown(hostile, json_out=tmp_path / "o.json", figure_out=tmp_path / "o.png")
+    entries = {f["path"]: f for f in record["files"]}
+    assert set(entries) == READ | set(REFUSED)
+    for name in READ:
+        assert entries[name]["used"]
+        assert name in out
+    for name, said in REFUSED.items():
+        assert said in entries[name]["why"]
+        assert entries[name]["why"] in out
+    out.encode()  # a screen takes it
+    assert json.loads((tmp_path / "o.json").read_text())["summary"]["used"] == 4
+
+
+@pytest.mark.usefixtures("no_permission")
+def test_hostile_folder_loaded_and_stored(hostile, tmp_path):
+    got = load_directory(hostile, [(4900.0, 5200.0)])
+    assert set(got.batches[0].table["path"]) == READ
+    aside = dict(got.set_aside.iterrows("path", "detail"))
+    assert set(aside) == set(REFUSED)
+    assert all(said in aside[name] for name, said in REFUSED.items())
+    got.set_aside.write(tmp_path / "aside.ecsv", format="ascii.ecsv")
+    store = ingest(hostile, tmp_path / "s.zarr")
+    assert set(store.column("path").tolist()) == READ
+    assert set(store.set_aside["path"]) == set(REFUSED)
+
+
+def test_hostile_paths_given_by_name(hostile):
+    for name, said in REFUSED.items():
+        if name not in ("locked", "directory.fits"):
+            assert said in shown(hostile / name)[1]["files"][0]["why"]
+        if name != "locked":
+            with pytest.raises(SurveyError) as caught:
+                stated.read(hostile / name, medium="air")
+            assert said in str(caught.value)
+    for name in ("pipe.fits", "zero", "empty.fits"):
+        with pytest.raises(AstrogfError):
+            load_directory(hostile / name, [(4900.0, 5200.0)])
+
+
+def test_hostile_markup_in_headers(tmp_path, star):
+    write_lamost_lrs(tmp_path / "a.fits", 36100, *star, **PLACE, subclass="G5", object="[bold]x[/nothing]")
+    assert "[bold]x[/nothing]" in shown(tmp_path, 160)[0]
+
+
+def test_printable_changes_nothing_that_can_be_printed():
+    assert printable("Σ [red] \\x é\n", keep="\n") == "Σ [red] \\x é\n"
+    assert printable("a\x1b[31m\udce9\n", keep="") == r"a\x1b[31m\xe9\n"
+
+
+# values at the border, in survey files
+
+
+@pytest.mark.parametrize(
+    ("change", "reason", "said"),
+    [
+        (lambda d: d[0].fill(np.nan), "no_good_pixels", "no usable pixel"),
+        (lambda d: d[1].fill(-1.0), "no_good_pixels", "no usable pixel"),
+        (lambda d: np.negative(d[0], out=d[0]), "no_good_pixels", "no positive flux"),
+        (lambda d: np.multiply(d[0], 1e30, out=d[0]), "bad_header", "mean a S/N of .* a pixel"),
+        (lambda d: np.multiply(d[1], 1e6, out=d[1]), "bad_header", "mean a S/N of 4.,... a pixel"),
+    ],
+)
+@pytest.mark.parametrize("windows", [[], [(4900.0, 5200.0)]])
+def test_border_of_pixels(lrs, tmp_path, change, reason, said, windows):
+    """With a header that says S/N 45 all the same."""
+    with fits.open(lrs) as hdus:
+        header, data = hdus[0].header, hdus[0].data.copy()
+    change(data)
+    for card in ("CHECKSUM", "DATASUM"):
+        del header[card]
+    fits.PrimaryHDU(data, header).writeto(tmp_path / "b.fits")
+    (entry,) = shown(tmp_path / "b.fits", windows=windows)[1]["files"]
+    assert (entry["used"], entry["reason"]) == (False, reason)
+    assert re.search(said, entry["why"])
+
+
+@pytest.mark.parametrize(
+    ("cards", "snr", "rv"),
+    [
+        ({"SNRG": 40_000.0}, "measured", 8.0),
+        ({"SNRG": -9999.0}, "measured", 8.0),
+        ({"SNRG": -999.0}, "measured", 8.0),
+        ({"Z": -9999.0}, "SNRG", None),
+        ({"Z": 3.0}, "SNRG", None),
+        ({"Z": 3.0, "CLASS": "QSO"}, "SNRG", 3 * 299792.458),
+        ({"Z": 0.001}, "SNRG", 299.792458),
+    ],
+)
+def test_border_of_headers(lrs, tmp_path, cards, snr, rv):
+    with fits.open(lrs) as hdus:
+        header, data = hdus[0].header, hdus[0].data.copy()
+    for card in ("CHECKSUM", "DATASUM"):
+        del header[card]
+    header.update(cards)
+    fits.PrimaryHDU(data, header).writeto(tmp_path / "b.fits")
+    (entry,) = shown(tmp_path / "b.fits")[1]["files"]
+    assert entry["pieces"][0]["snr_source"] == snr
+    assert entry["snr"] == pytest.approx(43, abs=3)
+    assert entry["rv_header"] == (None if rv is None else pytest.approx(rv, abs=0.01))
+
+
+@pytest.mark.parametrize("coeff0", [-3.57, 0.0, 357.0, np.inf])
+def test_border_of_wavelengths(lrs, tmp_path, coeff0):
+    with fits.open(lrs) as hdus:
+        header, data = hdus[0].header, hdus[0].data.copy()
+    for card in ("CHECKSUM", "DATASUM"):
+        del header[card]
+    header["COEFF0"] = header["CRVAL1"] = coeff0 if np.isfinite(coeff0) else "Infinity"
+    fits.PrimaryHDU(data, header).writeto(tmp_path / "b.fits")
+    with pytest.raises(SurveyError, match=r"COEFF0 = .*not a log10 wavelength of the optical"):
+        readers.read(tmp_path / "b.fits")
+
+
+# tables on a narrow screen
+
+
+def test_narrow_screen_files(tmp_path, star):
+    long = "spec-" + "56204-" * 12 + "B01.fits"
+    for name in ("a.fits", long):
+        write_lamost_lrs(tmp_path / name, 36100, star[0] + len(name), star[1], **PLACE, subclass="G5", object="OBJ")
+    out, _ = shown(tmp_path)
+    lines = out.splitlines()
+    assert lines[0].split()[:3] == ["file", "kind", "object"]
+    assert lines[0].split()[-2:] == ["S/N", "used"]
+    assert "…" not in out
+    assert long in lines
+    row = next(line for line in lines if line.startswith("a.fits"))
+    assert row.split()[:4] == ["a.fits", "lamost_lrs", "OBJ", "G5"]
+    assert row.split()[-4:] == ["3000", "3700–9099", "45.8", "yes"]
+    assert all(len(line) <= 80 for line in lines[:3] if line != long)
+    assert "not shown at this width: release, ra, dec, " in out
+    wide, _ = shown(tmp_path, 200)
+    assert "OBJ" in wide
+    assert "not shown" not in wide
+
+
+def test_narrow_screen_kinds(tmp_path, star, monkeypatch):
+    monkeypatch.setattr("astrogf.data.inspection.MOST_ROWS", 1)
+    write_lamost_lrs(tmp_path / "a.fits", 36100, *star, **PLACE, subclass="G5")
+    write_sdss(tmp_path / "b.fits", 36100, *star, **PLACE, subclass="G5")
+    out, _ = shown(tmp_path)
+    first, lamost, sdss, *_ = out.splitlines()
+    assert first.split()[:4] == ["kind", "release", "spectra", "used"]
+    assert lamost.startswith("lamost_lrs")
+    assert "LAMOST DR8" in lamost
+    assert sdss.startswith("sdss_optical")
+    assert max(len(line) for line in out.splitlines()[:3]) <= 80
+
+
+def test_narrow_screen_leaves_out_by_rank():
+    console = Console(file=io.StringIO(), width=16)
+    columns = (Column("file", 0), Column("c", 3), Column("a", 1, True), Column("b", 2))
+    left = show_table(console, columns, [["name", "ccccccccc", "1", "bbbb"], ["n" * 30, "c", "22", "b"]])
+    assert left == ["c"]
+    assert "n" * 30 in console.file.getvalue()
+    assert "22" in console.file.getvalue()
+
+
+def test_narrow_screen_store(tmp_path):
+    console = Console(file=io.StringIO(), width=40)
+    show_pairs(console, [("spectra", "7"), ("release", "LAMOST [DR8] 3, LAMOST DR9 4, LAMOST DR10 5")])
+    lines = console.file.getvalue().splitlines()
+    assert lines == ["spectra  7", "release  LAMOST [DR8] 3, LAMOST DR9 4,", "         LAMOST DR10 5"]
+
+
+def test_narrow_screen_fetch(tmp_path):
+    """An identifier of what cannot be fetched is whole, and so is the reason, whatever the width."""
+    console = Console(file=io.StringIO(), width=30)
+    base = (tmp_path / "nothing").as_uri()
+    assert not fetch("sdss-lite", ["266-51602-1"], tmp_path / "out", base=base, tries=1, console=console)
+    assert "266-51602-1" in console.file.getvalue()
+    assert "…" not in console.file.getvalue()
+
+
+def test_a_bomb_of_tiles_is_refused(tmp_path):
+    image = fits.CompImageHDU(np.zeros((2, 200), dtype="f4"))
+    fits.HDUList([fits.PrimaryHDU(), image]).writeto(tmp_path / "b.fits.fz")
+    raw, card = (tmp_path / "b.fits.fz").read_bytes(), b"ZNAXIS1 =                  200"
+    assert raw.count(card) == 1
+    (tmp_path / "b.fits.fz").write_bytes(raw.replace(card, b"ZNAXIS1 =          20000000000"))
+    with pytest.raises(SurveyError, match=r"tile compression .* unpacks to over 268 MB"):
+        readers.read(tmp_path / "b.fits.fz")

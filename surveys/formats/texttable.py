@@ -33,7 +33,7 @@ def is_table(head: bytes) -> bool:
     if text is None:
         return False
     lines = text.splitlines()
-    rows = [line for line in lines[: -1 if len(lines) > 1 else None] if _content(line)][:60]
+    rows = [row for line in lines[: -1 if len(lines) > 1 else None] if (row := _content(line))][:60]
     _, numeric = _separator(rows)
     return numeric >= 2 and numeric >= 0.5 * len(rows)
 
@@ -44,9 +44,9 @@ def read(plain: bytes, path: Path) -> TextTable:
     if text is None:
         raise SurveyError(f"{path} is no text.")
     lines = text.splitlines()
-    where = [i for i, line in enumerate(lines) if _content(line)]
-    separator, _ = _separator([lines[i] for i in where[:60]])
-    table = [(i, _cells(lines[i], separator)) for i in where]
+    content = [(i, row) for i, line in enumerate(lines) if (row := _content(line))]
+    separator, _ = _separator([row for _, row in content[:60]])
+    table = [(i, _cells(row, separator)) for i, row in content]
     if not table:
         raise SurveyError(f"{path} holds no line of numbers.")
     begin = next((k for k, (_, cells) in enumerate(table) if _is_row(cells)), len(table))
@@ -74,11 +74,16 @@ def _content(line: str) -> str:
     line = line.strip()
     if line.startswith((*_COMMENT, ";")):
         return ""
-    return re.split(r"[#!]", line, maxsplit=1)[0].strip(" \r\n")
+    for mark in ("#", "!"):
+        if mark in line:
+            line = line.split(mark, 1)[0].rstrip()
+    return line
 
 
 def _cells(line: str, separator: str | None) -> list[str]:
-    line = _content(line)
+    """The cells of a line's content."""
+    if separator is None and ";" not in line and '"' not in line and "'" not in line:
+        return line.split()
     if separator != ";":
         line = line.split(";")[0]
     return [cell.strip().strip("\"'") for cell in line.split(separator)]

@@ -9,10 +9,12 @@ import re
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.table import Table
 from rich.console import Console
 
 from astrogf.base import files
 from astrogf.base.errors import AstrogfError, printable
+from astrogf.base.tables import read_table
 from astrogf.data.fetching import fetch
 from astrogf.data.inspection import inspect
 from astrogf.data.screen import Column, show_pairs, show_table
@@ -145,6 +147,24 @@ def test_fpack_of_what_is_not_read(tmp_path):
     np.testing.assert_allclose(got.wavelength, WAVE, rtol=1e-9)
 
 
+def test_fpack_and_pipes_as_tables(tmp_path):
+    """What labels and lists are read with: refused where it read compressed bytes, or waited for a pipe."""
+    table = fits.BinTableHDU.from_columns([fits.Column("teff", "D", array=FLUX)])
+    table.header["ZTABLE"] = True
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "labels.fits.fz")
+    os.mkfifo(tmp_path / "pipe.csv")
+    os.symlink("/dev/zero", tmp_path / "zero.csv")
+    (tmp_path / "folder.csv").mkdir()
+    for name, said in (
+        ("labels.fits.fz", r"under tile compression \(fpack\)"),
+        ("pipe.csv", "is a pipe, not a file"),
+        ("zero.csv", "is a device, not a file"),
+        ("folder.csv", "is a folder, not a file"),
+    ):
+        with pytest.raises(AstrogfError, match=said):
+            read_table(tmp_path / name)
+
+
 # mwmStar-emptysum.fits
 
 
@@ -271,6 +291,14 @@ def test_numbers_as_others_write_them(tmp_path):
     got = both(tmp_path / "t.csv")
     assert np.flatnonzero(got.ivar == 0).tolist() == [7]
     np.testing.assert_allclose(got.ivar[got.ivar > 0], 1600.0)
+
+
+def test_units_of_ecsv(tmp_path):
+    table = Table({"wave": WAVE / 10, "flux": FLUX, "sigma": ERROR}, units={"wave": "nm"})
+    table.write(tmp_path / "t.ecsv", format="ascii.ecsv")
+    np.testing.assert_allclose(both(tmp_path / "t.ecsv", unit="nm").wavelength, WAVE)
+    with pytest.raises(SurveyError, match="in nm, not in Angstrom as stated"):
+        stated.read(tmp_path / "t.ecsv", medium="air")
 
 
 # stated/err0.txt, var.txt

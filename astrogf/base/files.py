@@ -79,7 +79,7 @@ def _open(path: Path) -> BinaryIO:
 
 def readable(path: Path) -> bool:
     """Whether `path` is a regular file, or a link to one, that may be opened."""
-    return not obstacle(path) and os.access(path, os.R_OK)
+    return not obstacle(path) and os.access(path, os.R_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 _NOT_FILES = (

@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from astrogf.base.errors import printable
 from astrogf.runs.folder import Run
 from astrogf.runs.tables import reasons
 from astrogf.runtime import Stopwatch
@@ -24,7 +26,7 @@ class Bars:
         self._console, self._clock = console, Stopwatch()
         self._live = console.is_terminal
         self._progress = Progress(
-            TextColumn("{task.description:<32}"),
+            TextColumn("{task.description:<32}", markup=False),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -45,7 +47,9 @@ class Bars:
             self._tasks[stage] = self._progress.add_task(stage, total=total)
         self._progress.update(self._tasks[stage], completed=done, total=total)
         if not self._live and done == total:
-            self._console.print(f"{self._clock.seconds:7.0f} s  {stage} ({total})", highlight=False, soft_wrap=True)
+            self._console.print(
+                f"{self._clock.seconds:7.0f} s  {stage} ({total})", highlight=False, soft_wrap=True, markup=False
+            )
 
 
 def headline(summary: dict[str, Any], reference: str | None) -> list[tuple[str, str]]:
@@ -94,13 +98,13 @@ def show(console: Console, run: Run, report: Path) -> None:
     """Print the headline figures, what was set aside and why, and where the report is."""
     figures = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for text, value in headline(run.summary, run.reference):
-        figures.add_row(text, f"[bold]{value}[/bold]")
+        figures.add_row(escape(printable(text)), f"[bold]{escape(printable(value))}[/bold]")
     console.print()
     console.print(figures)
     if len(run.set_aside):
         aside = Table(box=None, pad_edge=False, show_header=False)
         for reason, count in reasons(run.set_aside):
-            aside.add_row(str(count), reason)
+            aside.add_row(str(count), escape(printable(reason)))
         console.print("\nset aside, by reason:")
         console.print(aside)
-    console.print(f"\nreport: {report}", soft_wrap=True)
+    console.print(f"\nreport: {printable(report)}", soft_wrap=True, markup=False)

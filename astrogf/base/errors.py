@@ -1,6 +1,25 @@
 """What can be wrong with what somebody gave, as one exception with a code and a sentence."""
 
+import unicodedata
 from typing import Any
+
+
+def printable(text: object, keep: str = "\n\t") -> str:
+    r"""The text with what no terminal or file can take written as an escape; all else is as it was.
+
+    Bytes of file names that are not UTF-8 (surrogates in Python) become \xff; control characters but those to `keep`,
+    \x1b. The escape is for people: a file is opened by its own path.
+    """
+    return "".join(
+        c
+        if c in keep
+        else f"\\x{ord(c) - 0xDC00:02x}"
+        if "\udc80" <= c <= "\udcff"
+        else c.encode("unicode_escape").decode()
+        if unicodedata.category(c) in ("Cc", "Cs")
+        else c
+        for c in str(text)
+    )
 
 
 class AstrogfError(ValueError):
@@ -14,7 +33,7 @@ class AstrogfError(ValueError):
     reason = "input"
 
     def __init__(self, sentence: str, reason: str | None = None, *, set_aside: Any = None) -> None:
-        super().__init__(sentence)
+        super().__init__(printable(sentence))
         self.reason = reason or type(self).reason
         self.set_aside = set_aside
 

@@ -2,6 +2,7 @@
 
 import codecs
 import io
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -42,8 +43,10 @@ def read_table(path: Path | str, *, arrays: bool = False, error: type[AstrogfErr
     Raises `error`, with one sentence, for what cannot be read.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise error(f"{path} cannot be read: there is no such file.")
+    if said := files.obstacle(path):
+        raise error(f"{path} {said}: give a table.")
     kind = kind_of(files.beginning_of(path))
     plain_name = path.name.lower().removesuffix(".gz").removesuffix(".xz").removesuffix(".bz2")
     is_csv, readme = plain_name.endswith(".csv"), path.parent / "ReadMe"
@@ -78,6 +81,8 @@ def _read_fits(path: Path, arrays: bool, error: type[AstrogfError]) -> Table:
         hdu = next((hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU | fits.TableHDU)), None)
         if hdu is None:
             raise error(f"{path} holds no table.")
+        if hdu.header.get("ZTABLE"):
+            raise error(f"{path} is a table under tile compression (fpack), which is not read: use funpack first.")
         out = Table()
         for number, column in enumerate(hdu.columns, start=1):
             values = hdu.data[column.name]

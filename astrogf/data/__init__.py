@@ -1,3 +1,3 @@
 """Commands about data, without a fit: `astrogf inspect` (inspection), `ingest` and `store` (stores), `fetch`
-(fetching).
+(fetching); screen prints their tables.
 """

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
+from rich.text import Text
 
-from astrogf.base.errors import AstrogfError
+from astrogf.base.errors import AstrogfError, printable
 from astrogf.console import Bars
+from astrogf.data.screen import Column, show_table
 
 MOST_ROWS = 20
 
@@ -59,13 +59,11 @@ def fetch(
         )
     files, failed = got.files, got.failed
     new = int(files["new"].sum()) if len(files) else 0
-    console.print(f"{len(files)} of {len(wanted)} files are in {out}, {new} of them new", soft_wrap=True)
+    console.print(f"{len(files)} of {len(wanted)} files are in {out}, {new} of them new", soft_wrap=True, markup=False)
     if len(failed):
-        shown = Table(box=None, pad_edge=False)
-        for name in ("identifier", "reason", "detail"):
-            shown.add_column(name, overflow="fold")
+        columns = (Column("identifier", 0), Column("reason", 1))
+        show_table(console, columns, [[printable(row[c.name], "") for c in columns] for row in failed[:MOST_ROWS]])
         for row in failed[:MOST_ROWS]:
-            shown.add_row(*(escape(str(row[name])) for name in ("identifier", "reason", "detail")))
-        console.print(shown)
-        console.print(f"{len(failed)} failed; all of them are in {out / 'failed.ecsv'}", soft_wrap=True)
+            console.print(Text(printable(row["detail"])), soft_wrap=True, highlight=False)
+        console.print(f"{len(failed)} failed; all of them are in {out / 'failed.ecsv'}", soft_wrap=True, markup=False)
     return not len(failed)

@@ -11,10 +11,11 @@ import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
 from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
-from astrogf.base.errors import AstrogfError
+from astrogf.base.errors import AstrogfError, printable
 from astrogf.console import Bars
+from astrogf.data.screen import Column, show_left_out, show_table
 from astrogf.style import CORRECTED, OBSERVED, ORIGINAL, QUIET, WIDE, finish, paper
 
 MOST_ROWS = 60
@@ -65,7 +66,7 @@ def inspect(
     else:
         with bars:
             files = _census(path, settings, progress, keep)
-    record = {"path": str(path), "settings": settings, "summary": summary(files), "files": files}
+    record = {"path": printable(path), "settings": settings, "summary": summary(files), "files": files}
     if json_out is not None:
         json_out.parent.mkdir(parents=True, exist_ok=True)
         json_out.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
@@ -75,11 +76,12 @@ def inspect(
         if chosen:
             figure_out.parent.mkdir(parents=True, exist_ok=True)
             spectra(chosen).savefig(figure_out)
-            console.print(f"picture: {figure_out}", soft_wrap=True, highlight=False)
+            console.print(f"picture: {printable(figure_out)}", soft_wrap=True, highlight=False, markup=False)
         else:
             console.print("no picture: no file could be read", highlight=False)
     if json_out is not None:
-        console.print(f"everything as JSON: {json_out}", soft_wrap=True, highlight=False)
+        said = f"everything as JSON: {printable(json_out)}"
+        console.print(said, soft_wrap=True, highlight=False, markup=False)
     return record
 
 
@@ -125,19 +127,23 @@ def summary(files: list[dict[str, Any]]) -> dict[str, Any]:
 def show(console: Console, record: dict[str, Any]) -> None:
     """The table of files (or of kinds, where they are many) and the sums."""
     files, sums = record["files"], record["summary"]
-    console.print(_by_file(files, console.width) if len(files) <= MOST_ROWS else _by_kind(files))
-    for f in files if len(files) <= MOST_ROWS else []:
+    one_by_one = len(files) <= MOST_ROWS
+    rows = _file_rows(files) if one_by_one else _kind_rows(files)
+    left_out = show_table(console, FILE_COLUMNS if one_by_one else KIND_COLUMNS, rows)
+    show_left_out(console, left_out, "a wider terminal shows more; --json has all")
+    for f in files if one_by_one else []:
         if f["why"]:
-            console.print(f"[red]{f['reason']}[/red]  {f['why']}", soft_wrap=True, highlight=False)
+            console.print(Text.assemble((f["reason"], "red"), f"  {f['why']}"), soft_wrap=True, highlight=False)
     noun = "file" if sums["files"] == 1 else "files"
     console.print(
         f"{sums['files']} {noun}, {sums['readable']} readable, {sums['used']} would be used "
         f"({_settings(record['settings'])})",
         highlight=False,
         soft_wrap=True,
+        markup=False,
     )
     for reason, count in sums["by_reason"].items():
-        console.print(f"{count:6d}  {reason}", highlight=False)
+        console.print(f"{count:6d}  {reason}", highlight=False, markup=False)
 
 
 def _settings(s: dict[str, Any]) -> str:
@@ -146,54 +152,61 @@ def _settings(s: dict[str, Any]) -> str:
     return f"{windows}; S/N from {s['snr_min']:g}; spectral types {types}"
 
 
-def _by_file(files: list[dict[str, Any]], width: int) -> Table:
-    """One row a piece; on a narrow screen without what identifies the object."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    wide = width >= 150
-    for name in ("file", "kind", "release", "object", "type") if wide else ("file", "kind", "type"):
-        table.add_column(name, overflow="fold", max_width=34)
-    for name in (*(("ra", "dec") if wide else ()), "pixels", "good", "wavelength (Å)", "S/N"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("R", "rv (km/s)") if wide else ():
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("used", justify="center", no_wrap=True)
+FILE_COLUMNS = (
+    *(Column("file", 0), Column("kind", 2), Column("release", 9), Column("object", 8), Column("type", 6)),
+    *(Column("ra", 11, True), Column("dec", 12, True), Column("pixels", 7, True), Column("good", 5, True)),
+    *(Column("wavelength (Å)", 4, True), Column("S/N", 3, True), Column("R", 13, True)),
+    *(Column("rv (km/s)", 10, True), Column("used", 1)),
+)
+"""One row a piece. By importance: file, used, kind, S/N, wavelength, good, type, pixels, object, release, rv, ra ..."""
+KIND_COLUMNS = (
+    *(Column("kind", 0), Column("release", 1), Column("spectra", 2, True), Column("used", 3, True)),
+    *(Column("pixels", 9, True), Column("good", 6, True), Column("wavelength (Å)", 4, True)),
+    *(Column("S/N: least", 7, True), Column("median", 5, True), Column("most", 8, True)),
+)
+"""One row a kind and release. By importance: kind, release, spectra, used, wavelength, median S/N, good ..."""
+
+
+def _file_rows(files: list[dict[str, Any]]) -> list[list[str]]:
+    rows = []
     for f in files:
         for i, p in enumerate(f["pieces"]):
-            first = i == 0
-            row = [f["path"] if first else "", p["kind"]]
-            row += [f[key] if first else "" for key in (("release", "object", "subclass") if wide else ("subclass",))]
-            if wide:
-                row += [_text(f[key], form) if first else "" for key, form in (("ra", ".4f"), ("dec", "+.4f"))]
             low, high = p["wavelength"]
-            row += [str(p["file_pixels"]), str(p["good_pixels"]), f"{low:.0f}–{high:.0f}", _text(p["snr"], ".1f")]
-            if wide:
-                row += [_text(p["resolution"], ".0f"), _text(f["rv_header"], "+.1f") if first else ""]
-            table.add_row(*row, "[green]yes[/green]" if p["used"] else "[red]no[/red]")
+            whole = (
+                *(f[key] for key in ("release", "object", "subclass")),
+                *(_text(f["ra"], ".4f"), _text(f["dec"], "+.4f"), _text(f["rv_header"], "+.1f")),
+            )
+            release, what, subclass, ra, dec, rv = (printable(v, "") if i == 0 else "" for v in whole)
+            rows.append(
+                [
+                    *(f["path"] if i == 0 else "", p["kind"], release, what, subclass, ra, dec),
+                    *(str(p["file_pixels"]), str(p["good_pixels"]), f"{low:.0f}–{high:.0f}", _text(p["snr"], ".1f")),
+                    *(_text(p["resolution"], ".0f"), rv, "yes" if p["used"] else "no"),
+                ]
+            )
         if not f["pieces"]:
-            table.add_row(f["path"], "—", *[""] * (len(table.columns) - 3), "[red]no[/red]")
-    return table
+            rows.append([f["path"], "—", *[""] * (len(FILE_COLUMNS) - 3), "no"])
+    return rows
 
 
-def _by_kind(files: list[dict[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("kind", "release"):
-        table.add_column(name)
-    for name in ("spectra", "used", "pixels", "good", "wavelength (Å)", "S/N: least", "median", "most"):
-        table.add_column(name, justify="right", no_wrap=True)
+def _kind_rows(files: list[dict[str, Any]]) -> list[list[str]]:
     groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for f in files:
         for p in f["pieces"]:
             groups.setdefault((p["kind"], f["release"]), []).append(p)
+    rows = []
     for (kind, release), pieces in sorted(groups.items()):
         signal = [p["snr"] for p in pieces if p["snr"] is not None] or [np.nan]
         low, high = min(p["wavelength"][0] for p in pieces), max(p["wavelength"][1] for p in pieces)
-        table.add_row(
-            *(kind, release, str(len(pieces)), str(sum(p["used"] for p in pieces))),
-            *(f"{np.median([p[key] for p in pieces]):.0f}" for key in ("file_pixels", "good_pixels")),
-            f"{low:.0f}–{high:.0f}",
-            *(f"{value:.1f}" for value in (min(signal), np.median(signal), max(signal))),
+        pixels, good = (f"{np.median([p[key] for p in pieces]):.0f}" for key in ("file_pixels", "good_pixels"))
+        rows.append(
+            [
+                *(kind, printable(release, ""), str(len(pieces)), str(sum(p["used"] for p in pieces)), pixels, good),
+                f"{low:.0f}–{high:.0f}",
+                *(f"{value:.1f}" for value in (min(signal), np.median(signal), max(signal))),
+            ]
         )
-    return table
+    return rows
 
 
 def _text(value: float | None, form: str) -> str:
@@ -240,7 +253,7 @@ def spectra(chosen: list[Shown]) -> Figure:
             ax.fill_between(s.wavelength, bottom, bottom + 0.6 * reach, where=bad, color=ORIGINAL, lw=0, step="mid")
             ax.set_ylim(bottom, high + reach)
             ax.set_xlim(s.wavelength[0], s.wavelength[-1])
-            ax.set_title(s.title, fontsize=7.5, color=CORRECTED)
+            ax.set_title(s.title, fontsize=7.5, color=CORRECTED, parse_math=False)
             ax.set_ylabel("flux / median")
         axes[-1, 0].set_xlabel("vacuum wavelength (Å); grey: σ of a pixel (below 0.5); orange: unusable pixels")
         return finish(figure)

@@ -4,11 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from astrogf.base.errors import AstrogfError
+from astrogf.base.errors import AstrogfError, printable
 from astrogf.console import Bars
+from astrogf.data.screen import show_pairs
 from astrogf.runs.folder import as_json, write_text
 
 MOST_DAMAGES = 20
@@ -39,16 +38,11 @@ def show(
 
     console = console or Console()
     told = summary(store)
-    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name, text in _lines(told):
-        table.add_row(name, f"[bold]{escape(text)}[/bold]")
-    console.print(table)
+    show_pairs(console, [(name, printable(text, "")) for name, text in _lines(told)])
     if told["set_aside"]:
         console.print("\nset aside, by reason:")
-        aside = Table(box=None, pad_edge=False, show_header=False)
-        for reason, count in told["set_aside_by_reason"].items():
-            aside.add_row(str(count), REASONS.get(reason, reason))
-        console.print(aside)
+        counts = told["set_aside_by_reason"].items()
+        show_pairs(console, [(str(count), REASONS.get(reason, reason)) for reason, count in counts])
     if verify:
         told["damaged"] = Store(store).verify()
     if json_out is not None:

@@ -1,5 +1,6 @@
 """What files hold and what a fit would use of them, without fitting anything."""
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
+from astrogf.base.errors import printable
 from astrogf.surveys.directory.load import find_files
 from astrogf.surveys.directory.selection import Selection
 from astrogf.surveys.formats import readers
@@ -34,14 +36,14 @@ def census(
     each(path, pieces) are called after every file. Raises SurveyError where the directory holds no FITS file.
     """
     source = Path(source)
-    if not source.exists():
+    if not os.path.lexists(source):
         raise SurveyError(f"{source} does not exist: give a spectrum or the directory in which the spectra lie.")
-    single = not source.is_dir()
+    single = not os.path.isdir(source)
     paths = [source] if single else find_files(source)
     entries = []
     by_content: dict[str, str] = {}
     for done, path in enumerate(paths, start=1):
-        name = path.name if single else path.relative_to(source).as_posix()
+        name = printable(path.name if single else path.relative_to(source).as_posix(), keep="")
         entry, pieces = _file(path, name, selection, windows, by_content)
         entries.append(entry)
         if each is not None and pieces:
@@ -62,7 +64,7 @@ def _file(
         return entry | {"reason": err.reason, "why": str(err)}, []
     except Exception as err:  # a reader's own fault must not end the census
         why = f"{path} broke the reader ({type(err).__name__}: {err}): report it."
-        return entry | {"reason": "unreadable", "why": why}, []
+        return entry | {"reason": "unreadable", "why": printable(why)}, []
     meta = pieces[0].meta
     entry |= {"readable": True, "kinds": sorted({p.kind for p in pieces}), "sha256": sha256}
     entry |= {key: meta.get(key, "") for key in ("survey", "release", "object", "class", "subclass")}

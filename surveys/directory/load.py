@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from astropy.table import Table
 
+from astrogf.base import files
+from astrogf.base.errors import printable
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.surveys.directory.photons import Photons
 from astrogf.surveys.directory.selection import (
@@ -86,7 +88,7 @@ def load_directory(
         window_pixels(window)
     wanted = None if kinds is None else [kind for name in kinds for kind in readers.kinds_named(name)]
     selection = Selection(snr_min, snr_band, spectral_types, min_good_fraction, max_gap)
-    single = source.is_file()
+    single = os.path.lexists(source) and not os.path.isdir(source)
     paths = [source] if single else find_files(source)
     root = source.parent if single else source
     taken, aside, partly = _gather(paths, root, windows, wanted, selection, exposures, progress)
@@ -124,7 +126,7 @@ def _gather(
     aside: list[tuple[str, str, str]] = []
     partly: list[tuple] = []
     for done, path in enumerate(paths, start=1):
-        name = path.relative_to(root).as_posix()
+        name = printable(path.relative_to(root).as_posix(), keep="")
         refused: list[tuple[str, Window | None, SurveyError]] = []
         used = 0
         try:
@@ -204,24 +206,39 @@ def as_batch(wavelength: np.ndarray, pieces: list[Candidate]) -> SpectrumBatch:
 
 
 def find_files(directory: Path | str) -> list[Path]:
-    """The FITS files under `directory`, sorted, without hidden ones. Raises SurveyError if there are none."""
+    """The FITS files under `directory`, sorted, without hidden ones; and what cannot be read, to be reported.
+
+    That is: folders that cannot be searched, links that lead nowhere, files without permission, pipes and devices (none
+    of these is opened). Raises SurveyError if there is nothing.
+    """
     directory = Path(directory)
-    if not directory.is_dir():
-        what = "is a file" if directory.exists() else "does not exist"
-        raise SurveyError(f"{directory} {what}: give the directory in which the spectra lie.")
-    paths = []
-    visited = set()
+    if not os.path.isdir(directory):
+        said = "does not exist"
+        if os.path.lexists(directory):
+            said = files.obstacle(directory) or "is a file"
+        raise SurveyError(f"{directory} {said}: give the directory in which the spectra lie.")
+    paths: list[Path] = []
+    promising: list[Path] = []  # folders with the name of a file
+    visited: set[str] = set()
     # linked folders are followed, each real folder once: a link to a parent would go round for ever
-    for folder, subfolders, names in os.walk(directory, followlinks=True):
+    for folder, subfolders, names in os.walk(
+        directory, followlinks=True, onerror=lambda err: paths.append(Path(err.filename))
+    ):
+        if os.path.realpath(folder) in visited:
+            subfolders[:] = []
+            continue
         visited.add(os.path.realpath(folder))
         subfolders[:] = sorted(
             s for s in subfolders if not s.startswith(".") and os.path.realpath(os.path.join(folder, s)) not in visited
         )
+        promising += [path for s in subfolders if looks_like_fits(path := Path(folder, s))]
         for name in sorted(names):
             path = Path(folder, name)
-            # a dangling link is listed, to be reported; a pipe or a device would hang the run
-            if not name.startswith(".") and (path.is_file() or path.is_symlink()) and looks_like_fits(path):
+            if not name.startswith(".") and (looks_like_fits(path) or not files.readable(path)):
                 paths.append(path)
+    if directory in paths:
+        raise SurveyError(f"{directory} {files.obstacle(directory)}: check its permissions.")
+    paths += [empty for empty in promising if not any(empty in path.parents for path in paths)]
     if not paths:
         raise SurveyError(
             f"{directory} holds no FITS file (looked through it and its subdirectories): "

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from astrogf.surveys.formats.fitsfile import LARGEST_SNR
 from astrogf.surveys.formats.lamost import BANDS
 from astrogf.surveys.spectrum import SurveyError, SurveySpectrum, grid, window_pixels
 
@@ -98,11 +99,23 @@ class Selection:
         return Candidate(flux, ivar, lsf, row | {k: getattr(spectrum, k) for k in ("kind", "piece", "frame")})
 
     def check_signal(self, spectrum: SurveySpectrum, path: Path) -> tuple[float, str]:
-        """As signal_to_noise. Raises SurveyError where it is below the cut, or where no pixel is usable."""
+        """As signal_to_noise. Raises SurveyError where it is below the cut, no pixel is usable, or the errors cannot be
+        right."""
+        which = f" of {spectrum.piece}" if spectrum.piece else ""
+        good = spectrum.ivar > 0
+        if not good.any() or not np.any(spectrum.flux > 0):
+            why = "ivar 0, NaN, masked or flux 0" if not good.any() else "no positive flux"
+            raise SurveyError(f"{path} has no usable pixel{which} ({why} everywhere).", "no_good_pixels")
+        measured = float(np.median(np.abs(spectrum.flux[good]) * np.sqrt(spectrum.ivar[good])))
+        if measured > LARGEST_SNR:
+            raise SurveyError(
+                f"{path}: flux and ivar{which} mean a S/N of {measured:,.0f} a pixel, where no survey reaches "
+                f"{LARGEST_SNR:,.0f}: one of them is in another unit, or damaged.",
+                "bad_header",
+            )
         snr, source = self.signal_to_noise(spectrum, path)
         if snr < self.snr_min:
             band = f"({self.snr_band})" if spectrum.kind == "lamost_lrs" else ""
-            which = f" of {spectrum.piece}" if spectrum.piece else ""
             raise SurveyError(
                 f"{path} has S/N{band}{which} = {snr:.1f} ({source}), below snr_min = {self.snr_min:g}.", "low_snr"
             )

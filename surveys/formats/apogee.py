@@ -14,7 +14,7 @@ from astropy.io import fits
 
 from astrogf.base.constants import C_KMS
 from astrogf.surveys.formats.apogee_lsf import equivalent_sigma, mean_sigma
-from astrogf.surveys.formats.fitsfile import cell_number, cell_text, image, number, text, within
+from astrogf.surveys.formats.fitsfile import cell_number, cell_text, image, number, signal, text, within
 from astrogf.surveys.pixels import bits, judge, silenced, usable
 from astrogf.surveys.spectrum import APOGEE_STEP, Reason, SurveyError, SurveySpectrum
 
@@ -69,7 +69,7 @@ def pieces(hdus: fits.HDUList, path: Path, sha256: str, *, exposures: bool = Fal
         values = silenced(flux[row], ivar, reasons)
         meta = common
         if row > 0:
-            meta = common | {"snr_header": within(number(hdus[0].header, f"SNRVIS{row - 1}"), 0, 1e5)}
+            meta = common | {"snr_header": signal(number(hdus[0].header, f"SNRVIS{row - 1}"))}
         sigma = mean_sigma(PIXELS) if lsf is None else lsf
         out.append(
             SurveySpectrum(
@@ -197,7 +197,7 @@ def _meta(hdus: fits.HDUList, form: str) -> dict:
         "mjd": 0,
         "spectrograph": 0,
         "fiber": round(within(value("MEANFIB"), 0, 300, 0)),
-        "snr_header": within(value("SNR"), 0, 1e5),
+        "snr_header": signal(value("SNR")),
         "snr_header_key": "SNR",
         "visits": int(within(value("NVISITS"), 0, 1000, 0)),
         "starflag": starflag,

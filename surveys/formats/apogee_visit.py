@@ -16,7 +16,7 @@ from astropy.io import fits
 from astrogf.base.constants import C_KMS
 from astrogf.surveys.formats.apogee import FIRST, PIXELS, check_units, release_in, weigh
 from astrogf.surveys.formats.apogee_lsf import equivalent_sigma, mean_sigma
-from astrogf.surveys.formats.fitsfile import cell_number, cell_text, image, number, text, within
+from astrogf.surveys.formats.fitsfile import cell_number, cell_text, image, number, signal, text, within
 from astrogf.surveys.pixels import bits
 from astrogf.surveys.resample import to_grid
 from astrogf.surveys.spectrum import APOGEE_STEP, Reason, SurveyError, SurveySpectrum
@@ -144,7 +144,7 @@ def _meta(hdus: fits.HDUList, bc: float) -> dict:
         "mjd": int(within(value("MJD5"), 0, 1e6, 0)),
         "spectrograph": 0,
         "fiber": int(within(value("FIBERID"), 0, 300, 0)),
-        "snr_header": within(value("SNR"), 0, 1e5),
+        "snr_header": signal(value("SNR")),
         "snr_header_key": "SNR",
         "bc": bc,
         "starflag": int(within(value("STARFLAG"), -(2**62), 2**62, 0)),

@@ -12,7 +12,7 @@ import numpy as np
 from astropy.io import fits
 
 from astrogf.base.constants import C_KMS
-from astrogf.surveys.formats.fitsfile import number, text, within
+from astrogf.surveys.formats.fitsfile import number, signal, text, velocity, within
 from astrogf.surveys.pixels import bits, judge, silenced
 from astrogf.surveys.spectrum import LOG_STEP, SurveyError, SurveySpectrum, grid
 
@@ -188,8 +188,6 @@ def _first_pixel(coeff0: float, rows: np.ndarray, path: Path) -> int:
 def header_meta(header: fits.Header, survey: str, release: str) -> dict:
     """The columns of a batch's table from the primary header of a LAMOST file."""
     z = number(header, "Z")
-    # LAMOST writes -9999 where it found no redshift
-    rv = z * C_KMS if np.isfinite(z) and abs(z) < 10 else np.nan
     z_err = number(header, "Z_ERR")
     meta = {
         "survey": survey,
@@ -198,7 +196,7 @@ def header_meta(header: fits.Header, survey: str, release: str) -> dict:
         "obsid": text(header, "OBSID").removeprefix("-9999"),
         "ra": within(number(header, "RA"), 0, 360),
         "dec": within(number(header, "DEC"), -90, 90),
-        "rv_header": rv,
+        "rv_header": velocity(z, text(header, "CLASS")),
         "rv_header_err": z_err * C_KMS if 0 < z_err < 1 else np.nan,
         "class": text(header, "CLASS"),
         "subclass": text(header, "SUBCLASS"),
@@ -209,6 +207,6 @@ def header_meta(header: fits.Header, survey: str, release: str) -> dict:
     }
     for band in BANDS:
         new, old = number(header, f"SNR{band.upper()}"), number(header, f"SN_{band.upper()}")
-        meta[f"snr_{band}"] = within(new if np.isfinite(new) else old, 0, 1e5)
+        meta[f"snr_{band}"] = signal(new if np.isfinite(new) else old)
         meta[f"snr_{band}_key"] = f"SNR{band.upper()}" if np.isfinite(new) else f"SN_{band.upper()}"
     return meta

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from astrogf.surveys.formats.fitsfile import number, within
+from astrogf.surveys.formats.fitsfile import number, signal
 from astrogf.surveys.formats.lamost import check_frame, header_meta, is_lamost, release_of
 from astrogf.surveys.pixels import bits, judge, silenced
 from astrogf.surveys.resample import to_grid
@@ -92,7 +92,7 @@ def _piece(hdu: fits.BinTableHDU, arm: str, meta: dict, path: Path) -> SurveySpe
             "lies: the file is damaged; fetch it again.",
             "bad_header",
         )
-    own = {"snr_header": within(number(hdu.header, "SNR"), 0, 1e5), "snr_header_key": "SNR"}
+    own = {"snr_header": signal(number(hdu.header, "SNR")), "snr_header_key": "SNR"}
     own |= {"file_pixels": flux.size, "file_range": (10 ** loglam.min(), 10 ** loglam.max())}
     kind = f"lamost_mrs_{arm}"
     if coadd:

@@ -14,7 +14,7 @@ from astropy.io import fits
 
 from astrogf.surveys.formats.apogee import weigh
 from astrogf.surveys.formats.apogee_lsf import mean_sigma
-from astrogf.surveys.formats.fitsfile import cell, cell_number, cell_text, number, text, within
+from astrogf.surveys.formats.fitsfile import cell, cell_number, cell_text, number, signal, text, within
 from astrogf.surveys.formats.sdss import UNUSABLE_BITS
 from astrogf.surveys.pixels import bits, judge, silenced
 from astrogf.surveys.spectrum import APOGEE_STEP, LOG_STEP, Reason, SurveyError, SurveySpectrum
@@ -87,7 +87,7 @@ def _piece(hdu: fits.BinTableHDU, row: int, header: fits.Header, path: Path, sha
         "class": "",
         "subclass": "",
         "plan": cell_text(table, "telescope", row),
-        "snr_header": within(cell_number(table, "snr", row), -1e5, 1e5),
+        "snr_header": signal(cell_number(table, "snr", row)),
         "snr_header_key": "snr",
         "sha256": sha256,
         "file_pixels": flux.size,

@@ -12,7 +12,17 @@ import numpy as np
 from astropy.io import fits
 
 from astrogf.base.constants import C_KMS
-from astrogf.surveys.formats.fitsfile import cell, cell_number, cell_text, number, text, within
+from astrogf.surveys.formats.fitsfile import (
+    LARGEST_SNR,
+    cell,
+    cell_number,
+    cell_text,
+    number,
+    signal,
+    text,
+    velocity,
+    within,
+)
 from astrogf.surveys.pixels import bits, filled, judge, silenced
 from astrogf.surveys.spectrum import LOG_STEP, Reason, SurveyError, SurveySpectrum
 
@@ -119,7 +129,7 @@ def _meta(hdus: fits.HDUList, path: Path) -> dict:
         "obsid": identifier,
         "ra": within(ra, 0, 360),
         "dec": within(dec, -90, 90),
-        "rv_header": z * C_KMS if abs(z) < 10 else np.nan,
+        "rv_header": velocity(z, word("CLASS")),
         "rv_header_err": z_err * C_KMS if 0 < z_err < 1 else np.nan,
         "class": word("CLASS"),
         "subclass": word("SUBCLASS"),
@@ -127,13 +137,13 @@ def _meta(hdus: fits.HDUList, path: Path) -> dict:
         "mjd": int(within(value("MJD"), 0, 1e6, 0)),
         "spectrograph": int(within(value("SPECTROGRAPHID"), 0, 99, 0)),
         "fiber": int(within(value("FIBERID"), 0, 9999, 0)),
-        "snr_header": within(value("SN_MEDIAN_ALL"), 0, 1e5),
+        "snr_header": signal(value("SN_MEDIAN_ALL")),
         "snr_header_key": "SN_MEDIAN_ALL",
         "zwarning": int(within(value("ZWARNING"), 0, 2**31, 0)),
     }
     medians = None if about is None else cell(about, "SN_MEDIAN")
     bands = np.ravel(medians) if medians is not None else np.zeros(0)
     for i, band in enumerate(BANDS):
-        meta[f"snr_{band}"] = within(float(bands[i]), -1e5, 1e5) if len(bands) == len(BANDS) else np.nan
+        meta[f"snr_{band}"] = within(float(bands[i]), -LARGEST_SNR, LARGEST_SNR) if len(bands) == len(BANDS) else np.nan
         meta[f"snr_{band}_key"] = f"SN_MEDIAN_{band.upper()}"
     return meta

@@ -1,29 +1,21 @@
 """Spectra that do not say what they are: text, FITS images and tables, with unit and medium stated by the user."""
 
-import io
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-import astropy.units as u
 import numpy as np
-from astropy.io import fits
 from astropy.table import Table
 from jaxtyping import Float
 from scipy.ndimage import gaussian_filter1d
 
-from astrogf.base import files
 from astrogf.base.air import air_to_vacuum
 from astrogf.base.constants import FWHM_PER_SIGMA
 from astrogf.surveys.batch import SpectrumBatch
-from astrogf.surveys.formats.fitsfile import LARGEST, WHAT, open_fits, read_bytes, text
+from astrogf.surveys.formats.columns import Medium, angstroms, plausible
+from astrogf.surveys.formats.content import TRIED, content
+from astrogf.surveys.formats.fitsfile import read_bytes, unpacked
 from astrogf.surveys.resample import edges_of, overlap
 from astrogf.surveys.spectrum import SurveyError, window_pixels
-
-Medium = Literal["air", "vacuum"]
-UNITS = {"Angstrom": 1.0, "nm": 10.0, "um": 1e4}
-WAVE_NAMES = ("wavelength", "wave", "lambda", "lam", "waveobs", "loglam", "log_wave")
-FLUX_NAMES = ("flux", "flux_norm", "norm_flux", "intensity")
-ERROR_NAMES = ("error", "err", "sigma", "flux_err", "uncertainty")
 
 
 class HighRes(NamedTuple):
@@ -36,97 +28,42 @@ class HighRes(NamedTuple):
 
 
 def read(path: Path | str, *, medium: Medium, unit: str = "Angstrom", snr: float = 100.0) -> HighRes:
-    """A spectrum of stated medium and wavelength unit (Angstrom, nm or um).
+    """A spectrum of stated medium and wavelength unit (Angstrom, nm, um, m, in any usual spelling).
 
-    Text has two or three columns: wavelength, flux, error; it may be compressed (gzip, xz, bzip2). A FITS image has
-    one axis with CRVAL1 and CDELT1 (or CD1_1); DC-FLAG 1 means log10. A FITS table has columns such as wavelength,
-    flux, error or ivar. Where there are no errors, `snr` (each sample's, at the median flux) makes them. Raises
-    SurveyError.
+    Text has columns of wavelength, flux and perhaps error, between commas, semicolons, tabs or blanks; a line before
+    the numbers, commented or not, may name them (columns.NAMES: also ivar, variance, snr, mask), and has to where they
+    are more. A FITS image has one axis with CRVAL1 and CDELT1 (or CD1_1); DC-FLAG 1 means log10. A FITS table has
+    columns by such names. All may be compressed (gzip, xz, bzip2). Where there are no errors, `snr` (each sample's, at
+    the median flux) makes them. What `astrogf inspect` calls readable is read here. Raises SurveyError, also where
+    unit, medium or errors cannot be right.
     """
     path = Path(path)
-    if unit not in UNITS:
-        raise SurveyError(f"{path}: wavelength unit {unit!r} is not known; it is one of {', '.join(UNITS)}.")
+    stated = angstroms(unit)
+    if stated is None:
+        raise SurveyError(f"{path}: wavelength unit {unit!r} is not known; it is one of {', '.join(TRIED)}.")
     raw, sha256 = read_bytes(path)
-    plain = files.unpacked(raw, path, largest=LARGEST, what=WHAT, error=SurveyError)
-    if plain.startswith(b"SIMPLE"):
-        wave, flux, ivar, said, unit_said = _from_fits(plain, path)
-    else:
-        wave, flux, ivar, said, unit_said = *_from_text(plain, path), None, ""
-    if said is not None and said != medium:
-        raise SurveyError(f"{path} says of itself that its wavelengths are in {said}, not in {medium} as stated.")
-    meant = u.Unit(unit_said, parse_strict="silent")
-    if meant.is_equivalent(u.m) and not np.isclose(meant.to(u.Angstrom), UNITS[unit]):
-        raise SurveyError(f"{path} says of itself that its wavelengths are in {unit_said}, not in {unit} as stated.")
-    wave = wave * UNITS[unit]
-    if not (np.isfinite(wave).all() and wave.min() > 500.0 and wave.max() < 1e6):
+    held = content(unpacked(raw, path), path)
+    if held.medium is not None and held.medium != medium:
+        raise SurveyError(f"{path} says of itself that its wavelengths are in {held.medium}, not {medium} as stated.")
+    said = angstroms(held.unit) if held.unit else None
+    if said is not None and not np.isclose(said[0], stated[0]):
+        raise SurveyError(f"{path} says of itself that its wavelengths are in {held.unit}, not in {unit} as stated.")
+    wave = held.wavelength * stated[0]
+    if not plausible(wave):
         raise SurveyError(
-            f"{path} has wavelengths {np.nanmin(wave):g}-{np.nanmax(wave):g} A if they are in {unit}: check the unit."
+            f"{path} has wavelengths {np.min(wave):g}-{np.max(wave):g} A if they are in {unit}: check the unit."
         )
     order = np.argsort(wave, kind="stable")
-    wave, flux, ivar = wave[order], flux[order], None if ivar is None else ivar[order]
-    good = np.isfinite(flux)
-    if not good.any():
-        raise SurveyError(f"{path} has no finite flux.")
-    if ivar is None:
-        level = np.median(flux[good & (flux > 0)]) if np.any(flux[good] > 0) else 0.0
-        if not level > 0:
-            raise SurveyError(f"{path} has no positive flux.")
-        ivar = np.full(len(flux), (snr / level) ** 2)
-    good &= np.isfinite(ivar) & (ivar > 0) & (flux != 0.0)
+    wave, flux = wave[order], held.flux[order]
+    good = np.isfinite(flux) & (flux != 0.0)
+    ivar = np.full(len(flux), np.nan) if held.ivar is None else held.ivar[order]
+    if np.isnan(ivar).any():
+        level = np.median(flux[good & (flux > 0)])
+        ivar = np.where(np.isnan(ivar), (snr / level) ** 2, ivar)
+    good &= ivar > 0
     if medium == "air":
         wave = air_to_vacuum(wave)
     return HighRes(wave, np.where(good, flux, 0.0), np.where(good, ivar, 0.0), sha256)
-
-
-def _from_text(plain: bytes, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    if len(plain.splitlines()) < 10:
-        raise SurveyError(f"{path} has {len(plain.splitlines())} lines; expected at least 10 rows of numbers.")
-    try:
-        columns = np.loadtxt(io.StringIO(plain.decode("ascii")), ndmin=2, comments=("#", "!", ";"))
-    except (UnicodeDecodeError, ValueError) as err:
-        raise SurveyError(f"{path} is no text of two or three numbers a row ({str(err)[:100]}).") from err
-    if columns.shape[1] not in (2, 3) or len(columns) < 10:
-        raise SurveyError(
-            f"{path} has {columns.shape[1]} columns and {len(columns)} rows; expected wavelength, flux and perhaps "
-            "error in at least 10 rows."
-        )
-    error = columns[:, 2] if columns.shape[1] == 3 else None
-    ivar = None if error is None else np.where(error > 0, 1.0 / np.where(error > 0, error, 1.0) ** 2, 0.0)
-    return columns[:, 0], columns[:, 1], ivar
-
-
-def _from_fits(raw: bytes, path: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, Medium | None, str]:
-    """Wavelength, flux, ivar (None: no errors), and what the file says of medium and unit (None and "": nothing)."""
-    with open_fits(raw, path, sums=False) as hdus:
-        head = hdus[0].header
-        if head.get("NAXIS") == 1:
-            flux = np.asarray(hdus[0].data, dtype=np.float64)
-            try:
-                step = float(head["CDELT1"] if "CDELT1" in head else head["CD1_1"])
-                wave = float(head["CRVAL1"]) + (np.arange(len(flux)) + 1.0 - float(head.get("CRPIX1", 1.0))) * step
-            except (KeyError, TypeError, ValueError) as err:
-                raise SurveyError(f"{path} is a FITS image without a wavelength axis (CRVAL1, CDELT1).") from err
-            if head.get("DC-FLAG") == 1 or "LOG" in str(head.get("CTYPE1", "")).upper():
-                wave = 10.0**wave
-            kind = str(head.get("CTYPE1", "")).strip().upper()
-            said: Medium | None = {"AWAV": "air", "WAVE": "vacuum"}.get(kind)  # type: ignore[assignment]
-            return wave, flux, None, said, text(head, "CUNIT1")
-        for hdu in hdus[1:]:
-            names = {n.lower(): n for n in getattr(hdu, "columns", fits.ColDefs([])).names}
-            columns = [next((names[n] for n in choices if n in names), "") for choices in (WAVE_NAMES, FLUX_NAMES)]
-            if all(columns):
-                values, flux = (np.asarray(hdu.data[n], dtype=np.float64).ravel() for n in columns)
-                values = 10.0**values if columns[0].lower().startswith("log") else values
-                error = next((names[n] for n in ERROR_NAMES if n in names), None)
-                ivar = np.asarray(hdu.data[names["ivar"]], dtype=np.float64).ravel() if "ivar" in names else None
-                if ivar is None and error:
-                    sd = np.asarray(hdu.data[error], dtype=np.float64).ravel()
-                    ivar = np.where(sd > 0, 1.0 / np.where(sd > 0, sd, 1.0) ** 2, 0.0)
-                return values, flux, ivar, None, str(hdu.columns[columns[0]].unit or "")
-    raise SurveyError(
-        f"{path} is FITS but neither an image with one axis nor a table with a wavelength ({', '.join(WAVE_NAMES)}) "
-        f"and a flux column ({', '.join(FLUX_NAMES)})."
-    )
 
 
 def rebin(

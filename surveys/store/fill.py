@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from astrogf.base.errors import printable
 from astrogf.surveys.directory.load import find_files
 from astrogf.surveys.directory.selection import Selection
 from astrogf.surveys.formats import readers
@@ -46,7 +47,7 @@ def ingest(
     paths = find_files(directory)
     if not store.exists():
         create(store, wanted, chunk, kind)
-    source = str(directory.resolve())
+    source = printable(directory.resolve(), keep="")
     with open_writer(store, source) as writer:
         before = Store(store)
         if (before.grid, before.kind) != (wanted, kind):
@@ -56,7 +57,7 @@ def ingest(
             )
         earlier = _Known(before, source)
         for done, path in enumerate(paths, start=1):
-            name = path.relative_to(directory).as_posix()
+            name = printable(path.relative_to(directory).as_posix(), keep="")
             if earlier.wants(name, path):
                 _take(writer, path, name, read, earlier, kind)
             if progress is not None:
@@ -131,7 +132,7 @@ def _take(writer: Writer, path: Path, name: str, read: Read, earlier: _Known, ki
         writer.set_aside(name, err.reason, str(err), size, sha256)
     except Exception as err:  # a reader's own fault is this file's misfortune, not the run's
         sentence = f"{path} broke the reader ({type(err).__name__}: {err}): report it."
-        writer.set_aside(name, "unreadable", sentence, size, sha256)
+        writer.set_aside(name, "unreadable", printable(sentence), size, sha256)
 
 
 def _check_kind(spectrum: SurveySpectrum, kind: str, grid: PixelGrid, path: Path) -> None:

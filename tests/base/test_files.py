@@ -73,8 +73,11 @@ def test_a_file_that_is_too_large_or_not_there(tmp_path):
     (tmp_path / "large").write_bytes(TEXT)
     with pytest.raises(MyError, match="large has 0 MB, too much for a deck"):
         files.read_bytes(tmp_path / "large", largest=1000, what="a deck", error=MyError)
-    for path in (tmp_path / "gone", tmp_path):
-        with pytest.raises(MyError, match=r"cannot be read .*check that it exists"):
+    for path, said in (
+        (tmp_path / "gone", r"cannot be read .*check that it exists"),
+        (tmp_path, "is a folder, not a file"),
+    ):
+        with pytest.raises(MyError, match=said):
             files.read_bytes(path, error=MyError)
         assert files.beginning_of(path) == b""
         assert files.packing_of(path) is None

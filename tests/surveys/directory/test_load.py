@@ -199,6 +199,7 @@ def test_bad_files_become_rows_and_good_ones_survive(tmp_path):
     (tmp_path / "notes.txt").write_text("not a spectrum and no row")
     (tmp_path / ".hidden.fits").write_bytes(b"")
     os.mkfifo(tmp_path / "pipe.fits")  # would block a reader for ever
+    expected["pipe.fits"] = "unreadable"
     os.symlink(tmp_path, tmp_path / "sub" / "loop")
     expected["z_copy.fits"] = "duplicate_file"
     calls = []

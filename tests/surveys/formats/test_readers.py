@@ -210,8 +210,10 @@ def test_files_that_do_not_say_what_they_are(tmp_path):
     text = "# wavelength flux\n" + "".join(f"{5000 + 0.01 * i:.2f} 0.9{i % 10}\n" for i in range(500))
     (tmp_path / "sun.txt").write_text(text)
     (tmp_path / "sun.txt.xz").write_bytes(lzma.compress(text.encode()))
-    fits.PrimaryHDU(np.ones(1000, dtype=np.float32)).writeto(tmp_path / "image.fits")
-    columns = [fits.Column(n, "D", array=np.ones(100)) for n in ("WAVE", "FLUX")]
+    image = fits.PrimaryHDU(np.ones(1000, dtype=np.float32))
+    image.header["CRVAL1"], image.header["CDELT1"] = 5000.0, 0.1
+    image.writeto(tmp_path / "image.fits")
+    columns = [fits.Column(n, "D", array=a) for n, a in (("WAVE", np.arange(5000.0, 5100.0)), ("FLUX", np.ones(100)))]
     fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns)]).writeto(tmp_path / "table.fits")
     for name in ("sun.txt", "sun.txt.xz", "image.fits", "table.fits"):
         with pytest.raises(SurveyError, match="state the unit") as caught:

@@ -98,8 +98,9 @@ def test_pixels_with_a_bad_sample_or_outside_do_not_count():
     ("content", "words"),
     [
         (b"1 2 3 4\n" * 20, "4 columns"),
-        (b"hello\n" * 20, "two or three numbers"),
-        (b"", "10 rows"),
+        (b"hello\n" * 20, "not a table of numbers"),
+        (b"", "is empty"),
+        (b"5000 1\n5001 1\n" * 4, "10 rows"),
         (b"\xfd7zXZ rubbish", "damaged"),
         (b"\n".join(b"%d 0" % w for w in range(5000, 5020)), "no positive flux"),
     ],
@@ -119,7 +120,7 @@ def test_a_wrong_unit_or_medium_is_noticed(tmp_path):
     hdu = fits.PrimaryHDU(np.ones(100))
     hdu.header["CRVAL1"], hdu.header["CDELT1"], hdu.header["CTYPE1"] = 5000.0, 0.1, "AWAV"
     hdu.writeto(tmp_path / "s.fits")
-    with pytest.raises(SurveyError, match="in air, not in vacuum"):
+    with pytest.raises(SurveyError, match="in air, not vacuum"):
         highres.read(tmp_path / "s.fits", medium="vacuum")
     hdu.header["CUNIT1"] = "Angstrom"
     hdu.writeto(tmp_path / "unit.fits")
@@ -133,15 +134,17 @@ def test_a_wrong_unit_or_medium_is_noticed(tmp_path):
 
 
 def test_a_stated_spectrum_of_which_nothing_is_used_is_refused(tmp_path):
-    """Given in Angstrom and stated in nm it would lie in the far infrared: the run must not go on without it."""
+    """The run must not go on without it; given in Angstrom and stated in nm it would lie in the far infrared."""
     (tmp_path / "s.txt").write_text("\n".join(f"{w:.2f} 1.0" for w in np.arange(5000.0, 5400.0, 0.02)))
-    survey = {"kind": "stated", "window": [5100.0, 5200.0]}
 
-    def load(unit):
+    def load(unit, window=(5100.0, 5200.0)):
+        survey = {"kind": "stated", "window": list(window)}
         said = {"file": "s.txt", "medium": "air", "unit": unit}
         asked = config.parse({"survey": survey, "spectra": {"sun": said}}, "my.toml")
         return engine.load(asked, tmp_path, lambda *_: None).batches
 
     assert list(load("Angstrom")[0].table["path"]) == ["sun"]
-    with pytest.raises(AstrogfError, match=r"spectra.sun has 50013.* A .* check its unit"):
+    with pytest.raises(AstrogfError, match=r"spectra.sun has 5001.* A .* check its unit"):
+        load("Angstrom", (6100.0, 6200.0))
+    with pytest.raises(AstrogfError, match=r"has wavelengths 50000-53999.8 A if they are in nm: check the unit"):
         load("nm")

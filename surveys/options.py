@@ -10,7 +10,7 @@ Kind = Literal[
     "lamost_lrs", "lamost_mrs", "lamost_mrs_blue", "lamost_mrs_red", "sdss_optical", "apogee_apstar",
     "apogee_aspcapstar", "apogee_apvisit", "mwmstar_boss", "mwmstar_apogee", "stated",
 ]  # fmt: skip
-"""Those of `formats.readers`, by the names that `astrogf inspect` shows and `astrogf ingest --kind` takes."""
+"""Those of `formats.readers`, and their arms together; stated: no survey's files at all."""
 
 
 class SurveyOptions(Section):

@@ -91,9 +91,11 @@ def to_grid(
     n = max(last - first + 1, 0)
     part = overlap(edges, first - 0.5 + np.arange(n + 1))
     source, target, good = part.source, part.target, usable(reasons)
+    # a value that is not finite is judged unusable, and 0 times it would not be 0
+    flux, ivar = (np.where(good & np.isfinite(x), x, 0.0) for x in (flux, ivar))
     covered = part.integral(good)
-    out_flux = part.integral(good * flux) / np.maximum(covered, 1e-12)
-    out_ivar = part.information(good * ivar)
+    out_flux = part.integral(flux) / np.maximum(covered, 1e-12)
+    out_ivar = part.information(ivar)
     out_mask, out_reasons = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int32)
     np.bitwise_or.at(out_mask, target, mask[source])
     suspect = ~int(UNUSABLE)

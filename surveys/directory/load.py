@@ -206,7 +206,7 @@ def as_batch(wavelength: np.ndarray, pieces: list[Candidate]) -> SpectrumBatch:
 
 
 def find_files(directory: Path | str) -> list[Path]:
-    """The FITS files under `directory`, sorted, without hidden ones; and what cannot be read, to be reported.
+    """The files of surveys under `directory`, sorted, without hidden ones; and what cannot be read, to be reported.
 
     That is: folders that cannot be searched, links that lead nowhere, files without permission, pipes and devices (none
     of these is opened). Raises SurveyError if there is nothing.
@@ -234,7 +234,7 @@ def find_files(directory: Path | str) -> list[Path]:
         promising += [path for s in subfolders if looks_like_fits(path := Path(folder, s))]
         for name in sorted(names):
             path = Path(folder, name)
-            if not name.startswith(".") and (looks_like_fits(path) or not files.readable(path)):
+            if not name.startswith(".") and (not files.readable(path) or readers.promises(path)):
                 paths.append(path)
     if directory in paths:
         raise SurveyError(f"{directory} {files.obstacle(directory)}: check its permissions.")

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from astropy.io import fits
 
+from astrogf.base.files import beginning_of
 from astrogf.surveys.formats import apogee, apogee_visit, lamost, lamost_mrs, mwmstar, sdss
 from astrogf.surveys.formats.content import content
-from astrogf.surveys.formats.fitsfile import blocks, fenced, is_fits, read_bytes, unpacked
+from astrogf.surveys.formats.fitsfile import blocks, fenced, is_fits, looks_like_fits, read_bytes, unpacked
 from astrogf.surveys.spectrum import SurveyError, SurveySpectrum
 
 KINDS = {
@@ -29,6 +31,37 @@ apStar, aspcapStar and apVisit of a star are the same photons, in two frames and
 _Read = Callable[[fits.HDUList, Path, str, bool], list[SurveySpectrum]]
 
 
+class TextLayout(NamedTuple):
+    """A survey's spectra as text: `recognises` the unpacked beginning of a file, `read` its unpacked bytes."""
+
+    name: str
+    recognises: Callable[[bytes], bool]
+    read: Callable[[bytes, Path, str, bool], list[SurveySpectrum]]
+
+
+TEXT: tuple[TextLayout, ...] = ()
+"""Layouts that are no FITS: read by `parse`, and listed in a directory by `promises`."""
+HEAD = 8192
+"""Bytes of a file that text is recognised by."""
+REQUIRED = ("ra", "dec", "sha256")
+"""What `meta` of every spectrum must have (ra and dec NaN where they are not known)."""
+
+
+def promises(path: Path) -> bool:
+    """Whether the name or the first bytes promise a survey's file: what a directory is searched for."""
+    return looks_like_fits(path) or (bool(TEXT) and any(one.recognises(beginning_of(path, HEAD)) for one in TEXT))
+
+
+def _complete(spectra: list[SurveySpectrum], path: Path) -> list[SurveySpectrum]:
+    """The same. Raises SurveyError where a reader broke its contract, before its spectrum is among others."""
+    for one in spectra:
+        absent = [name for name in REQUIRED if name not in one.meta]
+        if one.kind not in KINDS or absent:
+            wrong = f"kind {one.kind!r}" if one.kind not in KINDS else f"no {', '.join(absent)} in its meta"
+            raise SurveyError(f"{path} was read with {wrong}, which no reader may do: report it.", "unreadable")
+    return spectra
+
+
 def read(path: Path | str, *, exposures: bool = False) -> list[SurveySpectrum]:
     """The pieces of one file of any known kind.
 
@@ -43,6 +76,10 @@ def read(path: Path | str, *, exposures: bool = False) -> list[SurveySpectrum]:
 def parse(raw: bytes, path: Path, sha256: str, *, exposures: bool = False) -> list[SurveySpectrum]:
     """As `read`, of bytes already in memory; `path` is only for messages."""
     plain = unpacked(raw, path)
+    for layout in TEXT:
+        if layout.recognises(plain[:HEAD]):
+            with fenced(path, layout.name):
+                return _complete(layout.read(plain, path, sha256, exposures), path)
     if is_fits(plain):
         with blocks(plain, path) as hdus:
             with fenced(path, "FITS"):
@@ -50,7 +87,7 @@ def parse(raw: bytes, path: Path, sha256: str, *, exposures: bool = False) -> li
             if found is not None:
                 name, reader = found
                 with fenced(path, name):
-                    return reader(hdus, path, sha256, exposures)
+                    return _complete(reader(hdus, path, sha256, exposures), path)
     held = content(plain, path)
     raise SurveyError(
         f"{path} is {held.what}: if it is a spectrum, state the unit of its wavelengths and whether they are of air or "

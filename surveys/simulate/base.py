@@ -2,7 +2,7 @@
 
 The spectrum model is not of this room: it hands in fluxes on the pixel grid. What comes out is read back by
 the same reader as real files, so that a simulated survey tests the whole way. The layouts are in
-simulate_lamost, simulate_sdss and simulate_apogee; here is the noise, and what all of them need.
+lamost, sdss and apogee; here is the noise, and what all of them need.
 """
 
 import gzip

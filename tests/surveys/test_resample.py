@@ -39,3 +39,17 @@ def test_a_detector_on_its_own_grid_is_left_as_it_is(rng):
         start = max(on.first - 696600, 0)
         np.testing.assert_allclose(got[0], flux[start : start + len(got[0])], rtol=1e-7)
         np.testing.assert_allclose(got[1], ivar[start : start + len(got[1])], rtol=1e-7)
+
+
+def test_a_value_that_is_not_finite_spoils_no_usable_pixel():
+    """A reader judges it unusable; what is left of the pixels that it lay in is the others' alone."""
+    wavelength = np.arange(5000.0, 5040.0, 0.05)
+    flux, ivar = np.full(len(wavelength), 7.0), np.full(len(wavelength), 4.0)
+    reasons, mask = np.zeros(len(wavelength), int), np.zeros(len(wavelength), int)
+    flux[300], ivar[500] = np.nan, np.inf
+    reasons[[300, 500]] = int(Reason.NOT_FINITE)
+    out = to_grid(wavelength, flux, ivar, reasons, mask, 4e-5)
+    used = out.ivar > 0
+    assert used.sum() > 0.9 * len(out.ivar)
+    assert np.isfinite(out.ivar).all()
+    np.testing.assert_allclose(out.flux[used], 7.0, rtol=1e-9)

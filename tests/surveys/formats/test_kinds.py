@@ -20,9 +20,10 @@ from astrogf.surveys.simulate import (
     write_apogee_visit,
     write_lamost_mrs,
 )
-from astrogf.surveys.spectrum import SurveyError, grid
+from astrogf.surveys.spectrum import SurveyError, SurveySpectrum, grid
 from astrogf.surveys.store.fill import ingest
 from astrogf.surveys.store.load import load_store
+from astrogf.surveys.store.store import GRIDS
 
 WINDOW = (16000.0, 16300.0)
 LINE, RV, BC = 16150.0, 60.0, -12.0
@@ -139,9 +140,45 @@ def test_a_store_of_another_kind_is_refused(one_star, tmp_path):
 
 def test_the_configuration_takes_every_kind_and_nothing_wider(one_star):
     assert set(get_args(Kind)) == {*readers.KINDS, *readers.ARMS, "stated"}
+    assert set(GRIDS) == set(readers.KINDS)
     with pytest.raises(AstrogfError, match=r"\[survey\] kind: expected .*'apogee_apstar', .*got 'apogee'"):
         config.parse({"survey": {"kind": "apogee"}}, "my.toml")
     asked = config.parse({"survey": {"kind": "apogee_apstar", "window": list(WINDOW)}}, "my.toml")
     loaded = engine.load(asked, one_star, lambda *_: None)
     assert [list(batch.table["path"]) for batch in loaded.batches] == [["star.fits"]]
     assert len(loaded.set_aside) == 3
+
+
+def made_up(meta: dict, kind: str = "sdss_optical") -> readers.TextLayout:
+    """A survey in text: a first line that names it, then flux and ivar of the pixels from 37000 on."""
+
+    def read(plain, path, sha256, exposures):
+        flux, ivar = np.loadtxt(plain.decode().splitlines()[1:]).T
+        nothing = np.zeros(len(flux), int)
+        about = {"sha256": sha256, "snr_header": 50.0, "snr_header_key": "made up"} | meta
+        return [SurveySpectrum(37000, flux, ivar, nothing, nothing, about, kind=kind)]
+
+    return readers.TextLayout("made up", lambda head: head.startswith(b"# MADE UP"), read)
+
+
+def test_a_survey_in_text_is_found_and_read(tmp_path, monkeypatch):
+    """One entry of TEXT is enough; other text beside it is passed over."""
+    rng = np.random.default_rng(4)
+    rows = np.column_stack([100.0 + rng.normal(size=400), np.ones(400)])
+    np.savetxt(tmp_path / "one.txt", rows, header="MADE UP v1")
+    (tmp_path / "notes.txt").write_text("weather was fine\n")
+    monkeypatch.setattr(readers, "TEXT", (made_up({"ra": 1.0, "dec": 2.0}),))
+    (batch,), aside, _ = load_directory(tmp_path, [(5020.0, 5400.0)], kinds=["sdss_optical"])
+    assert list(batch.table["path"]) == ["one.txt"]
+    assert len(aside) == 0
+    np.testing.assert_allclose(batch.flux[0], rows[np.searchsorted(grid(37000, 400), batch.wavelength[0]) :, 0][
+        : batch.flux.shape[1]], rtol=1e-6)  # fmt: skip
+    assert "notes.txt" not in {str(p) for p in aside["path"]}
+
+
+@pytest.mark.parametrize(("meta", "kind"), [({"ra": 1.0}, "sdss_optical"), ({"ra": 1.0, "dec": 2.0}, "made_up")])
+def test_a_reader_that_breaks_its_contract_costs_its_file_alone(tmp_path, monkeypatch, meta, kind):
+    np.savetxt(tmp_path / "one.txt", np.ones((400, 2)), header="MADE UP v1")
+    monkeypatch.setattr(readers, "TEXT", (made_up(meta, kind),))
+    with pytest.raises(SurveyError, match=r"no dec in its meta|kind 'made_up'"):
+        readers.read(tmp_path / "one.txt")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from astrogf.surveys.resample import edges_of, overlap, to_grid
+from astrogf.surveys.spectrum import Reason
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from astrogf.base.constants import C_KMS
 from astrogf.base.errors import AstrogfError, AstrogfWarning
 from astrogf.emulator.decks import DeckError, read_deck, read_decks
 from astrogf.emulator.structure import Structure
+from astrogf.inference.fit import strengths
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.setup import prepare as prepare_fit
 from astrogf.synthesis.lines.buckets import make_buckets, padded_velocity
@@ -103,16 +104,19 @@ def test_the_bound_on_reach_misses_no_line(star):
 
 
 def test_a_fit_takes_strong_lines_from_outside():
-    """Mg b1 (5185.05 A vacuum) stands 19 A from the end of the window, and 6 A from that of the padded one."""
-    pixels = 10.0 ** (np.arange(37165, 37185) * 1e-4)
-    setup = prepare_fit(pixels, FitOptions())
-    ends = setup.grid.wavelength[[0, -1]]
-    assert ends[-1] + 5.0 < 5210.0
-    outside = (setup.lines.wavelength < ends[0] - 5.0) | (setup.lines.wavelength > ends[-1] + 5.0)
-    assert outside.any()
+    """Ca II 8544.44 A (vacuum), some 30 A below the padded window, and its brother 8664.52 A reach in."""
+    setup = prepare_fit(10.0 ** (np.arange(39345, 39355) * 1e-4), FitOptions())
+    low, high = setup.grid.wavelength[[0, -1]]
+    outside = (setup.lines.wavelength < low - 5.0) | (setup.lines.wavelength > high + 5.0)
     np.testing.assert_array_equal(outside, ~setup.near)
-    away = distance(setup.lines.wavelength, *ends)
-    assert np.all(setup.reach[outside] >= away[outside])
+    calcium = np.flatnonzero(outside & (setup.lines.z == 20) & (np.abs(setup.lines.wavelength - 8544.44) < 0.1))
+    assert len(calcium) and low - setup.lines.wavelength[calcium[0]] > 20.0
+    assert np.all(setup.reach[outside] >= distance(setup.lines.wavelength, low, high)[outside])
+    window = setup.problem(0).spectrum.window
+    held = np.concatenate([np.asarray(b.line).ravel() for b in window.buckets])
+    assert np.isin(calcium, held).all()
+    # what only reaches in is not for this window to correct
+    assert np.all(strengths([setup], setup.row.max() + 1)[setup.row[outside]] == 0.0)
 
 
 # -- hydrogen of a list ----------------------------------------------------------------------------------------------

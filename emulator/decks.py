@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from astrogf.base import files
 from astrogf.base.errors import AstrogfError, NoFileError
-from astrogf.emulator.structure import Structure
+from astrogf.emulator.structure import Structure, check_columns
 
 LOG_TAU_TOP, LOG_TAU_STEP = -6.875, 0.125
 """The depth grid on which every ATLAS deck is converged: log10 tau_Ross = -6.875 + 0.125 i."""
@@ -133,12 +133,16 @@ def read_deck(source: Path | str, name: str | None = None) -> Deck:
     if len(words) < 4 or words[2] != "GRAVITY":
         raise DeckError(f"{name}: line {head + 1} should read 'TEFF <K> GRAVITY <dex> ...', found {lines[head]!r}")
     teff, logg = _number(words[1], name, "TEFF"), _number(words[3], name, "GRAVITY")
+    if not teff > 0:
+        raise DeckError(f"{name}: TEFF is {teff:g}, expected a temperature in K")
     title = next((line[5:].strip() for line in lines if line.startswith("TITLE")), "")
     feh, alpha = _composition(title, lines, name)
     start = _find(lines, "READ DECK6", name)
     count = lines[start].split()[2] if len(lines[start].split()) > 2 else ""
     if not count.isdigit():
         raise DeckError(f"{name}: READ DECK6 should be followed by the number of layers, found {lines[start]!r}")
+    if int(count) < 3:
+        raise DeckError(f"{name}: READ DECK6 announces {count} layers; an atmosphere has dozens")
     rows = lines[start + 1 : start + 1 + int(count)]
     if len(rows) < int(count) or any(row.startswith("PRADK") for row in rows):
         raise DeckError(f"{name}: READ DECK6 announces {count} layers but the deck ends before; fetch it again")
@@ -199,18 +203,17 @@ def own_log_tau(rhox: Float[np.ndarray, " depth"], abross: Float[np.ndarray, " d
 def _deck(name: str, title: str, teff: float, logg: float, feh: float, alpha: float, table: np.ndarray) -> Deck:
     grid = LOG_TAU_TOP + LOG_TAU_STEP * np.arange(len(table))
     # The classic solar deck repeats its first RHOX with another temperature: a layer of no mass.
-    first = 1 if table[1, 0] <= table[0, 0] * (1 + 1e-5) else 0
+    first = 1 if len(table) > 1 and abs(table[1, 0] - table[0, 0]) <= 1e-5 * abs(table[0, 0]) else 0
     table, grid = table[first:], grid[first:]
-    for column in (0, 1, 2, 3, 4):
-        bad = np.flatnonzero(table[:, column] <= 0)
-        if bad.size:
-            raise DeckError(f"{name}: {_COLUMNS[column]} is not positive in layer {bad[0] + first + 1}; leave it out")
-    if np.any(np.diff(table[:, 0]) <= 0):
-        layer = int(np.argmin(np.diff(table[:, 0]))) + first + 2
-        raise DeckError(f"{name}: RHOX does not increase at layer {layer}; the deck is not usable")
+    columns = dict(zip(_COLUMNS, table.T, strict=True))
+    check_columns(columns, name, error=DeckError, first=first + 1)
+    if table[:, 6].min() < 0:
+        layer = int(np.argmax(table[:, 6] < 0))
+        raise DeckError(f"{name}: VTURB of layer {layer + first + 1} is {table[layer, 6]:g}, expected 0 or more")
     own = own_log_tau(table[:, 0], table[:, 4])
     agrees = np.max(np.abs(own - grid)[grid > -6]) < 0.1
     tau = 10.0 ** (grid if agrees else own)
+    check_columns({"tau": tau}, name, error=DeckError, first=first + 1)
     rhox, t, p, xne, abross, accrad, vturb = table.T
     structure = Structure(tau, rhox, t, p, xne, abross, accrad)  # type: ignore[arg-type]
     return Deck(
@@ -237,9 +240,12 @@ def _find(lines: list[str], word: str, name: str) -> int:
 def _number(text: str, name: str, field: str) -> float:
     text = text.strip().replace("D", "E")
     try:
-        return float(_NO_E.sub(r"\1E\2", text))  # three-digit exponents lose their E in Fortran
+        value = float(_NO_E.sub(r"\1E\2", text))  # three-digit exponents lose their E in Fortran
     except ValueError:
-        raise DeckError(f"{name}: {field} should be a number, found {text!r}") from None
+        value = np.nan
+    if not np.isfinite(value):
+        raise DeckError(f"{name}: {field} should be a finite number, found {text!r}")
+    return value
 
 
 def _layer(row: str, index: int, name: str) -> list[float]:
@@ -249,7 +255,10 @@ def _layer(row: str, index: int, name: str) -> list[float]:
 
 def _composition(title: str, lines: list[str], name: str) -> tuple[float, float]:
     scale_line = lines[_find(lines, "ABUNDANCE SCALE", name)].split()
-    log_scale = np.log10(_number(scale_line[2], name, "ABUNDANCE SCALE"))
+    scale = _number(scale_line[2] if len(scale_line) > 2 else "", name, "ABUNDANCE SCALE")
+    if not scale > 0:
+        raise DeckError(f"{name}: ABUNDANCE SCALE is {scale:g}, expected a factor above zero")
+    log_scale = np.log10(scale)
     match = _TITLE.match(title)
     if match:
         feh = float(match[1])

@@ -74,10 +74,13 @@ def out_of_domain(
 
 
 def strengths(setups: Sequence[Setup], n_line: int) -> Float[np.ndarray, " line"]:
-    """Greatest line-to-continuum opacity of every line of the run in any window; 0 where it does not matter."""
+    """Greatest line-to-continuum opacity of every line of the run in any window; 0 where it does not matter.
+
+    Lines that only reach in from outside do not: a wing alone is no measure of log gf, for a continuum looks like it.
+    """
     strength = np.zeros(n_line)
     for setup in setups:
-        np.maximum.at(strength, setup.row, setup.strength)
+        np.maximum.at(strength, setup.row[setup.near], setup.strength[setup.near])
     return strength
 
 

@@ -1,7 +1,7 @@
 """A prepared spectrum: a pure function of atmosphere, abundances, vmic and log gf corrections."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from astrogf.base.errors import AstrogfError
 from astrogf.emulator.layers import Layers
 from astrogf.emulator.structure import LABELS, Structure
+from astrogf.synthesis.checks import Outside, check_corrections, check_mu, check_star
 from astrogf.synthesis.gas.abundances import SYMBOLS, number_fractions
 from astrogf.synthesis.gas.eos import equation_of_state, solve_xne
 from astrogf.synthesis.transfer.plane import emergent_flux, emergent_intensity
@@ -121,12 +122,16 @@ class Synthesis(eqx.Module):
 
     `synthesis.synthesize.prepare` makes one. Differentiate a call with jax.grad or jax.jacfwd, or take `linearised`,
     which gives all parameters and all lines at once for the price of a few spectra.
+
+    `outside` is what labels outside the emulator's hull do: "warn", "raise" (AstrogfError) or "ignore". Values are
+    looked at where they are numbers; under a JAX transformation they are not known, and nothing is said.
     """
 
     window: Window
     layers: Layers
     wavelength: Float[np.ndarray, " wave"]
     physics: Physics
+    outside: Outside = eqx.field(static=True, default="warn")
 
     def __call__(
         self,
@@ -138,11 +143,16 @@ class Synthesis(eqx.Module):
         abundances: Abundances | None = None,
         corrections: Float[Array, " line"] | None = None,
         mu: Float[Array, " mu"] | None = None,
+        outside: Outside | None = None,
     ) -> Spectrum:
         """The spectrum of one star; arguments as in `synthesize`, wavelengths in vacuum.
 
-        Raises ValueError where `corrections` are not one for every line there was room made for.
+        `outside` as in `synthesize` where not as prepared. Raises ValueError for a star that cannot be, and where
+        `corrections` are not one for every line there was room made for.
         """
+        check_star(self.layers, atmosphere, feh, alpha, vmic, abundances, outside or self.outside)
+        check_corrections(corrections)
+        check_mu(mu)
         delta = jnp.zeros(self.window.n_free) if corrections is None else jnp.asarray(corrections, float)
         if delta.shape != (self.window.n_free,):
             raise AstrogfError(
@@ -174,6 +184,11 @@ class Synthesis(eqx.Module):
         if wrong or missing:
             raise AstrogfError(f"parameters: {', '.join(wrong or missing)} {'not known' if wrong else 'missing'}")
 
+        elements = {name: parameters[name] for name in names if name in SYMBOLS}
+        star: Any = atmosphere if atmosphere is not None else [parameters[name] for name in LABELS]
+        given = parameters.get("feh"), parameters.get("alpha"), parameters.get("vmic")
+        check_star(self.layers, star, *given, elements, self.outside)
+        check_corrections(corrections)
         delta = jnp.zeros(self.window.n_free) if corrections is None else jnp.asarray(corrections, float)
         return _linearised(self, tuple(names), jnp.asarray([parameters[n] for n in names], float), atmosphere, delta)
 

@@ -48,3 +48,7 @@ class NoFileError(AstrogfError, FileNotFoundError):
     """A file or folder that is not there."""
 
     reason = "no_file"
+
+
+class AstrogfWarning(UserWarning):
+    """Something that is done all the same, but that whoever gave the input should know."""

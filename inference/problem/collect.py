@@ -13,11 +13,12 @@ from astrogf.base.errors import AstrogfError
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.priors import Belief, star_prior
 from astrogf.inference.problem.problem import StarData
-from astrogf.inference.problem.setup import Setup, padded_window, prepare
+from astrogf.inference.problem.setup import Setup, grid_under, padded_window, prepare, reaching
 from astrogf.inference.problem.spectra import Sample, WindowSpectra
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.synthesis.linelists import windows_lines
 from astrogf.synthesis.lines.linelist import LineList
+from astrogf.synthesis.model import WIDEST
 
 
 class NoStarsError(AstrogfError):
@@ -81,7 +82,9 @@ def collect(
     if not batches:
         raise NoStarsError("no spectrum passed the selection: lower survey.snr_min or check the window")
     if lines is None:
-        lines = windows_lines([padded_window(b.wavelength, options) for b in batches], options.model.molecules)
+        farthest = WIDEST * max(grid_under(b.wavelength, options).velocity_step for b in batches)
+        padded = [padded_window(b.wavelength, options) for b in batches]
+        lines = windows_lines(padded, options.model.molecules, reaching(options, farthest, family))
     lines = complete(lines)
     paths = list(dict.fromkeys(str(path) for b in batches for path in b.table["path"]))
     number = {path: i for i, path in enumerate(paths)}

@@ -1,11 +1,12 @@
 """What a run prepares once: the lines of its windows, their reach, and the emulator on the run's depths."""
 
 from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Bool, Float, Int
 
 from astrogf import emulator
 from astrogf.base.errors import AstrogfError
@@ -17,10 +18,10 @@ from astrogf.inference.problem.unlisted import grown
 from astrogf.synthesis.gas.abundances import SYMBOLS, number_fractions
 from astrogf.synthesis.gas.eos import equation_of_state
 from astrogf.synthesis.gas.species import constituents
-from astrogf.synthesis.linelists import BEYOND, shipped_lines
+from astrogf.synthesis.linelists import Reaching, beside, is_hydrogen, windows_lines
 from astrogf.synthesis.lines.linelist import LineList
-from astrogf.synthesis.lines.strength import line_reach
-from astrogf.synthesis.model import SpectrumModel
+from astrogf.synthesis.lines.strength import distance, line_reach, may_reach
+from astrogf.synthesis.model import WIDEST, SpectrumModel
 from astrogf.synthesis.observed.grid import Grid
 
 REFERENCE_STARS = (
@@ -37,7 +38,11 @@ WALL = 0.1
 
 @dataclass
 class Setup:
-    """One window of a run. `row` says where its lines are in the list of the whole run."""
+    """One window of a run. `row` says where its lines are in the list of the whole run.
+
+    `near` are the lines in the window or beside it; the others stand outside and only reach in, and their log gf is
+    not for this window to correct.
+    """
 
     options: FitOptions
     grid: Grid
@@ -45,6 +50,7 @@ class Setup:
     row: Int[np.ndarray, " line"]
     strength: Float[np.ndarray, " line"]
     reach: Float[np.ndarray, " line"]
+    near: Bool[np.ndarray, " line"]
     atmosphere: Layers
 
     def problem(self, n_free: int) -> StarProblem:
@@ -124,6 +130,25 @@ def reference_gases(atmosphere: Layers) -> list[tuple]:
     return reference
 
 
+@lru_cache(maxsize=4)
+def _atmospheres(family: str, top: float, bottom: float, depths: int) -> tuple[Layers, list[tuple]]:
+    """The emulator on a run's depths, and its reference stars: the same for every window."""
+    atmosphere = Layers(emulator.load(family), jnp.asarray(np.logspace(top, bottom, depths)))
+    return atmosphere, reference_gases(atmosphere)
+
+
+def atmospheres(options: FitOptions, family: str = "atlas9") -> tuple[Layers, list[tuple]]:
+    """The emulator on the depths of a run, and `reference_gases` there."""
+    model = options.model
+    return _atmospheres(family, model.tau_top, model.tau_bottom, model.depths)
+
+
+def reaching(options: FitOptions, farthest: float, family: str = "atlas9") -> Reaching:
+    """Which lines reach a window from at most `farthest` km/s outside, in any of the reference stars."""
+    _, reference = atmospheres(options, family)
+    return partial(may_reach, atmospheres=reference, line_cut=options.model.line_cut, farthest=farthest)
+
+
 def prepare(
     wavelength: Float[np.ndarray, " pixel"],
     options: FitOptions,
@@ -134,31 +159,34 @@ def prepare(
 ) -> Setup:
     """Choose the lines that matter in the window of these pixels and their widths, on the host.
 
-    `lines` instead of the shipped list; `keep_all` where they are a selection made before.
+    `lines` instead of the shipped list, hydrogen's left out with a warning; `keep_all` where they are a selection made
+    before. Lines outside count as far as they reach in, but never from more than `WIDEST` points of the grid away.
     """
-    grid = Grid.over(
-        wavelength, options.model.oversampling, reach=options.model.rv_reach, widest_sigma=options.model.widest_sigma
-    )
-    tau = np.logspace(options.model.tau_top, options.model.tau_bottom, options.model.depths)
-    atmosphere = Layers(emulator.load(family), jnp.asarray(tau))
-    edge = grid.wavelength[0], grid.wavelength[-1]
+    grid = grid_under(wavelength, options)
+    atmosphere, reference = atmospheres(options, family)
+    edge = float(grid.wavelength[0]), float(grid.wavelength[-1])
+    farthest = WIDEST * grid.velocity_step
+    reach_in = reaching(options, np.inf if keep_all else farthest, family)
     if lines is None:
-        lines = shipped_lines(*edge, options.model.molecules)
-    row = np.flatnonzero((lines.wavelength > edge[0] - BEYOND) & (lines.wavelength < edge[1] + BEYOND))
-    lines = lines.take(row)
+        lines = windows_lines([edge], options.model.molecules, reach_in)
     may_become = lines.replace(loggf=grown(lines))
-    strength, reach = line_reach(may_become, reference_gases(atmosphere), options.model.line_cut)
+    row = np.flatnonzero((beside(lines, *edge) | reach_in(may_become, *edge)) & ~is_hydrogen(lines))
+    lines, may_become = lines.take(row), may_become.take(row)
+    strength, reach = line_reach(may_become, reference, options.model.line_cut)
     strength = strength * 10.0 ** (lines.loggf - may_become.loggf)
-    keep = (strength > options.model.line_cut) | keep_all
-    return Setup(options, grid, lines.take(keep), row[keep], strength[keep], reach[keep], atmosphere)
+    near = beside(lines, *edge)
+    touches = near | (np.minimum(reach, farthest) >= distance(lines.wavelength, *edge))
+    keep = ((strength > options.model.line_cut) & touches) | keep_all
+    return Setup(options, grid, lines.take(keep), row[keep], strength[keep], reach[keep], near[keep], atmosphere)
 
 
-def padded_window(setup_wavelength: Float[Array, " pixel"] | np.ndarray, options: FitOptions) -> tuple[float, float]:
+def grid_under(wavelength: Float[np.ndarray, " pixel"], options: FitOptions) -> Grid:
+    """The synthesis grid under survey pixels (vacuum Angstrom)."""
+    model = options.model
+    return Grid.over(np.asarray(wavelength), model.oversampling, reach=model.rv_reach, widest_sigma=model.widest_sigma)
+
+
+def padded_window(wavelength: Float[np.ndarray, " pixel"], options: FitOptions) -> tuple[float, float]:
     """First and last wavelength of the synthesis grid under survey pixels."""
-    grid = Grid.over(
-        np.asarray(setup_wavelength),
-        options.model.oversampling,
-        reach=options.model.rv_reach,
-        widest_sigma=options.model.widest_sigma,
-    )
+    grid = grid_under(wavelength, options)
     return float(grid.wavelength[0]), float(grid.wavelength[-1])

@@ -20,12 +20,14 @@ class Bucket(eqx.Module):
     """Line windows of `width` points, padded to a whole number of chunks.
 
     Shapes: `chunk line` of every column; a padding row has log strength -99 and adds nothing.
-    `start` is the first grid point of the window, `centre` the grid point nearest to the line (may lie outside),
-    `velocity` c ln(wavelength) in km/s. `line` is the line's row in the list (the list's length for padding), `free`
-    the index of the correction that moves it (the number of corrections where none does).
+    `start` is the first grid point of the window, `velocity` c ln(wavelength) in km/s. `line` is the line's row in the
+    list (the list's length for padding), `free` the index of the correction that moves it (the number of corrections
+    where none does).
 
-    Points at most `half` and more than `hole` points from the centre count. A bucket of wings (hole >= 0) holds wide
-    lines in tiles, one row each; their cores are in another bucket.
+    Points at most `half` and more than `hole` points from `centre` count. That is the middle of the points that a line
+    reaches: the point nearest to the line, but where the grid's end cuts them off. A bucket of wings (hole >= 0) holds
+    wide lines in tiles, one row each; their cores are in another bucket, and `centre` is the point nearest to the line
+    (may lie outside) in both.
     """
 
     start: Int[Array, "chunk line"]
@@ -119,8 +121,9 @@ def make_buckets(
 ) -> list[Bucket]:
     """Sort lines by the width of their windows, on the host, once a run.
 
-    `reach` (km/s) is where a line's opacity has fallen below what matters. Windows that stick out of the grid are
-    shifted inside, which keeps shapes fixed; lines whose window does not touch the grid are left out.
+    `reach` (km/s) is where a line's opacity has fallen below what matters: every point of the grid that a line reaches
+    is in its window, wherever the line stands, and the window is no wider than those points want. Windows that stick
+    out of the grid are shifted inside, which keeps shapes fixed; lines that do not reach the grid are left out.
     Widths start at `smallest` points to a side and grow by `growth` from bucket to bucket: a compilation each, against
     points evaluated for nothing. `chunk_points` bounds the points evaluated at once. `split` gives wide lines a core
     and wings in tiles, so that the wings take the cheap asymptotic profile. `spare` rounds shapes up, so that like
@@ -132,28 +135,32 @@ def make_buckets(
     index, step = _place(grid, velocity_of(lines.wavelength))
     need = np.ceil(np.asarray(reach, float) / step).astype(int)
     touches = (index + need >= 0) & (index - need < size)
+    # the points reached, and their middle: of a line far outside, a short stretch at the grid's end
+    first, last = np.clip(index - need, 0, size - 1), np.clip(index + need, 0, size - 1)
+    middle = np.where((first == index - need) & (last == index + need), index, (first + last) // 2)
+    inside = np.where(touches, np.maximum(last - middle, middle - first), 0)
     n_level = int(np.ceil(np.log(max(size / smallest, 1.0)) / np.log(growth))) + 1
     halves = np.unique(np.minimum(np.rint(smallest * growth ** np.arange(n_level)).astype(int), size))
-    level = np.minimum(np.searchsorted(halves, need), len(halves) - 1)
+    level = np.minimum(np.searchsorted(halves, inside), len(halves) - 1)
     core = int(np.ceil(CORE_KMS / np.diff(grid).min()))
     hole = int(halves[np.minimum(np.searchsorted(halves, core), len(halves) - 1)])
     wide = split & (halves[level] >= 4 * hole)
+    middle = np.where(wide, index, middle)
     buckets = []
     for k, half in enumerate(halves):
         row = np.flatnonzero(touches & np.where(wide, half == hole, level == k))
-        row = row[(index[row] + half >= 0) & (index[row] - half < size)]
+        row = row[(middle[row] + half >= 0) & (middle[row] - half < size)]
         if len(row):
             width = min(2 * int(half) + 1, size)
             shape = _shape(len(row), width, chunk_points, spare)
-            columns = _columns(lines, row, np.clip(index[row] - half, 0, size - width), index, shape)
+            columns = _columns(lines, row, np.clip(middle[row] - half, 0, size - width), middle, shape)
             buckets.append(Bucket(width=width, half=int(half), hole=-1, single=single, **columns))
     row = np.flatnonzero(touches & wide)
     if len(row):
-        first = np.maximum(index[row] - need[row], 0) // TILE
-        last = np.minimum(index[row] + need[row], size - 1) // TILE
-        count = last - first + 1
+        tile = first[row] // TILE
+        count = last[row] // TILE - tile + 1
         within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
-        start = (np.repeat(first, count) + within) * TILE
+        start = (np.repeat(tile, count) + within) * TILE
         columns = _columns(lines, np.repeat(row, count), start, index, _shape(len(start), TILE, chunk_points, spare))
         # the farthest point of the last tile, beyond what any line needs
         buckets.append(Bucket(width=TILE, half=size + 10**9, hole=hole, single=single, **columns))

@@ -89,3 +89,9 @@ def load_all_lines(start: float, stop: float, ratios: Ratios | None = None) -> L
         )
     atoms, molecules = load_atomic_lines(start, stop), load_molecular_lines(start, stop, ratios)
     return atoms.merged(molecules)
+
+
+@cache
+def whole_list(cover: tuple[float, float], molecules: bool = True) -> LineList:
+    """All that the shipped lists have of a coverage, `OPTICAL` or `H_BAND`; `molecules` of the optical are a choice."""
+    return load_all_lines(*cover) if molecules or cover == H_BAND else load_atomic_lines(*cover)

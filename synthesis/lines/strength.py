@@ -8,14 +8,20 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from astrogf.base.constants import BOLTZMANN_EV, C_KMS
 from astrogf.synthesis.continuum.opacity import continuum_opacity
 from astrogf.synthesis.gas.gas import Gas
+from astrogf.synthesis.gas.species import species_row
 from astrogf.synthesis.lines.buckets import Bucket, make_buckets
 from astrogf.synthesis.lines.linelist import LineList
-from astrogf.synthesis.lines.opacity import line_constants, profile_state
+from astrogf.synthesis.lines.opacity import STRENGTH, line_constants, profile_state
 from astrogf.synthesis.lines.voigt import voigt
 
 CONTINUUM_STEP = 100.0  # Angstrom between the wavelengths where lines are weighed against the continuum
+Weighed = Sequence[tuple[Gas, Float[Array, "*depth"], Bool[Array, " depth"]]]
+"""Atmospheres in which lines are weighed: gas, vmic (km/s, a number or one a layer) and the layers that count."""
+BOUND_NODES = 9  # wavelengths at which `may_reach` takes the continuum
+THERMAL = 15.0  # km/s: more than the thermal speed of any line's carrier
 
 
 @eqx.filter_jit
@@ -41,14 +47,13 @@ def _reach(
 
 def line_reach(
     lines: LineList,
-    atmospheres: Sequence[tuple[Gas, Float[Array, "*depth"], Bool[Array, " depth"]]],
+    atmospheres: Weighed,
     line_cut: float = 1e-4,
 ) -> tuple[Float[np.ndarray, " line"], Float[np.ndarray, " line"]]:
     """Line-centre opacity over continuous absorption, and the distance (km/s) at which it has fallen to `line_cut`.
 
     Both are the largest over the atmospheres and over their layers that count. A line whose ratio never reaches
-    `line_cut` gets reach 0 and may be dropped. An atmosphere is its gas, vmic (km/s, a number or one a layer) and the
-    layers that count. The criterion is Turbospectrum's (its eps is 1e-4, over all layers).
+    `line_cut` gets reach 0 and may be dropped. The criterion is Turbospectrum's (its eps is 1e-4, over all layers).
     """
     if len(lines) == 0:
         return np.zeros(0), np.zeros(0)
@@ -68,3 +73,55 @@ def line_reach(
         strength[row] = np.maximum(strength[row], np.asarray(centre).ravel()[real])
         reach[row] = np.maximum(reach[row], np.asarray(far).ravel()[real])
     return strength, np.where(strength > line_cut, reach, 0.0)
+
+
+def distance(wavelength: Float[np.ndarray, " line"], low: float, high: float) -> Float[np.ndarray, " line"]:
+    """How far lines stand outside the stretch from `low` to `high` (Angstrom), km/s; 0 for those within."""
+    return C_KMS * np.maximum(np.log(low / wavelength), np.log(wavelength / high)).clip(0.0)
+
+
+@eqx.filter_jit
+def _layers(nodes: Array, gas: Gas, vmic: Array, counts: Array) -> tuple[Array, ...]:
+    """N/U by species over the least continuous absorption at the nodes, and what widens lines, layer by layer."""
+    state = profile_state(gas, vmic)
+    absorption = jnp.min(continuum_opacity(nodes, gas)[0], axis=0)
+    population = jnp.where(counts, state.n_over_u / (state.rho * absorption), 0.0)
+    return population, state.perturbers, state.xne, state.log_t4, state.t, state.vmic
+
+
+def may_reach(
+    lines: LineList, low: float, high: float, atmospheres: Weighed, line_cut: float = 1e-4, farthest: float = np.inf
+) -> Bool[np.ndarray, " line"]:
+    """Which lines may reach the stretch from `low` to `high` (vacuum Angstrom) from outside, in any of the atmospheres.
+
+    A bound for whole lists, far cheaper than `line_reach`, which has the last word: every line that it lets reach the
+    stretch is among these. Lines within the stretch, or more than `farthest` km/s away, are not.
+    """
+    away = distance(lines.wavelength, low, high)
+    chosen = np.zeros(len(lines), bool)
+    outside = np.flatnonzero((away > 0.0) & (away <= farthest))
+    if not len(outside):
+        return chosen
+    mine, away = lines.take(outside), away[outside]
+    # where Doppler width and profile have cancelled: (reach of the wing)^2 in (km/s)^2, of unit opacity and damping
+    unit = 1.5 * STRENGTH * 1e-26 * mine.wavelength**2 / (4.0 * np.pi**2 * line_cut)
+    gf = 10.0 ** (mine.loggf + mine.log_fraction)
+    gammas = 10.0**mine.log_gamma_rad, 10.0**mine.log_gamma6, 10.0**mine.log_gamma4
+    species = species_row(mine.z, mine.ion)
+    nodes = jnp.linspace(mine.wavelength.min(), mine.wavelength.max(), BOUND_NODES)
+    near = np.zeros(len(mine), bool)
+    for gas, vmic, counts in atmospheres:
+        population, perturbers, xne, log_t4, t, v = map(np.asarray, _layers(nodes, gas, vmic, counts))
+        hot = np.exp(-mine.elow / (BOLTZMANN_EV * t.max()))
+        steep = 10.0 ** np.maximum(mine.gamma6_exponent * log_t4.max(), mine.gamma6_exponent * log_t4.min())
+        terms = (population.max(1), (population * perturbers).max(1), (population * xne).max(1))
+        damping = gammas[0] * terms[0][species] + gammas[1] * steep * terms[1][species] + gammas[2] * terms[2][species]
+        core = (6.0 * (v.max() + THERMAL)) ** 2
+        maybe = np.flatnonzero(~near & (np.maximum(unit * gf * hot * damping, core) >= away**2))
+        for row in np.array_split(maybe, max(1, len(maybe) // 4096)):
+            one = tuple(x[row, None] for x in (*gammas, mine.gamma6_exponent, mine.elow))
+            gamma = one[0] + one[1] * 10.0 ** (one[3] * log_t4) * perturbers + one[2] * xne
+            whole = np.max(population[species[row]] * np.exp(-one[4] / (BOLTZMANN_EV * t)) * gamma, axis=1)
+            near[row] = np.maximum(unit[row] * gf[row] * whole, core) >= away[row] ** 2
+    chosen[outside] = near
+    return chosen

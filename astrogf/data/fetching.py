@@ -8,6 +8,7 @@ from rich.table import Table
 
 from astrogf.base.errors import AstrogfError
 from astrogf.console import Bars
+from astrogf.runs.outputs import check_output
 
 MOST_ROWS = 20
 
@@ -46,6 +47,7 @@ def fetch(
         for target in wanted:
             console.print(target.urls[0], soft_wrap=True, highlight=False, markup=False)
         return True
+    check_output(out, "folder")
     bars = Bars(console)
     with bars:
         got = get(
@@ -59,7 +61,7 @@ def fetch(
         )
     files, failed = got.files, got.failed
     new = int(files["new"].sum()) if len(files) else 0
-    console.print(f"{len(files)} of {len(wanted)} files are in {out}, {new} of them new", soft_wrap=True)
+    console.print(f"{len(files)} of {len(wanted)} files are in {escape(str(out))}, {new} of them new", soft_wrap=True)
     if len(failed):
         shown = Table(box=None, pad_edge=False)
         for name in ("identifier", "reason", "detail"):
@@ -67,5 +69,5 @@ def fetch(
         for row in failed[:MOST_ROWS]:
             shown.add_row(*(escape(str(row[name])) for name in ("identifier", "reason", "detail")))
         console.print(shown)
-        console.print(f"{len(failed)} failed; all of them are in {out / 'failed.ecsv'}", soft_wrap=True)
+        console.print(f"{len(failed)} failed; all of them are in {escape(str(out / 'failed.ecsv'))}", soft_wrap=True)
     return not len(failed)

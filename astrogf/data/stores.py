@@ -9,7 +9,8 @@ from rich.table import Table
 
 from astrogf.base.errors import AstrogfError
 from astrogf.console import Bars
-from astrogf.runs.folder import as_json, write_text
+from astrogf.runs.folder import as_json
+from astrogf.runs.outputs import check_output, write_text
 
 MOST_DAMAGES = 20
 
@@ -23,6 +24,8 @@ def ingest(
     """
     from astrogf.surveys.store.fill import ingest as take
 
+    check_output(store, "store")
+    check_output(json_out, "json")
     console = console or Console()
     bars = Bars(console)
     with bars:
@@ -37,6 +40,7 @@ def show(
     from astrogf.surveys.spectrum import REASONS
     from astrogf.surveys.store.store import Store, summary
 
+    check_output(json_out, "json")
     console = console or Console()
     told = summary(store)
     table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))

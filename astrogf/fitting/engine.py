@@ -51,10 +51,16 @@ def lines_of(config: Config) -> "LineList | None":
 
 
 def fit(
-    batches: "list[SpectrumBatch]", config: Config, progress: Progress, labels: Path | None = None
+    batches: "list[SpectrumBatch]",
+    config: Config,
+    progress: Progress,
+    labels: Table | None = None,
+    *,
+    lines: "LineList | None" = None,
 ) -> "tuple[FitResult, Table]":
     """The joint fit, and the stars it set aside; `labels` are priors where the configuration says so.
 
+    `labels`: what `surveys.catalogues.labels.read_usable` read; `lines`: what `lines_of` read.
     Raises AstrogfError when nothing is left to fit.
     """
     ready_to_compute()
@@ -64,17 +70,24 @@ def fit(
     beliefs = stated_beliefs(config.spectra, config.stars)
     if labels is not None and config.survey.labels == "prior":
         beliefs = catalogue_beliefs(labels, batches) | beliefs
-    return joint_fit(batches, config, progress, lines=lines_of(config), beliefs=beliefs)
+    return joint_fit(batches, config, progress, lines=lines, beliefs=beliefs)
 
 
-def check(batches: "list[SpectrumBatch]", config: Config, corrections: "Corrections", progress: Progress) -> "Checked":
-    """Labels of unseen spectra refitted with both lists. Raises AstrogfError."""
+def check(
+    batches: "list[SpectrumBatch]",
+    config: Config,
+    corrections: "Corrections",
+    progress: Progress,
+    *,
+    lines: "LineList | None" = None,
+) -> "Checked":
+    """Labels of unseen spectra refitted with both lists; `lines`: what `lines_of` read. Raises AstrogfError."""
     ready_to_compute()
     from astrogf.inference.check import check as refit
     from astrogf.inference.problem.priors import stated_beliefs
 
     beliefs = stated_beliefs(config.spectra, config.stars)
-    return refit(batches, config, corrections, progress, lines=lines_of(config), beliefs=beliefs)
+    return refit(batches, config, corrections, progress, lines=lines, beliefs=beliefs)
 
 
 def simulate(config: Config, out: Path, progress: Progress) -> Truth:

@@ -146,12 +146,22 @@ def write_split(folder: Path, split: Table) -> None:
     _write_table(folder / "split.ecsv", split)
 
 
+def write_stars(folder: Path, stars: Table) -> None:
+    """stars.ecsv: one row a file."""
+    _write_table(folder / "stars.ecsv", stars)
+
+
+def write_lines(folder: Path, lines: Table) -> None:
+    """loggf.ecsv: one row a free line."""
+    _write_table(folder / "loggf.ecsv", lines)
+
+
 def write_results(
     folder: Path, result: FitResult, stars: Table, lines: Table, set_aside: Table, truth: Table | None = None
 ) -> None:
     """All tables and arrays of a run, each file complete or absent."""
-    _write_table(folder / "stars.ecsv", stars)
-    _write_table(folder / "loggf.ecsv", lines)
+    write_stars(folder, stars)
+    write_lines(folder, lines)
     unlisted = unlisted_table(result)
     if unlisted is not None:
         _write_table(folder / "unlisted.ecsv", unlisted)

@@ -88,15 +88,34 @@ def complete(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """A text file, complete or absent; what is no text (a file name that is not UTF-8) becomes an escape."""
+    """A text file, complete or absent."""
     with complete(path) as draft:
-        draft.write_text(text, encoding="utf-8", errors="backslashreplace")
+        draft.write_text(text, encoding="utf-8")
 
 
 def write_picture(path: Path, figure: "Figure") -> None:
     """A picture in the format of the ending, complete or absent."""
     with complete(path) as draft:
         figure.savefig(draft)
+
+
+@contextmanager
+def after_results(what: str, where: str) -> Iterator[None]:
+    """Within, whatever goes wrong becomes an AstrogfError: `what` failed, but the results are in `where`."""
+    try:
+        yield
+    except Exception as error:
+        raise AstrogfError(
+            f"{what} failed ({cause(error)}); the results are complete, in {where}. --debug shows the traceback."
+        ) from error
+
+
+def cause(error: BaseException) -> str:
+    """An error in a few words, on one line."""
+    text = (str(error).strip().splitlines() or [""])[0].removesuffix(".")
+    if isinstance(error, AstrogfError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _draft(path: Path) -> Path:

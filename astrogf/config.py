@@ -15,7 +15,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from astrogf.base.errors import AstrogfError
-from astrogf.base.options import Section, complaint
+from astrogf.base.options import Section, complaint, keys_table
+from astrogf.emulator.options import TrainOptions
 from astrogf.inference.problem.options import FitOptions, KnownLabels
 from astrogf.inference.rehearsal.options import DemoOptions
 from astrogf.surveys.options import StatedOptions, SurveyOptions
@@ -158,21 +159,10 @@ def sample() -> str:
 
 
 def reference() -> str:
-    """The configuration page's tables (Markdown), written from the schema so that they cannot fall behind."""
-    out = []
-    for name, model in _sections().items():
-        title = "spectra.NAME" if name == "spectra" else name
-        out += [f"## [{title}]", "", (model.__doc__ or "").strip(), "", "| key | default | meaning |", "|---|---|---|"]
-        for key, field in model.model_fields.items():
-            value = field.default
-            shown = str(list(value)) if isinstance(value, tuple) else repr(value).replace("'", '"')
-            if field.is_required():
-                shown = "required"
-            elif value is None:
-                shown = "not set"
-            out.append(f"| `{key}` | `{shown}` | {field.description} |")
-        out.append("")
-    return "\n".join(out)
+    """The configuration page's tables (Markdown), written from the definitions so that they cannot fall behind."""
+    titles = {name: f"[{name}]" for name in _sections()} | {"spectra": "[spectra.NAME]"}
+    parts = [f"## {titles[name]}\n\n{keys_table(model)}" for name, model in _sections().items()]
+    return "\n".join([*parts, f"## The file of `astrogf train`\n\n{keys_table(TrainOptions)}"])
 
 
 if __name__ == "__main__":

@@ -37,11 +37,11 @@ class TrainOptions(Section):
     depth_encoder: DepthKind = Field("modes", description="principal components, a row a node, or a network on log tau")
     reference: Reference = Field("grey", description="T relative to Teff, P to gravity, ACCRAD to Teff^4; or nothing")
     temperature: Temperature = Field("inverse", description="5040/Teff as input, or Teff/5040 (linear)")
-    optimiser: Optimiser = "muon"
+    optimiser: Optimiser = Field("muon", description="muon or adamw")
     steps: Count = Field(20000, description="most steps")
     batch: Count = Field(256, description="models a step")
-    learning_rate: Positive = 2e-3
-    weight_decay: NotNegative = 1e-4
+    learning_rate: Positive = Field(2e-3, description="at its highest")
+    weight_decay: NotNegative = Field(1e-4, description="decay of the weights")
     average: Share = Field(0.999, description="decay of the running mean of the weights")
     physics_weight: NotNegative = Field(0.0, description="weight of the equations of equilibrium in the loss")
     sobolev_weight: NotNegative = Field(0.0, description="weight of the differences between neighbouring nodes")
@@ -54,11 +54,11 @@ class TrainOptions(Section):
     )
     held_out: Share = Field(0.1, description="share of the nodes kept for the card's errors")
     validation: Share = Field(0.03, description="share of the nodes kept for stopping")
-    seed: Seed = 1
-    seed_split: Seed = 2025
+    seed: Seed = Field(1, description="seed of the first weights and of the batches")
+    seed_split: Seed = Field(2025, description="seed of both shares of nodes")
     check_every: Count = Field(1000, description="steps between looks at the validation nodes")
     patience: Count = Field(20, description="looks without a gain that end the training")
-    max_seconds: Positive = 3600.0
+    max_seconds: Positive = Field(3600.0, description="longest training")
 
     @classmethod
     def read(cls, path: Path, changes: dict[str, Any] | None = None) -> Self:

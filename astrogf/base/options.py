@@ -92,3 +92,17 @@ def _expected(error: dict[str, Any], section: type[Section], key: str) -> str:
         return "a whole number"
     message = error["msg"].removeprefix("Input should be ").replace("a valid number", "a number")
     return f"a number {message}" if message.startswith(("greater", "less")) else message
+
+
+def keys_table(section: type[Section]) -> str:
+    """What a section is for, and a Markdown table of its keys: name, default, meaning."""
+    rows = [(section.__doc__ or "").strip(), "", "| key | default | meaning |", "|---|---|---|"]
+    for key, field in section.model_fields.items():
+        value = field.default
+        shown = str(list(value)) if isinstance(value, tuple) else repr(value).replace("'", '"')
+        if field.is_required():
+            shown = "required"
+        elif value is None:
+            shown = "not set"
+        rows.append(f"| `{key}` | `{shown}` | {field.description} |")
+    return "\n".join([*rows, ""])

@@ -16,6 +16,7 @@ from typing import Any, Self
 from pydantic import ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from astrogf.base.constants import C_KMS
 from astrogf.base.errors import AstrogfError
 from astrogf.base.options import Section, complaint, keys_table
 from astrogf.emulator.options import TrainOptions
@@ -49,20 +50,28 @@ class Config(FitOptions):
 
 LISTED = ((4200.0, 9200.0), (15000.0, 17005.0))
 """Vacuum Angstrom that the shipped line lists cover (synthesis.lines.shipped, which needs JAX)."""
+SIGMAS, BEYOND = 5.0, 5.0
+"""Widths of the broadest kernel, and Angstrom of lines beyond a grid (synthesis.observed.grid, synthesis.linelists)."""
 
 
 def _of_windows(c: Config) -> list[str]:
-    """Windows where there are no lines."""
+    """Windows where there are no lines, with what can be shifted or broadened into them."""
     if c.lines.list is not None:
         return []
     key = "windows" if c.survey.windows else "window"
     covered = " and ".join(f"{low:g}-{high:g}" for low, high in LISTED)
-    return [
-        f"[survey] {key}: {low:g}-{high:g} A reaches beyond the shipped line lists, which cover {covered} A (vacuum); "
-        "narrow it, or give a list of your own with [lines] list."
-        for low, high in c.survey.all_windows
-        if not any(start <= low and high <= stop for start, stop in LISTED)
-    ]
+    # as inference.problem.setup takes them: the synthesis grid reaches so far beyond the pixels
+    shift = (c.model.rv_reach + SIGMAS * c.model.widest_sigma) / C_KMS
+    found = []
+    for low, high in c.survey.all_windows:
+        first, last = low * (1.0 - shift) - BEYOND, high * (1.0 + shift) + BEYOND
+        if not any(start <= first and last <= stop for start, stop in LISTED):
+            found.append(
+                f"[survey] {key}: {low:g}-{high:g} A needs lines of {first:.0f}-{last:.0f} A ([model] rv_reach and "
+                f"widest_sigma come on top); the shipped lists cover {covered} A (vacuum): narrow the window, or give "
+                "a list of your own with [lines] list."
+            )
+    return found
 
 
 def _of_solver(c: Config) -> list[str]:

@@ -116,7 +116,7 @@ def in_columns(rows: list[tuple[str, str]], width: int) -> list[Text]:
     lines = []
     for name, value in shown:
         figure = Text(value, style="bold")
-        if column + longest <= width or column + len(value) <= width and len(name) < column:
+        if column + longest <= width or (column + len(value) <= width and len(name) < column):
             lines.append(Text(name.ljust(column)) + figure)
         elif len(name) + 2 + len(value) <= width:
             lines.append(Text(name.ljust(width - len(value))) + figure)

@@ -149,4 +149,7 @@ def quantity(
     try:
         return u.Quantity(values, given).to_value(unit, equivalencies=u.spectral())
     except (u.UnitConversionError, ValueError, TypeError) as err:
+        meant = units.in_words(str(given))  # astropy takes 'deg K' for a product
+        if meant is not None and meant.is_equivalent(unit):
+            return u.Quantity(values, meant).to_value(unit)
         raise error(f"{where}: column {name} is in {given}, not convertible to {unit}: correct its unit.") from err

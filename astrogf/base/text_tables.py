@@ -107,7 +107,9 @@ def _split(
     # a row may end in a separator, or begin with one
     edges = [at for at in (0, len(names) - 1) if not names[at]]
     if any(not name for at, name in enumerate(names) if at not in edges):
-        raise error(f"{path}: a column has no name in the line of names: {SEPARATORS[separator]} without a word between.")
+        raise error(
+            f"{path}: a column has no name in the line of names: {SEPARATORS[separator]} without a word between."
+        )
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice:
         raise error(f"{path} has two columns {twice}: give each a name of its own.")

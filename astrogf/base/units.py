@@ -5,7 +5,7 @@ import re
 from astropy import units as u
 
 _WORDS: dict[str, u.UnitBase] = {
-    **dict.fromkeys(("kelvin", "kelvins", "degk", "degkelvin", "degreesk", "degreeskelvin", "°k"), u.K),
+    **dict.fromkeys(("kelvin", "kelvins", "degk", "kdeg", "degkelvin", "degreesk", "degreeskelvin", "°k"), u.K),
     **dict.fromkeys(("kms", "kmpersec", "kmpers", "kmsec", "kmsec1", "kms1"), u.km / u.s),
     **dict.fromkeys(("ms", "mpersec", "mpers", "msec", "msec1", "ms1"), u.m / u.s),
     **dict.fromkeys(("a", "å", "ang", "angs", "angstrom", "angstroms", "ångström", "ångströms"), u.AA),

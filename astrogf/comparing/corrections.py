@@ -202,7 +202,8 @@ def say(result: dict[str, Any], console: Console) -> None:
     """The figures, on the terminal."""
     m = result["matching"]
     console.print(
-        f"{m['pairs']} lines of the run found in {escape(result['table'])} (column {escape(result['reference_column'])}), "
+        f"{m['pairs']} lines of the run found in {escape(result['table'])} "
+        f"(column {escape(result['reference_column'])}), "
         f"{m['ambiguous']} of them ambiguous; {m['tied_components_not_comparable']} with tied components set aside",
         soft_wrap=True,
     )

@@ -122,9 +122,9 @@ def _read_labels(labels: Path | None, config: Config, spectra: Path, console: Co
 class _Job:
     """One run under way: its clock, its record, and the order in which files appear.
 
-    record.json is there from the start with status 'running'. It says 'failed' and why if the run is cut short, 'stopped'
-    and by which signal if somebody ended it, and 'incomplete' where the results are there but something made from them
-    (comparison, figures, pictures, report) is not.
+    record.json is there from the start with status 'running'. It says 'failed' and why if the run is cut short,
+    'stopped' and by which signal if somebody ended it, and 'incomplete' where the results are there but something made
+    from them (comparison, figures, pictures, report) is not.
     """
 
     def __init__(
@@ -245,7 +245,7 @@ class _Job:
             raise AstrogfError(
                 f"The fit is finished and its results are in {self.out}, but these failed: "
                 + "; ".join(f"{what} ({said['error']})" for what, said in self.failed.items())
-                + f". Tracebacks are in record.json; `astrogf report {self.out}` draws pictures and report again."
+                + f". The details are in record.json; `astrogf report {self.out}` draws pictures and report again."
             )
         return run
 

@@ -270,7 +270,9 @@ def plain(value: Any) -> Any:
         return plain(value.item())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int | bool):
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()  # names of files need not be UTF-8
+    if value is None or isinstance(value, int | bool):
         return value
     if hasattr(value, "tolist"):
         return plain(value.tolist())

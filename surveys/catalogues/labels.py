@@ -203,7 +203,11 @@ KEYS = ("path", "obsid", "plate", "mjd", "fiber", "fiberid", "fiber_id", "ra", "
 
 
 _WHERE = "the table of labels"
-_NONES = frozenset(sign * value for sign in (-1.0, 1.0) for value in (9.99, 99.0, 99.9, 99.99, 999.0, 999.9, 999.99))
+_NONES = frozenset(
+    sign * value
+    for sign in (-1.0, 1.0)
+    for value in (0.0, 9.99, 99.0, 99.9, 99.99, 999.0, 999.9, 999.99, 9999.0, 9999.9, 9999.99, 99999.0)
+)
 
 
 def _plausible(values: np.ndarray, label: str) -> np.ndarray:
@@ -213,11 +217,10 @@ def _plausible(values: np.ndarray, label: str) -> np.ndarray:
 
 
 def _check_scale(values: np.ndarray, column: str, label: str) -> None:
-    """Raises SurveyError where no value is plausible, though some are given: Teff in kK, log Teff, g instead of log g."""
+    """Raises SurveyError where no value is plausible, though some are given: Teff in kK, log Teff, g for log g."""
     if label not in COMPARED or _plausible(values, label).any():
         return
-    given = values[np.isfinite(values) & (values != 0.0) & (np.abs(values) < 9990.0 if label != "teff" else True)]
-    strange = [v for v in given.tolist() if v not in _NONES and v > -900.0]
+    strange = [v for v in values[np.isfinite(values)].tolist() if v not in _NONES and v > -900.0]
     if strange:
         low, high = PLAUSIBLE[label]
         raise SurveyError(
@@ -245,14 +248,11 @@ def _shift(unit: u.UnitBase | None, column: str, label: str) -> float:
     if unit is None or unit == u.dimensionless_unscaled or unit == u.dex:
         return 0.0
     text = str(unit)
-    inner = getattr(unit, "physical_unit", None)
-    if inner is None:
-        said = re.sub(r"log10|log|dex|[()\[\]]", " ", text).strip()
-        said = said.replace("sec", "s").replace(" ", ".") if label == "logg" else ""
-        inner = u.Unit(said, parse_strict="silent") if said else u.dimensionless_unscaled
-        logarithm = isinstance(unit, u.UnrecognizedUnit)
+    if isinstance(unit, u.UnrecognizedUnit):
+        said = re.sub(r"log10|log|dex|[()\[\]]", " ", text).replace("sec", "s").split()
+        inner, logarithm = u.Unit(" ".join(said), parse_strict="silent"), True
     else:
-        logarithm = isinstance(unit, u.DexUnit)
+        inner, logarithm = getattr(unit, "physical_unit", unit), isinstance(unit, u.DexUnit)
     if label == "logg" and inner.is_equivalent(u.cm / u.s**2):
         factor = float(inner.to(u.cm / u.s**2))
         # 'cm/s2' is how catalogues write log g; in m/s2 nobody can tell whether it is a logarithm

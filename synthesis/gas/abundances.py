@@ -5,7 +5,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from astrogf.base.errors import AstrogfError
-from astrogf.synthesis.gas.elements import SYMBOLS
+from astrogf.synthesis.gas.elements import SYMBOLS as SYMBOLS
 from astrogf.synthesis.package_data import DATA
 
 _NONE = -np.inf

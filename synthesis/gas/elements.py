@@ -28,7 +28,7 @@ WITHOUT_SOLAR = ("Tc", "Pm", "Po", "At", "Rn", "Fr", "Ra", "Ac", "Pa")
 
 
 def check_abundance(name: str) -> None:
-    """Raises ValueError (a sentence) unless `name` is an element, or an isotope such as '13C', with an [X/Fe] of its own.
+    """Raises ValueError (a sentence) unless `name` is an element or isotope ('13C') with an [X/Fe] of its own.
 
     H and Fe are what [X/Fe] is measured against; elements that the Sun has not got have none.
     """

@@ -1,0 +1,713 @@
+"""Inputs that users of other codes stumbled over: labels, configurations, places to write to, signals, terminals.
+
+Each test is named after the kind of fault; the inputs are made here.
+"""
+
+import bz2
+import contextlib
+import gzip
+import io
+import json
+import lzma
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.io import fits
+from astropy.table import Table
+from rich.cells import cell_len
+from rich.console import Console
+from typer.testing import CliRunner
+
+from astrogf import config, runtime
+from astrogf.base import text_tables
+from astrogf.base.errors import AstrogfError
+from astrogf.base.tables import numbers, read_table
+from astrogf.checking import held_out
+from astrogf.cli import app
+from astrogf.comparing import corrections
+from astrogf.console import show
+from astrogf.emulator.options import TrainOptions
+from astrogf.fitting import engine, report
+from astrogf.inference.problem.priors import Belief
+from astrogf.runs import folder as runs
+from astrogf.runs import outputs
+from astrogf.surveys.batch import SpectrumBatch
+from astrogf.surveys.catalogues import labels as catalogues
+from astrogf.surveys.directory.load import partly_table
+from astrogf.surveys.load import Loaded
+from astrogf.surveys.options import SurveyOptions
+from astrogf.surveys.spectrum import SurveyError
+from astrogf.synthesis.gas.abundances import ASPLUND2009, SYMBOLS
+from astrogf.synthesis.gas.elements import WITHOUT_SOLAR
+from astrogf.synthesis.lines.shipped import H_BAND, OPTICAL
+from tests.astrogf.test_runs import write
+from tests.builders.believable import believable, reference, set_aside
+from tests.places import ROOT
+
+CONFIG = str(ROOT / "configs" / "lamost_lrs.toml")
+STARS = Table(
+    {
+        "path": ["p/a.fits", "p/b.fits", "p/c.fits"],
+        "obsid": ["7001", "7002", "7003"],
+        "ra": [80.0, 81.0, 82.0],
+        "dec": [-5.0, -6.0, -7.0],
+    }
+)
+"""Three stars as a batch has them; every table of labels below knows the first and has none of the second."""
+FIRST = (5321.0, 3.75, -0.45)
+
+
+def astrogf(*arguments: str | Path):
+    return CliRunner(env={"COLUMNS": "80", "NO_COLOR": "1"}).invoke(app, [str(a) for a in arguments])
+
+
+def refused(result, *words: str) -> None:
+    """One sentence on stderr, exit code 2, no traceback."""
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.output
+    for word in words:
+        assert word in result.stderr
+
+
+# --- tables of labels ------------------------------------------------------------------------------------------------
+
+
+def text(separator: str, none: str) -> str:
+    """Three rows: labels, none, and a Teff that is none beside good others."""
+    rows = [
+        ("obsid", "teff", "teff_err", "logg", "feh"),
+        ("7001", "5321.0", "40", "3.75", "-0.45"),
+        ("7002", none, none, none, none),
+        ("7003", none, "40", "4.25", "0.10"),
+    ]
+    return "\n".join(separator.join(row) for row in rows) + "\n"
+
+
+def compared(path: Path) -> np.ndarray:
+    found = catalogues.comparison_labels(catalogues.read_usable(path), STARS)
+    return np.column_stack([found[name] for name in ("teff", "logg", "feh")])
+
+
+@pytest.mark.parametrize("none", ["null", "NULL", "--", "nan", "NaN", "N/A", "-9999", "-9999.0"])
+@pytest.mark.parametrize("separator", ["|", ";", "\t", ",", "  ", " | ", ", "])
+def test_labels_of_any_separator_and_word_for_none(tmp_path: Path, separator: str, none: str) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_text(text(separator, none))
+    found = compared(path)
+    np.testing.assert_array_equal(found[0], FIRST)
+    assert np.isnan(found[1]).all()
+    np.testing.assert_array_equal(found[2], [np.nan, 4.25, 0.1])
+
+
+@pytest.mark.parametrize("separator", ["|", ";", "\t", ","])
+def test_labels_with_empty_cells(tmp_path: Path, separator: str) -> None:
+    (tmp_path / "l.csv").write_text(text(separator, ""))
+    found = compared(tmp_path / "l.csv")
+    np.testing.assert_array_equal(found[0], FIRST)
+    assert np.isnan(found[1]).all()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "\ufeff" + text(",", "null"),
+        text(",", "null").replace("\n", "\r\n"),
+        "# made by hand\n#\n" + text(",", "null"),
+        "# obsid teff teff_err logg feh\n7001 5321.0 40 3.75 -0.45\n7003 null 40 4.25 0.1\n",
+        "|" + text("|", "null").replace("\n", "|\n|").removesuffix("|"),
+        text(" | ", "null").replace("\n", "\n------+------+-----\n", 1) + "(3 rows)\n",
+        '"obsid","teff","teff_err","logg","feh","note"\n"7001","5321.0","40","3.75","-0.45","a, b"\n',
+        text(";", "null").replace(".", ","),
+        text(",", "null").replace("7001", "7001.0"),
+    ],
+    ids=["bom", "crlf", "comments", "names in a comment", "pipes outside", "psql", "quotes", "decimal comma", "float"],
+)
+def test_labels_as_programs_write_them(tmp_path: Path, written: str) -> None:
+    (tmp_path / "l.dat").write_bytes(written.encode("utf-8"))
+    np.testing.assert_array_equal(compared(tmp_path / "l.dat")[0], FIRST)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("obsid|teff|logg|feh\n7001|5321|3.75\n", "line 2: 3 columns, where 4 have names .separated by pipes."),
+        ("obsid,teff,teff,feh\n7001,1,2,3\n", "two columns teff"),
+        ("7001 5321 3.75 -0.45\n7002 5300 3.7 0\n", "line 1: numbers, but no line of column names"),
+        ("obsid,teff,logg,feh\n7001,hot,3.75,-0.45\n", "column teff does not hold numbers: 'hot' is no number"),
+        (
+            "obsid,teff,logg,feh\n7001,5.321,3.75,-0.45\n",
+            "teff has no plausible value, the first is 5.321; .*K.: convert",
+        ),
+        ("obsid,teff,logg,feh\n7001,5321,27000,-0.45\n", "logg has no plausible value, .*log10 of cm/s2"),
+        ("obsid,teff,feh\n7001,5321,-0.45\n", "no column logg to compare with"),
+        ("ra,dec,teff,logg,feh\n05:20:00,-05:00:00,5321,3.75,-0.45\n", "column ra does not hold numbers"),
+        ("colour,teff,logg,feh\n1,5321,3.75,-0.45\n", "none of the columns that name a spectrum"),
+        ("<!DOCTYPE html><html>404</html>", "not recognised as a table"),
+    ],
+)
+def test_labels_that_cannot_be_used_are_refused(tmp_path: Path, written: str, said: str) -> None:
+    (tmp_path / "l.csv").write_text(written)
+    with pytest.raises(SurveyError, match=said) as caught:
+        catalogues.read_usable(tmp_path / "l.csv")
+    assert "l.csv" in str(caught.value)
+
+
+def test_a_row_of_zeros_or_off_the_sky_has_no_labels(tmp_path: Path) -> None:
+    """Pipelines write 0 for none: log g = 0 and [Fe/H] = 0 would be a giant. A declination of -9999 is no error."""
+    (tmp_path / "l.csv").write_text("ra,dec,teff,logg,feh\n80,-5,5321,3.75,0\n81,-6,0,0,0\n-9999,-9999,5000,4,0\n")
+    found = compared(tmp_path / "l.csv")
+    np.testing.assert_array_equal(found[0], [5321.0, 3.75, 0.0])
+    assert np.isnan(found[1:]).all()
+
+
+@pytest.mark.parametrize(("teff", "scale"), [("kelvins", 1.0), ("Kelvin", 1.0), ("deg K", 1.0), ("kK", 1e3)])
+@pytest.mark.parametrize(
+    ("logg", "shift"), [("log(cm.s**-2)", 0.0), ("log(cm/s2)", 0.0), ("dex", 0.0), ("cm/s2", 0.0), ("log(m/s2)", 2.0)]
+)
+def test_labels_in_units_as_people_write_them(tmp_path: Path, teff: str, scale: float, logg: str, shift: float) -> None:
+    columns = [
+        fits.Column("obsid", "K", array=[7001]),
+        fits.Column("teff", "D", array=[FIRST[0] / scale], unit=teff),
+        fits.Column("logg", "D", array=[FIRST[1] - shift], unit=logg),
+        fits.Column("feh", "D", array=[FIRST[2]], unit="dex"),
+    ]
+    fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "l.fits")
+    np.testing.assert_allclose(compared(tmp_path / "l.fits")[0], FIRST, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("column", "unit", "said"),
+    [
+        ("teff", "furlong", "teff is in furlong, not convertible to K"),
+        ("teff", "km/s", "not convertible to K"),
+        ("logg", "m/s2", "logg is in m / s2; expected log10 of cm/s2"),
+        ("feh", "K", "feh is in K; expected dex"),
+        ("feh", "mag", "feh is in mag; expected dex"),
+    ],
+)
+def test_labels_in_other_units_are_refused(tmp_path: Path, column: str, unit: str, said: str) -> None:
+    units = {"teff": "K", "logg": "dex", "feh": "dex"} | {column: unit}
+    columns = [fits.Column(n, "D", array=[v], unit=units[n]) for n, v in zip(units, FIRST, strict=True)]
+    fits.BinTableHDU.from_columns([fits.Column("obsid", "K", array=[7001]), *columns]).writeto(tmp_path / "l.fits")
+    with pytest.raises(SurveyError, match=said):
+        catalogues.read_usable(tmp_path / "l.fits")
+
+
+@pytest.mark.parametrize(("ending", "pack"), [("gz", gzip.compress), ("xz", lzma.compress), ("bz2", bz2.compress)])
+@pytest.mark.parametrize("form", ["csv", "vot", "fits"])
+def test_compressed_tables_of_labels(tmp_path: Path, form: str, ending: str, pack) -> None:
+    plain, packed = tmp_path / f"l.{form}", tmp_path / f"l.{form}.{ending}"
+    if form == "csv":
+        plain.write_text(text("|", "null"))
+    else:
+        table = Table({"obsid": [7001], "teff": [FIRST[0]], "logg": [FIRST[1]], "feh": [FIRST[2]]})
+        table.write(plain, format={"vot": "votable", "fits": "fits"}[form])
+    packed.write_bytes(pack(plain.read_bytes()))
+    np.testing.assert_array_equal(compared(packed)[0], FIRST)
+    packed.write_bytes(packed.read_bytes()[:-20])
+    with pytest.raises(SurveyError, match=r"cut short|damaged"):
+        catalogues.read_usable(packed)
+
+
+def test_labels_of_gaia_are_compared_with_but_are_no_priors(tmp_path: Path) -> None:
+    gaia = Table({"source_id": [9, 8], "ra": [80.0, 81.0], "dec": [-5.0, -6.0]})
+    for name, value in zip(("teff_gspphot", "logg_gspphot", "mh_gspphot"), FIRST, strict=True):
+        gaia[name] = np.ma.masked_array([value, 1.0], mask=[False, True])
+    gaia.write(tmp_path / "gaia.vot", format="votable")
+    found = compared(tmp_path / "gaia.vot")
+    np.testing.assert_array_equal(found[0], FIRST)
+    assert np.isnan(found[1]).all()
+    with pytest.raises(SurveyError, match="without standard deviations"):
+        catalogues.read_usable(tmp_path / "gaia.vot", "prior")
+
+
+def test_a_large_table_is_read_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = "".join(f"{8000 + i}|{5000 + i % 999}|4.0|0.1\n" for i in range(9000))
+    (tmp_path / "l.txt").write_text("obsid|teff|logg|feh\n7001|5321.0|3.75|-0.45\n7002|null|NULL|nan\n" + rows)
+    slow = read_table(tmp_path / "l.txt")
+    monkeypatch.setattr(text_tables, "LARGE", 1000)
+    fast = read_table(tmp_path / "l.txt")
+    assert fast.colnames == slow.colnames
+    for name in fast.colnames:
+        np.testing.assert_array_equal(numbers(fast, name), numbers(slow, name))
+
+
+# --- a run: everything is read first, results are written first ------------------------------------------------------
+
+
+@pytest.fixture
+def simulated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Reading and fitting replaced; the order of what was called."""
+    called: list[str] = []
+    fitted, _ = believable()
+    batch = SpectrumBatch(fitted.wavelength, fitted.flux, fitted.ivar, fitted.table)
+    loaded = Loaded([batch], set_aside(), partly_table([]))
+
+    def load(*_):
+        called.append("load")
+        return loaded
+
+    def fit(batches, config, progress, labels=None, *, lines=None):
+        called.append("fit")
+        return fitted, set_aside()[:0]
+
+    monkeypatch.setattr(engine, "load", load)
+    monkeypatch.setattr(engine, "fit", fit)
+    return called
+
+
+def good_labels(folder: Path) -> Path:
+    fitted, _ = believable()
+    table = reference(fitted)
+    table["path"] = fitted.table["path"]
+    table.write(folder / "labels.ecsv")
+    return folder / "labels.ecsv"
+
+
+def fit_run(out: Path, *more: str | Path, configuration: str | Path = CONFIG):
+    return astrogf("fit", configuration, "--spectra", ROOT / "configs", "--out", out, *more)
+
+
+def test_labels_are_read_before_the_spectra(tmp_path: Path, simulated: list[str]) -> None:
+    (tmp_path / "l.csv").write_text("obsid,teff,logg,feh\n7001,hot,4,0\n")
+    refused(fit_run(tmp_path / "run", "--labels", tmp_path / "l.csv"), "l.csv", "column teff", "'hot'")
+    assert simulated == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_line_list_is_read_before_the_spectra(tmp_path: Path, simulated: list[str]) -> None:
+    (tmp_path / "my.toml").write_text('[lines]\nlist = "none.vald"\n')
+    refused(fit_run(tmp_path / "run", configuration=tmp_path / "my.toml"), "ines.list", "none.vald")
+    assert simulated == []
+    assert not (tmp_path / "run").exists()
+
+
+RESULTS = ("stars.ecsv", "loggf.ecsv", "spectra.fits", "posterior.fits", "summary.json", "record.json")
+
+
+@pytest.mark.parametrize(
+    ("where", "what"),
+    [
+        ((catalogues, "comparison_labels"), "comparison"),
+        (("astrogf.fitting.pipeline", "summarise"), "summary"),
+        ((report, "draw"), "report"),
+        ((report, "write_report"), "report"),
+        (("astrogf.fitting.pipeline", "show"), "screen"),
+    ],
+)
+def test_what_fails_after_a_fit_costs_no_result(
+    tmp_path: Path, simulated: list[str], monkeypatch: pytest.MonkeyPatch, where: tuple, what: str
+) -> None:
+    def fails(*_, **__):
+        raise RuntimeError("a fault of ours")
+
+    module = sys.modules[where[0]] if isinstance(where[0], str) else where[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(module, where[1], fails)
+        result = fit_run(tmp_path / "run", "--labels", good_labels(tmp_path))
+    refused(result, "results are in", f"{what} (RuntimeError: a fault of ours)", "astrogf report")
+    for name in RESULTS:
+        assert (tmp_path / "run" / name).is_file(), name
+    record = json.loads((tmp_path / "run" / "record.json").read_text())
+    assert record["status"] == "incomplete"
+    assert "a fault of ours" in record["failed"][what]["traceback"]
+    assert len(Table.read(tmp_path / "run" / "stars.ecsv")) == 65
+    assert len(runs.read(tmp_path / "run").lines) == 300
+    again = astrogf("report", tmp_path / "run")
+    assert (tmp_path / "run" / "report.html").is_file() == (what != "summary") or again.exit_code == 0
+
+
+def test_a_bad_index_beside_the_spectra_is_left_out(tmp_path: Path, simulated: list[str]) -> None:
+    """Nobody asked for it: the run goes on without a comparison, and says so."""
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "x.fits").write_bytes(b"")
+    (tmp_path / "s" / "index.csv").write_text("path,lasp_teff\nx.fits,5000\n")
+    result = astrogf("fit", CONFIG, "--spectra", tmp_path / "s", "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert "left out" in result.output
+    assert "logg" in result.output
+    assert json.loads((tmp_path / "run" / "record.json").read_text())["reference"] is None
+
+
+# --- places to write to ----------------------------------------------------------------------------------------------
+
+
+def commands(tmp_path: Path) -> dict[str, list]:
+    """Every command that writes, its inputs in order, without the option of the place."""
+    run = tmp_path / "finished"
+    if not run.exists():
+        write(run)
+        runs.write_record(run, {"config": config.Config().model_dump(mode="json"), "shared": {}})
+        lab = run / "lab.csv"
+        lab.write_text("wavelength_air,species,elow,loggf\n5000,Fe I,1.0,-1.0\n")
+    return {
+        "inspect": ["inspect", ROOT / "configs"],
+        "check": ["check", run, "--spectra", ROOT / "configs"],
+        "compare": ["compare", run, run / "lab.csv"],
+        "ingest": ["ingest", ROOT / "configs", "--store", tmp_path / "store.zarr"],
+        "store": ["store", tmp_path / "none.zarr"],
+        "fit": ["fit", CONFIG, "--spectra", ROOT / "configs"],
+        "demo": ["demo"],
+        "train": ["train", ROOT / "configs" / "train_atlas9.toml"],
+        "validate-emulator": ["validate-emulator", "--decks", tmp_path],
+        "fetch": ["fetch", "sdss-lite", "266-51602-1"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [(c, "--json") for c in ("inspect", "check", "compare", "ingest", "store")]
+    + [(c, "--figure") for c in ("inspect", "check", "compare")]
+    + [(c, "--out") for c in ("fit", "demo", "train", "validate-emulator", "fetch")]
+    + [("ingest", "--store")],
+)
+@pytest.mark.parametrize("fault", ["long name", "long folder", "below a file", "wrong kind"])
+def test_places_that_cannot_be_written_are_refused_first(
+    tmp_path: Path, simulated: list[str], command: str, option: str, fault: str
+) -> None:
+    given = commands(tmp_path)[command]
+    if option == "--store":
+        given = given[:2]
+    (tmp_path / "file.png").write_text("")
+    (tmp_path / "folder.png").mkdir()
+    folder = option in ("--out", "--store")
+    place = {
+        "long name": tmp_path / ("n" * 300 + ".png"),
+        "long folder": tmp_path / ("n" * 300) / "x.png",
+        "below a file": tmp_path / "file.png" / "x.png",
+        "wrong kind": tmp_path / ("file.png" if folder else "folder.png"),
+    }[fault]
+    if command == "compare" and option == "--figure":
+        given = [*given, "--json", tmp_path / "c.json"]
+    before = sorted(tmp_path.rglob("*"))
+    said = {"below a file": "is a file", "wrong kind": "is a file" if folder else "is a folder"}
+    refused(astrogf(*given, option, place), option, said.get(fault, "too long"))
+    assert sorted(tmp_path.rglob("*")) == before
+    assert simulated == []
+
+
+@pytest.mark.parametrize("name", ["x.xyz", "x", "x.png.", ".png", "x.txt"])
+def test_endings_of_pictures_are_looked_at_first(tmp_path: Path, name: str) -> None:
+    for command in ("inspect", "check", "compare"):
+        given = [*commands(tmp_path)[command], "--figure", tmp_path / name]
+        given += ["--json", tmp_path / "c.json"] if command == "compare" else []
+        refused(astrogf(*given), "--figure", name, ".png, .pdf")
+    assert not (tmp_path / "c.json").exists()
+
+
+@pytest.mark.parametrize("ending", outputs.PICTURES)
+def test_every_ending_can_be_drawn(tmp_path: Path, ending: str) -> None:
+    import matplotlib.pyplot as plt
+
+    figure = plt.figure(figsize=(1, 1))
+    path = tmp_path / "new" / f"x.{ending.upper()}"
+    outputs.check_output(path, "picture")
+    assert not path.parent.exists()
+    outputs.write_picture(path, figure)
+    plt.close(figure)
+    assert path.stat().st_size > 50
+
+
+def test_missing_folders_are_made(tmp_path: Path) -> None:
+    """Of --json and --figure alike, by every command."""
+    lines = write(tmp_path / "run").lines
+    lab = Table({"wavelength_vac": lines["wavelength"], "species": lines["species"], "elow": lines["elow"],
+                 "loggf": np.asarray(lines["loggf"]) + 0.1})  # fmt: skip
+    lab.write(tmp_path / "lab.ecsv")
+    place = tmp_path / "a" / "b"
+    out, figure = place / "c.json", place / "d" / "c.pdf"
+    result = astrogf("compare", tmp_path / "run", tmp_path / "lab.ecsv", "--json", out, "--figure", figure)
+    assert result.exit_code == 0, result.output
+    assert json.loads(out.read_text())["matching"]["pairs"] == 300
+    assert figure.read_bytes().startswith(b"%PDF")
+    refused(
+        astrogf("compare", tmp_path / "run", tmp_path / "lab.ecsv", "--json", tmp_path / "lab.ecsv"), "compared with"
+    )
+
+
+def test_a_full_disk_is_refused_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, simulated: list[str]) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, 500_000))
+    refused(fit_run(tmp_path / "run"), "--out", "0.5 MB left", "make room")
+    refused(astrogf("inspect", ROOT / "configs", "--json", tmp_path / "x.json"), "--json", "0.5 MB left")
+    assert simulated == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_devices_are_not_written_to(tmp_path: Path) -> None:
+    refused(astrogf("inspect", ROOT / "configs", "--json", "/dev/full"), "--json", "no ordinary file")
+    os.mkfifo(tmp_path / "fifo")
+    refused(astrogf("inspect", ROOT / "configs", "--json", tmp_path / "fifo"), "no ordinary file")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_refused_first(tmp_path: Path, simulated: list[str]) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    refused(fit_run(tmp_path / "locked" / "run"), "--out", "permission denied")
+    refused(astrogf("inspect", ROOT / "configs", "--json", tmp_path / "locked" / "x.json"), "permission denied")
+    assert simulated == []
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [("EROFS", "read-only"), ("EACCES", "permission denied"), ("ENOSPC", "no space"), ("EDQUOT", "quota")],
+)
+def test_what_the_system_refuses_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, simulated: list[str], code: str, said: str
+) -> None:
+    import errno
+
+    def fails(self: Path, content: bytes) -> None:
+        raise OSError(getattr(errno, code), os.strerror(getattr(errno, code)), str(self))
+
+    monkeypatch.setattr(Path, "write_bytes", fails)
+    refused(fit_run(tmp_path / "run"), "--out", said)
+    refused(astrogf("report", commands_run(tmp_path, monkeypatch)), said)
+    assert simulated == []
+
+
+def commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    write_bytes = Path.write_bytes
+    monkeypatch.undo()
+    write(tmp_path / "old")
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    return tmp_path / "old"
+
+
+def test_names_with_markup_or_not_utf8_survive(tmp_path: Path, simulated: list[str]) -> None:
+    for name in ("[red]x[/red]", os.fsdecode(b"caf\xe9")):
+        result = fit_run(tmp_path / name)
+        assert result.exit_code == 0, result.output
+        assert name.encode("utf-8", "backslashreplace").decode() in result.output.replace("\n", "")
+        assert (tmp_path / name / "summary.json").is_file()
+        refused(fit_run(tmp_path / name), name.encode("utf-8", "backslashreplace").decode(), "not empty")
+
+
+# --- configurations --------------------------------------------------------------------------------------------------
+
+SUN = '[spectra.sun]\nfile = "sun.txt"\nmedium = "air"\n'
+
+
+@pytest.mark.parametrize(
+    ("written", "words"),
+    [
+        ('[stars]\nabundances = ["Zz"]', ["[stars] abundances", "'Zz' is no element"]),
+        ('[stars]\nabundances = ["MG"]', ["[stars] abundances", "did you mean 'Mg'"]),
+        ('[stars]\nabundances = ["Fe"]', ["[stars] abundances", "'Fe' has no [X/Fe]"]),
+        ('[stars]\nabundances = ["H"]', ["'H' has no [X/Fe]"]),
+        ('[stars]\nabundances = ["Tc"]', ["'Tc' has no solar abundance"]),
+        ('[stars]\nabundances = ["15C"]', ["'15C' is no isotope of C"]),
+        ('[stars]\nabundances = ["Mg", "C", "Mg"]', ["each element once", "'Mg'"]),
+        ("[model]\ntau_top = 1.0\ntau_bottom = -3.0", ["[model] tau_bottom", "above tau_top, which is 1"]),
+        ("[model]\ntau_top = -6.5", ["[model] tau_top", "-5 to 1.5"]),
+        ("[model]\ntau_bottom = 2.0", ["[model] tau_bottom", "-5 to 1.5"]),
+        ("[survey]\nwindows = [[5000, 5100], [5000, 5100]]", ["[survey] windows", "5000-5100", "count twice"]),
+        ("[survey]\nwindows = [[6400, 6500], [5000, 5100], [5050, 5200]]", ["5000-5100 and 5050-5200"]),
+        ("[survey]\nwindow = [3900, 4100]", ["[survey] window: 3900-4100", "4200-9200", "[lines] list"]),
+        ("[survey]\nwindow = [4200, 4300]", ["[survey] window: 4200-4300", "rv_reach"]),
+        ("[survey]\nwindows = [[5000, 5100], [9500, 9600]]", ["[survey] windows: 9500-9600"]),
+        ("[survey]\nwindow = [-5, 4100]", ["[survey] window", "above 0"]),
+        ("[stars]\nteff_prior = [30000, 100]", ["[stars] teff_prior", "3500 to 8000"]),
+        ("[stars]\nlogg_prior = [7.5, 0.1]", ["[stars] logg_prior", "0 to 5"]),
+        ("[stars]\nfeh_prior = [-5, 0.1]", ["[stars] feh_prior", "-4 to 0.5"]),
+        ("[stars]\nalpha_prior = [0.9, 0.1]", ["[stars] alpha_prior", "0 to 0.4"]),
+        ("[stars]\nteff_range = [9000, 12000]", ["[stars] teff_range", "3500 to 8000"]),
+        (SUN + "teff = [2500, 10]", ["[spectra] teff", "3500 to 8000"]),
+        (SUN + "resolution = [-60000, 10]", ["[spectra] resolution", "above 0"]),
+        (SUN + "line_scatter = 0.03", ["[spectra.sun] line_scatter", "[noise] line_scatter above 0"]),
+        (SUN + "xfe = { C = [0.1, 0.05] }", ["[spectra.sun] xfe: C", "[stars] abundances"]),
+        (SUN + "xfe = { Xx = [0.1, 0.05] }", ["[spectra] xfe", "'Xx' is no element"]),
+        (SUN + "rv = [2000, 1]", ["[spectra.sun] rv: 2000", "rv_reach"]),
+        (SUN + SUN.replace("[spectra.sun]", "[spectra.b]").replace("sun.txt", "./sun.txt"),
+         ["[spectra.b] file", "[spectra.sun] is the same file"]),
+        ("[solver]\nmethod = 'nuts'\n[survey]\nwindows = [[5000, 5100], [6400, 6500]]",
+         ["[solver] method: 'nuts'", "several [survey] windows"]),
+        ("[solver]\nmethod = 'svi'\n[noise]\nline_scatter = 0.02", ["'svi'", "[noise] line_scatter = 0.02"]),
+        ("[solver]\nmethod = 'laplace'\n[lines]\nunlisted = 0.5", ["'laplace'", "[lines] unlisted = 0.5"]),
+    ],
+)  # fmt: skip
+def test_configurations_are_refused_at_once(
+    tmp_path: Path, simulated: list[str], written: str, words: list[str]
+) -> None:
+    (tmp_path / "my.toml").write_text(written)
+    refused(fit_run(tmp_path / "run", configuration=tmp_path / "my.toml"), "my.toml", *words)
+    assert simulated == []
+    assert not (tmp_path / "run").exists()
+
+
+def test_configurations_that_are_right_are_read(tmp_path: Path) -> None:
+    """At the edge of what is refused."""
+    (tmp_path / "my.toml").write_text(
+        '[stars]\nabundances = ["Mg", "13C", "C", "He"]\nteff_prior = [8000, 10]\n'
+        "[model]\ntau_top = -4.5\ntau_bottom = 1.5\n"
+        "[survey]\nwindows = [[6400, 6500], [5000, 5100], [5100, 5200], [15100, 16900]]\n"
+    )
+    loaded = config.load(tmp_path / "my.toml")
+    assert loaded.stars.abundances == ("Mg", "13C", "C", "He")
+    assert config.parse({"survey": {"window": [3000, 3100]}, "lines": {"list": "my.vald"}}, "x").lines.list == "my.vald"
+
+
+def test_a_byte_order_mark_is_no_statement(tmp_path: Path) -> None:
+    (tmp_path / "my.toml").write_bytes(b"\xef\xbb\xbf[survey]\nsnr_min = 7.5\n")
+    assert config.load(tmp_path / "my.toml").survey.snr_min == 7.5
+    (tmp_path / "t.toml").write_bytes(b"\xef\xbb\xbfwidth = 17\n")
+    assert TrainOptions.read(tmp_path / "t.toml").width == 17
+    (tmp_path / "my.toml").write_bytes("[survey]\nsnr_min = 7.5\n".encode("utf-16"))
+    with pytest.raises(AstrogfError, match=r"my\.toml is no text in UTF-8; save it as that"):
+        config.load(tmp_path / "my.toml")
+
+
+def test_what_options_know_without_jax_is_what_the_rooms_have() -> None:
+    assert (OPTICAL, H_BAND) == config.LISTED
+    assert tuple(s for s, a in zip(SYMBOLS, ASPLUND2009, strict=True) if not np.isfinite(a)) == WITHOUT_SOLAR
+    with pytest.raises(ValueError, match="windows that do not overlap"):
+        SurveyOptions(windows=((5000.0, 5100.0), (5099.0, 5200.0)))
+
+
+@pytest.mark.parametrize(
+    ("said", "sentence"),
+    [
+        ({"labels": {"teff": (np.nan, 10.0)}}, "teff has mean nan"),
+        ({"labels": {"teff": (5000.0, np.inf)}}, "teff has sd inf"),
+        ({"labels": {"resolution": (-1.0, 10.0)}}, "resolution has mean -1"),
+        ({"xfe": {"C": (0.1, 0.0)}}, r"\[C/Fe\] has sd 0"),
+        ({"line_scatter": -0.1}, "line_scatter is -0.1"),
+    ],
+)
+def test_beliefs_are_checked(said: dict, sentence: str) -> None:
+    with pytest.raises(AstrogfError, match=sentence):
+        Belief(**said)
+
+
+# --- signals ---------------------------------------------------------------------------------------------------------
+
+SLOW = """
+import sys, time
+from astrogf.fitting import engine
+from astrogf.surveys.store import fill
+import astrogf.inference.rehearsal.survey
+def slow(*_, **__):
+    print("under way", flush=True)
+    while True:
+        time.sleep(0.05)
+engine.load = engine.simulate = engine.fit = fill.ingest = slow
+from astrogf.emulator import training
+training.main = slow
+from astrogf.cli import main
+main()
+"""
+
+
+def begun(*arguments: str | Path) -> subprocess.Popen:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, *map(str, arguments)], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert "under way" in process.stdout.readline()
+    return process
+
+
+@pytest.mark.parametrize(
+    ("command", "number", "code"),
+    [("fit", signal.SIGTERM, 143), ("fit", signal.SIGINT, 130), ("demo", signal.SIGTERM, 143),
+     ("check", signal.SIGTERM, 143), ("ingest", signal.SIGINT, 130), ("train", signal.SIGTERM, 143)],
+)  # fmt: skip
+def test_a_signal_is_recorded(tmp_path: Path, simulated: list[str], command: str, number: int, code: int) -> None:
+    out = tmp_path / "run"
+    given = commands(tmp_path)[command]
+    process = begun(*given, *(["--out", out] if command in ("fit", "demo", "train") else []))
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert f"Stopped by {signal.Signals(number).name}." in said
+    assert "Traceback" not in said
+    if command in ("fit", "demo"):
+        record = json.loads((out / "record.json").read_text())
+        assert (record["status"], record["signal"]) == ("stopped", signal.Signals(number).name)
+        assert record["finished"] >= record["started"]
+        assert sorted(p.name for p in out.iterdir()) == ["record.json"]
+        assert "--overwrite" in said
+        if command == "fit":
+            assert fit_run(out).exit_code == 2
+            assert fit_run(out, "--overwrite").exit_code == 0
+            assert json.loads((out / "record.json").read_text())["status"] == "finished"
+
+
+def test_handlers_are_restored_and_a_lost_signal_is_raised_again() -> None:
+    before = {n: signal.getsignal(n) for n in runtime.STOPPING}
+    with runtime.stoppable():
+        # Python drops what is raised while it collects garbage
+        with contextlib.suppress(runtime.Stopped):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+        with pytest.raises(runtime.Stopped) as caught:
+            runtime.raise_if_stopped()
+    assert (caught.value.signal, caught.value.exit_code) == ("SIGTERM", 143)
+    assert {n: signal.getsignal(n) for n in runtime.STOPPING} == before
+    runtime.raise_if_stopped()
+
+
+def test_a_signal_after_the_results_keeps_them(
+    tmp_path: Path, simulated: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*_):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    monkeypatch.setattr(report, "draw", slow)
+    result = fit_run(tmp_path / "run")
+    assert result.exit_code == 143
+    assert json.loads((tmp_path / "run" / "record.json").read_text())["status"] == "stopped"
+    assert len(runs.read(tmp_path / "run").lines) == 300
+
+
+# --- terminals of 80 columns -----------------------------------------------------------------------------------------
+
+
+def printed(action, width: int = 80) -> list[str]:
+    console = Console(width=width, record=True, file=io.StringIO())
+    action(console)
+    return console.export_text().splitlines()
+
+
+def test_figures_of_a_run_fit_80_columns(tmp_path: Path) -> None:
+    run = write(tmp_path / "[bold]run")
+    scatter = {"median": -1234.5, "robust_sigma": 1234.5, "within_1sd": 0.5, "within_2sd": 0.9, "n": 12345}
+    summary = run.summary | {"label_scatter": dict.fromkeys(("teff", "logg", "feh"), scatter), "peak_memory_gb": 1.0}
+    lines = printed(lambda console: show(console, replace(run, summary=summary), Path("[bold]r/report.html")))
+    assert max(map(cell_len, lines)) <= 80
+    found = [line for line in lines if line.startswith("Teff − truth")]
+    assert found[0].split("  ")[-1].strip() == "median −1234, robust σ 1234 K (n = 12345)"
+    assert any(line.startswith("lines with a free log gf") and line.endswith(" 300") for line in lines)
+    assert "report: [bold]r/report.html" in lines
+
+
+def test_figures_of_a_check_and_a_comparison_fit_80_columns(tmp_path: Path) -> None:
+    quantiles = {f"{q}%": -12345.0 for q in (5, 25, 50, 75, 95)}
+    figures = {"stars": 12345, "lines": 1200, "chi2_per_pixel_original": 1.5, "chi2_per_pixel_corrected": 1.2,
+               "chi2_gain_quantiles": quantiles, "share_worse": 0.1, "pixel_coverage_68": 0.7, "pixel_coverage_95": 0.9,
+               "repeats": {"teff": {"robust_sd": 1.1, "pairs": 300}}}  # fmt: skip
+    lines = printed(lambda console: held_out.show(console, figures))
+    assert max(map(cell_len, lines)) <= 80
+    assert any("5% -12345" in line and "95% -12345" in line for line in lines)
+    table = write(tmp_path / "run").lines
+    lab = Table({"wavelength_vac": table["wavelength"], "species": table["species"], "elow": table["elow"],
+                 "loggf": np.asarray(table["loggf"]) + 0.1})  # fmt: skip
+    lab.write(tmp_path / "lab.ecsv")
+    compared_with, _, _ = corrections.compare_run(tmp_path / "run", tmp_path / "lab.ecsv")
+    lines = printed(lambda console: corrections.say(compared_with | {"table": "[red]lab"}, console))
+    rows = [line for line in lines if line.startswith("  inferred")]
+    assert len(rows) >= 3
+    assert max(map(cell_len, [line for line in lines if line.startswith(("  ", "log", "minus"))])) <= 80
+    assert "…" not in "".join(lines)
+    assert "[red]lab" in lines[0]

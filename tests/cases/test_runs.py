@@ -262,6 +262,9 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(engine, "load", load)
     monkeypatch.setattr(engine, "fit", fit)
+    blank = [report.Picture(name, caption, b"") for name, (_, caption) in report.CAPTIONS.items()]
+    blank = [picture for picture in blank if picture.name != "injected"]  # of a demonstration only
+    monkeypatch.setattr(report, "draw", lambda run: blank)
     return called
 
 
@@ -322,8 +325,8 @@ def test_what_fails_after_a_fit_costs_no_result(
     assert "a fault of ours" in record["failed"][what]["traceback"]
     assert len(Table.read(tmp_path / "run" / "stars.ecsv")) == 65
     assert len(runs.read(tmp_path / "run").lines) == 300
-    again = astrogf("report", tmp_path / "run")
-    assert (tmp_path / "run" / "report.html").is_file() == (what != "summary") or again.exit_code == 0
+    assert astrogf("report", tmp_path / "run").exit_code == 0
+    assert (tmp_path / "run" / "report.html").is_file()
 
 
 def test_a_bad_index_beside_the_spectra_is_left_out(tmp_path: Path, simulated: list[str]) -> None:

@@ -1,5 +1,6 @@
 """The command `astrogf`."""
 
+import errno
 import io
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from rich.markup import escape
 
 from astrogf import __version__
 from astrogf.base.errors import AstrogfError
+from astrogf.runtime import Stopped, stoppable
 
 app = typer.Typer(
     name="astrogf",
@@ -27,16 +29,39 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the Python traceback 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in the folder.")]
 
 
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+AGAIN = "{folder}/record.json says so; start it again with --overwrite."
+
+
 @contextmanager
-def plain_errors(debug: bool) -> Iterator[None]:
-    """What can be put right becomes a red sentence on stderr and exit code 2; any other error keeps its traceback."""
+def plain_errors(debug: bool, stopped: str = "") -> Iterator[None]:
+    """What can be put right becomes a red sentence on stderr and exit code 2; any other error keeps its traceback.
+
+    A signal that ends the process (`runtime.stoppable`) becomes a sentence too, followed by `stopped`, which says what
+    is left of the work; the exit code is the shell's, 143 for SIGTERM and 130 for SIGINT.
+    """
     try:
-        yield
+        with stoppable():
+            yield
     except AstrogfError as error:
         if debug:
             raise
-        Console(stderr=True, highlight=False).print(f"[red]{escape(error.sentence)}[/red]", soft_wrap=True)
+        _say(error.sentence)
         raise typer.Exit(2) from error
+    except Stopped as error:
+        _say(f"Stopped by {error.signal}. {stopped}".strip())
+        raise typer.Exit(error.exit_code) from error
+    except OSError as error:
+        if debug or error.errno not in NO_ROOM:
+            raise
+        _say(f"Writing {error.filename or 'a file'} failed: {error.strerror}; make room, or name another place.")
+        raise typer.Exit(2) from error
+
+
+def _say(sentence: str) -> None:
+    # names of files that are not UTF-8 cannot be printed as they are
+    shown = sentence.encode("utf-8", "backslashreplace").decode()
+    Console(stderr=True, highlight=False).print(f"[red]{escape(shown)}[/red]", soft_wrap=True)
 
 
 def _version(wanted: bool) -> None:
@@ -72,7 +97,7 @@ def fit(
 
     Example: `astrogf fit configs/lamost_lrs.toml --spectra ~/lamost --out runs/first`
     """
-    with plain_errors(debug):
+    with plain_errors(debug, AGAIN.format(folder=out)):
         from astrogf.config import load
 
         settings = load(config)
@@ -94,7 +119,7 @@ def demo(
 
     Example: `astrogf demo --out runs/demo`
     """
-    with plain_errors(debug):
+    with plain_errors(debug, AGAIN.format(folder=out)):
         from astrogf.config import demo_config, load
 
         settings = demo_config() if config is None else load(config)
@@ -113,11 +138,15 @@ def train(
 
     Example: `astrogf train configs/train_atlas9.toml --out runs/emulator`
     """
-    with plain_errors(debug):
+    with plain_errors(debug, "The same command goes on from the last checkpoint in --out."):
         if not config.is_file():
             raise AstrogfError(f"There is no configuration file {config}; configs/train_atlas9.toml is one to copy.")
+        from astrogf.emulator.options import TrainOptions
+        from astrogf.runs.outputs import check_output
         from astrogf.runtime import ready_to_compute
 
+        TrainOptions.read(config)
+        check_output(out, "folder")
         ready_to_compute()
         from astrogf.emulator.training import main
 
@@ -157,7 +186,7 @@ def check(
 
     Example: `astrogf check runs/first --spectra ~/lamost --json check.json --figure check.png`
     """
-    with plain_errors(debug):
+    with plain_errors(debug, "Nothing was written."):
         from astrogf.checking.held_out import held_out_check
 
         held_out_check(run, spectra, json=json, figure=figure, everything=everything)
@@ -212,7 +241,7 @@ def ingest(
 
     Example: `astrogf ingest ~/lamost --store spectra.zarr`
     """
-    with plain_errors(debug):
+    with plain_errors(debug, "The same command goes on where it stopped."):
         from astrogf.data.stores import ingest as take
 
         take(spectra, store, kind, json_out=json)
@@ -263,7 +292,7 @@ def fetch(
 
     Example: `astrogf fetch sdss-lite 266-51602-1 266-51602-2 --out ~/sdss`
     """
-    with plain_errors(debug):
+    with plain_errors(debug, "The same command fetches what is missing."):
         from astrogf.data.fetching import fetch as get
 
         done = get(

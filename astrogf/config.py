@@ -7,13 +7,16 @@ silently ignored changes a result without a word. What a key means stands where 
 
 import difflib
 import json
+import os
 import sys
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import ValidationError
+from pydantic import ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
+from astrogf.base.constants import C_KMS
 from astrogf.base.errors import AstrogfError
 from astrogf.base.options import Section, complaint, keys_table
 from astrogf.emulator.options import TrainOptions
@@ -36,6 +39,79 @@ class Config(FitOptions):
     demo: DemoOptions = DemoOptions()
     spectra: dict[str, Stated] = {}
 
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        """What keys of different sections say together, a sentence a line."""
+        found = [*_of_windows(self), *_of_solver(self), *_of_spectra(self)]
+        if found:
+            raise PydanticCustomError("disagreement", "{text}", {"text": "\n".join(found)})
+        return self
+
+
+LISTED = ((4200.0, 9200.0), (15000.0, 17005.0))
+"""Vacuum Angstrom that the shipped line lists cover (synthesis.lines.shipped, which needs JAX)."""
+SIGMAS, BEYOND = 5.0, 5.0
+"""Widths of the broadest kernel, and Angstrom of lines beyond a grid (synthesis.observed.grid, synthesis.linelists)."""
+
+
+def _of_windows(c: Config) -> list[str]:
+    """Windows where there are no lines, with what can be shifted or broadened into them."""
+    if c.lines.list is not None:
+        return []
+    key = "windows" if c.survey.windows else "window"
+    covered = " and ".join(f"{low:g}-{high:g}" for low, high in LISTED)
+    # as inference.problem.setup takes them: the synthesis grid reaches so far beyond the pixels
+    shift = (c.model.rv_reach + SIGMAS * c.model.widest_sigma) / C_KMS
+    found = []
+    for low, high in c.survey.all_windows:
+        first, last = low * (1.0 - shift) - BEYOND, high * (1.0 + shift) + BEYOND
+        if not any(start <= first and last <= stop for start, stop in LISTED):
+            found.append(
+                f"[survey] {key}: {low:g}-{high:g} A needs lines of {first:.0f}-{last:.0f} A ([model] rv_reach and "
+                f"widest_sigma come on top); the shipped lists cover {covered} A (vacuum): narrow the window, or give "
+                "a list of your own with [lines] list."
+            )
+    return found
+
+
+def _of_solver(c: Config) -> list[str]:
+    """What only the solver gauss-newton can do."""
+    if c.solver.method == "gauss-newton":
+        return []
+    asked = [
+        said
+        for wanted, said in (
+            (len(c.survey.all_windows) > 1, "several [survey] windows"),
+            (c.noise.line_scatter > 0, f"[noise] line_scatter = {c.noise.line_scatter:g}"),
+            (c.lines.unlisted > 0, f"[lines] unlisted = {c.lines.unlisted:g}"),
+        )
+        if wanted
+    ]
+    if not asked:
+        return []
+    return [f"[solver] method: {c.solver.method!r} cannot do {' and '.join(asked)}; expected 'gauss-newton' with it."]
+
+
+def _of_spectra(c: Config) -> list[str]:
+    """Stated spectra that are the same file, or whose stars are known in ways that the run has no room for."""
+    found, files = [], dict[str, str]()
+    for name, said in c.spectra.items():
+        place = f"[spectra.{name}]"
+        file = os.path.normpath(said.file)
+        if file in files:
+            found.append(f"{place} file: [spectra.{files[file]}] is the same file; its photons would count twice.")
+        files.setdefault(file, name)
+        if said.line_scatter is not None and c.noise.line_scatter == 0:
+            found.append(f"{place} line_scatter: needs [noise] line_scatter above 0, which is 0.")
+        for element in said.xfe:
+            if element not in c.stars.abundances:
+                found.append(f"{place} xfe: {element} is not in [stars] abundances; add it there.")
+        if said.rv is not None and abs(said.rv[0]) > c.model.rv_reach:
+            found.append(
+                f"{place} rv: {said.rv[0]:g} km/s is beyond [model] rv_reach, which is {c.model.rv_reach:g} km/s."
+            )
+    return found
+
 
 SECTIONS = ("survey", "model", "lines", "stars", "continuum", "noise", "solver", "demo")
 """Sections in the order of the reference page; [spectra.NAME] follow."""
@@ -53,13 +129,15 @@ def demo_config() -> Config:
 def load(path: Path) -> Config:
     """Read a TOML file. Raises AstrogfError that names file, section and key, and says what was expected."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise AstrogfError(
             f"There is no configuration file {path}; copy configs/lamost_lrs.toml and edit it."
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise AstrogfError(f"The configuration file {path} cannot be read: {error}.") from error
+    except UnicodeDecodeError as error:
+        raise AstrogfError(f"The configuration file {path} is no text in UTF-8; save it as that.") from error
+    except OSError as error:
+        raise AstrogfError(f"The configuration file {path} cannot be read: {error.strerror or error}.") from error
     except tomllib.TOMLDecodeError as error:
         raise AstrogfError(f"{path} is not valid TOML: {error}.") from error
     return parse(_beside(raw, path.resolve().parent), str(path))
@@ -80,13 +158,19 @@ def parse(raw: dict[str, Any], source: str) -> Config:
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
-        problems = [_sentence(dict(e)) for e in error.errors()]
+        problems = [said for e in error.errors() for said in _sentences(dict(e))]
         text = problems[0] if len(problems) == 1 else "\n" + "\n".join(f"- {p}" for p in problems)
         raise AstrogfError(f"{source}: {text}") from error
 
 
 def _sections() -> dict[str, type[Section]]:
     return {name: type(Config.model_fields[name].default) for name in SECTIONS} | {"spectra": Stated}
+
+
+def _sentences(error: dict[str, Any]) -> list[str]:
+    if error["type"] == "disagreement":
+        return str(error["ctx"]["text"]).splitlines()
+    return [_sentence(error)]
 
 
 def _sentence(error: dict[str, Any]) -> str:

@@ -4,14 +4,13 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.text import Text
 
 from astrogf.base.errors import printable
 from astrogf.runs.folder import Run
 from astrogf.runs.tables import reasons
-from astrogf.runtime import Stopwatch
+from astrogf.runtime import Stopwatch, raise_if_stopped
 
 LABELS = {"teff": ("Teff", "K", 0), "logg": ("log g", "dex", 3), "feh": ("[Fe/H]", "dex", 3)}
 
@@ -43,6 +42,7 @@ class Bars:
         self._progress.__exit__(*error)
 
     def __call__(self, stage: str, done: int, total: int) -> None:
+        raise_if_stopped()
         if stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task(stage, total=total)
         self._progress.update(self._tasks[stage], completed=done, total=total)
@@ -94,17 +94,35 @@ def _number(value: float | None, form: str) -> str:
     return "—" if value is None else format(value, form)
 
 
-def show(console: Console, run: Run, report: Path) -> None:
-    """Print the headline figures, what was set aside and why, and where the report is."""
-    figures = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for text, value in headline(run.summary, run.reference):
-        figures.add_row(escape(printable(text)), f"[bold]{escape(printable(value))}[/bold]")
+def show(console: Console, run: Run, report: Path | None) -> None:
+    """Print the headline figures, what was set aside and why, and where the report is (None: there is none)."""
     console.print()
-    console.print(figures)
+    for line in in_columns(headline(run.summary, run.reference), console.width):
+        console.print(line, no_wrap=True, crop=False, overflow="ignore", highlight=False)
     if len(run.set_aside):
-        aside = Table(box=None, pad_edge=False, show_header=False)
-        for reason, count in reasons(run.set_aside):
-            aside.add_row(str(count), escape(printable(reason)))
         console.print("\nset aside, by reason:")
-        console.print(aside)
-    console.print(f"\nreport: {printable(report)}", soft_wrap=True, markup=False)
+        counts = reasons(run.set_aside)
+        digits = max(len(str(count)) for _, count in counts)
+        for reason, count in counts:
+            console.print(Text(f"{count:{digits}d}  {printable(reason)}"), soft_wrap=True)
+    if report is not None:
+        console.print(Text(f"\nreport: {printable(str(report))}"), soft_wrap=True)
+
+
+def in_columns(rows: list[tuple[str, str]], width: int) -> list[Text]:
+    """Names and figures, the figures in bold and below each other; one too long for that ends at the edge of the
+    screen, or stands on a line of its own."""
+    shown = [(printable(name), printable(value)) for name, value in rows]
+    longest = max((len(value) for _, value in shown), default=0)
+    column = max((len(name) for name, value in shown if len(name) + 2 + len(value) <= width), default=0)
+    column = min(column, max((len(name) for name, _ in shown), default=0)) + 2
+    lines = []
+    for name, value in shown:
+        figure = Text(value, style="bold")
+        if column + longest <= width or (column + len(value) <= width and len(name) < column):
+            lines.append(Text(name.ljust(column)) + figure)
+        elif len(name) + 2 + len(value) <= width:
+            lines.append(Text(name.ljust(width - len(value))) + figure)
+        else:
+            lines += [Text(name), Text("    ") + figure]
+    return lines

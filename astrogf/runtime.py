@@ -2,13 +2,16 @@
 
 import os
 import platform
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
+from types import FrameType
 
 PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpyro", "numpy", "scipy", "astropy", "matplotlib")
 
@@ -55,6 +58,63 @@ def use_all_cores() -> None:
             flags += f" --{name}={value}"
     os.environ["XLA_FLAGS"] = flags.strip()
     os.environ.setdefault("NPROC", str(THREADS_A_CORE * cores))
+
+
+class Stopped(KeyboardInterrupt):
+    """Somebody or something ended the process: Ctrl-C, `kill`, a queue at its time limit, a closed terminal."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(f"stopped by {self.signal}")
+
+    @property
+    def signal(self) -> str:
+        """Its name, such as SIGTERM."""
+        return signal.Signals(self.number).name
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell reports of a process that a signal ended: 143 for SIGTERM, 130 for SIGINT."""
+        return 128 + self.number
+
+
+STOPPING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+_last: list[Stopped] = []
+
+
+@contextmanager
+def stoppable() -> Iterator[None]:
+    """Within, the signals of `STOPPING` raise `Stopped` in the main thread, once; the handlers are restored afterwards.
+
+    A second one is ignored while what was begun is wound up, but for Ctrl-C, which then ends the process at once. A
+    signal that was ignored from outside (nohup) stays so. Anywhere but in the main thread this does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        for other in before:
+            signal.signal(other, signal.SIG_DFL if other == signal.SIGINT else signal.SIG_IGN)
+        _last.append(Stopped(number))
+        raise _last[-1]
+
+    _last.clear()
+    before = {n: signal.getsignal(n) for n in STOPPING if signal.getsignal(n) not in (signal.SIG_IGN, None)}
+    for number in before:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        _last.clear()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def raise_if_stopped() -> None:
+    """Raise `Stopped` again where it was lost: Python drops what is raised while it collects garbage."""
+    if _last:
+        raise _last[-1]
 
 
 def ready_to_compute() -> None:

@@ -1,8 +1,10 @@
 """What the training of an emulator can be told: the keys of a training file, with their defaults and meaning."""
 
+import json
 import tomllib
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import Field, ValidationError
 
@@ -16,6 +18,26 @@ Reference = Literal["grey", "none"]
 Temperature = Literal["inverse", "linear"]
 Optimiser = Literal["muon", "adamw"]
 Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+DATA = Path(__file__).parent / "data"
+"""Shipped weights and their cards."""
+
+
+class Coverage(NamedTuple):
+    """The box of an emulator's labels, (lowest, highest) of each, and the log10 Rosseland optical depths it has."""
+
+    labels: dict[str, tuple[float, float]]
+    log_tau: tuple[float, float]
+
+
+@cache
+def coverage(family: str = "atlas9") -> Coverage:
+    """What a shipped emulator covers, by its card; teff in K, logg, feh and alpha in dex."""
+    card = json.loads((DATA / f"{family}.json").read_text(encoding="utf-8"))
+    box = zip(card["hull"]["low"], card["hull"]["high"], strict=True)
+    labels = dict(zip(("teff", "logg", "feh", "alpha"), box, strict=True))
+    return Coverage(labels, (card["log_tau"][0], card["log_tau"][1]))
 
 
 class TrainOptions(Section):
@@ -64,7 +86,7 @@ class TrainOptions(Section):
     def read(cls, path: Path, changes: dict[str, Any] | None = None) -> Self:
         """From TOML, some keys changed. Raises AstrogfError naming a key that is unknown or of a wrong type."""
         try:
-            return cls(**(tomllib.loads(path.read_text(encoding="utf-8")) | (changes or {})))
+            return cls(**(tomllib.loads(path.read_text(encoding="utf-8-sig")) | (changes or {})))
         except FileNotFoundError:
             raise AstrogfError(
                 f"There is no configuration file {path}; configs/train_atlas9.toml is one to copy."

@@ -1,8 +1,9 @@
 """What the reading of spectra can be told: which files and cuts, and what a stated spectrum does not say itself."""
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from astrogf.base.options import Fraction, NotNegative, Positive, Range, Section, Seed
 
@@ -36,6 +37,26 @@ class SurveyOptions(Section):
     )
     held_out_seed: Seed = Field(0, description="seed of the choice, star by star")
     max_gap: Positive = Field(30.0, description="widest run of unusable pixels in the window, Angstrom")
+
+    @field_validator("window")
+    @classmethod
+    def _is_positive(cls, value: Range) -> Range:
+        if value[0] <= 0:
+            raise ValueError("wavelengths above 0 A")
+        return value
+
+    @field_validator("windows")
+    @classmethod
+    def _are_apart(cls, value: tuple[Range, ...]) -> tuple[Range, ...]:
+        for (low, high), (start, stop) in pairwise(sorted(value)):
+            if low <= 0:
+                raise ValueError("wavelengths above 0 A")
+            if start < high:
+                raise ValueError(
+                    f"windows that do not overlap ({low:g}-{high:g} and {start:g}-{stop:g} A share pixels, which "
+                    "would count twice)"
+                )
+        return value
 
     @property
     def all_windows(self) -> tuple[Range, ...]:

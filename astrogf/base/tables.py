@@ -1,4 +1,4 @@
-"""Tables of other programs, opened by what they are: ECSV, FITS, VOTable, IPAC, VizieR's text, and CSV by its name."""
+"""Tables of other programs, opened by what they are: ECSV, FITS, VOTable, IPAC, VizieR's text, and plain text."""
 
 import codecs
 import io
@@ -14,13 +14,16 @@ from astropy.table import Column, MaskedColumn, Table
 from astropy.utils.exceptions import AstropyWarning
 from jaxtyping import Float
 
-from astrogf.base import files
+from astrogf.base import files, text_tables, units
 from astrogf.base.errors import AstrogfError
 
 KINDS = {"ecsv": "ascii.ecsv", "fits": "fits", "votable": "votable", "ipac": "ascii.ipac"}
 """What a table's first bytes say, and astropy's word for it."""
 _LIMIT: dict[str, Any] = {"largest": 16 * 1024**3, "what": "a table"}
-READABLE = "an ECSV, FITS, VOTable or IPAC table, a .csv file, or VizieR's text with its ReadMe in the same folder"
+READABLE = (
+    "an ECSV, FITS, VOTable or IPAC table, text with a line of column names (separated by commas, semicolons, tabs, "
+    "pipes or blanks), or VizieR's text with its ReadMe in the same folder"
+)
 
 
 def kind_of(head: bytes) -> str | None:
@@ -48,21 +51,20 @@ def read_table(path: Path | str, *, arrays: bool = False, error: type[AstrogfErr
     if said := files.obstacle(path):
         raise error(f"{path} {said}: give a table.")
     kind = kind_of(files.beginning_of(path))
-    plain_name = path.name.lower().removesuffix(".gz").removesuffix(".xz").removesuffix(".bz2")
-    is_csv, readme = plain_name.endswith(".csv"), path.parent / "ReadMe"
-    if kind is None and not is_csv and not readme.is_file():
-        raise error(f"{path} is not recognised as a table; expected {READABLE}.")
+    readme = path.parent / "ReadMe"
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AstropyWarning)  # units and UCDs that astropy does not know
             if kind == "fits":
                 return _read_fits(path, arrays, error)
-            if kind is None and not is_csv:
+            if kind is None and not path.name.lower().endswith(".csv") and _described(path, readme):
                 table = Table.read(path, format="ascii.cds", readme=str(readme))
             else:
-                source = io.BytesIO(files.read_bytes(path, **_LIMIT, error=error).removeprefix(codecs.BOM_UTF8))
+                content = files.read_bytes(path, **_LIMIT, error=error).removeprefix(codecs.BOM_UTF8)
+                if kind is None or (kind == "ipac" and text_tables.has_pipes(content)):
+                    return text_tables.parse(content, path, READABLE, error)
                 encoding = {} if kind == "votable" else {"encoding": "utf-8"}
-                table = Table.read(source, format=KINDS[kind] if kind else "ascii.csv", **encoding)
+                table = Table.read(io.BytesIO(content), format=KINDS[kind], **encoding)
     except AstrogfError:
         raise
     except Exception as err:  # each format has errors of its own
@@ -70,6 +72,12 @@ def read_table(path: Path | str, *, arrays: bool = False, error: type[AstrogfErr
         raise error(f"{path} cannot be read as a table ({kind or 'text'}): {said}") from err
     table.convert_bytestring_to_unicode()
     return table
+
+
+def _described(path: Path, readme: Path) -> bool:
+    """Whether VizieR's ReadMe beside a file speaks of it."""
+    name = path.name.lower().removesuffix(".gz").removesuffix(".xz").removesuffix(".bz2")
+    return readme.is_file() and name in readme.read_text(encoding="utf-8", errors="replace").lower()
 
 
 def _read_fits(path: Path, arrays: bool, error: type[AstrogfError]) -> Table:
@@ -110,9 +118,19 @@ def _absent(values: np.ndarray, column: fits.Column) -> np.ndarray:
 def numbers(
     table: Table, name: str, *, where: Path | str = "the table", error: type[AstrogfError] = AstrogfError
 ) -> Float[np.ndarray, " row"]:
-    """A column as float64, NaN where it is masked. Raises `error` where it holds none; `where` names the table."""
+    """A column as float64, NaN where it is masked; in a column of text, where it says 'null' and the like.
+
+    Raises `error` where it holds something else; `where` names the table.
+    """
+    column = np.ma.asarray(table[name])
+    if column.dtype.kind in "USO":
+        words = np.ma.filled(column.astype("U"), "")
+        try:
+            return np.array([text_tables.number(word) for word in words.ravel()]).reshape(words.shape)
+        except ValueError as err:
+            raise error(f"{where}: column {name} does not hold numbers: {err}.") from err
     try:
-        return np.ma.filled(np.ma.asarray(table[name]).astype(np.float64), np.nan)
+        return np.ma.filled(column.astype(np.float64), np.nan)
     except (TypeError, ValueError) as err:
         raise error(f"{where}: column {name} does not hold numbers ({err}).") from err
 
@@ -130,9 +148,14 @@ def quantity(
     Energies may be given as wavenumbers (1/cm) and the like. Raises `error` for a unit of something else.
     """
     values, given = numbers(table, name, where=where, error=error), table[name].unit
+    if isinstance(given, u.UnrecognizedUnit):
+        given = units.in_words(str(given)) or given
     if given is None or given == u.dimensionless_unscaled or given == unit:
         return values
     try:
         return u.Quantity(values, given).to_value(unit, equivalencies=u.spectral())
     except (u.UnitConversionError, ValueError, TypeError) as err:
+        meant = units.in_words(str(given))  # astropy takes 'deg K' for a product
+        if meant is not None and meant.is_equivalent(unit):
+            return u.Quantity(values, meant).to_value(unit)
         raise error(f"{where}: column {name} is in {given}, not convertible to {unit}: correct its unit.") from err

@@ -12,9 +12,11 @@ from astrogf.base.errors import AstrogfError
 from astrogf.config import parse
 from astrogf.console import Bars
 from astrogf.fitting import engine
+from astrogf.fitting.pipeline import check_spectra
 from astrogf.inference.check import Checked, Corrections, repeats
 from astrogf.inference.problem.unlisted import CLASS as UNLISTED
 from astrogf.runs import folder as runs
+from astrogf.runs.outputs import after_results, check_output, complete, write_text
 
 
 def held_out_check(
@@ -31,6 +33,9 @@ def held_out_check(
     Stars of the run itself are left out unless `everything`. Returns what goes into the JSON file. Raises AstrogfError.
     """
     console = console or Console()
+    check_output(json, "json")
+    check_output(figure, "picture")
+    check_spectra(spectra)
     record = runs.read(run)
     config = parse(record.record["config"], f"the configuration of {run}")
     corrections_of_run = corrections(run, record)
@@ -46,13 +51,15 @@ def held_out_check(
             )
         checked = engine.check(batches, config, corrections_of_run, bars, lines=lines)
     summary = summarise(checked, corrections_of_run)
-    show(console, summary)
     if json is not None:
-        runs.write_text(json, runs.as_json(summary))
+        write_text(json, runs.as_json(summary))
+    show(console, summary)
     if figure is not None:
-        from astrogf.checking.figures import draw
+        with after_results("The picture of the check", str(json) if json else "the figures above"):
+            from astrogf.checking.figures import draw
 
-        draw(checked, figure)
+            with complete(figure) as draft:
+                draw(checked, draft)
     return summary
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from astropy.table import Table
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table as Screen
 
 from astrogf.base.air import vacuum_to_air
@@ -14,7 +15,8 @@ from astrogf.base.errors import AstrogfError
 from astrogf.base.tables import read_table
 from astrogf.comparing import judge as judge
 from astrogf.comparing import reference_table
-from astrogf.runs.folder import plain, write_text
+from astrogf.runs.folder import plain
+from astrogf.runs.outputs import after_results, check_output, write_picture, write_text
 from astrogf.runs.tables import floats
 from astrogf.synthesis.lines.identity import OTHER_LIST, Tolerance
 
@@ -181,18 +183,18 @@ def compare(
     """Write the JSON file, the picture if asked for, and print the table. Raises AstrogfError."""
     if medium not in (None, "air", "vacuum"):
         raise AstrogfError(f"--medium is {medium!r}; expected air or vacuum.")
-    for target in (json_path, figure):
-        if target is not None and not target.parent.is_dir():
-            raise AstrogfError(f"There is no folder {target.parent} to write {target.name} into.")
-    result, pairs, per_line = compare_run(
-        run, table, ratio=ratio, medium=medium, tolerance=tolerance
-    )  # fmt: skip
+    check_output(json_path, "json")
+    check_output(figure, "picture")
+    if table.is_file() and json_path.resolve() == table.resolve():
+        raise AstrogfError(f"--json: {json_path} is the table that is compared with; name another file.")
+    result, pairs, per_line = compare_run(run, table, ratio=ratio, medium=medium, tolerance=tolerance)
     write_text(json_path, json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    if figure is not None:
-        from astrogf.comparing.figures import against_reference
-
-        against_reference(per_line, pairs, ratio).savefig(figure)
     say(result, Console(highlight=False))
+    if figure is not None:
+        with after_results("The picture", str(json_path)):
+            from astrogf.comparing.figures import against_reference
+
+            write_picture(figure, against_reference(per_line, pairs, ratio))
     return result
 
 
@@ -200,19 +202,22 @@ def say(result: dict[str, Any], console: Console) -> None:
     """The figures, on the terminal."""
     m = result["matching"]
     console.print(
-        f"{m['pairs']} lines of the run found in {result['table']} (column {result['reference_column']}), "
+        f"{m['pairs']} lines of the run found in {escape(result['table'])} "
+        f"(column {escape(result['reference_column'])}), "
         f"{m['ambiguous']} of them ambiguous; {m['tied_components_not_comparable']} with tied components set aside",
         soft_wrap=True,
     )
-    screen = Screen(box=None, pad_edge=False, header_style="bold")
-    for name in ("log gf minus reference", "n", "median", "rob. σ", "> 0.3 dex", "z median", "z sd", "< 1σ", "< 2σ"):
-        screen.add_column(name, justify="left" if name.startswith("log") else "right")
+    screen = Screen(box=None, pad_edge=False, header_style="bold", collapse_padding=True)
+    screen.add_column("log gf\nminus reference", no_wrap=True)
+    for name in ("n", "median", "robust\nσ", "> 0.3\ndex", "z\nmedian", "z\nsd", "\n< 1σ", "\n< 2σ"):
+        screen.add_column(name, justify="right", no_wrap=True)
     limit = f"ratio < {result['ratio_limit']:g}"
     blocks = [("all lines", result["all"]), (limit, result["informed"])]
     blocks += [(f"{name}, {limit}", b["informed"]) for name, b in list(result["by_species"].items())[:6]]
     for title, block in blocks:
+        screen.add_row(escape(title))
         for which in ("baseline", "inferred"):
-            screen.add_row(f"{title}: {which}", *_cells(block[which]))
+            screen.add_row(f"  {which}", *_cells(block[which]))
     console.print(screen)
     floor = result["informed"]["inferred"]["systematic_floor"]
     if floor:

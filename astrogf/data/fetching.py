@@ -8,6 +8,7 @@ from rich.text import Text
 from astrogf.base.errors import AstrogfError, printable
 from astrogf.console import Bars
 from astrogf.data.screen import Column, show_table
+from astrogf.runs.outputs import check_output
 
 MOST_ROWS = 20
 
@@ -46,6 +47,7 @@ def fetch(
         for target in wanted:
             console.print(target.urls[0], soft_wrap=True, highlight=False, markup=False)
         return True
+    check_output(out, "folder")
     bars = Bars(console)
     with bars:
         got = get(

@@ -16,6 +16,7 @@ from rich.text import Text
 from astrogf.base.errors import AstrogfError, printable
 from astrogf.console import Bars
 from astrogf.data.screen import Column, show_left_out, show_table
+from astrogf.runs.outputs import check_output
 from astrogf.style import CORRECTED, OBSERVED, ORIGINAL, QUIET, WIDE, finish, paper
 
 MOST_ROWS = 60
@@ -50,6 +51,8 @@ def inspect(
     The result (and the JSON file): `path`; `settings`; `summary` with files, readable, used, by_kind, by_reason;
     `files`, entries as surveys.directory.census.census documents them. Raises AstrogfError.
     """
+    check_output(json_out, "json")
+    check_output(figure_out, "picture")
     console = console or Console()
     settings = {"windows": windows or [], "snr_min": snr_min, "snr_band": snr_band, "spectral_types": spectral_types}
     shown: dict[str, list[Shown]] = {}

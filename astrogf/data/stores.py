@@ -8,7 +8,8 @@ from rich.console import Console
 from astrogf.base.errors import AstrogfError, printable
 from astrogf.console import Bars
 from astrogf.data.screen import show_pairs
-from astrogf.runs.folder import as_json, write_text
+from astrogf.runs.folder import as_json
+from astrogf.runs.outputs import check_output, write_text
 
 MOST_DAMAGES = 20
 
@@ -22,6 +23,8 @@ def ingest(
     """
     from astrogf.surveys.store.fill import ingest as take
 
+    check_output(store, "store")
+    check_output(json_out, "json")
     console = console or Console()
     bars = Bars(console)
     with bars:
@@ -36,6 +39,7 @@ def show(
     from astrogf.surveys.spectrum import REASONS
     from astrogf.surveys.store.store import Store, summary
 
+    check_output(json_out, "json")
     console = console or Console()
     told = summary(store)
     show_pairs(console, [(name, printable(text, "")) for name, text in _lines(told)])

@@ -65,14 +65,13 @@ def fit(
     batches: "list[SpectrumBatch]",
     config: Config,
     progress: Progress,
-    labels: Path | None = None,
+    labels: Table | None = None,
     *,
     lines: "LineList | None",
 ) -> "tuple[FitResult, Table]":
     """The joint fit, and the stars it set aside; `labels` are priors where the configuration says so.
 
-    `lines` is what `lines_of` gives.
-
+    `labels`: what `surveys.catalogues.labels.read_usable` read; `lines`: what `lines_of` read.
     Raises AstrogfError when nothing is left to fit.
     """
     ready_to_compute()
@@ -93,7 +92,7 @@ def check(
     *,
     lines: "LineList | None",
 ) -> "Checked":
-    """Labels of unseen spectra refitted with both lists; `lines` is what `lines_of` gives. Raises AstrogfError."""
+    """Labels of unseen spectra refitted with both lists; `lines`: what `lines_of` read. Raises AstrogfError."""
     ready_to_compute()
     from astrogf.inference.check import check as refit
     from astrogf.inference.problem.priors import stated_beliefs

@@ -1,9 +1,12 @@
 """From files to a run folder: the order of things, and what is recorded of each."""
 
 import hashlib
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from astropy.table import Table
@@ -16,8 +19,13 @@ from astrogf.console import Bars, show
 from astrogf.fitting import engine
 from astrogf.fitting.truth import attach_injected, reference_labels
 from astrogf.runs import folder as runs
-from astrogf.runs.summary import summarise
+from astrogf.runs.outputs import cause, check_output
+from astrogf.runs.summary import KEYS, summarise
 from astrogf.runs.tables import combine_set_aside, line_table, reasons, star_table
+
+if TYPE_CHECKING:
+    from astrogf.inference.result import FitResult
+    from astrogf.synthesis.lines.linelist import LineList
 
 
 def fit_survey(
@@ -36,22 +44,24 @@ def fit_survey(
     """
     console = console or Console()
     check_spectra(spectra)
-    if labels is not None and not labels.is_file():
-        raise AstrogfError(f"There is no label table {labels}.")
+    check_output(out, "folder")
+    known = _read_labels(labels, config, spectra, console)
+    lines = engine.lines_of(config)
     runs.prepare(out, overwrite=overwrite)
-    job = _Job("fit", config, out, console)
+    job = _Job("fit", config, out, console, lines)
     with job:
         with job.bars:
-            source = labels or _labels_beside(spectra)
-            job.fit(spectra, source)
+            job.fit(spectra, known)
         return job.report()
 
 
 def run_demo(config: Config, out: Path, *, overwrite: bool = False, console: Console | None = None) -> runs.Run:
     """Simulate a survey below `out`, fit it, and hold what was recovered against what was put in."""
     console = console or Console()
+    check_output(out, "folder")
+    lines = engine.lines_of(config)
     runs.prepare(out, overwrite=overwrite)
-    job = _Job("demo", config, out, console)
+    job = _Job("demo", config, out, console, lines)
     with job:
         with job.bars:
             with job.clock.stage("simulate"):
@@ -65,6 +75,7 @@ def redraw(folder: Path, console: Console | None = None) -> runs.Run:
     from astrogf.fitting.report import write_report
 
     run = runs.read(folder)
+    check_output(folder, "folder", "RUN")
     show(console or Console(), run, write_report(run))
     return run
 
@@ -75,21 +86,55 @@ def check_spectra(spectra: Path) -> None:
         raise AstrogfError(f"There is no directory {spectra}; --spectra names the directory with the spectra.")
     if not spectra.is_dir():
         raise AstrogfError(f"{spectra} is a file; --spectra names the directory with the spectra.")
-    files = [p for p in spectra.rglob("*") if p.is_file()]
-    if not files:
+    if not any(p.is_file() for p in spectra.rglob("*")):
         raise AstrogfError(f"{spectra} is empty; --spectra names the directory with the spectra (*.fits, *.fits.gz).")
+
+
+class Known(NamedTuple):
+    """A table of labels and where it was read."""
+
+    path: Path
+    table: Table
+
+
+def _read_labels(labels: Path | None, config: Config, spectra: Path, console: Console) -> Known | None:
+    """The table to compare with or to take priors from, looked at in every respect before anything is computed.
+
+    One that only lies with the spectra and is of no use is named on the screen and left out; raises AstrogfError for
+    one that was asked for.
+    """
+    from astrogf.surveys.catalogues.labels import labels_beside, read_usable
+
+    if labels is not None:
+        if not labels.is_file():
+            raise AstrogfError(f"There is no label table {labels}.")
+        return Known(labels, read_usable(labels, config.survey.labels))
+    beside = labels_beside(spectra)
+    if beside is None:
+        return None
+    try:
+        return Known(beside, read_usable(beside, config.survey.labels))
+    except AstrogfError as error:
+        console.print(f"Labels beside the spectra are left out: {error.sentence}", markup=False, soft_wrap=True)
+        return None
 
 
 class _Job:
     """One run under way: its clock, its record, and the order in which files appear.
 
-    record.json is there from the start with status 'running', and says 'failed' and why if the run is cut short.
+    record.json is there from the start with status 'running'. It says 'failed' and why if the run is cut short,
+    'stopped' and by which signal if somebody ended it, and 'incomplete' where the results are there but something made
+    from them (comparison, figures, pictures, report) is not.
     """
 
-    def __init__(self, command: str, config: Config, out: Path, console: Console) -> None:
+    def __init__(
+        self, command: str, config: Config, out: Path, console: Console, lines: "LineList | None" = None
+    ) -> None:
         self.clock, self.out, self.config, self.console = runtime.Stopwatch(), out, config, console
+        self.lines = lines
         self.bars = Bars(console)
-        self.summary: dict[str, Any] = {}
+        self.summary: dict[str, Any] = dict.fromkeys(KEYS)
+        self.failed: dict[str, dict[str, str]] = {}
         self.record: dict[str, Any] = {
             "format": 1,
             "command": command,
@@ -106,17 +151,22 @@ class _Job:
         runs.write_record(self.out, self.record)
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
-        if error is not None:
+        if isinstance(error, KeyboardInterrupt):
+            signal = error.signal if isinstance(error, runtime.Stopped) else "SIGINT"
+            self.record |= {"status": "stopped", "finished": _now(), "signal": signal}
+        elif error is None or self.failed:
+            return
+        else:
             self.record |= {"status": "failed", "finished": _now(), "error": f"{type(error).__name__}: {error}"}
-            self.record["timings"] = self.clock.stages
+        self.record["timings"] = self.clock.stages
+        # a full disk that ended the run also refuses the record, and the first error is the one to be told
+        with suppress(OSError):
             runs.write_record(self.out, self.record)
 
-    def fit(self, spectra: Path, labels: Path | None, truth: engine.Truth | None = None) -> None:
-        """Read, fit, and write every table and array."""
-        from astrogf.surveys.catalogues.labels import comparison_labels
+    def fit(self, spectra: Path, labels: Known | None, truth: engine.Truth | None = None) -> None:
+        """Read, fit, and write every table and array; then what compares them with something."""
         from astrogf.surveys.load import without_held_out
 
-        line_list = engine.lines_of(self.config)
         with self.clock.stage("read"):
             loaded = engine.load(self.config, spectra, self.bars)
             loaded, split = without_held_out(loaded, self.config.survey, self.config.spectra)
@@ -126,7 +176,7 @@ class _Job:
         runs.write_set_aside(self.out, combine_set_aside(unread))
         if len(loaded.partly):
             runs.write_partly(self.out, loaded.partly)
-        self.record["inputs"] = _inputs(spectra, loaded.inputs, unread, labels)
+        self.record["inputs"] = _inputs(spectra, loaded.inputs, unread, labels.path if labels else None)
         if not loaded.inputs:
             counts = ", ".join(f"{n} {reason}" for reason, n in reasons(combine_set_aside(unread)))
             raise AstrogfError(
@@ -135,55 +185,87 @@ class _Job:
             )
         with self.clock.stage("fit"):
             try:
-                result, refused = engine.fit(loaded.batches, self.config, self.bars, labels, lines=line_list)
+                known = labels.table if labels else None
+                result, refused = engine.fit(loaded.batches, self.config, self.bars, known, lines=self.lines)
             except AstrogfError as error:
                 if error.set_aside is not None:
                     runs.write_set_aside(self.out, combine_set_aside(unread, error.set_aside))
                 raise
         with self.clock.stage("write"):
             set_aside = combine_set_aside(unread, refused)
-            lines, reference = line_table(result), None
-            if truth is not None:
-                lines = attach_injected(lines, truth.lines)
-                reference = reference_labels([str(p) for p in result.table["path"]], truth.stars)
-            elif labels is not None:
-                reference = comparison_labels(labels, result.table)
-            stars = star_table(result, set_aside, reference)
+            lines, stars = line_table(result), star_table(result, set_aside)
             runs.write_results(self.out, result, stars, lines, set_aside, truth.lines if truth else None)
-            self.summary = summarise(result, lines, stars)
-        names = {"demo": "truth", "fit": "LASP"}
-        self.record |= {
-            "reference": names[self.record["command"]] if reference is not None else None,
-            "label_names": result.label_names,
-            "shared": {name: {"value": v, "sd": sd} for name, (v, sd) in result.shared.items()},
-            "solver": {"status": result.status, "trace": result.trace},
-        }
+            self.record |= {
+                "reference": None,
+                "label_names": result.label_names,
+                "shared": {name: {"value": v, "sd": sd} for name, (v, sd) in result.shared.items()},
+                "solver": {"status": result.status, "trace": result.trace},
+            }
+            self._close()
+            with self._may_fail("comparison"):
+                lines, stars = self._compare(result, lines, set_aside, labels, truth)
+            with self._may_fail("summary"):
+                self.summary = summarise(result, lines, stars)
+        self._close()
+
+    def _compare(
+        self, result: "FitResult", lines: Table, set_aside: Table, labels: Known | None, truth: engine.Truth | None
+    ) -> tuple[Table, Table]:
+        """Lines and stars beside what is known of them from elsewhere; their files again."""
+        from astrogf.surveys.catalogues.labels import comparison_labels
+
+        reference = None
+        if truth is not None:
+            lines = attach_injected(lines, truth.lines)
+            reference = reference_labels([str(p) for p in result.table["path"]], truth.stars)
+            runs.write_lines(self.out, lines)
+        elif labels is not None:
+            reference = comparison_labels(labels.table, result.table)
+        stars = star_table(result, set_aside, reference)
+        if reference is not None:
+            runs.write_stars(self.out, stars)
+            self.record["reference"] = {"demo": "truth", "fit": "LASP"}[self.record["command"]]
+        return lines, stars
 
     def report(self) -> runs.Run:
-        """Summary, record, pictures and report; then the figures on the screen."""
+        """Pictures and report; then the figures on the screen. Raises AstrogfError where anything of it failed."""
         from astrogf.fitting.report import draw, write_report
 
-        self._close()
-        with self.clock.stage("report"):
+        run, path = None, None
+        with self._may_fail("report"):
+            with self.clock.stage("report"):
+                pictures = draw(runs.read(self.out))
+            self._close()
             run = runs.read(self.out)
-            pictures = draw(run)
-        self._close()
-        run = runs.read(self.out)
-        show(self.console, run, write_report(run, pictures))
+            path = write_report(run, pictures)
+        with self._may_fail("screen"):
+            show(self.console, run or runs.read(self.out), path)
+        if self.failed or run is None:
+            self._close()
+            raise AstrogfError(
+                f"The fit is finished and its results are in {self.out}, but these failed: "
+                + "; ".join(f"{what} ({said['error']})" for what, said in self.failed.items())
+                + f". The details are in record.json; `astrogf report {self.out}` draws pictures and report again."
+            )
         return run
 
+    @contextmanager
+    def _may_fail(self, what: str) -> Iterator[None]:
+        """Within, an error is kept for the record and the end: it must not cost what was computed."""
+        try:
+            yield
+        except Exception as error:
+            self.failed[what] = {"error": cause(error), "traceback": traceback.format_exc()}
+
     def _close(self) -> None:
-        """Write what is known now; called before the pictures, which may fail, and again when they are drawn."""
+        """Write what is known now; called before whatever may fail, and again after it."""
         self.summary |= {"seconds": self.clock.seconds, "peak_memory_gb": runtime.peak_memory_gb()}
-        self.record |= {"status": "finished", "finished": _now(), "timings": self.clock.stages}
+        self.record |= {"status": "incomplete" if self.failed else "finished", "finished": _now()}
+        self.record["timings"] = self.clock.stages
+        if self.failed:
+            self.record["failed"] = self.failed
         runs.write_record(self.out, self.record)
         runs.write_summary(self.out, self.summary)
-
-
-def _labels_beside(spectra: Path) -> Path | None:
-    from astrogf.surveys.catalogues.labels import labels_beside
-
-    return labels_beside(spectra)
 
 
 def _now() -> str:

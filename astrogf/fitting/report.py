@@ -119,7 +119,8 @@ def write_report(run: Run, pictures: list[Picture] | None = None) -> Path:
         files=len(run.record.get("inputs", {}).get("files", {})),
     )
     path = run.folder / "report.html"
-    write_text(path, page)
+    # a path that is not UTF-8 would stop the whole page
+    write_text(path, page.encode("utf-8", "backslashreplace").decode())
     return path
 
 

@@ -2,10 +2,8 @@
 
 import json
 import math
-import os
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +17,7 @@ from astrogf.base.errors import AstrogfError
 from astrogf.base.tables import read_table
 from astrogf.inference import statistics
 from astrogf.inference.result import FitResult
+from astrogf.runs.outputs import check_output, complete, why, write_text
 from astrogf.runs.summary import KEYS
 from astrogf.runs.tables import line_order, misfit_table, unlisted_table
 
@@ -85,18 +84,15 @@ class Run:
 def prepare(folder: Path, *, overwrite: bool) -> None:
     """Make an empty folder for a run, before anything is computed.
 
-    Raises AstrogfError when the folder holds something and `overwrite` is off, or holds something that is no run.
+    Raises AstrogfError when it cannot be written, or holds something and `overwrite` is off, or holds what is no run.
     """
-    if folder.exists() and not folder.is_dir():
-        raise AstrogfError(f"{folder} is a file; --out needs a folder.")
+    check_output(folder, "folder")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if any(folder.iterdir()):
             _clear(folder, overwrite)
     except OSError as error:
-        raise AstrogfError(f"The run folder {folder} cannot be written: {error.strerror}.") from error
-    if not os.access(folder, os.W_OK):
-        raise AstrogfError(f"The run folder {folder} cannot be written: permission denied.")
+        raise AstrogfError(f"The run folder {folder} cannot be written: {why(error)}.") from error
 
 
 def _clear(folder: Path, overwrite: bool) -> None:
@@ -150,12 +146,22 @@ def write_split(folder: Path, split: Table) -> None:
     _write_table(folder / "split.ecsv", split)
 
 
+def write_stars(folder: Path, stars: Table) -> None:
+    """stars.ecsv: one row a file."""
+    _write_table(folder / "stars.ecsv", stars)
+
+
+def write_lines(folder: Path, lines: Table) -> None:
+    """loggf.ecsv: one row a free line."""
+    _write_table(folder / "loggf.ecsv", lines)
+
+
 def write_results(
     folder: Path, result: FitResult, stars: Table, lines: Table, set_aside: Table, truth: Table | None = None
 ) -> None:
     """All tables and arrays of a run, each file complete or absent."""
-    _write_table(folder / "stars.ecsv", stars)
-    _write_table(folder / "loggf.ecsv", lines)
+    write_stars(folder, stars)
+    write_lines(folder, lines)
     unlisted = unlisted_table(result)
     if unlisted is not None:
         _write_table(folder / "unlisted.ecsv", unlisted)
@@ -169,7 +175,7 @@ def write_results(
     if result.misfit is not None and len(result.misfit):
         _write_table(folder / "misfit.ecsv", misfit_table(result.misfit))
     if result.statistics is not None:
-        with _complete(folder / "statistics.npz") as draft:
+        with complete(folder / "statistics.npz") as draft:
             statistics.save(draft, result.statistics)
     spectra = Spectra(
         result.wavelength,
@@ -227,29 +233,12 @@ def as_json(content: Mapping[str, Any]) -> str:
     return json.dumps(plain(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-@contextmanager
-def _complete(path: Path) -> Iterator[Path]:
-    """A name to write to that becomes `path` only when all went well."""
-    draft = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        yield draft
-        os.replace(draft, path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """A text file, complete or absent."""
-    with _complete(path) as draft:
-        draft.write_text(text, encoding="utf-8")
-
-
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_text(path, as_json(content))
 
 
 def _write_table(path: Path, table: Table) -> None:
-    with _complete(path) as draft:
+    with complete(path) as draft:
         table.write(draft, format="ascii.ecsv", overwrite=True)
 
 
@@ -265,7 +254,7 @@ def _write_images(path: Path, arrays: Mapping[str, np.ndarray], rows: Table) -> 
         hdus.append(fits.ImageHDU(np.asarray(array, dtype=kind), name=name.upper()))
     plain_rows = Table({name: np.asarray(rows[name]) for name in rows.colnames})
     hdus.append(fits.BinTableHDU(plain_rows, name="ROWS"))
-    with _complete(path) as draft:
+    with complete(path) as draft:
         hdus.writeto(draft, overwrite=True)
 
 
@@ -281,7 +270,9 @@ def plain(value: Any) -> Any:
         return plain(value.item())
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int | bool):
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()  # names of files need not be UTF-8
+    if value is None or isinstance(value, int | bool):
         return value
     if hasattr(value, "tolist"):
         return plain(value.tolist())

@@ -9,6 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from rich.console import Console
 
 from astrogf.base.errors import AstrogfError
+from astrogf.runs.outputs import after_results, check_output, write_picture, write_text
 from astrogf.runtime import use_compilation_cache
 
 REFERENCE_DEPTHS = np.arange(-6.875, 2.001, 0.125)
@@ -29,6 +30,10 @@ def validate(
     `others`: a folder whose subfolders hold more weights to compare with (such as tools/ablate_emulator.py
     leaves); `sources`: where the package atmosnet lies unpacked, passed over where it does not. Raises AstrogfError.
     """
+    check_output(out, "folder")
+    for folder, option in ((decks, "--decks"), (others, "--others")):
+        if folder is not None and not folder.is_dir():
+            raise AstrogfError(f"{option}: there is no folder {folder}.")
     use_compilation_cache()
     from astrogf.emulator import load
     from astrogf.emulator import validation as v
@@ -87,24 +92,39 @@ def validate(
         "draws": v.draws(main, np.asarray(main.hull.low), np.asarray(main.hull.high), count, seed=20),
     }  # fmt: skip
     result["bars"] = bars(result)
-    out.mkdir(parents=True, exist_ok=True)
-    from astrogf.validating import figures as figures
+    write_text(out / "validation.json", json.dumps(result, indent=1) + "\n")
+    with after_results("The pictures or the page", str(out / "validation.json")):
+        _draw(result, out, structures, truth, counted, inside, sample)
+    say(result, out)
+    return result
 
+
+def _draw(
+    result: dict[str, Any],
+    out: Path,
+    structures: dict[str, np.ndarray],
+    truth: np.ndarray,
+    counted: np.ndarray,
+    inside: np.ndarray,
+    sample: Any,
+) -> None:
+    """The pictures, and the page that shows them."""
+    from astrogf.emulator.validation import LAYERS
+    from astrogf.validating import figures
+
+    family = result["family"]
     pictures = {
-        "errors_by_depth": figures.by_depth({k: f[counted] for k, f in structures.items()}, truth[counted], v.LAYERS),
+        "errors_by_depth": figures.by_depth({k: f[counted] for k, f in structures.items()}, truth[counted], LAYERS),
         "hr_errors": figures.over_hr(structures[family][inside], truth[inside], sample.labels[inside], family),
         "label_derivatives": figures.derivatives(result["label_derivatives"]),
     }
     for name, figure in pictures.items():
-        figure.savefig(out / f"{name}.png")
-    (out / "validation.json").write_text(json.dumps(result, indent=1) + "\n")
+        write_picture(out / f"{name}.png", figure)
     environment = Environment(
         loader=PackageLoader("astrogf.fitting"), autoescape=select_autoescape(default=True), undefined=StrictUndefined
     )
     page = environment.get_template("validation.html.j2").render(r=result, names=NAMES)
-    (out / "index.html").write_text(page)
-    say(result, out)
-    return result
+    write_text(out / "index.html", page)
 
 
 def trained_on(family: str, weights: Path | None) -> tuple[set[tuple[float, ...]], str]:
@@ -156,7 +176,7 @@ def say(result: dict[str, Any], out: Path) -> None:
         mark = "[green]met[/green]" if row["met"] else "[red]not met[/red]"
         text = f"  {row['what']:<44} {row['measured']:>10.5g} {row['unit']:<3} (bar {row['bar']:g}) {mark}"
         console.print(text, soft_wrap=True)
-    console.print(f"Written to {out / 'index.html'}")
+    console.print(f"Written to {out / 'index.html'}", markup=False, soft_wrap=True)
 
 
 def _depths(source: Any) -> np.ndarray:

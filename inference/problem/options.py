@@ -1,11 +1,33 @@
 """What a joint fit can be told, by section: the model, lines, stars, continuum, noise, solver. Defined here alone."""
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from astrogf.base.options import Count, Fraction, Names, Normal, NotNegative, Positive, Range, Section, Seed
+from astrogf.emulator.options import coverage
+from astrogf.synthesis.gas.elements import check_abundance
+
+
+def _check_covered(name: str, mean: float) -> None:
+    """Raises ValueError (what is expected) where the mean of a prior lies where there are no model atmospheres."""
+    low, high = coverage().labels[name]
+    if not low <= mean <= high:
+        raise ValueError(f"a mean of {low:g} to {high:g}, where the emulator has model atmospheres")
+
+
+def _check_abundances(names: Mapping | tuple[str, ...]) -> None:
+    """Raises ValueError (what is expected) for names that are no elements, or the same twice."""
+    for name in names:
+        try:
+            check_abundance(name)
+        except ValueError as error:
+            raise ValueError(f"elements beyond H and Fe ({error})") from None
+    twice = next((name for name in names if list(names).count(name) > 1), None)
+    if twice:
+        raise ValueError(f"each element once ({twice!r} is there twice)")
 
 
 class ModelOptions(Section):
@@ -24,6 +46,17 @@ class ModelOptions(Section):
     molecules: bool = Field(True, description="take the shipped molecular lines along")
     rv_reach: Positive = Field(500.0, description="largest radial velocity looked for, km/s")
     widest_sigma: Positive = Field(80.0, description="largest broadening (Gaussian sigma) there is room for, km/s")
+
+    @field_validator("tau_top", "tau_bottom")
+    @classmethod
+    def _has_atmosphere(cls, value: float, info: ValidationInfo) -> float:
+        low, high = coverage().log_tau
+        top = info.data.get("tau_top", low)
+        if not low <= value <= high:
+            raise ValueError(f"a number of {low:g} to {high:g}, the layers that the emulator has")
+        if info.field_name == "tau_bottom" and value <= top:
+            raise ValueError(f"a number above tau_top, which is {top:g}")
+        return value
 
 
 class LineOptions(Section):
@@ -72,6 +105,26 @@ class StarOptions(Section):
     resolution_scatter: Positive = Field(0.05, description="sd of a star's own ln resolution about the shared one")
     abundances: Names = Field((), description="elements whose [X/Fe] beyond alpha each star has of its own")
     abundance_sd: Positive = Field(0.1, description="its prior sd about 0, dex")
+
+    @field_validator("abundances")
+    @classmethod
+    def _are_elements(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        _check_abundances(value)
+        return value
+
+    @field_validator("teff_prior", "logg_prior", "feh_prior", "alpha_prior")
+    @classmethod
+    def _is_covered(cls, value: tuple[float, float], info: ValidationInfo) -> tuple[float, float]:
+        _check_covered(str(info.field_name).removesuffix("_prior"), value[0])
+        return value
+
+    @field_validator("teff_range")
+    @classmethod
+    def _overlaps(cls, value: tuple[float, float]) -> tuple[float, float]:
+        low, high = coverage().labels["teff"]
+        if value[1] <= low or value[0] >= high:
+            raise ValueError(f"temperatures of {low:g} to {high:g} K, where the emulator has model atmospheres")
+        return value
 
     @property
     def ln_resolution_sd(self) -> float:
@@ -151,3 +204,23 @@ class KnownLabels(Section):
     resolution: Normal | None = Field(
         None, description="lambda / FWHM of all broadening, the star's own included [mean, sd]"
     )
+
+    @field_validator("xfe")
+    @classmethod
+    def _are_elements(cls, value: dict[str, Normal]) -> dict[str, Normal]:
+        _check_abundances(value)
+        return value
+
+    @field_validator("teff", "logg", "feh", "alpha")
+    @classmethod
+    def _is_covered(cls, value: Normal | None, info: ValidationInfo) -> Normal | None:
+        if value is not None:
+            _check_covered(str(info.field_name), value[0])
+        return value
+
+    @field_validator("vmic", "resolution")
+    @classmethod
+    def _is_positive(cls, value: Normal | None) -> Normal | None:
+        if value is not None and value[0] <= 0:
+            raise ValueError("[mean, sd] with a mean above 0")
+        return value

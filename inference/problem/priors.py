@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
+from astropy.table import Table
 
 from astrogf.base.errors import AstrogfError
 from astrogf.inference.problem.options import FitOptions, KnownLabels, StarOptions
@@ -36,16 +37,30 @@ class Belief:
 
     def __post_init__(self) -> None:
         """Raises ValueError for labels that are none, and for sds that are not positive."""
-        for name, (_, sd) in self.labels.items():
+        for name, (mean, sd) in self.labels.items():
             if name not in KNOWN:
                 raise AstrogfError(f"label {name!r} is none of {', '.join(KNOWN)}")
-            if not sd > 0:
-                raise AstrogfError(f"label {name} has sd {sd:g}; give [mean, sd] with an sd above 0")
+            _check_normal(f"label {name}", mean, sd)
+            if name in ("teff", "vmic", "resolution") and not mean > 0:
+                raise AstrogfError(f"label {name} has mean {mean:g}; expected a number above 0")
+        for name, (mean, sd) in self.xfe.items():
+            _check_normal(f"[{name}/Fe]", mean, sd)
+        for name in ("abundance_sd", "line_scatter"):
+            value = getattr(self, name)
+            if value is not None and not (np.isfinite(value) and value > 0):
+                raise AstrogfError(f"{name} is {value:g}; expected a number above 0")
 
     @property
     def is_anchor(self) -> bool:
         """Whether the labels are known well enough to start from."""
         return self.anchor and {"teff", "logg"} <= set(self.labels)
+
+
+def _check_normal(what: str, mean: float, sd: float) -> None:
+    if not np.isfinite(mean):
+        raise AstrogfError(f"{what} has mean {mean:g}; give [mean, sd], two finite numbers")
+    if not (sd > 0 and np.isfinite(sd)):
+        raise AstrogfError(f"{what} has sd {sd:g}; give [mean, sd] with an sd above 0")
 
 
 def star_prior(beliefs: Sequence[Belief], options: FitOptions) -> StarPrior:
@@ -103,9 +118,12 @@ def stated_beliefs(labels_of: Mapping[str, KnownLabels], stars: StarOptions) -> 
     return beliefs
 
 
-def catalogue_beliefs(table: Path, batches: Sequence[SpectrumBatch]) -> dict[str, Belief]:
-    """Priors of the labels of stars that a catalogue knows, by path. Raises SurveyError for a table of no use."""
-    catalogue = read_labels(table)
+def catalogue_beliefs(table: Path | Table, batches: Sequence[SpectrumBatch]) -> dict[str, Belief]:
+    """Priors of the labels of stars that a catalogue (a file, or `read_labels` of it) knows, by path.
+
+    Raises SurveyError for a table of no use.
+    """
+    catalogue = table if isinstance(table, Table) else read_labels(table)
     beliefs: dict[str, Belief] = {}
     for batch in batches:
         priors = take_labels(batch.table, catalogue, "prior").priors()

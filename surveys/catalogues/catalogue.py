@@ -44,6 +44,11 @@ def read_labels(path: Path | str) -> Table:
         # sexagesimal text is no number of degrees
         if name not in labels.colnames and alias and labels[alias].dtype.kind in "fiu":
             labels.rename_column(alias, name)
+    if {"ra", "dec"} <= set(labels.colnames):
+        try:
+            _positions(labels)
+        except SurveyError as error:
+            raise SurveyError(f"{path}: {error}") from error
     names = set(labels.colnames)
     if not ({"path", "obsid", *NAMES} & names or {"ra", "dec"} <= names or _plate_columns(labels)):
         raise SurveyError(
@@ -115,7 +120,12 @@ def _parts(path: str) -> tuple[str, ...]:
 def _by_obsid(stars: Table, labels: Table) -> np.ndarray:
     if not {"obsid"} <= set(stars.colnames) & set(labels.colnames):
         return np.full(len(stars), -1)
-    return _unique(_filled(labels["obsid"]), [str(v) for v in stars["obsid"]])
+    return _unique(_whole(labels["obsid"]), _whole(stars["obsid"]))
+
+
+def _whole(column) -> list[str]:
+    """Numbers that name a row; one that was kept as a float is the same number."""
+    return [text.removesuffix(".0") for text in _filled(column)]
 
 
 def _plate_columns(table: Table) -> tuple[str, str, str] | None:
@@ -130,7 +140,7 @@ def _by_plate(stars: Table, labels: Table) -> np.ndarray:
         return np.full(len(stars), -1)
 
     def keys(table: Table, columns: tuple[str, str, str]) -> list:
-        words = zip(*(_filled(table[c]) for c in columns), strict=True)
+        words = zip(*(_whole(table[c]) for c in columns), strict=True)
         return [tuple(map(int, w)) if all(part.isdigit() for part in w) else None for w in words]
 
     return _unique(keys(labels, there), keys(stars, here))
@@ -196,7 +206,10 @@ _MATCHERS = {
 
 
 def _positions(table: Table) -> np.ndarray:
-    return np.column_stack([np.ma.filled(np.ma.asarray(table[c]).astype(float), np.nan) for c in ("ra", "dec")])
+    """Right ascension and declination in degrees; NaN where a number is none on the sky (-9999)."""
+    ra, dec = (tables.quantity(table, c, u.deg, where="the positions", error=SurveyError) for c in ("ra", "dec"))
+    on_sky = (np.abs(ra) <= 360.0) & (np.abs(dec) <= 90.0)
+    return np.where(on_sky[:, None], np.column_stack([ra, dec]), np.nan)
 
 
 def _filled(column) -> list[str]:

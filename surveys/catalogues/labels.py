@@ -2,10 +2,11 @@
 
 Column names are those of the published tables: APOGEE's allStar (Abdurro'uf et al. 2022, ApJS 259, 35; DR19's
 astraAllStarASPCAP), LAMOST's catalogues of LASP (Wu et al. 2011, RAA 11, 924), SEGUE's SSPP (Lee et al. 2008, AJ 136,
-2022; files and CasJobs) and the Gaia FGK benchmark stars (Jofre et al. 2014, A&A 564, A133; Soubiran et al. 2024, A&A
-682, A145; as VizieR writes them).
+2022; files and CasJobs), the Gaia FGK benchmark stars (Jofre et al. 2014, A&A 564, A133; Soubiran et al. 2024, A&A
+682, A145; as VizieR writes them) and Gaia DR3's astrophysical parameters (GSP-Spec before GSP-Phot).
 """
 
+import re
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -77,6 +78,13 @@ _BAND: dict[str, _Names] = {
         "vmic": (("vmicro", "v_micro"), ("vmicro_err", "e_v_micro")),
         "rv": (("vhelio_avg", "v_rad"), ("verr", "e_v_rad", "vrelerr")),
     },
+    "Gaia": {
+        "teff": (("teff_gspspec", "teff_gspphot", "teff_val"), ()),
+        "logg": (("logg_gspspec", "logg_gspphot"), ()),
+        "feh": (("mh_gspspec", "mh_gspphot"), ()),
+        "alpha": (("alphafe_gspspec",), ()),
+        "rv": (("radial_velocity",), ("radial_velocity_error",)),
+    },
 }
 _ASPCAP_BAD = 1 << 23 | 1 << 31  # STAR_BAD of DR10 to DR17, and NO_ASPCAP_RESULT of DR12 on
 _DUPLICATE = 1 << 4  # EXTRATARG: another row of this star has the better S/N
@@ -86,7 +94,7 @@ class Labels(NamedTuple):
     """Labels of each spectrum of a batch or store, in its order.
 
     use: "prior" if a fit may lean on them, "comparison" if it must not see them. table: what the table was taken
-    for (ASPCAP, LASP, SSPP, benchmark, user). values: columns `<label>`, `<label>_sd` (NaN where there is none;
+    for (ASPCAP, LASP, SSPP, Gaia, benchmark, user). values: columns `<label>`, `<label>_sd` (NaN where there is none;
     units as UNITS) and matched_by (path, obsid, plate, name, position or "").
     """
 
@@ -117,12 +125,14 @@ class Labels(NamedTuple):
 
 
 def recognise(table: Table) -> str:
-    """What a label table is, by its column names in lower case: ASPCAP, LASP, SSPP, benchmark or user."""
+    """What a label table is, by its column names in lower case: ASPCAP, LASP, SSPP, Gaia, benchmark or user."""
     names = set(table.colnames)
     if {"teff_adop", "teffadop"} & names:
         return "SSPP"
     if ({"apogee_id", "sdss4_apogee_id"} & names) and ({"fe_h", "m_h", "m_h_atm"} & names) and "teff" in names:
         return "ASPCAP"
+    if {"teff_gspspec", "teff_gspphot", "teff_val"} & names:
+        return "Gaia"
     if "lasp_teff" in names or {"obsid", "teff", "logg", "feh"} <= names:
         return "LASP"
     if {"teff", "logg"} <= names and {"hip", "hd"} & names:
@@ -141,6 +151,11 @@ def take_labels(stars: Table, table: Table, use: Use = "comparison") -> Labels:
     if use not in ("prior", "comparison"):
         raise SurveyError(f"use = {use!r}: labels are for 'prior' or for 'comparison'.")
     kind = recognise(table)
+    if kind == "Gaia" and use == "prior":
+        raise SurveyError(
+            "Gaia's labels come without standard deviations and are not on a calibrated scale: use them for a "
+            "comparison, or give teff, logg and feh with errors (teff_err ...) of your own."
+        )
     names = _BAND.get(kind, _PLAIN)
     columns = {
         label: (column, next((c for c in errors if c in table.colnames), None))
@@ -163,10 +178,13 @@ def take_labels(stars: Table, table: Table, use: Use = "comparison") -> Labels:
             bad |= np.asarray(table["flag_bad"], dtype=bool)
     # only what is wanted is matched: allStar has hundreds of columns
     slim = table[[n for n in table.colnames if n in KEYS]]
+    converted = {label: _converted(table, column, label) for label, (column, _) in columns.items()}
+    # a row of zeros is no dwarf of [Fe/H] = 0: where Teff is none, so are zeros beside it
+    empty = ~_plausible(converted["teff"], "teff") if "teff" in converted else np.zeros(len(table), dtype=bool)
     for label, (column, error) in columns.items():
-        values = _converted(table, column, label)
-        low, high = PLAUSIBLE[label]
-        plausible = (values > low) & (values < high) & ~(bad & (label != "rv"))
+        values = converted[label]
+        _check_scale(values, column, label)
+        plausible = _plausible(values, label) & ~(bad & (label != "rv")) & ~(empty & (values == 0.0))
         slim[f"label_{label}"] = np.where(plausible, values, np.nan)
         sd = _converted(table, error, label) if error else np.full(len(table), np.nan)
         # an error of zero or below, or as large as 9999, is none
@@ -185,31 +203,104 @@ KEYS = ("path", "obsid", "plate", "mjd", "fiber", "fiberid", "fiber_id", "ra", "
 
 
 _WHERE = "the table of labels"
+_NONES = frozenset(
+    sign * value
+    for sign in (-1.0, 1.0)
+    for value in (0.0, 9.99, 99.0, 99.9, 99.99, 999.0, 999.9, 999.99, 9999.0, 9999.9, 9999.99, 99999.0)
+)
+
+
+def _plausible(values: np.ndarray, label: str) -> np.ndarray:
+    low, high = PLAUSIBLE[label]
+    with np.errstate(invalid="ignore"):
+        return (values > low) & (values < high)
+
+
+def _check_scale(values: np.ndarray, column: str, label: str) -> None:
+    """Raises SurveyError where no value is plausible, though some are given: Teff in kK, log Teff, g for log g."""
+    if label not in COMPARED or _plausible(values, label).any():
+        return
+    strange = [v for v in values[np.isfinite(values)].tolist() if v not in _NONES and v > -900.0]
+    if strange:
+        low, high = PLAUSIBLE[label]
+        raise SurveyError(
+            f"{_WHERE}: column {column} has no plausible value, the first is {strange[0]:g}; expected {low:g} to "
+            f"{high:g} ({_MEANING[label]}): convert the column."
+        )
+
+
+_MEANING = {"teff": "K", "logg": "log10 of cm/s2", "feh": "[Fe/H] in dex"}
 
 
 def _converted(table: Table, column: str, label: str) -> np.ndarray:
     wanted = UNITS[label]
-    if wanted == u.dex:  # log g and abundances come under many names of one unit
-        return tables.numbers(table, column, where=_WHERE, error=SurveyError)
-    return tables.quantity(table, column, wanted, where=_WHERE, error=SurveyError)
+    if wanted != u.dex:
+        return tables.quantity(table, column, wanted, where=_WHERE, error=SurveyError)
+    values = tables.numbers(table, column, where=_WHERE, error=SurveyError)
+    return values + _shift(table[column].unit, column, label)
+
+
+def _shift(unit: u.UnitBase | None, column: str, label: str) -> float:
+    """What is added to values of log g or an abundance for their unit's sake; words astropy does not know are dex.
+
+    Raises SurveyError for the unit of something else.
+    """
+    if unit is None or unit == u.dimensionless_unscaled or unit == u.dex:
+        return 0.0
+    text = str(unit)
+    if isinstance(unit, u.UnrecognizedUnit):
+        said = re.sub(r"log10|log|dex|[()\[\]]", " ", text).replace("sec", "s").split()
+        inner, logarithm = u.Unit(" ".join(said), parse_strict="silent"), True
+    else:
+        inner, logarithm = getattr(unit, "physical_unit", unit), isinstance(unit, u.DexUnit)
+    if label == "logg" and inner.is_equivalent(u.cm / u.s**2):
+        factor = float(inner.to(u.cm / u.s**2))
+        # 'cm/s2' is how catalogues write log g; in m/s2 nobody can tell whether it is a logarithm
+        if logarithm or factor == 1.0:
+            return float(np.log10(factor))
+    elif isinstance(unit, u.UnrecognizedUnit) or (logarithm and inner == u.dimensionless_unscaled):
+        return 0.0
+    raise SurveyError(
+        f"{_WHERE}: column {column} is in {text}; expected "
+        f"{'log10 of cm/s2' if label == 'logg' else 'dex'}: convert it or correct its unit."
+    )
 
 
 def _integers(column) -> np.ndarray:
     return np.ma.filled(np.ma.asarray(column).astype(np.int64), 0)
 
 
-def comparison_labels(table: Path, stars: Table) -> Table:
-    """Labels of the survey's own pipeline for these stars, columns teff, logg, feh; NaN where it has none.
+def read_usable(path: Path, use: Use = "comparison") -> Table:
+    """A table of labels of which it is certain that it can be used so: units, numbers and columns are looked at.
 
-    Raises SurveyError when the table cannot be read or lacks one of the columns.
+    A comparison needs teff, logg and feh. Raises SurveyError that names the file.
     """
-    labels = read_labels(table)
-    values = take_labels(stars, labels, "comparison").values
+    labels = read_labels(path)
+    try:
+        values = take_labels(_nobody(), labels, use).values
+    except SurveyError as error:
+        raise SurveyError(str(error).replace(_WHERE, str(path), 1)) from error
     missing = [name for name in COMPARED if name not in values.colnames]
     if missing:
         raise SurveyError(
-            f"{table} has no column {', '.join(missing)} to compare with; it has: {', '.join(labels.colnames)}."
+            f"{path} has no column {', '.join(missing)} to compare with; it has: {', '.join(labels.colnames)}."
         )
+    return labels
+
+
+def _nobody() -> Table:
+    """A star of which nothing is known, with the columns by which the table may name its rows."""
+    star = Table({name: [""] for name in ("path", "obsid", "object")})
+    star["ra"], star["dec"] = [np.nan], [np.nan]
+    return star
+
+
+def comparison_labels(labels: Table, stars: Table) -> Table:
+    """Labels of the survey's own pipeline for these stars, columns teff, logg, feh; NaN where it has none.
+
+    `labels`: what `read_usable` read. Raises SurveyError when it lacks one of the columns.
+    """
+    values = take_labels(stars, labels, "comparison").values
     return Table({name: np.ma.filled(np.ma.asarray(values[name], float), np.nan) for name in COMPARED})
 
 

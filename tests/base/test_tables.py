@@ -71,13 +71,14 @@ def test_a_plain_number_is_taken_to_be_in_the_unit_and_wavenumbers_are_energies(
     ("name", "content", "sentence"),
     [
         ("gone.ecsv", None, "gone.ecsv cannot be read: there is no such file"),
-        ("a.txt", b"a b\n1 2\n", "a.txt is not recognised as a table; expected an ECSV, FITS"),
+        ("a.txt", b"a b\n1 2\n1 2 3\n", "a.txt, line 3: 3 columns, where 2 have names .separated by blanks."),
+        ("a.jpg", b"\xff\xd8\xff\0\0", "a.jpg is not recognised as a table; expected an ECSV, FITS"),
         ("a.html", b"<html>not found</html>", "a.html is not recognised as a table"),
         ("a.fits", b"SIMPLE  =  rubbish", "a.fits cannot be read as a table .fits."),
         ("a.ecsv", b"# %ECSV 1.0\n# ---\nrubbish\n", "a.ecsv cannot be read as a table .ecsv."),
         ("a.xml", b"<?xml version='1.0'?><VOTABLE><RES", "a.xml cannot be read as a table .votable."),
         ("a.csv", gzip.compress(b"a,b\n1,2\n" * 99)[:-9], "a.csv is a gzip file that is cut short"),
-        ("a.csv", b"\xff\xfe\x00", "a.csv cannot be read as a table .text."),
+        ("a.csv", b"\xff\xfe\x00", "a.csv is not recognised as a table"),
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path, name, content, sentence):

@@ -34,7 +34,7 @@ def test_passes_end_at_the_most_probable_deviations() -> None:
     deviation, pass_ = jnp.zeros(n), eqx.filter_jit(linearise)
     for _ in range(12):
         blocks = pass_(problem, data, theta, prior, one, shared, model, deviation)
-        deviation = blocks.deviation
+        deviation = blocks.row.deviation
 
     def cost(e):
         """-log posterior of deviations, the continuum at its optimum under outlier weights that agree with it."""

@@ -231,9 +231,9 @@ def check_corrections(corrections: Any) -> None:
         check_range("corrections", corrections, -np.inf, np.inf, " dex")
 
 
-def check_finite(flux: Any, atmosphere: Any) -> None:
-    """Raises AstrogfError where a spectrum came out without numbers: the atmosphere has no meaning there."""
-    if known(flux) and not np.all(np.isfinite(np.asarray(flux))):
+def check_finite(spectrum: tuple[Any, Any], atmosphere: Any) -> None:
+    """Raises AstrogfError where flux or continuum came out without numbers: the atmosphere has no meaning there."""
+    if not all(np.all(np.isfinite(np.asarray(part))) for part in spectrum if known(part)):
         star = "this atmosphere" if isinstance(atmosphere, Structure | Deck) else f"labels {_shown(atmosphere)}"
         raise AstrogfError(
             f"{star}: no finite spectrum comes of it; choose a star inside the emulator's hull", "outside"

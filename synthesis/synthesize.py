@@ -281,7 +281,7 @@ def synthesize(
         outside=outside,
     )
     made = synthesis(_arrays(star), **given, mu=_arrays(mu), outside="ignore")
-    checks.check_finite(made.flux, star)
+    checks.check_finite((made.flux, made.continuum), star)
     flux, continuum = made.flux, made.continuum
     if broad:
         ratio = _seen(made.normalised, grid, vacuum, vsini=vsini, vmacro=vmacro, sigma=sigma)

@@ -283,6 +283,12 @@ def test_what_cannot_be_is_refused(arguments, sentence):
         synthesize(**given)
 
 
+def test_a_spectrum_without_numbers_is_an_error():
+    """Far outside the hull the continuum is not finite although the flux is: neither may be handed over."""
+    with pytest.raises(AstrogfError, match="no finite spectrum"):
+        synthesize((44000.0, 0.1, -3.7, 0.0), few(), **QUICK, outside="ignore")
+
+
 @pytest.mark.parametrize(
     ("labels", "face"),
     [

@@ -181,7 +181,7 @@ def measure(group: Group, spectra: Path, most: int) -> Table:
         ivars.append(np.asarray(data.ivar))
     table, flux, ivar = vstack(tables, metadata_conflicts="silent"), np.concatenate(fluxes), np.concatenate(ivars)
     problem = prepare(grid(first, n_pixel, group.log_step), group.options).problem(1)
-    own = float(np.exp(lsf_sigma(group.options.resolution)))
+    own = float(np.exp(lsf_sigma(group.options.stars.resolution)))
     found = coarse_search(problem, StarData(jnp.asarray(flux), jnp.asarray(ivar)), np.log(own))
     sigmas, rows = own * np.array([1.0, 1.4, 2.0, 2.8]), []
     for i, theta in enumerate(found.theta):

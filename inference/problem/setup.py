@@ -6,7 +6,7 @@ from functools import lru_cache, partial
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from astrogf import emulator
 from astrogf.base.errors import AstrogfError
@@ -17,6 +17,7 @@ from astrogf.inference.problem.problem import StarProblem, chebyshev_basis
 from astrogf.inference.problem.unlisted import grown
 from astrogf.synthesis.gas.abundances import SYMBOLS, number_fractions
 from astrogf.synthesis.gas.eos import equation_of_state
+from astrogf.synthesis.gas.gas import Gas
 from astrogf.synthesis.gas.species import constituents
 from astrogf.synthesis.linelists import Reaching, beside, is_hydrogen, windows_lines
 from astrogf.synthesis.lines.linelist import LineList
@@ -119,14 +120,20 @@ def with_free(problem: StarProblem, free: Int[np.ndarray, " line"]) -> StarProbl
     )
 
 
+@eqx.filter_jit
+def _gas_of(atmosphere: Layers, labels: Float[Array, "4"]) -> tuple[Gas, Float[Array, " depth"]]:
+    # one program, which the compilation cache keeps: step by step it would be hundreds of small ones
+    structure = atmosphere(labels)
+    fractions = number_fractions(labels[2], labels[3])
+    return equation_of_state(structure.t, structure.p, structure.xne, fractions), structure.tau
+
+
 def reference_gases(atmosphere: Layers) -> list[tuple]:
     """Gas, vmic and the layers that count of the stars in which a line must matter."""
     reference = []
     for teff, logg, feh in REFERENCE_STARS:
-        vmic = float(vmic_relation(teff, logg))
-        structure = atmosphere(jnp.array([teff, logg, feh, 0.0]))
-        gas = equation_of_state(structure.t, structure.p, structure.xne, number_fractions(feh, 0.0))
-        reference.append((gas, jnp.asarray(vmic), (structure.tau < 3.0) & (structure.tau > 1e-5)))
+        gas, tau = _gas_of(atmosphere, jnp.array([teff, logg, feh, 0.0]))
+        reference.append((gas, jnp.asarray(float(vmic_relation(teff, logg))), (tau < 3.0) & (tau > 1e-5)))
     return reference
 
 

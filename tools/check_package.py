@@ -16,6 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LARGEST_MB = 30
+ROOMS = ("astrogf", "inference", "surveys", "synthesis", "emulator")
 USE = """
 import astrogf, sys
 import numpy as np
@@ -39,6 +40,17 @@ def build(out: Path) -> tuple[Path, Path]:
     return sdist, wheel
 
 
+def source_files() -> list[str]:
+    """Files of the package in the checkout, by their paths in it: those that git knows, where there is a .git."""
+    if (ROOT / ".git").exists():
+        command = ["git", "-C", ROOT, "ls-files", *ROOMS]
+        names = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    else:
+        # the links in astrogf/ are not followed
+        names = [str(p.relative_to(ROOT)) for room in ROOMS for p in (ROOT / room).rglob("*") if p.is_file()]
+    return [name for name in names if not (ROOT / name).is_symlink() and "__pycache__" not in name]
+
+
 def complaints(sdist: Path, wheel: Path) -> list[str]:
     """What is wrong with the files in them."""
     with zipfile.ZipFile(wheel) as archive:
@@ -47,11 +59,7 @@ def complaints(sdist: Path, wheel: Path) -> list[str]:
     tops = {name.split("/")[0] for name in names if ".dist-info/" not in name}
     if tops != {"astrogf"}:
         wrong.append(f"top-level modules of the wheel: {sorted(tops)}")
-    tracked = subprocess.run(
-        ["git", "-C", ROOT, "ls-files", "astrogf", "inference", "surveys", "synthesis", "emulator"],
-        check=True, capture_output=True, text=True,
-    ).stdout.split()  # fmt: skip
-    wanted = {f if f.startswith("astrogf/") else f"astrogf/{f}" for f in tracked if not (ROOT / f).is_symlink()}
+    wanted = {f if f.startswith("astrogf/") else f"astrogf/{f}" for f in source_files()}
     for missing in sorted(wanted - set(names)):
         wrong.append(f"not in the wheel: {missing}")
     with tarfile.open(sdist) as archive:

@@ -16,7 +16,9 @@ N_STAR, N_LINE = 3, 4
 @pytest.fixture(scope="module")
 def small() -> Small:
     """In double precision throughout, so that sums in another order agree to rounding."""
-    return build(N_STAR, N_LINE, n_pixel=48, kept=40, options=OPTIONS.changed(model={"single": False}))
+    return build(
+        N_STAR, N_LINE, n_pixel=48, kept=40, options=OPTIONS.changed(model={"single": False}, solver={"chunk": 2})
+    )
 
 
 @pytest.fixture(scope="module")

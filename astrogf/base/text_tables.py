@@ -102,7 +102,9 @@ def _split(
     else:
         table = table[1:]
     # one column, such as a list of identifiers, is a table where its name says so: text has lines of one word too
-    if len(head) < 2 and not (".csv" in path.suffixes and head and all(len(cells) == 1 for _, cells in table)):
+    if len(head) < 2 and not (
+        ".csv" in path.suffixes and head and table and all(len(cells) == 1 for _, cells in table)
+    ):
         raise error(f"{path} is not recognised as a table; expected {expected}.")
     names = [name.strip() for name in head]
     # a row may end in a separator, or begin with one

@@ -104,4 +104,4 @@ def test_a_fits_table_that_is_cut_short_is_refused(tmp_path, packed):
 
 def test_a_csv_of_one_column_is_a_table(tmp_path):
     (tmp_path / "ids.csv").write_text("ObsID\n7\n8\n")
-    assert list(read_table(tmp_path / "ids.csv")["ObsID"]) == [7, 8]
+    assert list(tables.read_table(tmp_path / "ids.csv")["ObsID"]) == [7, 8]

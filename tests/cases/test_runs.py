@@ -407,6 +407,9 @@ def test_beliefs_are_checked(said: dict, sentence: str) -> None:
 # --- signals ---------------------------------------------------------------------------------------------------------
 
 SLOW = """
+import signal
+# a background job of a shell ignores SIGINT, and so would what it starts
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import sys, time
 from astrogf.fitting import engine
 from astrogf.surveys.store import fill
@@ -427,8 +430,6 @@ def begun(*arguments: str | Path) -> subprocess.Popen:
     process = subprocess.Popen(
         [sys.executable, "-c", SLOW, *map(str, arguments)], cwd=ROOT, text=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        # a shell's background job ignores SIGINT, and so would what it starts
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     assert process.stdout is not None
     assert "under way" in process.stdout.readline()

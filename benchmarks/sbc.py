@@ -17,12 +17,12 @@ import matplotlib
 
 matplotlib.use("Agg")
 import jax
-import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
+from astrogf.inference.newton.evidence import Evidence
 from astrogf.inference.newton.joint import SharedPrior
-from astrogf.inference.newton.scatters import Evidence, integrate
+from astrogf.inference.newton.scatters import integrate
 from astrogf.inference.problem.parameters import STAR, STEP
 from astrogf.inference.rehearsal.small import build, draw, maximise, refined
 from astrogf.inference.solvers.gaussian import laplace_gaussian
@@ -59,7 +59,9 @@ def one(small, rng, truth_problem, setting) -> dict:
         fit = maximise(small, drawn.data, drawn.theta, start, tau=drawn.tau, iterations=setting["iterations"])
     if setting.get("integrate"):
         prior = SharedPrior.of(small.groups, small.options)
-        evidence = Evidence(fit.passed.reduced, fit.shared - prior.mean, prior, jnp.asarray(small.groups.held))
+        evidence = Evidence.of(
+            *fit.passed.reduced, fit.shared - prior.mean, prior.group, prior.ln_sigma_sd, small.groups.held
+        )
         fit = fit._replace(posterior=integrate(evidence, fit.shared, fit.posterior.tau)[0])
     gaussian = laplace_gaussian(fit.passed, fit.theta, fit.shared, fit.posterior.mean, fit.posterior.covariance)
     shared, own = (np.asarray(x) for x in gaussian.draw(jax.random.key(int(rng.integers(2**31))), DRAWS + 1))

@@ -1,6 +1,7 @@
 """The joint maximum by Gauss-Newton on the block arrow, and the errors about it.
 
 Order of reading: search (where every star begins), sweep (one pass over all spectra), stars (each star on its own),
-choice (which lines are free), groups (the scatters of groups of lines), joint (stars and lines together), misfit
-(errors by wavelength), suspects (where the list may lack a line), scatters (integrated over).
+choice (which lines are free), evidence (what the spectra say of the scatters of groups of lines, with lapack),
+groups (their prior), joint (stars and lines together), misfit (errors by wavelength), suspects (where the list may
+lack a line), scatters (integrated over).
 """

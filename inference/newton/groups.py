@@ -13,14 +13,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import cho_solve
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, ArrayLike, Float, Int
 
-from astrogf.inference.problem.arrow import Reduced, solve_shared
+from astrogf.inference.newton.evidence import MEAN_SD, Evidence
+from astrogf.inference.newton.evidence import SCATTER_SD as SCATTER_SD
+from astrogf.inference.newton.lapack import threads_for
+from astrogf.inference.problem.arrow import Reduced
 
-MEAN_SD = 0.05
-SCATTER_SD = 0.2
-"""dex. A common shift of a species is its abundance, so mu_g is held close to zero; gf errors are a few 0.1 dex."""
 MIN_GROUP = 8
+LEAST_SCATTER = 0.01
+"""dex; a learned scatter is not below this."""
 
 
 class Groups(NamedTuple):
@@ -88,53 +90,34 @@ def shared_precision(tau, index, ln_sigma_sd) -> Float[Array, "shared shared"]:
     return full.at[n, n].set(ln_sigma_sd**-2)
 
 
-@jax.jit
 def learn(
     precision: Float[Array, "shared shared"],
     gradient: Float[Array, " shared"],
     current: Float[Array, " shared"],
     prior_mean: Float[Array, " shared"],
-    ln_sigma_sd: Float[Array, ""],
+    ln_sigma_sd: Float[Array, ""] | float,
     tau: Float[Array, " group"],
     index: Int[Array, " line"],
     rounds: int = 40,
-    held: Float[Array, " group"] | float = jnp.nan,
+    held: Float[ArrayLike, " group"] | float = np.nan,
 ) -> Posterior:
-    """Posterior of the shared parameters, the scatters tau brought to their marginal maximum by EM.
+    """Posterior of the shared parameters, the scatters brought from `tau` to their marginal maximum (a density of tau).
 
-    Where `held` is a number, that is tau.
-
-    (precision, gradient) are the reduced data's A and b at `current`, prior excluded. The M-step solves
-    tau^4 / SCATTER_SD^2 + (n - 1) tau^2 = Q with Q the posterior expectation of the sum of (delta - mu)^2.
+    Where `held` is a number, that is tau. (precision, gradient) are the reduced data's A and b at `current`, prior
+    excluded; at most so many `rounds` of Newton's method (an inverse each). Raises FloatingPointError where A with the
+    prior is not positive definite at the given tau.
     """
-    n = index.shape[0]
-    member = jax.nn.one_hot(index, tau.shape[0])
-    count = member.sum(0)
-
-    def keep(tau):
-        return jnp.where(jnp.isnan(held), tau, held)
-
-    def posterior(tau):
-        prior = shared_precision(tau, index, ln_sigma_sd)
-        step, covariance = solve_shared(Reduced(precision, gradient), prior, -prior @ (current - prior_mean))
-        return current + step, covariance
-
-    def step(_, tau):
-        mean, covariance = posterior(tau)
-        delta, c = mean[:n], covariance[:n, :n]
-        v = 1.0 / (count / tau**2 + MEAN_SD**-2)
-        k = v / tau**2
-        total = member.T @ delta
-        second = member.T @ (delta**2 + jnp.diag(c))
-        sum_of_squares = total**2 + jnp.einsum("ig,ij,jg->g", member, c, member)
-        q = second - 2.0 * k * sum_of_squares + count * k**2 * sum_of_squares + count * v
-        linear = count - 1.0
-        tau2 = 0.5 * SCATTER_SD**2 * (-linear + jnp.sqrt(linear**2 + 4.0 * q / SCATTER_SD**2))
-        return keep(jnp.sqrt(jnp.maximum(tau2, 1e-4)))
-
-    tau = jax.lax.fori_loop(0, rounds, step, keep(tau))
-    mean, covariance = posterior(tau)
-    return Posterior(mean, covariance, tau)
+    scatter = np.array(np.broadcast_to(np.asarray(held, float), np.shape(tau)))
+    off = np.asarray(current) - np.asarray(prior_mean)
+    with threads_for(len(off)):
+        evidence = Evidence.of(precision, gradient, off, index, ln_sigma_sd, scatter)
+        learned = evidence.learned
+        ln_tau, found = evidence.maximum(
+            np.log(np.asarray(tau)[learned]), power=1.0, least=LEAST_SCATTER, rounds=rounds
+        )
+        step, covariance = evidence.held.together(found.step, found.covariance)
+    scatter[learned] = np.exp(ln_tau)
+    return Posterior(jnp.asarray(current) + step, jnp.asarray(covariance), jnp.asarray(scatter))
 
 
 def prior_sd(tau: Float[Array, " group"], index: Int[Array, " line"]) -> Float[Array, " line"]:

@@ -101,9 +101,7 @@ def fit_joint(
             prior.ln_sigma_sd,
             tau,
             prior.group,
-            # a round costs the cube of the number of lines, and the next iteration goes on where this one stops
-            40 if len(prior.group) < 600 else 8,
-            jnp.asarray(groups.held),
+            held=groups.held,
         )
         tau = posterior.tau
         shared_step = shrink * jnp.clip(posterior.mean - shared, -0.5, 0.5)

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,9 +9,10 @@ from scipy.stats import multivariate_normal
 
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.joint import Joint, SharedPrior
-from astrogf.inference.newton.scatters import Evidence, _curvature, integrate, over_scatters
+from astrogf.inference.newton.scatters import integrate, over_scatters
 from astrogf.inference.newton.stars import FitState
 from astrogf.inference.problem.arrow import Reduced
+from tests.builders.scatters import Given
 
 LN_SIGMA_SD = 0.08
 
@@ -32,8 +32,8 @@ def problem():
     held = np.array([np.nan, np.nan, 0.8])
     prior = SharedPrior(jnp.asarray(mean), jnp.asarray(LN_SIGMA_SD), jnp.asarray(member))
     reduced = Reduced(jnp.asarray(precision), jnp.asarray(precision @ (measured - point)))
-    evidence = Evidence(reduced, jnp.asarray(point - mean), prior, jnp.asarray(held))
-    return evidence, point, np.linalg.inv(precision), measured, member, mean
+    given = Given(reduced, jnp.asarray(point - mean), prior, jnp.asarray(held))
+    return given, point, np.linalg.inv(precision), measured, member, mean
 
 
 @pytest.fixture(scope="module")
@@ -57,24 +57,29 @@ def grid(problem):
 
 
 def test_evidence_against_scipy(problem, grid):
-    evidence, point, *_ = problem
-    ln_tau, log, means, _ = (x[::97] for x in grid)
-    found = [evidence.at(jnp.asarray(x)) for x in ln_tau]
-    ours = np.array([float(f[0]) for f in found])
+    given, point, *_ = problem
+    ln_tau, log, means, covariances = (x[::97] for x in grid)
+    evidence = given.evidence
+    found = [evidence.at(x[:2]) for x in ln_tau]
+    ours = np.array([f.value for f in found])
     np.testing.assert_allclose(ours - ours[0], log - log[0], rtol=1e-9, atol=1e-8)
-    np.testing.assert_allclose([point + f[1] for f in found], means, atol=1e-9)
+    whole = [evidence.held.together(f.step, f.covariance) for f in found]
+    np.testing.assert_allclose([point + step for step, _ in whole], means, atol=1e-9)
+    np.testing.assert_allclose([covariance for _, covariance in whole], covariances, atol=1e-9)
 
 
 @pytest.mark.parametrize(("draws", "kept", "tolerance"), [(8000, 4000, 0.04), (512, 64, 0.2)])
 def test_integrated_posterior_against_a_grid(problem, grid, draws, kept, tolerance):
     """Means within `tolerance` of the sd, sds and scatters within as much of themselves."""
-    evidence, point, *_ = problem
+    given, point, *_ = problem
     ln_tau, log, means, covariances = grid
     p = np.exp(log - log.max())
     p /= p.sum()
     mean = p @ means
     sd = np.sqrt(p @ (np.diagonal(covariances, 0, 1, 2) + (means - mean) ** 2))
-    posterior, effective = integrate(evidence, jnp.asarray(point), jnp.array([0.2, 0.2, 0.8]), draws=draws, kept=kept)
+    posterior, effective = integrate(
+        given.evidence, jnp.asarray(point), jnp.array([0.2, 0.2, 0.8]), draws=draws, kept=kept
+    )
     found = np.sqrt(np.diag(posterior.covariance))
     assert np.max(np.abs(posterior.mean - mean) / sd) < tolerance
     np.testing.assert_allclose(found, sd, rtol=tolerance)
@@ -86,25 +91,25 @@ def test_integrated_posterior_against_a_grid(problem, grid, draws, kept, toleran
 
 def test_errors_at_one_value_of_the_scatters_are_too_short(problem, grid):
     """What integrating is for: where the spectra say little, the most probable scatter is no substitute."""
-    evidence, point, *_ = problem
-    integrated, _ = integrate(evidence, jnp.asarray(point), jnp.array([0.2, 0.2, 0.8]))
-    p = evidence.prior
-    fixed = hyper.learn(evidence.reduced.precision, evidence.reduced.gradient, jnp.asarray(point), p.mean,
-                        p.ln_sigma_sd, jnp.array([0.2, 0.2, 0.8]), p.group, held=evidence.held)  # fmt: skip
+    given, point, *_ = problem
+    integrated, _ = integrate(given.evidence, jnp.asarray(point), jnp.array([0.2, 0.2, 0.8]))
+    p = given.prior
+    fixed = hyper.learn(*given.reduced, jnp.asarray(point), p.mean,
+                        p.ln_sigma_sd, jnp.array([0.2, 0.2, 0.8]), p.group, held=given.held)  # fmt: skip
     ratio = np.sqrt(np.diag(fixed.covariance) / np.diag(integrated.covariance))
     assert np.all(ratio[:5] < 0.9)  # the group of five lines with little said of them
     assert np.isnan(fixed.tau_sd).all()
 
 
 def test_a_held_group_without_lines_changes_nothing(problem):
-    evidence, point, *_ = problem
-    some = np.append(np.flatnonzero(np.asarray(evidence.prior.group) < 2), len(point) - 1)
-    p = evidence.prior
+    given, point, *_ = problem
+    some = np.append(np.flatnonzero(np.asarray(given.prior.group) < 2), len(point) - 1)
+    p = given.prior
     prior = SharedPrior(p.mean[some], p.ln_sigma_sd, p.group[some[:-1]])
-    reduced = Reduced(evidence.reduced.precision[np.ix_(some, some)], evidence.reduced.gradient[some])
+    reduced = Reduced(given.reduced.precision[np.ix_(some, some)], given.reduced.gradient[some])
     start, found = jnp.array([0.2, 0.2, 0.8]), []
-    for held in (evidence.held, evidence.held[:2]):
-        fewer = Evidence(reduced, evidence.off[some], prior, held)
+    for held in (given.held, given.held[:2]):
+        fewer = Given(reduced, given.off[some], prior, held).evidence
         found.append(integrate(fewer, jnp.asarray(point[some]), start[: len(held)])[0])
     np.testing.assert_allclose(found[0].mean, found[1].mean, atol=1e-9)
     np.testing.assert_allclose(found[0].covariance, found[1].covariance, atol=1e-9)
@@ -112,44 +117,28 @@ def test_a_held_group_without_lines_changes_nothing(problem):
 
 
 def test_all_scatters_held_is_the_conditional_posterior(problem):
-    evidence, point, *_ = problem
-    evidence = evidence._replace(held=jnp.array([0.1, 0.3, 0.8]))
-    posterior, _ = integrate(evidence, jnp.asarray(point), jnp.array([0.5, 0.5, 0.5]))
-    _, step, factor = evidence.at(jnp.zeros(3))
+    given, point, *_ = problem
+    given = given._replace(held=jnp.array([0.1, 0.3, 0.8]))
+    posterior, _ = integrate(given.evidence, jnp.asarray(point), given.held)
+    _, (step, precision) = given.dense(jnp.zeros(0))
     np.testing.assert_allclose(posterior.mean, point + step, atol=1e-10)
-    np.testing.assert_allclose(posterior.covariance, np.linalg.inv(factor @ factor.T), atol=1e-10)
+    np.testing.assert_allclose(posterior.covariance, np.linalg.inv(precision), atol=1e-10)
     np.testing.assert_allclose(posterior.tau, [0.1, 0.3, 0.8])
     np.testing.assert_allclose(posterior.tau_sd, 0.0, atol=1e-12)
 
 
-def test_gradient_and_curvature_against_autodiff(problem):
-    evidence, *_ = problem
-    at = jnp.log(jnp.array([0.15, 0.3, 0.8]))
-    value, slope = evidence.slope(at)
-    assert value == pytest.approx(float(evidence.at(at)[0]), abs=1e-10)
-    np.testing.assert_allclose(slope, jax.grad(lambda x: evidence.at(x)[0])(at), rtol=1e-8, atol=1e-9)
-    exact = -jax.hessian(lambda x: evidence.at(x)[0])(at)
-    np.testing.assert_allclose(_curvature(evidence, at), exact, rtol=1e-5, atol=1e-5)
-
-
-def _at(evidence, precision, tau) -> float:
-    spoiled = evidence._replace(reduced=evidence.reduced._replace(precision=jnp.asarray(precision)))
-    return float(spoiled.at(jnp.log(jnp.array([tau, 0.2, 0.8])))[0])
-
-
 def test_a_matrix_that_rounding_has_spoiled_does_not_end_the_run(problem):
     """Indefinite where a scatter is wide: those draws do not count. Indefinite everywhere: the fit is what it was."""
-    evidence, point, *_ = problem
-    good, _ = integrate(evidence, jnp.asarray(point), jnp.array([0.2, 0.2, 0.8]))
-    a = np.array(evidence.reduced.precision)
+    given, point, *_ = problem
+    good, _ = integrate(given.evidence, jnp.asarray(point), jnp.array([0.2, 0.2, 0.8]))
+    a = np.array(given.reduced.precision)
     spoiled = a.copy()
     spoiled[0, 0] -= 1.0 / np.linalg.inv(a)[0, 0] + 3.0
-    assert not np.isfinite(_at(evidence, spoiled, 0.7))
-    assert np.isfinite(_at(evidence, spoiled, 0.2))
-    posterior, _ = integrate(
-        evidence._replace(reduced=evidence.reduced._replace(precision=jnp.asarray(spoiled))),
-        jnp.asarray(point), jnp.array([0.2, 0.2, 0.8]),
-    )  # fmt: skip
+    evidence = given._replace(reduced=given.reduced._replace(precision=jnp.asarray(spoiled))).evidence
+    wide, narrow = evidence.values(np.log([[0.7, 0.2], [0.2, 0.2]]))
+    assert not np.isfinite(wide)
+    assert np.isfinite(narrow)
+    posterior, _ = integrate(evidence, jnp.asarray(point), jnp.array([0.2, 0.2, 0.8]))
     assert np.all(np.isfinite(posterior.mean))
     assert np.all(np.diag(posterior.covariance) > 0.0)
     assert posterior.tau[0] < 0.7
@@ -157,11 +146,11 @@ def test_a_matrix_that_rounding_has_spoiled_does_not_end_the_run(problem):
     class Passed(NamedTuple):
         reduced: Reduced
 
-    hopeless = Passed(evidence.reduced._replace(precision=-1e6 * jnp.eye(len(a))))
+    hopeless = Passed(given.reduced._replace(precision=-1e6 * jnp.eye(len(a))))
     run = FitState(jnp.zeros((1, 7)), jnp.asarray(point), (), [])
-    groups = hyper.Groups(np.asarray(evidence.prior.group), ("a", "b", "c"), np.asarray(evidence.held))
+    groups = hyper.Groups(np.asarray(given.prior.group), ("a", "b", "c"), np.asarray(given.held))
     joint = Joint(run, hopeless, good, "converged")
-    after = over_scatters(joint, evidence.prior, groups)
+    after = over_scatters(joint, given.prior, groups)
     assert after.posterior is good
     assert after.status.startswith("converged; scatters not integrated over")
     assert "not finite" in after.run.trace[-1]["status"]

@@ -1,0 +1,78 @@
+"""Symmetric positive definite matrices with scipy's LAPACK, which on the host is several times quicker than XLA's
+Cholesky factors within a loop; and how many threads it may use."""
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import scipy
+from jaxtyping import Float
+from scipy.linalg import lapack
+
+SMALL = 3000
+"""Rows of a matrix below which a second thread costs more processor time than it saves of the wall's, and far more of
+both where other processes keep the cores busy, for OpenBLAS's threads wait for each other in loops."""
+
+
+def factored(matrix: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
+    """Lower Cholesky factor from the lower triangle, in the matrix's place if it is in Fortran's order; the upper
+    triangle is undefined. Raises FloatingPointError where there is no factor."""
+    factor, failed = lapack.dpotrf(matrix, lower=1, clean=0, overwrite_a=1)
+    if failed or not np.all(np.isfinite(np.diagonal(factor))):
+        raise FloatingPointError("the probability is not finite: a precision is not positive definite")
+    return factor
+
+
+def solved(factor: Float[np.ndarray, "n n"], right: Float[np.ndarray, "n *k"]) -> Float[np.ndarray, "n *k"]:
+    """Inverse of the matrix times `right`, from its lower factor."""
+    return lapack.dpotrs(factor, right, lower=1)[0]
+
+
+def half_solved(factor: Float[np.ndarray, "n n"], right: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Inverse of the lower factor times `right`."""
+    return lapack.dtrtrs(factor, right, lower=1)[0]
+
+
+def lower_inverse(factor: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
+    """Lower triangle of the matrix's inverse, in the place of its lower factor; the upper triangle is undefined."""
+    return lapack.dpotri(factor, lower=1, overwrite_c=1)[0]
+
+
+def mirrored(matrix: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
+    """The symmetric matrix of this lower triangle."""
+    out = np.tril(matrix)
+    diagonal = np.diagonal(out).copy()
+    out = out + out.T
+    np.fill_diagonal(out, diagonal)
+    return out
+
+
+@cache
+def _openblas():
+    """How scipy's own OpenBLAS is asked for its threads and told them; None where scipy has another LAPACK."""
+    for path in (Path(scipy.__file__).parent.parent / "scipy.libs").glob("libscipy_openblas*"):
+        library = ctypes.CDLL(str(path))
+        try:
+            return library.scipy_openblas_get_num_threads, library.scipy_openblas_set_num_threads
+        except AttributeError:
+            continue
+    return None
+
+
+@contextmanager
+def threads_for(rows: int) -> Iterator[None]:
+    """Within, LAPACK has one thread if matrices of so many rows are SMALL; without scipy's OpenBLAS nothing changes."""
+    found = _openblas() if rows < SMALL else None
+    if found is None:
+        yield
+        return
+    get, set_to = found
+    before = get()
+    set_to(1)
+    try:
+        yield
+    finally:
+        set_to(before)

@@ -1,0 +1,131 @@
+"""Seconds of the integral over the groups' scatters, by stage, and of learning them, on simulated (A, b).
+
+The matrix is a survey's in structure: lines of lognormal strength, blended with some ten neighbours, seen by stars
+whose eight labels each are eliminated; 15 groups, the largest with a fifth of the lines, one with a held scatter.
+`--than` repeats the integral with so many draws, so many of which carry the posterior, and says how far the usual
+numbers are off.
+
+    python benchmarks/scatters.py --lines 1200 2400
+    python benchmarks/scatters.py --lines 1200 --than 6000 600
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+
+from astrogf.runtime import ready_to_compute
+
+ready_to_compute()
+
+from astrogf.inference.newton import groups as hyper  # noqa: E402
+from astrogf.inference.newton.evidence import Evidence  # noqa: E402
+from astrogf.inference.newton.lapack import threads_for  # noqa: E402
+from astrogf.inference.newton.scatters import integrate  # noqa: E402
+
+GROUPS, STARS, LABELS = 15, 40, 8
+WIDTH, STRENGTH, LN_SIGMA_SD = 1.5, -1.5, 0.08
+"""Width of a line's profile (Gaussian sd) in mean distances between lines; mean ln of (what one star says of a line,
+as 1 / its error) x its scatter; prior sd of the resolution's ln."""
+
+
+class Survey(NamedTuple):
+    """(A, b) at `point`, priors excluded; `tau`: the true scatters, `held` those that are given."""
+
+    member: np.ndarray
+    held: np.ndarray
+    tau: np.ndarray
+    precision: np.ndarray
+    gradient: np.ndarray
+    point: np.ndarray
+
+
+def simulated(n_line: int, seed: int = 3) -> Survey:
+    """A survey whose corrections are measured to 0.1-0.95 of their prior, at the maximum for the true scatters."""
+    rng = np.random.default_rng(seed)
+    share = 1.0 / np.arange(2.0, GROUPS + 2.0)
+    member = rng.choice(GROUPS, n_line, p=share / share.sum())
+    held = np.full(GROUPS, np.nan)
+    held[2] = 0.8
+    tau = np.where(np.isnan(held), np.exp(rng.uniform(np.log(0.05), np.log(0.4), GROUPS)), held)
+    place = np.sort(rng.uniform(0.0, n_line, n_line))
+    overlap = np.exp(-(((place[:, None] - place) / (2.0 * WIDTH)) ** 2))
+    strength = np.exp(rng.normal(STRENGTH, 1.0, n_line)) / tau[member]
+    a = np.zeros((n_line + 1, n_line + 1))
+    for _ in range(STARS):
+        seen = strength * np.exp(0.3 * rng.normal(size=n_line))
+        wider = 0.1 * rng.normal(size=n_line)
+        lines = seen[:, None] * overlap * seen
+        star = np.block([[lines, (lines @ wider)[:, None]], [wider @ lines, wider @ lines @ wider + 50.0]])
+        labels = np.column_stack([np.eye(GROUPS)[member][:, : LABELS - 2], rng.normal(size=(n_line, 2))])
+        cross = star[:, :-1] @ labels
+        a += star - cross @ np.linalg.solve(labels.T @ cross[:-1] + np.eye(LABELS), cross.T)
+    a = 0.5 * (a + a.T)
+    truth = np.append(tau[member] * rng.normal(size=n_line), 0.02)
+    noise = np.linalg.cholesky(a + 1e-9 * np.diag(np.diag(a))) @ rng.normal(size=n_line + 1)
+    prior = np.diag(np.append(tau[member], LN_SIGMA_SD) ** -2.0)
+    point = np.linalg.solve(a + prior, a @ truth + noise)
+    return Survey(member, held, tau, a, a @ (truth - point) + noise, point)
+
+
+@contextmanager
+def timed(name: str) -> Iterator[None]:
+    """Print the seconds spent within."""
+    wall, processor = time.perf_counter(), time.process_time()
+    yield
+    wall, processor = time.perf_counter() - wall, time.process_time() - processor
+    print(f"  {name:<34} {processor:8.2f} s of processor time, {wall:8.2f} s", flush=True)
+
+
+def stages(n_line: int, than: list[int] | None) -> None:
+    """Seconds of every stage for one number of lines."""
+    survey = simulated(n_line)
+    print(f"{n_line} lines, {GROUPS} groups")
+    mean = np.append(np.zeros(n_line), 0.01)
+    begin = np.where(np.isnan(survey.held), 0.2, survey.held)
+    with timed("learned from 0.2"):
+        learned = hyper.learn(survey.precision, survey.gradient, survey.point, mean, LN_SIGMA_SD,
+                              begin, survey.member, held=survey.held)  # fmt: skip
+    off = survey.point - mean
+    with timed("held group eliminated"):
+        evidence = Evidence.of(survey.precision, survey.gradient, off, survey.member, LN_SIGMA_SD, survey.held)
+    with threads_for(n_line):
+        ln_tau = np.log(np.asarray(learned.tau)[evidence.learned])
+        with timed("maximum"):
+            ln_tau, _ = evidence.maximum(ln_tau)
+        with timed("value of 100 draws"):
+            evidence.values(np.tile(ln_tau, (100, 1)))
+        with timed("posterior of 10 draws"):
+            evidence.mixture(ln_tau + 1e-3 * np.arange(10.0)[:, None])
+    with timed("integral"):
+        posterior, effective = integrate(evidence, survey.point, learned.tau)
+    print(f"  {effective:.0f} effective draws")
+    if than is None:
+        return
+    with timed(f"integral, {than[0]} draws, {than[1]} kept"):
+        truth, _ = integrate(evidence, survey.point, learned.tau, draws=than[0], kept=than[1], seed=1)
+    sd, wanted = (np.sqrt(np.diag(p.covariance)) for p in (posterior, truth))
+    free = evidence.learned
+    largest = {
+        "means (sd)": np.abs(posterior.mean - truth.mean) / wanted,
+        "sds": np.abs(sd / wanted - 1.0),
+        "tau": np.abs(posterior.tau / truth.tau - 1.0)[free],
+        "sd of tau": np.abs(posterior.tau_sd / truth.tau_sd - 1.0)[free],
+    }
+    print("  off by at most: " + ", ".join(f"{name} {np.max(value):.4f}" for name, value in largest.items()))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--lines", type=int, nargs="+", default=[1200, 2400], metavar="N")
+    parser.add_argument("--than", type=int, nargs=2, metavar=("DRAWS", "KEPT"), help="hold the result against these")
+    a = parser.parse_args()
+    for n_line in a.lines:
+        stages(n_line, a.than)
+
+
+if __name__ == "__main__":
+    main()

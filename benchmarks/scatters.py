@@ -99,7 +99,7 @@ def stages(n_line: int, than: list[int] | None) -> None:
         with timed("value of 100 draws"):
             evidence.values(np.tile(ln_tau, (100, 1)))
         with timed("posterior of 10 draws"):
-            evidence.mixture(ln_tau + 1e-3 * np.arange(10.0)[:, None])
+            evidence.mixture(np.tile(ln_tau, (10, 1)), np.full(10, 0.1))
     with timed("integral"):
         posterior, effective = integrate(evidence, survey.point, learned.tau)
     print(f"  {effective:.0f} effective draws")

@@ -147,22 +147,21 @@ class Evidence(NamedTuple):
         return out
 
     def mixture(
-        self, draws: Float[np.ndarray, "draw group"]
+        self, draws: Float[np.ndarray, "draw group"], weight: Float[np.ndarray, " draw"]
     ) -> tuple[Float[np.ndarray, " other"], Float[np.ndarray, "other other"]]:
-        """Step and covariance of the parameters that are left, over draws of ln tau of equal weight."""
-        distinct, copies = np.unique(draws, axis=0, return_counts=True)
-        share = copies / len(draws)
-        steps, buffer = np.empty((len(distinct), len(self.gradient))), np.empty_like(self.precision)
+        """Step and covariance of the parameters that are left, over draws of ln tau with weights of sum 1."""
+        draws, weight = draws[weight > 0.0], weight[weight > 0.0]
+        steps, buffer = np.empty((len(draws), len(self.gradient))), np.empty_like(self.precision)
         mean = np.zeros_like(self.precision)
-        for k, ln_tau in enumerate(distinct):
+        for k, ln_tau in enumerate(draws):
             full, pull = self._system(np.exp(ln_tau), buffer)
             factor = factored(full)
             steps[k] = solved(factor, pull)
             covariance = lower_inverse(factor)
-            covariance *= share[k]
+            covariance *= weight[k]
             mean += covariance
-        step = share @ steps
-        return step, mirrored(mean) + ((steps - step).T * share) @ (steps - step)
+        step = weight @ steps
+        return step, mirrored(mean) + ((steps - step).T * weight) @ (steps - step)
 
     def at(self, ln_tau: Float[np.ndarray, " group"], power: float = 2.0) -> Conditional | None:
         """All that one inverse gives; None where M is not positive definite.
@@ -193,6 +192,24 @@ class Evidence(NamedTuple):
         prior = (tau / SCATTER_SD) ** 2
         hessian = 2.0 * weight[:, None] * both * weight - np.diag(2.0 * told + 2.0 * prior)
         return Conditional(value, told - self.lines + power - prior, hessian, step, covariance)
+
+    def along(
+        self, group: int, ln_tau: Float[np.ndarray, " group"], found: Conditional, grid: Float[np.ndarray, " point"]
+    ) -> Float[np.ndarray, " point"]:
+        """log density of ln tau where that of one group is `grid`, the others as in `ln_tau`, where `found` was.
+
+        With s the change of tau^-2 it falls by (log det(1 + s R) + s r'(1 + s R)^-1 r) / 2, R and r the group's: exact
+        (nan where M is indefinite), up to a constant.
+        """
+        mine, mean = np.flatnonzero(self.member == group), len(self.member) + 1 + group
+        by_mean = found.covariance[mine, mean]
+        scaled = found.covariance[np.ix_(mine, mine)] + found.covariance[mean, mean] - by_mean - by_mean[:, None]
+        size, axes = np.linalg.eigh(scaled)
+        squared = (axes.T @ (self.off[mine] + found.step[mine] - found.step[mean])) ** 2
+        change = (np.exp(-2.0 * grid) - np.exp(-2.0 * ln_tau[group]))[:, None]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            fall = np.sum(np.log1p(change * size) + change * squared / (1.0 + change * size), axis=1)
+        return (2.0 - len(mine)) * grid - 0.5 * fall - 0.5 * (np.exp(grid) / SCATTER_SD) ** 2
 
     def maximum(
         self, start: Float[np.ndarray, " group"], *, power: float = 2.0, least: float = 0.0, rounds: int = 40

@@ -2,9 +2,9 @@
 
 At the scatters' most probable values the corrections of a group of which the spectra say little get errors as short
 (or as long) as that one guess. With the corrections integrated out (`evidence`), what is left has as many dimensions
-as groups: a Gaussian in ln tau at its maximum, drawn from in antithetic pairs, the draws weighted to the true density,
-the weights truncated (Ionides 2008, J. Comp. Graph. Stat. 17, 295). Some of them, resampled by weight, carry the
-posterior, which is their mixture: its covariance is the mean of the covariances and the covariance of the means.
+as groups: it is drawn from (`proposal`), the draws weighted to the true density, the weights truncated (Ionides 2008,
+J. Comp. Graph. Stat. 17, 295). Fewer draws, weighted likewise, carry the posterior, which is their mixture: its
+covariance is the mean of the covariances and the covariance of the means.
 """
 
 import time
@@ -16,9 +16,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.evidence import LEAST_CURVATURE, Evidence
+from astrogf.inference.newton.evidence import Evidence
 from astrogf.inference.newton.joint import Joint, SharedPrior
 from astrogf.inference.newton.lapack import threads_for
+from astrogf.inference.newton.proposal import Proposal
 from astrogf.inference.newton.stars import bounded_step, keep_physical
 from astrogf.inference.problem.arrow import substitute
 
@@ -29,15 +30,16 @@ MANY_LINES = 2000
 """Beyond this many the draws that are weighted become fewer, for each costs the cube of the number."""
 
 
-def _weights(ln_weight: Float[np.ndarray, " draw"]) -> Float[np.ndarray, " draw"]:
-    """Truncated, with sum 1; draws that are not finite have none."""
+def _weighted(evidence: Evidence, ln_tau: Float[np.ndarray, "draw group"], log_density: Float[np.ndarray, " draw"]):
+    """Draws of a proposal with weights of sum 1, truncated; those whose evidence is not finite have none."""
+    ln_weight = evidence.values(ln_tau) - log_density
     finite = np.isfinite(ln_weight)
     if not finite.any():
         raise FloatingPointError("the probability of the scatters is not finite anywhere near its maximum")
     weight = np.zeros(len(finite))
     weight[finite] = np.exp(ln_weight[finite] - ln_weight[finite].max())
     weight = np.minimum(weight, weight.mean() * np.sqrt(len(weight)))
-    return weight / weight.sum()
+    return ln_tau, weight / weight.sum()
 
 
 def integrate(
@@ -59,20 +61,13 @@ def integrate(
     if draws is None:
         fewer = min(1.0, (MANY_LINES / (len(evidence.member) + 1)) ** 2)
         draws = max(int(fewer * min(DRAWS * len(learned), MOST_DRAWS)), KEPT)
+    pairs = (draws // 2, min(kept, draws) // 2) if len(learned) else (1, 1)
+    rng = np.random.default_rng(seed)
     with threads_for(len(evidence.gradient)):
         mode, found = evidence.maximum(np.log(begin[learned]))
-        size, axes = np.linalg.eigh(-found.hessian)
-        spread = axes / np.sqrt(np.maximum(size, LEAST_CURVATURE))
-        rng = np.random.default_rng(seed)
-        half = rng.normal(size=(draws // 2 if len(learned) else 1, len(learned)))
-        white = np.concatenate([half, -half])
-        drawn = mode + white @ spread.T
-        weight = _weights(evidence.values(drawn) + 0.5 * np.sum(white**2, axis=1))
-        # systematic resampling: as many copies of a draw as its weight says, to within one
-        kept = min(kept, len(weight))
-        chosen = np.searchsorted(np.cumsum(weight), (np.arange(kept) + rng.uniform()) / kept)
-        mixture = evidence.mixture(drawn[np.minimum(chosen, len(weight) - 1)])
-    step, covariance = evidence.held.together(*mixture)
+        proposal = Proposal.about(evidence, mode, found)
+        (drawn, weight), carrying = (_weighted(evidence, *proposal.draw(rng, n)) for n in pairs)
+        step, covariance = evidence.held.together(*evidence.mixture(*carrying))
     scatter = np.tile(begin, (len(drawn), 1))
     scatter[:, learned] = np.exp(drawn)
     rms = np.sqrt(weight @ scatter**2)

@@ -66,13 +66,15 @@ def test_derivatives_against_differences():
 
 def test_values_and_mixture_of_draws_are_those_of_each():
     evidence = blended(60).evidence
-    draws = np.log([[0.1, 0.3, 0.2, 0.2], [0.2, 0.2, 0.1, 0.3], [0.1, 0.3, 0.2, 0.2]])
+    draws = np.log([[0.1, 0.3, 0.2, 0.2], [0.2, 0.2, 0.1, 0.3], [0.1, 0.3, 0.2, 0.3]])
+    weight = np.array([0.5, 0.2, 0.3])
     each = [evidence.at(x) for x in draws]
     np.testing.assert_allclose(evidence.values(draws), [one.value for one in each], rtol=1e-12)
-    step, covariance = evidence.mixture(draws)
+    step, covariance = evidence.mixture(draws, weight)
     steps = np.array([one.step for one in each])
-    np.testing.assert_allclose(step, steps.mean(axis=0), atol=1e-12)
-    wanted = np.mean([one.covariance for one in each], axis=0) + np.cov(steps.T, bias=True)
+    np.testing.assert_allclose(step, weight @ steps, atol=1e-12)
+    wanted = sum(w * one.covariance for w, one in zip(weight, each, strict=True))
+    wanted += np.cov(steps.T, bias=True, aweights=weight)
     np.testing.assert_allclose(covariance, wanted, atol=1e-12)
 
 
@@ -116,3 +118,13 @@ def test_all_scatters_held_leave_the_resolution():
     place, found = evidence.maximum(np.zeros(0))
     assert place.shape == (0,)
     assert found.covariance.shape == (1, 1)
+
+
+@pytest.mark.parametrize("group", range(4))
+def test_the_density_along_one_groups_axis_is_exact(group):
+    evidence, here = blended(80).evidence, np.log([0.1, 0.3, 0.2, 0.25])
+    draws = np.tile(here, (4, 1))
+    draws[:, group] = np.log([0.03, 0.1, 0.4, 0.9])
+    found = evidence.along(group, here, evidence.at(here), draws[:, group])
+    wanted = evidence.values(draws)
+    np.testing.assert_allclose(found - found[0], wanted - wanted[0], rtol=1e-8, atol=1e-8)

@@ -109,13 +109,14 @@ def stages(n_line: int, than: list[int] | None) -> None:
         truth, _ = integrate(evidence, survey.point, learned.tau, draws=than[0], kept=than[1], seed=1)
     sd, wanted = (np.sqrt(np.diag(p.covariance)) for p in (posterior, truth))
     free = evidence.learned
-    largest = {
+    off_by = {
         "means (sd)": np.abs(posterior.mean - truth.mean) / wanted,
         "sds": np.abs(sd / wanted - 1.0),
         "tau": np.abs(posterior.tau / truth.tau - 1.0)[free],
         "sd of tau": np.abs(posterior.tau_sd / truth.tau_sd - 1.0)[free],
     }
-    print("  off by at most: " + ", ".join(f"{name} {np.max(value):.4f}" for name, value in largest.items()))
+    for name, value in off_by.items():
+        print(f"  {name} off by {np.sqrt(np.mean(value**2)):.4f} rms, {np.max(value):.4f} at most")
 
 
 def main() -> None:

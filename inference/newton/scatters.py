@@ -23,11 +23,13 @@ from astrogf.inference.newton.proposal import Proposal
 from astrogf.inference.newton.stars import bounded_step, keep_physical
 from astrogf.inference.problem.arrow import substitute
 
-DRAWS, MOST_DRAWS, KEPT = 32, 512, 64
-"""Draws that are weighted (a Cholesky factor each), for every group, and at most; those that carry the posterior (an
-inverse each)."""
-MANY_LINES = 2000
-"""Beyond this many the draws that are weighted become fewer, for each costs the cube of the number."""
+DRAWS, MOST_DRAWS, MANY_LINES = 32, 512, 1700
+"""Draws that give the scatters (a Cholesky factor each), for every group, and at most. Beyond so many lines they become
+fewer, for each costs the cube of the number."""
+CARRYING, MOST_CARRYING = 64, 512
+"""Draws that carry the posterior (an inverse each): no fewer, and no more."""
+CARRIED_LINES = 128 * 1200
+"""Between the two, lines times draws that carry the posterior."""
 
 
 def _weighted(evidence: Evidence, ln_tau: Float[np.ndarray, "draw group"], log_density: Float[np.ndarray, " draw"]):
@@ -49,19 +51,22 @@ def integrate(
     *,
     seed: int = 0,
     draws: int | None = None,
-    kept: int = KEPT,
+    kept: int | None = None,
 ) -> tuple[hyper.Posterior, float]:
     """Posterior of the shared parameters with the scatters integrated over, and of how many draws it effectively is.
 
     `current`: the point of (A, b); `tau`: the scatters that are held, and where the search for the others begins;
-    `draws`: by the number of groups. The posterior's `tau` is their rms. Draws whose evidence is not finite (a matrix
-    of very many lines that rounding has made indefinite) do not count; raises FloatingPointError where none is.
+    `draws`: by the number of groups; `kept`, how many carry the posterior: by the number of lines. The posterior's
+    `tau` is their rms. Draws whose evidence is not finite (a matrix of very many lines that rounding has made
+    indefinite) do not count; raises FloatingPointError where none is.
     """
     begin, learned = np.asarray(tau, float), evidence.learned
     if draws is None:
         fewer = min(1.0, (MANY_LINES / (len(evidence.member) + 1)) ** 2)
-        draws = max(int(fewer * min(DRAWS * len(learned), MOST_DRAWS)), KEPT)
-    pairs = (draws // 2, min(kept, draws) // 2) if len(learned) else (1, 1)
+        draws = max(int(fewer * min(DRAWS * len(learned), MOST_DRAWS)), CARRYING)
+    if kept is None:
+        kept = int(np.clip(CARRIED_LINES / (len(evidence.member) + 1), CARRYING, MOST_CARRYING))
+    pairs = (draws // 2, kept // 2) if len(learned) else (1, 1)
     rng = np.random.default_rng(seed)
     with threads_for(len(evidence.gradient)):
         mode, found = evidence.maximum(np.log(begin[learned]))

@@ -54,7 +54,7 @@ def main() -> None:
     data = StarData(jnp.ones(n), jnp.full(n, 1e4))
     shared, noise = jnp.append(delta, 4.26), NoiseModel(jnp.array(1.0), jnp.array(0.01))
     prior, one = jax.tree.map(lambda x: x[0], star_prior([Belief()], options)), jnp.array(1.0)
-    points = sum(b.start.size * b.width for b in model.buckets) * options.model.depths
+    points = sum(c.start.size * c.width for c in model.window.pieces.cores) * options.model.depths
     print(
         f"{len(setup.lines)} lines, {model.grid.size} wavelengths, {options.model.depths} layers, "
         f"{points:.3g} profile points"

@@ -29,7 +29,7 @@ from astrogf.emulator.structure import Structure  # noqa: E402
 from astrogf.synthesis.gas.eos import equation_of_state, solve_xne  # noqa: E402
 from astrogf.synthesis.lines.linelist import LineList  # noqa: E402
 from astrogf.synthesis.lines.shipped import load_atomic_lines  # noqa: E402
-from astrogf.synthesis.lines.strength import line_reach  # noqa: E402
+from astrogf.synthesis.lines.strength import line_extent  # noqa: E402
 from astrogf.synthesis.spectrum import Physics, emerge  # noqa: E402
 from astrogf.synthesis.window import Window  # noqa: E402
 
@@ -97,16 +97,15 @@ def lines_of(air: np.ndarray) -> LineList:
 def prepare(star: Star, lines: LineList, wavelength: np.ndarray, hydrogen: bool = True, n_free: int = 0) -> Window:
     """Our window on the reference's own wavelengths (vacuum), with the lines that reach the reference's cut."""
     state = star.state()
-    strength, reach = line_reach(lines, [(state[1], state[2], jnp.ones(len(star.vmic), bool))], line_cut=CUT)
-    keep = strength > CUT
+    extent = line_extent(lines, [(state[1], state[2], jnp.ones(len(star.vmic), bool))], line_cut=CUT)
+    keep = extent.strength > CUT
     window = Window.build(
         wavelength,
         lines.take(keep),
-        reach[keep],
+        extent.take(keep),
         n_free=n_free,
         angles=ANGLES,
         hydrogen=hydrogen,
-        split=True,
         spare=True,
     )
     return window if n_free == 0 else window.with_free(np.flatnonzero(keep))
@@ -197,16 +196,15 @@ def compare_derivatives(star: Star, path: Path) -> dict:
 
 def by_one_line(window: Window, made, z: str, ion: str, wavelength: str, size: int) -> np.ndarray:
     """The derivative by log gf of the one line of a species at a wavelength (air), on the window's grid."""
-    target, total = air_to_vacuum(np.array([float(wavelength)]))[0], np.zeros(size + 4096)
+    target, total = air_to_vacuum(np.array([float(wavelength)]))[0], np.zeros(size)
     row = 92 * 3 if int(z) > 92 else (int(z) - 1) * 3 + int(ion) - 1
-    for bucket, slopes in zip(window.buckets, made.by_line, strict=True):
-        real = np.asarray(bucket.line) < window.n_line
-        same = real & (np.asarray(bucket.species) == row) & (np.abs(np.asarray(bucket.wavelength) - target) < 0.01)
-        for chunk, line in zip(*np.nonzero(same), strict=True):
-            start = int(bucket.start[chunk, line])
-            values = np.asarray(slopes[chunk, line])
-            total[start : start + len(values)] += values
-    return total[:size]
+    numbers: set[int] = set()
+    for cores in window.pieces.cores:
+        species, at, number = (np.asarray(x) for x in (cores.lines.species, cores.lines.wavelength, cores.lines.free))
+        numbers |= set(number[(species == row) & (np.abs(at - target) < 0.01)].tolist())
+    for number in numbers - {window.n_free}:
+        total += np.asarray(made.by_correction(number))
+    return total
 
 
 def cell(value: float | None, bar: float, form: str = "{:.4f}") -> str:

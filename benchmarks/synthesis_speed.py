@@ -83,7 +83,8 @@ def one(star: str, task: str, window: tuple[float, float], points: int) -> dict:
         began = time.perf_counter()
         jax.block_until_ready(compiled(*arguments))
         took.append(time.perf_counter() - began)
-    kept = {int(i) for b in prepared.window.buckets for i in np.unique(np.asarray(b.line))}
+    cores = prepared.window.pieces.cores
+    kept = {int(i) for c in cores for i in np.unique(np.asarray(c.lines.line))}
     return {
         "star": star,
         "task": task,
@@ -96,7 +97,7 @@ def one(star: str, task: str, window: tuple[float, float], points: int) -> dict:
         "run_gb": peak_memory_gb() - compiled_gb,
         "temporaries_gb": compiled.compiled.memory_analysis().temp_size_in_bytes / 1e9,
         "lines": len(kept - {prepared.window.n_line}),
-        "profile_points": int(sum(b.start.size * b.width for b in prepared.window.buckets)) * LAYERS,
+        "profile_points": int(sum(c.start.size * c.width for c in cores)) * LAYERS,
         "wavelengths": points,
         "layers": LAYERS,
         "device": jax.devices()[0].device_kind,

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +15,12 @@ from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.choice import Choice, choose, group_transitions, record
 from astrogf.inference.newton.joint import Joint, SharedPrior, fit_joint
+from astrogf.inference.newton.knowledge import knowledge
 from astrogf.inference.newton.scatters import over_scatters
 from astrogf.inference.newton.search import starting_points
 from astrogf.inference.newton.stars import FitState, Progress, fit_stars
 from astrogf.inference.newton.suspects import suspicion, worst
-from astrogf.inference.newton.sweep import Pass, sweep
+from astrogf.inference.newton.sweep import Pass
 from astrogf.inference.problem.collect import NoStarsError, Origin, collect
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import LN_SIGMA, lsf_sigma
@@ -80,36 +81,52 @@ def strengths(setups: Sequence[Setup], n_line: int) -> Float[np.ndarray, " line"
     """
     strength = np.zeros(n_line)
     for setup in setups:
-        np.maximum.at(strength, setup.row[setup.near], setup.strength[setup.near])
+        np.maximum.at(strength, setup.row[setup.near], setup.extent.strength[setup.near])
     return strength
 
 
-def select_lines(setups: Sequence[Setup], lines: LineList, passed: Pass, options: FitOptions) -> Choice:
-    """Free transitions of atoms, by what a pass with the list as it is knows of each."""
-    candidates, information, limits = _candidates(setups, lines, passed, options)
-    return choose(candidates, information, **limits)
+class Known(NamedTuple):
+    """Transitions that may be freed, and what the spectra know of every line of the run alone."""
+
+    candidates: Choice
+    information: Float[np.ndarray, " line"]
 
 
-def selection_record(setups: Sequence[Setup], lines: LineList, passed: Pass, options: FitOptions) -> Table:
-    """Every transition that `select_lines` looked at, and why it is free or not: see `choice.record`."""
-    candidates, information, limits = _candidates(setups, lines, passed, options)
-    return record(candidates, lines, strengths(setups, len(lines)), information, **limits)
-
-
-def _candidates(setups: Sequence[Setup], lines: LineList, passed: Pass, options: FitOptions):
-    strength, information = strengths(setups, len(lines)), np.zeros(len(lines))
-    for setup, of_window in zip(setups, passed.information, strict=True):
-        np.add.at(information, setup.row, np.asarray(of_window))
-    unlisted = is_unlisted(lines)
+def known_lines(
+    setups: Sequence[Setup], lines: LineList, sample: Sample, run: FitState, options: FitOptions, progress: Progress
+) -> Known:
+    """What a pass over stars on their own, with the list as it is, knows of the lines that may be freed."""
+    strength, unlisted = strengths(setups, len(lines)), is_unlisted(lines)
     atoms = (strength > options.lines.least_strength) & (lines.z <= len(SYMBOLS))
     candidates = group_transitions(lines, strength, atoms | (unlisted & (strength > 0.0)))
-    limits = {
+    asked = [candidates.free[setup.row] >= 0 for setup in setups]
+    information = np.zeros(len(lines))
+    found = knowledge(
+        sample, run, asked, chunk=options.solver.chunk, progress=partial(progress, "selecting lines")
+    )  # fmt: skip
+    for setup, of_window in zip(setups, found, strict=True):
+        np.add.at(information, setup.row, of_window)
+    return Known(candidates, information)
+
+
+def _limits(known: Known, lines: LineList, options: FitOptions) -> dict[str, Any]:
+    return {
         "prior_sd": options.lines.prior_sd,
         "max_ratio": options.lines.max_ratio,
         "max_lines": options.lines.max_lines,
-        "always": unlisted[candidates.leader],
+        "always": is_unlisted(lines)[known.candidates.leader],
     }
-    return candidates, information, limits
+
+
+def select_lines(known: Known, lines: LineList, options: FitOptions) -> Choice:
+    """Free transitions, by what the spectra know of each."""
+    return choose(known.candidates, known.information, **_limits(known, lines, options))
+
+
+def selection_record(setups: Sequence[Setup], lines: LineList, known: Known, options: FitOptions) -> Table:
+    """Every transition that `select_lines` looked at, and why it is free or not: see `choice.record`."""
+    strength = strengths(setups, len(lines))
+    return record(known.candidates, lines, strength, known.information, **_limits(known, lines, options))
 
 
 def freed(sample: Sample, setups: Sequence[Setup], free: Int[np.ndarray, " line"], n: int) -> Sample:
@@ -122,13 +139,13 @@ def freed(sample: Sample, setups: Sequence[Setup], free: Int[np.ndarray, " line"
 
 class Stage(NamedTuple):
     """A joint fit and what it was of: the run's lines in every window, the stars by themselves and with free lines, the
-    pass that the lines were chosen from, the free lines and their groups."""
+    knowledge that the lines were chosen from, the free lines and their groups."""
 
     setups: list[Setup]
     lines: LineList
     alone: Sample
     free: Sample
-    passed: Pass
+    known: Known
     chosen: Choice
     groups: hyper.Groups
     joint: Joint
@@ -155,15 +172,8 @@ def fit_lines(
     `run`: the stars on their own. The fit starts from them, or from a `first` joint fit, with these `corrections` of
     the leaders. Raises NoStarsError where no line can be free.
     """
-    passed = sweep(
-        alone,
-        run.theta,
-        run.shared,
-        run.noise,
-        chunk=options.solver.chunk,
-        progress=partial(progress, "selecting lines"),
-    )
-    chosen = select_lines(setups, lines, passed, options)
+    known = known_lines(setups, lines, alone, run, options, progress)
+    chosen = select_lines(known, lines, options)
     if len(chosen.leader) == 0:
         raise NoStarsError(
             "no line carries enough information for a correction: "
@@ -180,7 +190,7 @@ def fit_lines(
     free = freed(alone, setups, chosen.free, len(chosen.leader))
     name = "joint" if first is None else "second joint"
     joint = fit_joint(free, FitState(last.theta, shared, noise, run.trace), groups, options, progress, name)
-    return Stage(setups, lines, alone, free, passed, chosen, groups, joint)
+    return Stage(setups, lines, alone, free, known, chosen, groups, joint)
 
 
 def with_suspects(first: Stage, origin: Origin, run: FitState, options: FitOptions, progress: Progress) -> Stage:
@@ -285,5 +295,5 @@ def fit(
     ratio = took / sum(len(p.star) for p in alone.windows) / seconds if np.isfinite(seconds) else None
     strength = strengths(stage.setups, len(origin.lines))
     result = assemble(alone, origin, strength, stage.chosen, groups, joint, original, options)
-    looked_at = selection_record(stage.setups, origin.lines, stage.passed, options)
+    looked_at = selection_record(stage.setups, origin.lines, stage.known, options)
     return Fitted(replace(result, jacobian_cost_ratio=ratio, selection=looked_at), set_aside)

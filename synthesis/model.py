@@ -9,16 +9,18 @@ from jaxtyping import Array, Float, Int
 from astrogf.emulator.layers import Layers
 from astrogf.synthesis.gas.abundances import number_fractions
 from astrogf.synthesis.gas.eos import equation_of_state
-from astrogf.synthesis.lines.buckets import Bucket
 from astrogf.synthesis.lines.linelist import LineList
+from astrogf.synthesis.lines.pieces import TILE, Extent
 from astrogf.synthesis.observed.grid import Grid
-from astrogf.synthesis.window import Linearised, State, Window
+from astrogf.synthesis.window import Linearised, Responding, State, Window
 
 PARAMETERS = ("teff", "logg", "feh", "alpha", "vmic")
 """Order of a star's parameter vector here: K, dex, dex, dex, km/s."""
 WIDEST = 4000
-"""Grid points to a side of the widest window of a fit, some 100 A: the derivative by a line is taken to survey pixels
-window by window, whose cost grows with the square of the width."""
+"""Grid points to a side of the widest line of a fit, some 100 A."""
+
+FARTHER = 4
+"""A fit's cut is coarse: wings go on to this many times where they have fallen to it."""
 
 
 class SpectrumModel(eqx.Module):
@@ -37,23 +39,19 @@ class SpectrumModel(eqx.Module):
         cls,
         atmosphere: Layers,
         lines: LineList,
-        reach: Float[np.ndarray, " line"],
+        extent: Extent,
         grid: Grid,
         n_slot: int = 0,
         angles: int = 3,
-        single: bool = False,
+        single: bool = True,
     ) -> "SpectrumModel":
         """Prepare the fixed shapes of a run, on the host: see `Window.build`. No line reaches past `WIDEST` points."""
-        # few buckets: a fit compiles each of them many times over
-        shapes: dict[str, Any] = {"growth": 2.7, "single": single}
-        reach = np.minimum(reach, WIDEST * grid.velocity_step)
-        window = Window.build(grid.wavelength, lines, reach, n_free=n_slot, angles=angles, **shapes)
+        extent = extent._replace(reach=np.minimum(extent.reach, WIDEST * grid.velocity_step))
+        # a whole number of survey pixels, so that the instrument sees all tiles alike
+        tile = grid.oversampling * -(-TILE // grid.oversampling)
+        shapes: dict[str, Any] = {"tile": tile, "single": single, "farther": FARTHER}
+        window = Window.build(grid.wavelength, lines, extent, n_free=n_slot, angles=angles, **shapes)
         return cls(atmosphere, window, grid)
-
-    @property
-    def buckets(self) -> list[Bucket]:
-        """The line windows, as `Linearised.by_line` has them."""
-        return self.window.buckets
 
     @property
     def n_line(self) -> int:
@@ -83,3 +81,7 @@ class SpectrumModel(eqx.Module):
     def linearised(self, parameters: Float[Array, "5"], delta: Float[Array, " free"]) -> Linearised:
         """The spectrum with its exact derivatives by all parameters and by log gf of all lines."""
         return self.window.linearised(self.state, parameters, delta)
+
+    def responding(self, parameters: Float[Array, "5"], delta: Float[Array, " free"]) -> Responding:
+        """As `linearised`, but for the lines: see `Window.responding`."""
+        return self.window.responding(self.state, parameters, delta)

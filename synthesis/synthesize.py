@@ -22,7 +22,7 @@ from astrogf.synthesis.linelists import is_hydrogen
 from astrogf.synthesis.lines.isotopes import Ratios, log_share
 from astrogf.synthesis.lines.linelist import LineList
 from astrogf.synthesis.lines.shipped import H_BAND, OPTICAL, load_all_lines, whole_list
-from astrogf.synthesis.lines.strength import Weighed, line_reach, may_reach
+from astrogf.synthesis.lines.strength import Weighed, line_extent, may_reach
 from astrogf.synthesis.observed.broadening import broaden
 from astrogf.synthesis.spectrum import Abundances, Labels, Physics, Spectrum, Synthesis, star_state
 from astrogf.synthesis.window import Window
@@ -168,18 +168,17 @@ def _prepare(
         lines = LineList(*(np.concatenate(pair) for pair in zip(lines, more, strict=True)))
     if isotopes is not None:
         lines = with_isotopes(lines, isotopes)
-    strength, reach = line_reach(lines, reference, line_cut)
+    extent = line_extent(lines, reference, line_cut)
     doubled = is_hydrogen(lines) if hydrogen else np.zeros(len(lines), bool)
-    kept = np.flatnonzero((strength > line_cut) & ~doubled)
+    kept = np.flatnonzero((extent.strength > line_cut) & ~doubled)
     n_free = n_own if free else 0
     window = Window.build(
         wavelength,
         lines.take(kept),
-        reach[kept],
+        extent.take(kept),
         n_free=n_free,
         angles=angles,
         hydrogen=hydrogen,
-        split=True,
         spare=True,
     )
     if free:

@@ -15,10 +15,12 @@ from astrogf.emulator.structure import Structure
 from astrogf.synthesis.continuum.opacity import continuum_opacity
 from astrogf.synthesis.gas.gas import Gas
 from astrogf.synthesis.hydrogen.opacity import HydrogenPlan, hydrogen_nodes, hydrogen_plan
-from astrogf.synthesis.lines.buckets import TILE, Bucket, make_buckets, padded_velocity
 from astrogf.synthesis.lines.linelist import LineList
-from astrogf.synthesis.lines.opacity import Profile, line_opacity, line_response, profile_state
-from astrogf.synthesis.transfer.plane import emergent_flux, planck, response
+from astrogf.synthesis.lines.opacity import line_opacity
+from astrogf.synthesis.lines.pieces import TILE, Extent, Pieces, cut_up, padded_velocity
+from astrogf.synthesis.lines.profile import Profile, profile_state
+from astrogf.synthesis.lines.slopes import LinePieces, by_line, by_parameter
+from astrogf.synthesis.transfer.plane import by_blocks, emergent_flux, planck, response
 
 CONTINUUM_STEP = 10.0  # Angstrom between continuum nodes
 State = tuple[Structure, Gas, Float[Array, "*depth"]]
@@ -41,14 +43,19 @@ class Layered(NamedTuple):
 
 
 class Linearised(eqx.Module):
-    """A normalised spectrum, its derivatives by parameters, and by log gf of every line within its windows.
-
-    `by_line[b]` belongs to bucket b of the window: values on the points start, start + 1, ... of each row.
-    """
+    """A normalised spectrum, its derivatives by parameters, and by log gf of every free line in pieces."""
 
     flux: Float[Array, " wave"]
     by_parameter: Float[Array, "wave parameter"]
-    by_line: list[Float[Array, "chunk line window"]]
+    by_line: list[LinePieces]
+
+    def by_correction(self, number: int) -> Float[Array, " wave"]:
+        """The derivative by one correction on the whole grid."""
+        whole = jnp.zeros(self.flux.shape[0] + max((p.slope.shape[1] for p in self.by_line), default=0))
+        for part in self.by_line:
+            mine = jnp.where(part.free[:, None] == number, part.slope, 0.0)
+            whole = whole.at[part.start[:, None] + np.arange(part.slope.shape[1])].add(mine)
+        return whole[: self.flux.shape[0]]
 
 
 class Window(eqx.Module):
@@ -57,7 +64,7 @@ class Window(eqx.Module):
     `delta` below are corrections to log gf (dex), `n_free` of them; `with_free` says which line each one moves.
     """
 
-    buckets: list[Bucket]
+    pieces: Pieces
     hydrogen: HydrogenPlan | None
     linear: "Spread"
     node_wavelength: np.ndarray
@@ -72,17 +79,18 @@ class Window(eqx.Module):
         cls,
         wavelength: Float[np.ndarray, " wave"],
         lines: LineList,
-        reach: Float[np.ndarray, " line"],
+        extent: Extent,
         *,
         n_free: int = 0,
         angles: int = 3,
         hydrogen: bool = True,
+        tile: int = TILE,
         **shapes: Any,
     ) -> "Window":
         """Prepare the fixed shapes, on the host, for strictly increasing vacuum wavelengths in Angstrom.
 
-        `reach` in km/s comes from `synthesis.lines.strength.line_reach`; `n_free` is the number of corrections there is
-        room for; `angles` the number of Gauss angles; `shapes` goes to `make_buckets`.
+        `extent` comes from `synthesis.lines.strength.line_extent`; `n_free` is the number of corrections there is room
+        for; `angles` the number of Gauss angles; `tile` the points of a tile of wings; `shapes` goes to `cut_up`.
         """
         wavelength = np.asarray(wavelength, float)
         n_node = max(2, int((wavelength[-1] - wavelength[0]) / CONTINUUM_STEP) + 1)
@@ -91,11 +99,11 @@ class Window(eqx.Module):
         share = (wavelength - nodes[left]) / np.diff(nodes)[left]
         linear = Spread(jnp.asarray(np.stack([left, left + 1], 1)), jnp.asarray(np.stack([1.0 - share, share], 1)))
         window = cls(
-            make_buckets(lines, reach, wavelength, **shapes),
+            cut_up(lines, extent, wavelength, tile=tile, **shapes),
             hydrogen_plan(wavelength) if hydrogen else None,
             linear,
             nodes,
-            jnp.asarray(padded_velocity(wavelength)),
+            jnp.asarray(padded_velocity(wavelength, tile)),
             len(wavelength),
             len(lines),
             n_free,
@@ -111,8 +119,7 @@ class Window(eqx.Module):
         if len(free) and free.max() >= self.n_free:
             raise AstrogfError(f"{free.max() + 1} corrections, but the model was built with room for {self.n_free}")
         index = np.append(np.where(free < 0, self.n_free, free), self.n_free)
-        moved = [jnp.asarray(index[np.asarray(b.line)]) for b in self.buckets]
-        return eqx.tree_at(lambda w: [b.free for b in w.buckets], self, moved)
+        return eqx.tree_at(lambda w: w.pieces, self, self.pieces.with_free(index, self.n_free))
 
     @property
     def cubic(self) -> "Spread":
@@ -129,7 +136,7 @@ class Window(eqx.Module):
         kappa = self.linear(layers.kappa)
         if layers.hydrogen is not None:
             kappa = kappa + self.cubic(layers.hydrogen)
-        return kappa + line_opacity(self.buckets, layers.profile, delta, self.velocity)[: self.size]
+        return kappa + line_opacity(self.pieces, layers.profile, delta, self.velocity)[: self.size]
 
     def spectrum(
         self, state: State, delta: Float[Array, " free"]
@@ -146,33 +153,63 @@ class Window(eqx.Module):
         parameters: Float[Array, " parameter"],
         delta: Float[Array, " free"],
     ) -> Linearised:
-        """The normalised spectrum with its exact derivatives by all parameters and by log gf of all lines.
+        """The normalised spectrum with its exact derivatives by all parameters and by log gf of the free lines.
 
         `state` makes a star of its parameters (its optical depths may not depend on them). The price is one
-        synthesis, one reverse pass of the transfer, and one more pass over the line windows, however many lines
-        there are.
+        synthesis, one reverse pass of the transfer, and one more pass over the pieces, however many lines there are.
         """
+        return self.responding(state, parameters, delta).linearised(self.pieces)
+
+    def responding(
+        self,
+        state: Callable[[Float[Array, " parameter"]], State],
+        parameters: Float[Array, " parameter"],
+        delta: Float[Array, " free"],
+    ) -> "Responding":
+        """As `linearised`, but for the derivatives by lines, which can be had of it for any choice of free lines."""
         tau = jax.lax.stop_gradient(state(parameters)[0].tau)
         slopes, layers = jax.jacfwd(lambda p: (self.layered(state(p)),) * 2, has_aux=True)(parameters)
         tangents = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), slopes.profile)
         kappa, source = self.opacity(layers, delta), self.linear(layers.source)
         flux, by_ratio, by_source = response(kappa / layers.abross, source, tau, self.angles)
         by_kappa = by_ratio / layers.abross
-        by_parameter = self.linear.contract(by_kappa, slopes.kappa) + self.linear.contract(by_source, slopes.source)
+        slope = self.linear.contract(by_kappa, slopes.kappa) + self.linear.contract(by_source, slopes.source)
         if layers.hydrogen is not None:
-            by_parameter = by_parameter + self.cubic.contract(by_kappa, slopes.hydrogen)
-        by_parameter = by_parameter - (by_kappa * kappa / layers.abross) @ slopes.abross
+            slope = slope + self.cubic.contract(by_kappa, slopes.hydrogen)
+        slope = slope - (by_kappa * kappa / layers.abross) @ slopes.abross
         padded = jnp.pad(by_kappa, ((0, self.velocity.shape[0] - self.size), (0, 0)))
-        lines = line_response(self.buckets, layers.profile, tangents, delta, padded, self.velocity)
-        level = self.linear(layers.level)[:, None]
-        normalised = flux[:, None] / level
-        by_parameter = by_parameter + lines.by_parameter[: self.size] - normalised * self.linear(slopes.level)
-        inverse = jnp.pad(1.0 / level[:, 0], (0, TILE))
-        by_line = [
-            window * inverse[b.start[..., None] + np.arange(b.width)]
-            for b, window in zip(self.buckets, lines.by_line, strict=True)
-        ]
-        return Linearised(normalised[:, 0], by_parameter / level, by_line)
+        by_lines = by_parameter(self.pieces, layers.profile, tangents, delta, padded, self.velocity)
+        level = self.linear(layers.level)
+        normalised = flux / level
+        slope = slope + by_lines[: self.size] - normalised[:, None] * self.linear(slopes.level)
+        return Responding(normalised, slope / level[:, None], layers.profile, delta, padded, level, self.velocity)
+
+
+class Responding(eqx.Module):
+    """A normalised spectrum and its derivatives by parameters, with what those by lines follow from."""
+
+    flux: Float[Array, " wave"]
+    by_parameter: Float[Array, "wave parameter"]
+    profile: Profile
+    delta: Float[Array, " free"]
+    response: Float[Array, "padded depth"]
+    level: Float[Array, " wave"]
+    velocity: Float[Array, " padded"]
+
+    def by_line(self, pieces: Pieces) -> list[LinePieces]:
+        """Derivatives of the normalised spectrum by log gf of the free lines of these pieces."""
+        inverse = jnp.pad(1.0 / self.level, (0, self.velocity.shape[0] - self.level.shape[0]))
+
+        def over_level(part: LinePieces) -> LinePieces:
+            point = part.start[:, None] + np.arange(part.slope.shape[1])
+            return eqx.tree_at(lambda p: p.slope, part, part.slope * inverse[point])
+
+        parts = by_line(pieces, self.profile, self.delta, self.response, self.velocity)
+        return [over_level(part) for part in parts]
+
+    def linearised(self, pieces: Pieces) -> Linearised:
+        """All of it together."""
+        return Linearised(self.flux, self.by_parameter, self.by_line(pieces))
 
 
 @eqx.filter_jit
@@ -202,15 +239,9 @@ class Spread(eqx.Module):
         self, response: Float[Array, "wave depth"], slopes: Float[Array, "node depth parameter"]
     ) -> Float[Array, "wave parameter"]:
         """Sum over depth of response * (slopes on the grid), without ever making the latter."""
-        n_node, n_depth, n_parameter = slopes.shape
-        if n_node * n_parameter * response.shape[0] < 2e7:
-            table = response @ jnp.moveaxis(slopes, 1, 0).reshape(n_depth, n_node * n_parameter)
-            table = table.reshape(-1, n_node, n_parameter)
-            picked = jnp.take_along_axis(table, jnp.asarray(self.index)[:, :, None], axis=1)
-            return jnp.sum(picked * self.weight[:, :, None], axis=1)
 
-        def point(inputs):
-            row, index, weight = inputs
-            return row @ jnp.tensordot(weight, slopes[index], 1)
+        def block(response, index, weight):
+            here = sum(weight[:, k, None, None] * slopes[index[:, k]] for k in range(index.shape[1]))
+            return jnp.einsum("wd,wdp->wp", response, here)
 
-        return jax.lax.map(point, (response, self.index, self.weight), batch_size=256)
+        return by_blocks(block, (response, self.index, self.weight), 512)

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from astrogf.inference.problem.arrow import Eliminated, Reduced, eliminate, reduce
-from astrogf.inference.problem.contribution import Contribution, RowTerms, SharedTerms, StarTerms, counted
+from astrogf.inference.problem.contribution import Contribution, RowTerms, StarTerms, counted
 from astrogf.inference.problem.devices import chunk_size, padded, spread, star_mesh
 from astrogf.inference.problem.linearise import linearise
 from astrogf.inference.problem.miscomputed import checked
@@ -22,13 +22,12 @@ from astrogf.inference.problem.spectra import Noise, Sample, WindowSpectra
 
 class Pass(NamedTuple):
     """What a pass leaves: the reduced shared system, each star's eliminated block and quality of fit (summed over its
-    spectra), and window by window what its spectra together know of every line alone, and what is kept of each."""
+    spectra), and window by window what is kept of each spectrum."""
 
     reduced: Reduced
     star: Eliminated
     log_posterior: Float[np.ndarray, " star"]
     chi2: Float[np.ndarray, " star"]
-    information: tuple[Float[Array, " line"], ...]
     rows: tuple[RowTerms, ...]
 
     @property
@@ -66,7 +65,7 @@ def _scan_rows(problem, shared, data, theta, prior, share, used, noise_model, de
         return jax.tree.map(jnp.add, total, added.shared), (added.star, added.row)
 
     n = shared.shape[0]
-    start = SharedTerms(Reduced(jnp.zeros((n, n)), jnp.zeros(n)), jnp.zeros(problem.spectrum.n_line))
+    start = Reduced(jnp.zeros((n, n)), jnp.zeros(n))
     total, (star, row) = jax.lax.scan(one, start, (data, theta, prior, share, used, noise_model, deviation))
     return Contribution(jax.tree.map(lambda x: x[None], total), star, row)
 
@@ -79,11 +78,11 @@ def _chunk(problem, shared, rows, mesh) -> Contribution:
 
 def _without_spare(gathered: Contribution, columns: np.ndarray) -> Contribution:
     """The shared parameters `columns` alone: the others are corrections that the problem has no use for."""
-    block, n_own = gathered.shared.block, gathered.star.precision.shape[-1]
+    block, n_own = gathered.shared, gathered.star.precision.shape[-1]
     continuum = gathered.row.continuum
     slope = continuum.slope[:, :, np.append(np.arange(n_own), n_own + columns[:-1])]
     return Contribution(
-        gathered.shared._replace(block=Reduced(block.precision[np.ix_(columns, columns)], block.gradient[columns])),
+        Reduced(block.precision[np.ix_(columns, columns)], block.gradient[columns]),
         gathered.star._replace(cross=gathered.star.cross[:, :, columns]),
         gathered.row._replace(continuum=continuum._replace(slope=slope)),
     )
@@ -114,7 +113,7 @@ def sweep_window(
     chunk = chunk_size(chunk, n_row, mesh.devices.size)
     # as numpy arrays all calls look the same to the compiler, whatever computed them
     shared, rows = jax.tree.map(np.asarray, (shared, (window.data, theta, prior, share, noise_model, deviation)))
-    total: SharedTerms | None = None
+    total: Reduced | None = None
     parts: list[tuple[StarTerms, RowTerms]] = []
     for first in range(0, n_row, chunk):
         index, used = padded(first, chunk, n_row)
@@ -183,13 +182,12 @@ def sweep(
         gathered.append(part)
     star, reduced = _eliminate(own, damping)
     for part in gathered:
-        reduced = jax.tree.map(jnp.add, reduced, part.shared.block)
+        reduced = jax.tree.map(jnp.add, reduced, part.shared)
     kept = tuple(part.row for part in gathered)
     return Pass(
         reduced=reduced,
         star=star,
         log_posterior=sample.total([row.log_posterior for row in kept]),
         chi2=sample.total([row.chi2 for row in kept]),
-        information=tuple(jnp.asarray(part.shared.information) for part in gathered),
         rows=kept,
     )

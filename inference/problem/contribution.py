@@ -18,14 +18,6 @@ Held = Array | np.ndarray
 """JAX arrays where they are made, numpy arrays once they are gathered."""
 
 
-class SharedTerms(NamedTuple):
-    """Summed over all spectra: the block of the shared parameters (corrections, then the survey's ln_sigma), and what
-    the spectra know of every line alone (squared signal-to-noise per dex)."""
-
-    block: Reduced
-    information: Float[Held, " line"]
-
-
 class StarTerms(NamedTuple):
     """Summed over the spectra of one star: the block of its own parameters, in units of `parameters.steps`.
 
@@ -67,9 +59,10 @@ class RowTerms(NamedTuple):
 
 
 class Contribution(NamedTuple):
-    """What one spectrum adds (or, once gathered, what many did)."""
+    """What one spectrum adds (or, once gathered, what many did). `shared`: the block of the shared parameters
+    (corrections, then the survey's ln_sigma)."""
 
-    shared: SharedTerms
+    shared: Reduced
     star: StarTerms
     row: RowTerms
 

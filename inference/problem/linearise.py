@@ -8,12 +8,14 @@ from jaxtyping import Array, Float
 
 from astrogf.inference.problem import noise
 from astrogf.inference.problem.arrow import Reduced, absorb
-from astrogf.inference.problem.contribution import Continuum, Contribution, RowTerms, SharedTerms, StarTerms
-from astrogf.inference.problem.lines import LineColumns, information, line_columns
+from astrogf.inference.problem.contribution import Continuum, Contribution, RowTerms, StarTerms
+from astrogf.inference.problem.lines import information, line_columns
 from astrogf.inference.problem.miscomputed import mismatch
 from astrogf.inference.problem.parameters import LN_SIGMA, RV, StarPrior, steps
 from astrogf.inference.problem.problem import N_SPECTRUM, StarData, StarProblem, prior_residuals
+from astrogf.synthesis.lines.pieces import Pieces
 from astrogf.synthesis.observed.instrument import observe
+from astrogf.synthesis.window import Responding
 
 
 class Derivatives(NamedTuple):
@@ -21,7 +23,7 @@ class Derivatives(NamedTuple):
 
     normalised: Float[Array, " pixel"]
     own: Float[Array, "pixel own"]
-    lines: LineColumns
+    lines: Float[Array, "pixel slot"]
 
 
 class Level(NamedTuple):
@@ -74,20 +76,26 @@ class Deviations(NamedTuple):
     determined: Float[Array, ""]
 
 
-def derivatives(problem: StarProblem, theta: Float[Array, " own"], delta: Float[Array, " free"]) -> Derivatives:
-    """The spectrum and all its derivatives, through the instrument."""
-    line = problem.spectrum.linearised(theta[:N_SPECTRUM], problem.shift(theta, delta))
+def derivatives(
+    problem: StarProblem, theta: Float[Array, " own"], delta: Float[Array, " free"]
+) -> tuple[Derivatives, Responding]:
+    """The spectrum and its derivatives by own parameters and by slots, through the instrument; and what derivatives by
+    other lines follow from."""
     grid = problem.spectrum.grid
+    responding = problem.spectrum.responding(theta[:N_SPECTRUM], problem.shift(theta, delta))
 
     def through(flux, rv, ln_sigma):
         return observe(flux, rv, jnp.exp(ln_sigma), grid)
 
-    arguments = (line.flux, theta[RV], theta[LN_SIGMA])
+    arguments = (responding.flux, theta[RV], theta[LN_SIGMA])
     by_rv, by_sigma = (jax.jacfwd(through, argnums=i)(*arguments) for i in (1, 2))
-    by_spectrum = jax.vmap(lambda column: through(column, *arguments[1:]), 1, 1)(line.by_parameter)
-    by_line = line_columns(problem, theta, line.by_line)
-    own = jnp.column_stack([by_spectrum, by_sigma, by_rv, by_line.dense @ problem.membership])
-    return Derivatives(through(*arguments), own * steps(theta.shape[0]), by_line)
+    by_spectrum = jax.vmap(lambda column: through(column, *arguments[1:]), 1, 1)(responding.by_parameter)
+    n_slot = problem.spectrum.n_slot
+    by_slot = jnp.zeros((grid.n_pixel, 0))
+    if n_slot:
+        by_slot = line_columns(problem, theta, responding.by_line(problem.spectrum.window.pieces), n_slot)
+    own = jnp.column_stack([by_spectrum, by_sigma, by_rv, by_slot @ problem.membership])
+    return Derivatives(through(*arguments), own * steps(theta.shape[0]), by_slot), responding
 
 
 def fit_continuum(problem: StarProblem, flux, weights, normalised) -> Float[Array, " basis"]:
@@ -204,26 +212,6 @@ def with_prior(
     return star, Reduced(precision, gradient), belief, share * jnp.sum(residuals**2)
 
 
-def line_information(
-    problem: StarProblem,
-    lines: LineColumns,
-    columns: Columns,
-    level: Level,
-    smooth: Smooth,
-    own_precision: Float[Array, "own own"],
-) -> Float[Array, " line"]:
-    """`lines.information` of every line, own parameters (with `own_precision`, the continuum eliminated, their prior
-    included) and continuum marginalised."""
-    n_own, n_basis = own_precision.shape[0], smooth.block.shape[0]
-    to_smooth, coupling = smooth.to_smooth[:, :n_own], smooth.coupling[:, :n_own]
-    both = jnp.zeros((n_own + n_basis,) * 2)
-    both = both.at[:n_own, :n_own].set(own_precision + to_smooth.T @ coupling).at[n_own:, n_own:].set(smooth.block)
-    both = both.at[n_own:, :n_own].set(coupling).at[:n_own, n_own:].set(coupling.T)
-    weighted = jnp.column_stack([columns.own, columns.smooth]) * (level.weights * level.continuum)[:, None]
-    weights = level.weights * level.continuum**2
-    return information(lines, jnp.linalg.inv(both), weighted, weights, problem.spectrum.n_line)
-
-
 def linearise(
     problem: StarProblem,
     data: StarData,
@@ -240,11 +228,11 @@ def linearise(
     `deviation` of its lines is that of the last pass. Gauss-Newton curvature with the mixture's EM weights.
     """
     delta = shared[:-1] + deviation if problem.n_deviating else shared[:-1]
-    at = derivatives(problem, theta, delta)
+    at, _ = derivatives(problem, theta, delta)
     level = robust_level(problem, data, at.normalised, noise_model)
     columns = Columns(
         own=at.own * level.continuum[:, None],
-        lines=at.lines.dense[:, : problem.n_free] * level.continuum[:, None],
+        lines=at.lines[:, : problem.n_free] * level.continuum[:, None],
         smooth=problem.basis * at.normalised[:, None],
     )
     plain, smooth = eliminate_continuum(problem, columns, level)
@@ -253,8 +241,7 @@ def linearise(
     blocks, own_lines = plain, no_deviations(level.residual.shape[0], noise_model.scatter)
     if problem.n_deviating:
         blocks, own_lines = absorb_deviations(plain, columns, smooth, deviation, noise_model.scatter)
-    star, shared_block, belief, beliefs = with_prior(problem, blocks, prior, share, theta, shared[-1])
-    information = line_information(problem, at.lines, columns, level, smooth, plain.own + belief)
+    star, shared_block, _, beliefs = with_prior(problem, blocks, prior, share, theta, shared[-1])
 
     model = level.continuum * at.normalised + own_lines.moved
     log_prior = -0.5 * (beliefs + jnp.sum((level.coefficients / problem.coefficient_sd) ** 2))
@@ -272,4 +259,41 @@ def linearise(
         determined=own_lines.determined,
         mismatch=wrong,
     )
-    return Contribution(SharedTerms(shared_block, information), star, row)
+    return Contribution(shared_block, star, row)
+
+
+def line_information(
+    problem: StarProblem,
+    data: StarData,
+    theta: Float[Array, " own"],
+    prior: StarPrior,
+    shared: Float[Array, " shared"],
+    noise_model: noise.NoiseModel,
+    candidates: Pieces,
+    n_candidate: int,
+) -> Float[Array, "block candidate"]:
+    """What one spectrum knows of every candidate line alone (`lines.information`), its own parameters (their prior
+    included) and its continuum marginalised. `problem` has no corrections; `candidates` come in blocks of slots.
+    """
+    at, responding = derivatives(problem, theta, shared[:-1])
+    level = robust_level(problem, data, at.normalised, noise_model)
+    columns = Columns(
+        own=at.own * level.continuum[:, None],
+        lines=jnp.zeros((level.residual.shape[0], 0)),
+        smooth=problem.basis * at.normalised[:, None],
+    )
+    plain, smooth = eliminate_continuum(problem, columns, level)
+    _, _, belief, _ = with_prior(problem, plain, prior, jnp.ones(()), theta, shared[-1])
+    n_own, n_basis = plain.own.shape[0], smooth.block.shape[0]
+    both = jnp.zeros((n_own + n_basis,) * 2)
+    both = both.at[:n_own, :n_own].set(plain.own + belief + smooth.to_smooth.T @ smooth.coupling)
+    both = both.at[n_own:, n_own:].set(smooth.block).at[n_own:, :n_own].set(smooth.coupling)
+    both = both.at[:n_own, n_own:].set(smooth.coupling.T)
+    weighted = jnp.column_stack([columns.own, columns.smooth]) * (level.weights * level.continuum)[:, None]
+    covariance, weights = jnp.linalg.inv(both), level.weights * level.continuum**2
+
+    def block(pieces):
+        mine = line_columns(problem, theta, responding.by_line(pieces), n_candidate)
+        return information(mine, covariance, weighted, weights)
+
+    return jax.lax.map(block, candidates)

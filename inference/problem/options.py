@@ -42,7 +42,7 @@ class ModelOptions(Section):
     tau_bottom: float = Field(1.5, description="log10 Rosseland optical depth of the last layer")
     angles: Annotated[int, Field(ge=1, le=16)] = Field(2, description="Gauss angles of the flux integral")
     line_cut: Positive = Field(2e-3, description="least line-to-continuum opacity of a line that is computed")
-    single: bool = Field(False, description="line profiles in single precision")
+    single: bool = Field(True, description="weak lines and wings in single precision (1e-5 of the flux)")
     molecules: bool = Field(True, description="take the shipped molecular lines along")
     rv_reach: Positive = Field(500.0, description="largest radial velocity looked for, km/s")
     widest_sigma: Positive = Field(80.0, description="largest broadening (Gaussian sigma) there is room for, km/s")

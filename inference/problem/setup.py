@@ -21,7 +21,8 @@ from astrogf.synthesis.gas.gas import Gas
 from astrogf.synthesis.gas.species import constituents
 from astrogf.synthesis.linelists import Reaching, beside, is_hydrogen, windows_lines
 from astrogf.synthesis.lines.linelist import LineList
-from astrogf.synthesis.lines.strength import distance, line_reach, may_reach
+from astrogf.synthesis.lines.pieces import Extent
+from astrogf.synthesis.lines.strength import distance, line_extent, may_reach
 from astrogf.synthesis.model import WIDEST, SpectrumModel
 from astrogf.synthesis.observed.grid import Grid
 
@@ -49,8 +50,7 @@ class Setup:
     grid: Grid
     lines: LineList
     row: Int[np.ndarray, " line"]
-    strength: Float[np.ndarray, " line"]
-    reach: Float[np.ndarray, " line"]
+    extent: Extent
     near: Bool[np.ndarray, " line"]
     atmosphere: Layers
 
@@ -60,7 +60,7 @@ class Setup:
         atoms = composition(self.lines, o.stars.abundances)
         patterns, rest = rest_slots(atoms)
         model = SpectrumModel.build(
-            self.atmosphere, self.lines, self.reach, self.grid, n_free + len(patterns), o.model.angles, o.model.single
+            self.atmosphere, self.lines, self.extent, self.grid, n_free + len(patterns), o.model.angles, o.model.single
         )
         degree = o.continuum.degree
         if o.continuum.scale is not None:
@@ -179,12 +179,12 @@ def prepare(
     may_become = lines.replace(loggf=grown(lines))
     row = np.flatnonzero((beside(lines, *edge) | reach_in(may_become, *edge)) & ~is_hydrogen(lines))
     lines, may_become = lines.take(row), may_become.take(row)
-    strength, reach = line_reach(may_become, reference, options.model.line_cut)
-    strength = strength * 10.0 ** (lines.loggf - may_become.loggf)
+    extent = line_extent(may_become, reference, options.model.line_cut)
+    extent = extent._replace(strength=extent.strength * 10.0 ** (lines.loggf - may_become.loggf))
     near = beside(lines, *edge)
-    touches = near | (np.minimum(reach, farthest) >= distance(lines.wavelength, *edge))
-    keep = ((strength > options.model.line_cut) & touches) | keep_all
-    return Setup(options, grid, lines.take(keep), row[keep], strength[keep], reach[keep], near[keep], atmosphere)
+    touches = near | (np.minimum(extent.reach, farthest) >= distance(lines.wavelength, *edge))
+    keep = ((extent.strength > options.model.line_cut) & touches) | keep_all
+    return Setup(options, grid, lines.take(keep), row[keep], extent.take(keep), near[keep], atmosphere)
 
 
 def grid_under(wavelength: Float[np.ndarray, " pixel"], options: FitOptions) -> Grid:

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from astrogf.inference.fit import select_lines
+from astrogf.inference.fit import known_lines, select_lines
 from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.stars import bounded_step, keep_physical
+from astrogf.inference.newton.stars import FitState, bounded_step, keep_physical
 from astrogf.inference.newton.sweep import Pass, sweep
 from astrogf.inference.problem.arrow import Reduced, solve_shared, substitute
 from astrogf.inference.problem.noise import OUTLIER_SHARE, OUTLIER_WIDTH
@@ -114,18 +114,19 @@ def build(
     grid = Grid(first_pixel, n_pixel)
     options = options.changed(lines={"max_lines": n_line, "max_ratio": max_ratio})
     setup = prepare(grid.pixel_wavelength, options)
-    strongest = np.sort(np.argsort(-setup.strength)[:kept])
+    strongest = np.sort(np.argsort(-setup.extent.strength)[:kept])
     setup = prepare(grid.pixel_wavelength, options, lines=setup.lines.take(strongest), keep_all=True)
-    alone = setup.problem(n_line)
+    alone = setup.problem(0)
     labels = np.tile([5300.0, 4.0, -0.2, 0.1], (n_star, 1)) + np.linspace(-1, 1, n_star)[:, None] * [500, 0.3, 0.1, 0]
     sigma = float(lsf_sigma(options.stars.resolution))
     vmic = np.asarray(vmic_relation(labels[:, 0], labels[:, 1]))
     theta = jnp.asarray(np.column_stack([labels, vmic, np.full(n_star, sigma), np.zeros(n_star)]))
     flat = StarData(jnp.ones((n_star, n_pixel)), jnp.full((n_star, n_pixel), 1e4))
     sample = sample_of(alone, flat, options)
-    passed = sweep(sample, theta, jnp.array([sigma]), quiet(sample), chunk=options.solver.chunk)
+    run = FitState(theta, jnp.array([sigma]), quiet(sample))
     setup = replace(setup, row=np.arange(len(setup.lines)))  # the list of this problem is the one in the window
-    chosen = select_lines([setup], setup.lines, passed, options)
+    known = known_lines([setup], setup.lines, sample, run, options, lambda *_: None)
+    chosen = select_lines(known, setup.lines, options)
     lines = setup.lines.take(chosen.leader)
     groups = hyper.make_groups(lines.species(), np.array(QUALITY)[lines.quality])
     options = options.changed(lines={"max_lines": len(chosen.leader)})

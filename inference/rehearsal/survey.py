@@ -123,7 +123,7 @@ def with_missing(
         return lines
     window = survey.all_windows[0]
     setup = prepare(grid(*window_pixels(window, log_step(survey)), log_step(survey)), fit, lines=lines)
-    strong = np.argsort(-np.where(setup.lines.z <= len(SYMBOLS), setup.strength, 0.0))[:STRONG]
+    strong = np.argsort(-np.where(setup.lines.z <= len(SYMBOLS), setup.extent.strength, 0.0))[:STRONG]
     # not the strongest: an observer would know of those
     copied = setup.lines.take(np.sort(rng.choice(strong[len(strong) // 4 :], demo.missing, replace=False)))
     moved = copied.replace(

@@ -12,9 +12,9 @@ from astrogf.base.constants import BOLTZMANN_EV, C_KMS
 from astrogf.synthesis.continuum.opacity import continuum_opacity
 from astrogf.synthesis.gas.gas import Gas
 from astrogf.synthesis.gas.species import species_row
-from astrogf.synthesis.lines.buckets import Bucket, make_buckets
 from astrogf.synthesis.lines.linelist import LineList
-from astrogf.synthesis.lines.opacity import STRENGTH, line_constants, profile_state
+from astrogf.synthesis.lines.pieces import Extent, Transitions
+from astrogf.synthesis.lines.profile import STRENGTH, line_constants, profile_state
 from astrogf.synthesis.lines.voigt import voigt
 
 CONTINUUM_STEP = 100.0  # Angstrom between the wavelengths where lines are weighed against the continuum
@@ -22,57 +22,58 @@ Weighed = Sequence[tuple[Gas, Float[Array, "*depth"], Bool[Array, " depth"]]]
 """Atmospheres in which lines are weighed: gas, vmic (km/s, a number or one a layer) and the layers that count."""
 BOUND_NODES = 9  # wavelengths at which `may_reach` takes the continuum
 THERMAL = 15.0  # km/s: more than the thermal speed of any line's carrier
+NEAR, BROAD = 7.0, 4.0
+"""A profile is its wing beyond so many Doppler widths and damping widths, where `voigt.wing_coefficients` hold to
+1e-5."""
+AT_ONCE = 256  # lines weighed at once
 
 
 @eqx.filter_jit
-def _reach(
-    bucket: Bucket, nodes: Array, node: Array, gas: Gas, vmic: Array, counts: Array, line_cut: float
-) -> tuple[Array, Array]:
-    """Line-centre opacity over continuum, and the velocity beyond which the ratio is below `line_cut`, per line."""
+def _extent(
+    lines: Transitions, nodes: Array, node: Array, gas: Gas, vmic: Array, counts: Array, line_cut: float
+) -> tuple[Array, ...]:
+    """Of every line in chunks: centre opacity over continuum, where the ratio has fallen below `line_cut`, and where
+    the profile is its wing, both in km/s."""
     absorption, _ = continuum_opacity(nodes, gas)
+    state = profile_state(gas, vmic)
 
     def chunk(inputs):
-        b, node = inputs
-        scale, doppler, a = line_constants(b, profile_state(gas, vmic), jnp.zeros(1))
+        mine, node = inputs
+        scale, doppler, a = line_constants(mine, state, jnp.zeros(1))
         # the scattering part of the continuum is left out: it is the stricter bound, and Turbospectrum's
         ratio = jnp.where(counts, scale / absorption[node], 0.0) / line_cut
         # H(a, u) < exp(-u^2) + a / (sqrt(pi) u^2) (1 + 3/(2 u^2)): where these are a third and two thirds of 1 / ratio
-        core = jnp.sqrt(jnp.log(jnp.maximum(3.0 * ratio, 1.0)))
+        gauss = jnp.sqrt(jnp.log(jnp.maximum(3.0 * ratio, 1.0)))
         wing = jnp.sqrt(1.5 + 1.5 * a * ratio / np.sqrt(np.pi))
-        reach = doppler * jnp.where(ratio > 1.0, jnp.maximum(core, wing), 0.0)
-        return jnp.max(ratio * voigt(jnp.zeros_like(a), a), axis=1) * line_cut, jnp.max(reach, axis=1)
+        reach = doppler * jnp.where(ratio > 1.0, jnp.maximum(gauss, wing), 0.0)
+        core = jnp.where(counts, doppler * jnp.maximum(NEAR, BROAD * a), 0.0)
+        strength = ratio * voigt(jnp.zeros_like(a), a) * line_cut
+        return tuple(jnp.max(x, axis=1) for x in (strength, reach, core))
 
-    return jax.lax.map(chunk, (bucket, node))
+    return jax.lax.map(chunk, (lines, node))
 
 
-def line_reach(
-    lines: LineList,
-    atmospheres: Weighed,
-    line_cut: float = 1e-4,
-) -> tuple[Float[np.ndarray, " line"], Float[np.ndarray, " line"]]:
-    """Line-centre opacity over continuous absorption, and the distance (km/s) at which it has fallen to `line_cut`.
+def line_extent(lines: LineList, atmospheres: Weighed, line_cut: float = 1e-4) -> Extent:
+    """How far every line matters: the largest over the atmospheres and over their layers that count.
 
-    Both are the largest over the atmospheres and over their layers that count. A line whose ratio never reaches
-    `line_cut` gets reach 0 and may be dropped. The criterion is Turbospectrum's (its eps is 1e-4, over all layers).
+    `reach` is where line opacity has fallen to `line_cut` of the continuous absorption. A line that is weaker than that
+    at its centre gets reach 0 and may be dropped. The criterion is Turbospectrum's (its eps is 1e-4, over all layers).
     """
     if len(lines) == 0:
-        return np.zeros(0), np.zeros(0)
+        return Extent(*np.zeros((3, 0)))
     edges = lines.wavelength.min(), lines.wavelength.max()
     nodes = np.linspace(edges[0], edges[1], max(2, int((edges[1] - edges[0]) / CONTINUUM_STEP) + 2))
-    # one bucket that holds every line, whatever the width: only its columns are used
-    grid = np.linspace(edges[0] - 1.0, edges[1] + 1.0, 1000)
-    [bucket] = make_buckets(lines, np.zeros(len(lines)), grid, chunk_points=256 * 9, spare=True)
-    order = np.minimum(np.asarray(bucket.line), len(lines) - 1)
     spacing = max(nodes[1] - nodes[0], 1e-9)  # a single line has one node
-    node = np.rint((lines.wavelength[order] - nodes[0]) / spacing).astype(int)
-    strength, reach = np.zeros(len(lines)), np.zeros(len(lines))
+    # a whole number of chunks, of which few numbers occur, so that like lists share a compilation
+    total = AT_ONCE * int(np.ceil(1.2 ** np.ceil(np.log(-(-len(lines) // AT_ONCE)) / np.log(1.2) - 1e-9)))
+    row = np.minimum(np.arange(total), len(lines) - 1).reshape(-1, AT_ONCE)
+    node = np.rint((lines.wavelength[row] - nodes[0]) / spacing).astype(int)
+    columns = Transitions.of(lines, row)
+    found = Extent(*np.zeros((3, len(lines))))
     for gas, vmic, counts in atmospheres:
-        centre, far = _reach(bucket, jnp.asarray(nodes), jnp.asarray(node), gas, vmic, counts, line_cut)
-        real = np.asarray(bucket.line).ravel() < len(lines)
-        row = np.asarray(bucket.line).ravel()[real]
-        strength[row] = np.maximum(strength[row], np.asarray(centre).ravel()[real])
-        reach[row] = np.maximum(reach[row], np.asarray(far).ravel()[real])
-    return strength, np.where(strength > line_cut, reach, 0.0)
+        here = _extent(columns, jnp.asarray(nodes), jnp.asarray(node), gas, vmic, counts, line_cut)
+        found = Extent(*(np.maximum(x, np.asarray(y).ravel()[: len(lines)]) for x, y in zip(found, here, strict=True)))
+    return found._replace(reach=np.where(found.strength > line_cut, found.reach, 0.0))
 
 
 def distance(wavelength: Float[np.ndarray, " line"], low: float, high: float) -> Float[np.ndarray, " line"]:
@@ -94,7 +95,7 @@ def may_reach(
 ) -> Bool[np.ndarray, " line"]:
     """Which lines may reach the stretch from `low` to `high` (vacuum Angstrom) from outside, in any of the atmospheres.
 
-    A bound for whole lists, far cheaper than `line_reach`, which has the last word: every line that it lets reach the
+    A bound for whole lists, far cheaper than `line_extent`, which has the last word: every line that it lets reach the
     stretch is among these. Lines within the stretch, or more than `farthest` km/s away, are not.
     """
     away = distance(lines.wavelength, low, high)

@@ -80,6 +80,26 @@ def observe_windows(
     return first, jnp.einsum("lpw,lw->lp", matrix, windows)
 
 
+def observe_tiles(
+    tiles: Float[Array, "piece tile"],
+    start: Int[Array, " piece"],
+    rv: Float[Array, ""],
+    sigma: Float[Array, ""],
+    grid: Grid,
+) -> tuple[Int[Array, " piece"], Float[Array, "piece local"]]:
+    """`observe_windows` where every start is a whole number of survey pixels: one matrix does for all."""
+    whole, taps = kernel(rv, sigma, grid)
+    over, width = grid.oversampling, tiles.shape[1]
+    half = grid.taps * over
+    n_local = -(-(width + 2 * half) // over) + 1
+    first = (start + whole - grid.pad * over - half) // over
+    phase = (whole - half) % over
+    tap = phase + 2 * half + np.arange(width) - np.arange(n_local)[:, None] * over
+    valid = (tap >= 0) & (tap < taps.shape[0])
+    matrix = jnp.where(valid, taps[jnp.clip(tap, 0, taps.shape[0] - 1)], 0.0)
+    return first, tiles @ matrix.T
+
+
 def _strided(
     windows: Float[Array, "line window"],
     taps: Float[Array, " tap"],

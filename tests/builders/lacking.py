@@ -49,7 +49,7 @@ def lacking(seed: int) -> Lacking:
     wavelength = grid(*window_pixels(WINDOW, 3e-6), 3e-6)
     setup = prepare(wavelength, OPTIONS)
     inside = np.abs(setup.lines.wavelength - np.mean(WINDOW)) < 6.5
-    strongest = np.argsort(-np.where(inside, setup.strength, 0.0))[:40]
+    strongest = np.argsort(-np.where(inside, setup.extent.strength, 0.0))[:40]
     listed = setup.lines.take(np.sort(strongest))
     missing = setup.lines.take(np.sort(rng.choice(strongest[10:], 2, replace=False)))
     missing = missing.replace(wavelength=rng.uniform(5169.0, 5176.0, 2), transition=10**6 + np.arange(2))

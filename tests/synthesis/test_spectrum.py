@@ -115,7 +115,7 @@ def test_every_abundance(prepared, star):
 
 @pytest.mark.parametrize("star", quick("sun"))
 def test_fifty_random_lines(prepared, star):
-    free = np.unique(np.concatenate([np.asarray(b.free).ravel() for b in prepared.window.buckets]))
+    free = np.unique(np.concatenate([np.asarray(c.lines.free).ravel() for c in prepared.window.pieces.cores]))
     picked = np.random.default_rng(11).choice(free[free < prepared.window.n_free], 50, replace=False)
     agree(prepared, star, [unit(prepared, line=(int(i), 2e-3)) for i in picked])
 
@@ -136,10 +136,10 @@ def test_all_ways_to_a_derivative_agree(prepared):
     by_labels, by_vmic, by_delta = gradient(prepared, labels, jnp.asarray(1.5), delta)
     np.testing.assert_allclose(weight @ made.by_parameter, [*by_labels, by_vmic], rtol=2e-5, atol=1e-9)
     summed = np.zeros(prepared.window.n_free + 1)
-    for bucket, rows in zip(prepared.window.buckets, made.by_line, strict=True):
-        padded = np.pad(np.asarray(weight), (0, 4096))
-        reach = np.asarray(bucket.start)[..., None] + np.arange(bucket.width)
-        np.add.at(summed, np.asarray(bucket.free), np.sum(padded[reach] * np.asarray(rows), axis=-1))
+    padded = np.pad(np.asarray(weight), (0, 4096))
+    for part in made.by_line:
+        reach = np.asarray(part.start)[:, None] + np.arange(part.slope.shape[1])
+        np.add.at(summed, np.asarray(part.free), np.sum(padded[reach] * np.asarray(part.slope), axis=1))
     np.testing.assert_allclose(summed[:-1], by_delta, atol=1e-7 * np.abs(by_delta).max())
 
 
@@ -196,7 +196,7 @@ def test_reverse_mode_keeps_little():
     synthesis = prepare(STARS["sun"], lines, wide, free=True)
     delta = jnp.zeros(len(lines))
     compiled = eqx.filter_jit(jax.grad(total, (0, 1))).lower(labels, delta, synthesis).compile()
-    profiles = sum(b.start.size * b.width for b in synthesis.window.buckets) * 80 * 8  # bytes of every line's own
+    profiles = sum(c.start.size * c.width for c in synthesis.window.pieces.cores) * 80 * 8  # bytes of every line's own
     assert compiled.compiled.memory_analysis().temp_size_in_bytes < 0.3 * profiles
 
 

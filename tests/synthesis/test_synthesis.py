@@ -19,7 +19,7 @@ STAR = jnp.array([5400.0, 4.1, -0.3, 0.15, 1.2])
 @pytest.fixture(scope="module")
 def model():
     setup = prepare(GRID.pixel_wavelength, OPTIONS)
-    strongest = np.argsort(-setup.strength)[: 2 * OPTIONS.lines.max_lines : 2]
+    strongest = np.argsort(-setup.extent.strength)[: 2 * OPTIONS.lines.max_lines : 2]
     free = np.full(len(setup.lines), -1)
     free[np.sort(strongest)] = np.arange(OPTIONS.lines.max_lines)
     return setup.problem(OPTIONS.lines.max_lines).spectrum.with_free(free), free
@@ -42,10 +42,10 @@ def test_value_is_the_same(model, flux, linearised):
 def test_a_list_of_one_line():
     """Its strength is what it is in the company of others."""
     setup = prepare(GRID.pixel_wavelength, OPTIONS)
-    strongest = np.argmax(setup.strength)
+    strongest = np.argmax(setup.extent.strength)
     alone = prepare(GRID.pixel_wavelength, OPTIONS, lines=setup.lines.take(np.array([strongest])))
     assert len(alone.lines) == 1
-    np.testing.assert_allclose(alone.strength, setup.strength[strongest], rtol=1e-3)
+    np.testing.assert_allclose(alone.extent.strength, setup.extent.strength[strongest], rtol=1e-3)
 
 
 @pytest.mark.parametrize(("i", "step"), [(0, 2.0), (1, 2e-3), (2, 2e-3), (3, 2e-3), (4, 2e-3)])
@@ -58,13 +58,18 @@ def test_labels_against_differences(model, flux, linearised, i, step):
     np.testing.assert_allclose(got, difference, atol=2e-4 * float(jnp.abs(difference).max()))
 
 
+def whole(parts, n_slot: int, size: int) -> np.ndarray:
+    """Derivatives by slot on the whole grid, from those of pieces of lines."""
+    dense = np.zeros((n_slot + 1, size + 512))
+    for part in parts:
+        for start, slot, values in zip(*(np.asarray(x) for x in (part.start, part.free, part.slope)), strict=True):
+            dense[slot, start : start + len(values)] += values
+    return dense[:-1, :size]
+
+
 def test_twenty_lines_against_differences(model, flux, linearised):
     model = model[0]
-    dense = np.zeros((OPTIONS.lines.max_lines + 1, model.grid.size))
-    for bucket, window in zip(model.buckets, linearised.by_line, strict=True):
-        start, values = np.asarray(bucket.start).ravel(), np.asarray(window).reshape(bucket.start.size, -1)
-        for s, which, v in zip(start, np.asarray(bucket.free).ravel(), values, strict=True):
-            dense[which, s : s + len(v)] += v
+    dense = whole(linearised.by_line, OPTIONS.lines.max_lines, model.grid.size)
     for k in range(0, OPTIONS.lines.max_lines, 2):
         move = jnp.zeros(OPTIONS.lines.max_lines).at[k].set(1e-3)
         difference = np.asarray(flux(model, STAR, move) - flux(model, STAR, -move)) / 2e-3

@@ -104,7 +104,7 @@ def test_a_line_that_the_list_lacks_is_found_and_its_neighbours_err_less() -> No
     rng = np.random.default_rng(5)
     setup = prepare(GRID.pixel_wavelength, OPTIONS)
     middle = np.abs(setup.lines.wavelength - np.mean(GRID.pixel_wavelength)) < 20.0
-    by_strength = np.argsort(-setup.strength)
+    by_strength = np.argsort(-setup.extent.strength)
     strong = by_strength[middle[by_strength]][3]
     true = setup.lines.take(np.sort(by_strength[:100]))
     at, number = setup.lines.wavelength[strong], setup.lines.transition[strong]

@@ -16,7 +16,7 @@ from astrogf.synthesis.gas.partition import MOLECULE_ATOMS, MOLECULES, log_molec
 from astrogf.synthesis.gas.species import N_ATOMIC
 from astrogf.synthesis.lines.isotopes import log_share
 from astrogf.synthesis.lines.linelist import LineList
-from astrogf.synthesis.lines.opacity import profile_state
+from astrogf.synthesis.lines.profile import profile_state
 from astrogf.synthesis.lines.shipped import load_all_lines, load_hband_lines, load_molecular_lines
 from astrogf.synthesis.synthesize import synthesize
 from benchmarks.hband import STARS, compare, synthesise

@@ -1,0 +1,98 @@
+"""What the spectra together know of every line that may be freed: one pass, before lines are chosen."""
+
+from collections.abc import Callable
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from astrogf.inference.newton.stars import FitState
+from astrogf.inference.problem.devices import chunk_size, padded, spread, star_mesh
+from astrogf.inference.problem.linearise import line_information
+from astrogf.inference.problem.parameters import StarPrior
+from astrogf.inference.problem.spectra import Sample, WindowSpectra
+from astrogf.synthesis.lines.pieces import Pieces
+
+BLOCK, NUMBERS = 4096, 16_000_000
+"""Most lines taken through the instrument at once, and most numbers (pixels x lines) of their derivatives."""
+
+
+def in_blocks(window: WindowSpectra, asked: Bool[np.ndarray, " line"]) -> tuple[Pieces, list[np.ndarray]]:
+    """The lines asked for in blocks of one shape, stacked, and the lines of each block (rows of the window's list)."""
+    model = window.problem.spectrum
+    rows = np.flatnonzero(asked)
+    size = int(np.clip(NUMBERS // model.grid.n_pixel, 256, BLOCK))
+    size = min(size, max(len(rows), 1))
+    blocks = [rows[i : i + size] for i in range(0, max(len(rows), 1), size)]
+    pieces = []
+    for block in blocks:
+        slot = np.full(model.n_line + 1, size)
+        slot[block] = np.arange(len(block))
+        pieces.append(eqx.tree_at(lambda p: p.cores, model.window.pieces.with_free(slot, size), []))
+    return stacked(pieces), blocks
+
+
+def stacked(pieces: list[Pieces]) -> Pieces:
+    """Pieces that differ in which lines are free as one, with a leading axis; shorter ones are filled up."""
+    n_chunk = [max(p.free_cores[i].start.shape[0] for p in pieces) for i in range(len(pieces[0].free_cores))]
+    filled = [
+        eqx.tree_at(lambda p: p.free_cores, one, [c.filled(n) for c, n in zip(one.free_cores, n_chunk, strict=True)])
+        for one in pieces
+    ]
+    return jax.tree.map(lambda *x: jnp.stack(x), *filled)
+
+
+@eqx.filter_jit
+def _chunk(common, rows, n_candidate: int, mesh) -> Float[Array, "block candidate"]:
+    def scan_rows(common, rows):
+        problem, shared, candidates = common
+
+        def one(total, row):
+            data, theta, prior, used, noise = row
+            found = line_information(problem, data, theta, prior, shared, noise, candidates, n_candidate)
+            finite = jnp.all(jnp.isfinite(found)) & (used > 0.0)
+            return total + jnp.where(finite, found, 0.0), None
+
+        n_block = jax.tree.leaves(candidates)[0].shape[0]
+        return jax.lax.scan(one, jnp.zeros((n_block, n_candidate)), rows)[0][None]
+
+    return jnp.sum(spread(scan_rows, common, rows, mesh), axis=0)
+
+
+def knowledge(
+    sample: Sample,
+    run: FitState,
+    asked: list[Bool[np.ndarray, " line"]],
+    *,
+    chunk: int = 16,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Float[np.ndarray, " line"]]:
+    """Squared signal-to-noise per dex of log gf of the lines `asked` for in every window, each line alone.
+
+    Own parameters and continuum of every spectrum are marginalised; `sample` has no corrections. 0 for other lines.
+    """
+    mesh, total, done = star_mesh(), sum(len(w.star) for w in sample.windows), 0
+    found = []
+    for window, noise, mine in zip(sample.windows, run.noise, asked, strict=True):
+        candidates, blocks = in_blocks(window, mine)
+        rows = window.data, run.theta[window.star], StarPrior(*(x[window.star] for x in sample.prior)), noise
+        # as numpy arrays all calls look the same to the compiler, whatever computed them
+        shared, (data, theta, prior, noise) = jax.tree.map(np.asarray, (run.shared[-1:], rows))
+        n_row, n_candidate = len(window.star), max(len(b) for b in blocks)
+        size = chunk_size(chunk, n_row, mesh.devices.size)
+        known = np.zeros(mine.shape[0])
+        for first in range(0, n_row, size):
+            index, used = padded(first, size, n_row)
+            of_chunk = partial(jax.tree.map, lambda x, index=index: x[index])
+            part = (of_chunk(data), of_chunk(theta), of_chunk(prior), used, of_chunk(noise))
+            values = np.asarray(_chunk((window.problem, shared, candidates), part, n_candidate, mesh))
+            for block, of_block in zip(blocks, values, strict=True):
+                known[block] += of_block[: len(block)]
+            keep = min(size, n_row - first)
+            done += keep
+            progress(done, total)
+        found.append(known)
+    return found

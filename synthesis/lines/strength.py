@@ -1,48 +1,85 @@
 """Which lines matter, and how far each one reaches: the error bound on the opacity that sets the windows."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
+from scipy.special import erfcx
 
-from astrogf.base.constants import BOLTZMANN_EV, C_KMS
+from astrogf.base.constants import ATOMIC_MASS, BOLTZMANN, BOLTZMANN_EV, C_KMS, HC_OVER_K_ANGSTROM
 from astrogf.synthesis.continuum.opacity import continuum_opacity
 from astrogf.synthesis.gas.gas import Gas
-from astrogf.synthesis.gas.species import species_row
-from astrogf.synthesis.lines.buckets import Bucket, make_buckets
+from astrogf.synthesis.gas.species import species_mass, species_row
 from astrogf.synthesis.lines.linelist import LineList
-from astrogf.synthesis.lines.opacity import STRENGTH, line_constants, profile_state
-from astrogf.synthesis.lines.voigt import voigt
+from astrogf.synthesis.lines.opacity import STRENGTH, profile_state
 
+LN10 = float(np.log(10.0))
 CONTINUUM_STEP = 100.0  # Angstrom between the wavelengths where lines are weighed against the continuum
 Weighed = Sequence[tuple[Gas, Float[Array, "*depth"], Bool[Array, " depth"]]]
 """Atmospheres in which lines are weighed: gas, vmic (km/s, a number or one a layer) and the layers that count."""
 BOUND_NODES = 9  # wavelengths at which `may_reach` takes the continuum
+NODES = 64
+"""Wavelengths at which the continuum is taken, or a multiple."""
+AT_ONCE = 1024  # lines: what is computed of them stays in the processor's cache
 THERMAL = 15.0  # km/s: more than the thermal speed of any line's carrier
 
 
+class _Weights(NamedTuple):
+    """The layers that count, on the host: continuous absorption (cm^2/g) at nodes, and what lines need."""
+
+    absorption: Float[np.ndarray, "node depth"]
+    population: Float[np.ndarray, "species depth"]
+    perturbers: Float[np.ndarray, " depth"]
+    xne: Float[np.ndarray, " depth"]
+    log_t4: Float[np.ndarray, " depth"]
+    t: Float[np.ndarray, " depth"]
+    vmic: Float[np.ndarray, " depth"]
+
+
 @eqx.filter_jit
-def _reach(
-    bucket: Bucket, nodes: Array, node: Array, gas: Gas, vmic: Array, counts: Array, line_cut: float
-) -> tuple[Array, Array]:
-    """Line-centre opacity over continuum, and the velocity beyond which the ratio is below `line_cut`, per line."""
-    absorption, _ = continuum_opacity(nodes, gas)
+def _layers(nodes: Array, gas: Gas, vmic: Array) -> tuple[Array, ...]:
+    """As in `_Weights`, all layers."""
+    state = profile_state(gas, vmic)
+    # the scattering part of the continuum is left out: it is the stricter bound, and Turbospectrum's
+    absorption = continuum_opacity(nodes, gas)[0]
+    rest = state.perturbers, state.xne, state.log_t4, state.t, state.vmic
+    return absorption, state.n_over_u / state.rho, *rest
 
-    def chunk(inputs):
-        b, node = inputs
-        scale, doppler, a = line_constants(b, profile_state(gas, vmic), jnp.zeros(1))
-        # the scattering part of the continuum is left out: it is the stricter bound, and Turbospectrum's
-        ratio = jnp.where(counts, scale / absorption[node], 0.0) / line_cut
-        # H(a, u) < exp(-u^2) + a / (sqrt(pi) u^2) (1 + 3/(2 u^2)): where these are a third and two thirds of 1 / ratio
-        core = jnp.sqrt(jnp.log(jnp.maximum(3.0 * ratio, 1.0)))
-        wing = jnp.sqrt(1.5 + 1.5 * a * ratio / np.sqrt(np.pi))
-        reach = doppler * jnp.where(ratio > 1.0, jnp.maximum(core, wing), 0.0)
-        return jnp.max(ratio * voigt(jnp.zeros_like(a), a), axis=1) * line_cut, jnp.max(reach, axis=1)
 
-    return jax.lax.map(chunk, (bucket, node))
+def _weights(nodes: Float[np.ndarray, " node"], gas: Gas, vmic: Array, counts: Array) -> _Weights:
+    # padded, so that every window takes the same program
+    padded = np.append(nodes, np.full(-len(nodes) % NODES, nodes[-1]))
+    layers = _layers(jnp.asarray(padded), gas, jnp.asarray(vmic))
+    whole = _Weights(*(np.asarray(x)[..., np.asarray(counts)] for x in layers))
+    return whole._replace(absorption=whole.absorption[: len(nodes)])
+
+
+def _centre_and_reach(
+    lines: LineList, species: np.ndarray, mass: np.ndarray, node: np.ndarray, w: _Weights, line_cut: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Line-centre opacity over continuum, and the velocity beyond which the ratio is below `line_cut`, per line.
+
+    Opacity as `opacity.line_constants` has it, on the host: lists are long, and each length would be a compilation.
+    """
+    doppler = np.sqrt(2e-10 * BOLTZMANN / ATOMIC_MASS * w.t / mass[:, None] + w.vmic**2)
+    frequency_width = doppler * (1e13 / lines.wavelength)[:, None]
+    loggf = LN10 * (lines.loggf + lines.log_fraction)
+    boltzmann = np.exp(loggf[:, None] - (lines.elow / BOLTZMANN_EV)[:, None] / w.t)
+    stimulated = 1.0 - np.exp(-(HC_OVER_K_ANGSTROM / lines.wavelength)[:, None] / w.t)
+    scale = STRENGTH / np.sqrt(np.pi) * w.population[species] * boltzmann * stimulated / frequency_width
+    steep = np.exp(LN10 * (lines.log_gamma6[:, None] + lines.gamma6_exponent[:, None] * w.log_t4))
+    electrons = (10.0**lines.log_gamma4)[:, None] * w.xne
+    gamma = (10.0**lines.log_gamma_rad)[:, None] + steep * w.perturbers + electrons
+    a = gamma / (4.0 * np.pi * frequency_width)
+    ratio = scale / w.absorption[node] / line_cut
+    # H(a, u) < exp(-u^2) + a / (sqrt(pi) u^2) (1 + 3/(2 u^2)): where these are a third and two thirds of 1 / ratio
+    core = np.log(np.maximum(3.0 * ratio, 1.0))
+    wing = 1.5 + 1.5 / np.sqrt(np.pi) * a * ratio
+    reach = doppler * np.where(ratio > 1.0, np.sqrt(np.maximum(core, wing)), 0.0)
+    return np.max(ratio * erfcx(a), axis=1) * line_cut, np.max(reach, axis=1)
 
 
 def line_reach(
@@ -59,34 +96,23 @@ def line_reach(
         return np.zeros(0), np.zeros(0)
     edges = lines.wavelength.min(), lines.wavelength.max()
     nodes = np.linspace(edges[0], edges[1], max(2, int((edges[1] - edges[0]) / CONTINUUM_STEP) + 2))
-    # one bucket that holds every line, whatever the width: only its columns are used
-    grid = np.linspace(edges[0] - 1.0, edges[1] + 1.0, 1000)
-    [bucket] = make_buckets(lines, np.zeros(len(lines)), grid, chunk_points=256 * 9, spare=True)
-    order = np.minimum(np.asarray(bucket.line), len(lines) - 1)
     spacing = max(nodes[1] - nodes[0], 1e-9)  # a single line has one node
-    node = np.rint((lines.wavelength[order] - nodes[0]) / spacing).astype(int)
+    node = np.rint((lines.wavelength - nodes[0]) / spacing).astype(int)
+    species, mass = species_row(lines.z, lines.ion), species_mass(lines.z)
     strength, reach = np.zeros(len(lines)), np.zeros(len(lines))
     for gas, vmic, counts in atmospheres:
-        centre, far = _reach(bucket, jnp.asarray(nodes), jnp.asarray(node), gas, vmic, counts, line_cut)
-        real = np.asarray(bucket.line).ravel() < len(lines)
-        row = np.asarray(bucket.line).ravel()[real]
-        strength[row] = np.maximum(strength[row], np.asarray(centre).ravel()[real])
-        reach[row] = np.maximum(reach[row], np.asarray(far).ravel()[real])
+        weights = _weights(nodes, gas, vmic, counts)
+        for first in range(0, len(lines), AT_ONCE):
+            row = np.arange(first, min(first + AT_ONCE, len(lines)))
+            centre, far = _centre_and_reach(lines.take(row), species[row], mass[row], node[row], weights, line_cut)
+            strength[row] = np.maximum(strength[row], centre)
+            reach[row] = np.maximum(reach[row], far)
     return strength, np.where(strength > line_cut, reach, 0.0)
 
 
 def distance(wavelength: Float[np.ndarray, " line"], low: float, high: float) -> Float[np.ndarray, " line"]:
     """How far lines stand outside the stretch from `low` to `high` (Angstrom), km/s; 0 for those within."""
     return C_KMS * np.maximum(np.log(low / wavelength), np.log(wavelength / high)).clip(0.0)
-
-
-@eqx.filter_jit
-def _layers(nodes: Array, gas: Gas, vmic: Array, counts: Array) -> tuple[Array, ...]:
-    """N/U by species over the least continuous absorption at the nodes, and what widens lines, layer by layer."""
-    state = profile_state(gas, vmic)
-    absorption = jnp.min(continuum_opacity(nodes, gas)[0], axis=0)
-    population = jnp.where(counts, state.n_over_u / (state.rho * absorption), 0.0)
-    return population, state.perturbers, state.xne, state.log_t4, state.t, state.vmic
 
 
 def may_reach(
@@ -108,10 +134,11 @@ def may_reach(
     gf = 10.0 ** (mine.loggf + mine.log_fraction)
     gammas = 10.0**mine.log_gamma_rad, 10.0**mine.log_gamma6, 10.0**mine.log_gamma4
     species = species_row(mine.z, mine.ion)
-    nodes = jnp.linspace(mine.wavelength.min(), mine.wavelength.max(), BOUND_NODES)
+    nodes = np.linspace(mine.wavelength.min(), mine.wavelength.max(), BOUND_NODES)
     near = np.zeros(len(mine), bool)
     for gas, vmic, counts in atmospheres:
-        population, perturbers, xne, log_t4, t, v = map(np.asarray, _layers(nodes, gas, vmic, counts))
+        absorption, population, perturbers, xne, log_t4, t, v = _weights(nodes, gas, vmic, counts)
+        population = population / absorption.min(axis=0)
         hot = np.exp(-mine.elow / (BOLTZMANN_EV * t.max()))
         steep = 10.0 ** np.maximum(mine.gamma6_exponent * log_t4.max(), mine.gamma6_exponent * log_t4.min())
         terms = (population.max(1), (population * perturbers).max(1), (population * xne).max(1))

@@ -239,9 +239,8 @@ def test_pressure_has_its_floor_under_the_highest_above() -> None:
     cumulative = jnp.asarray(hydrostatic.cumulative_matrix(np.log10(tau)))
 
     def pressure(gravity):
-        return hydrostatic.integrate(cumulative, tau, gravity, jnp.ones(n), accrad, jnp.asarray(0.0), jnp.asarray(1.0))[
-            1
-        ]
+        zero, one = jnp.zeros(()), jnp.ones(())
+        return hydrostatic.integrate(cumulative, tau, gravity, jnp.ones(n), accrad, zero, one)[1]
 
     free = 1.0 + np.asarray(cumulative @ (tau * (1e3 - accrad)))
     np.testing.assert_allclose(pressure(1e3), np.maximum(free, 0.05 * np.maximum.accumulate(free)), rtol=1e-12)

@@ -13,6 +13,8 @@ from importlib import metadata
 from pathlib import Path
 from types import FrameType
 
+from astrogf.base.kept import cache_folder
+
 PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpyro", "numpy", "scipy", "astropy", "matplotlib")
 
 
@@ -23,8 +25,7 @@ def use_compilation_cache() -> Path | None:
     in the environment, not through jax.config, so that this costs nothing when no computation follows.
     """
     named = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
-    folder = Path(named) if named else base / "astrogf" / "jax"
+    folder = Path(named) if named else cache_folder() / "jax"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -32,11 +33,14 @@ def use_compilation_cache() -> Path | None:
     if not os.access(folder, os.W_OK):
         return None
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
+    # small programs too: there are hundreds of them, each quicker to read than to compile
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     if "jax" in sys.modules:
         import jax
 
         jax.config.update("jax_compilation_cache_dir", str(folder))
+        least = float(os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"])
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", least)
     return folder
 
 

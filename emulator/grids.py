@@ -71,8 +71,7 @@ class Grid(eqx.Module):
         log_tau = self.log_tau
         if tau is not None:
             log_tau = jnp.log10(jnp.asarray(tau))
-            curves = zip(ln, ln @ self.bend.T, strict=True)
-            ln = jnp.stack([spline(log_tau, self.log_tau, v, b) for v, b in curves])
+            ln = spline(log_tau, self.log_tau, ln, ln @ self.bend.T)
         return Structure(10.0**log_tau, *jnp.exp(ln))
 
     def margin(self, labels: Float[Array, "4"]) -> Float[Array, ""]:

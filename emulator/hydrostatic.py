@@ -8,7 +8,7 @@ Source: Kurucz (1970, SAO Special Report 309), section 4.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 from scipy.interpolate import CubicSpline
 
 from astrogf.emulator.structure import Structure
@@ -43,7 +43,13 @@ def integrate(
     mass = tau / abross
     rhox = rhox_top + cumulative @ mass
     p = p_top + cumulative @ (mass * (gravity - accrad))
-    return rhox, jnp.maximum(p, 0.05 * jax.lax.cummax(p))
+    return rhox, jnp.maximum(p, 0.05 * p[_highest_above(p)])
+
+
+def _highest_above(p: Float[Array, " node"]) -> Int[Array, " node"]:
+    """Where the largest value up to and at every node stands; a running maximum is a program of a hundred steps."""
+    above = np.tri(len(p), dtype=bool)
+    return jnp.argmax(jnp.where(above, jax.lax.stop_gradient(p), -jnp.inf), axis=1)
 
 
 def hermite(

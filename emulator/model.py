@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -148,25 +149,35 @@ def load(family: str = "atlas9", path: Path | None = None) -> Emulator:
     if not path.exists():
         known = ", ".join(sorted(p.stem for p in DATA.glob("*.eqx"))) or "none"
         raise NoFileError(f"no emulator weights at {path}; families shipped: {known}")
-    zero = jnp.zeros
-    with path.open("rb") as f, jax.ensure_compile_time_eval():
+    with path.open("rb") as f:
         head = json.loads(f.readline())
-        low, high, n = head["log_tau"]
-        depth: DepthModes | DepthNetwork
-        if head["modes"]:
-            depth = DepthModes(zero(n), zero(head["modes"]), zero(head["modes"]))
-        else:
-            depth = DepthNetwork(_mlp(head["depth_mlp"]), low, high)
-        final = _mlp(head["head_mlp"]) if head["head_mlp"] else None
-        tables = (zero(4), zero(4), zero(n), zero((6, n)), zero((6, n)), zero(6))
-        choices = head["merge"], head.get("reference", "grey"), head.get("temperature", "inverse")
-        blank = DualEncoder(_mlp(head["label_mlp"]), depth, final, *tables, *choices)
-        k = head["knots"]
-        hull = Hull(zero(4), zero(4), zero(k), zero(k), zero(2))
-        weights, rest = partition(blank)
-        stored = eqx.tree_deserialise_leaves(f, (_cast(weights, jnp.float32), rest, hull))
-        net = eqx.combine(_cast(stored[0], jnp.float64), stored[1])
-        return make(net, stored[2], head["family"], head["equilibrium"])
+        # of shapes alone: a blank network would be drawn at random, in dozens of small compilations
+        like = eqx.filter_eval_shape(lambda: _blank(head))
+        with jax.ensure_compile_time_eval():
+            weights, tables, hull = jax.tree.map(_double, eqx.tree_deserialise_leaves(f, like))
+            return make(eqx.combine(weights, tables), hull, head["family"], head["equilibrium"])
+
+
+def _blank(head: dict) -> tuple[DualEncoder, DualEncoder, Hull]:
+    """What `save` writes after the head: learned weights in float32, what is fixed, hull."""
+    zero = jnp.zeros
+    low, high, n = head["log_tau"]
+    depth: DepthModes | DepthNetwork
+    if head["modes"]:
+        depth = DepthModes(zero(n), zero(head["modes"]), zero(head["modes"]))
+    else:
+        depth = DepthNetwork(_mlp(head["depth_mlp"]), low, high)
+    final = _mlp(head["head_mlp"]) if head["head_mlp"] else None
+    tables = (zero(4), zero(4), zero(n), zero((6, n)), zero((6, n)), zero(6))
+    choices = head["merge"], head.get("reference", "grey"), head.get("temperature", "inverse")
+    blank = DualEncoder(_mlp(head["label_mlp"]), depth, final, *tables, *choices)
+    k = head["knots"]
+    weights, rest = partition(blank)
+    return _cast(weights, jnp.float32), rest, Hull(zero(4), zero(4), zero(k), zero(k), zero(2))
+
+
+def _double(leaf: Any) -> Any:
+    return jnp.asarray(np.asarray(leaf, np.float64)) if eqx.is_array(leaf) else leaf
 
 
 def partition(net: DualEncoder) -> tuple[DualEncoder, DualEncoder]:

@@ -43,8 +43,8 @@ class DepthModes(eqx.Module):
 
     def __call__(self, log_tau: Float[Array, " depth"]) -> Float[Array, "quantity depth feature"]:
         """The modes at each depth."""
-        one = jax.vmap(lambda v, b: spline(log_tau, self.nodes, v, b), in_axes=-1, out_axes=-1)
-        return jax.vmap(one)(self.table, self.bend)
+        values, bends = spline_weights(log_tau, self.nodes)
+        return jnp.einsum("dn,qnk->qdk", values, self.table) + jnp.einsum("dn,qnk->qdk", bends, self.bend)
 
 
 class DualEncoder(eqx.Module):
@@ -86,7 +86,7 @@ class DualEncoder(eqx.Module):
             joined = jnp.concatenate([jnp.broadcast_to(code, (len(log_tau), len(code))), depth[0]], axis=-1)
             assert self.head is not None
             raw = jax.vmap(self.head)(joined).T
-        base = jax.vmap(lambda m, b: spline(log_tau, self.log_tau, m, b))(self.mean, self.mean_bend)
+        base = spline(log_tau, self.log_tau, self.mean, self.mean_bend)
         if self.reference == "none":
             return base + raw * self.scale[:, None]
         ln_t, ln_g = jnp.log(labels[0]), labels[1] * np.log(10.0)
@@ -102,18 +102,30 @@ def offsets(labels: Float[np.ndarray, "node 4"]) -> Float[np.ndarray, "node quan
     return np.stack([zero, ln_t, ln_g, zero, zero, 4 * ln_t], axis=-1)
 
 
+def spline_weights(
+    x: Float[Array, " depth"], nodes: Float[Array, " node"]
+) -> tuple[Float[Array, "depth node"], Float[Array, "depth node"]]:
+    """Weights of values and of second derivatives at equally spaced nodes in the cubic spline through them at x."""
+    # as matrices, because a product is one small program where gathers of every table are many
+    h = nodes[1] - nodes[0]
+    i = jnp.clip(jnp.floor((x - nodes[0]) / h).astype(int), 0, len(nodes) - 2)
+    left, right = (i[:, None] + k == jnp.arange(len(nodes)) for k in (0, 1))
+    b = ((x - nodes[i]) / h)[:, None]
+    a = 1 - b
+    values = jnp.where(left, a, 0.0) + jnp.where(right, b, 0.0)
+    bends = jnp.where(left, a**3 - a, 0.0) + jnp.where(right, b**3 - b, 0.0)
+    return values, bends * (h**2 / 6)
+
+
 def spline(
     x: Float[Array, " depth"],
     nodes: Float[Array, " node"],
-    values: Float[Array, " node"],
-    bend: Float[Array, " node"],
-) -> Float[Array, " depth"]:
-    """Cubic spline on equally spaced nodes from values and second derivatives."""
-    h = nodes[1] - nodes[0]
-    i = jnp.clip(jnp.floor((x - nodes[0]) / h).astype(int), 0, len(nodes) - 2)
-    b = (x - nodes[i]) / h
-    a = 1 - b
-    return a * values[i] + b * values[i + 1] + ((a**3 - a) * bend[i] + (b**3 - b) * bend[i + 1]) * h**2 / 6
+    values: Float[Array, "*curve node"],
+    bend: Float[Array, "*curve node"],
+) -> Float[Array, "*curve depth"]:
+    """Cubic splines on equally spaced nodes from values and second derivatives."""
+    of_value, of_bend = spline_weights(x, nodes)
+    return values @ of_value.T + bend @ of_bend.T
 
 
 def build(

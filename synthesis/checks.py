@@ -4,9 +4,11 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from astrogf.base.errors import AstrogfError, AstrogfWarning
 from astrogf.emulator.decks import Deck
@@ -129,9 +131,15 @@ def check_star(
         check_range(name, value, low, high, unit)
     if outside != "ignore" and known(atmosphere):
         labels = np.array([float(x) for x in atmosphere])
-        margin = float(layers.margin(jnp.asarray(labels)))
+        margin = float(_margin(layers, labels))
         if not margin >= -_ON_FACE:
             _say_outside(layers, labels, margin, outside)
+
+
+@eqx.filter_jit
+def _margin(layers: Layers, labels: Float[np.ndarray, "4"]) -> Array:
+    # one program, where step by step there would be dozens
+    return layers.margin(jnp.asarray(labels))
 
 
 def _say_outside(layers: Layers, labels: np.ndarray, margin: float, outside: Outside) -> None:

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.linalg import cho_factor, cho_solve
+from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from astrogf.inference.problem.collect import Collected
@@ -112,6 +113,20 @@ def _chi2(spectra: Float[Array, "node pixel"], flux, ivar, basis):
     return jnp.sum(ivar * flux**2) - jax.vmap(gain)(normal, projected)
 
 
+@eqx.filter_jit
+def _see(
+    common: tuple[StarProblem, Float[Array, " velocity"], Float[Array, ""]], nodes: Float[Array, "node 5"], mesh: Mesh
+) -> Float[Array, "node velocity pixel"]:
+    """Spectra of nodes at every velocity, broadened by `common`'s ln sigma; nodes are spread over the devices."""
+
+    def one(common, node):
+        problem, velocity, ln_sigma = common
+        flux = problem.spectrum.normalised(node[:N_SPECTRUM], jnp.zeros(problem.spectrum.n_slot))
+        return jax.vmap(lambda rv: observe(flux, rv, jnp.exp(ln_sigma), problem.spectrum.grid))(velocity)
+
+    return spread(lambda c, n: jax.lax.map(lambda x: one(c, x), n), common, nodes, mesh)
+
+
 def coarse_search(
     problem: StarProblem,
     data: StarData,
@@ -133,22 +148,13 @@ def coarse_search(
     mesh = star_mesh()
     broadening = jnp.asarray(float(ln_sigma))
 
-    @eqx.filter_jit
-    def see(common, nodes):
-        def one(common, node):
-            problem, velocity, ln_sigma = common
-            flux = problem.spectrum.normalised(node[:N_SPECTRUM], jnp.zeros(problem.spectrum.n_slot))
-            return jax.vmap(lambda rv: observe(flux, rv, jnp.exp(ln_sigma), grid))(velocity)
-
-        return spread(lambda c, n: jax.lax.map(lambda x: one(c, x), n), common, nodes, mesh)
-
     spectra = np.empty((len(nodes), len(velocity), grid.n_pixel), np.float32)
     chunk = chunk_size(10, len(nodes), mesh.devices.size)
     took = []
     for first in range(0, len(nodes), chunk):
         began = time.perf_counter()
         index, _ = padded(first, chunk, len(nodes))
-        spectra[index] = see((problem, velocity, broadening), jnp.asarray(nodes[index]))
+        spectra[index] = _see((problem, jnp.asarray(velocity), broadening), jnp.asarray(nodes[index]), mesh)
         took.append((time.perf_counter() - began) / chunk)
         progress(min(first + chunk, len(nodes)), len(nodes))
     stacked = spectra.reshape(-1, grid.n_pixel)

@@ -13,10 +13,9 @@ from astrogf.base.errors import AstrogfError
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.priors import Belief, star_prior
 from astrogf.inference.problem.problem import StarData
-from astrogf.inference.problem.setup import Setup, grid_under, padded_window, prepare, reaching
+from astrogf.inference.problem.setup import Setup, grid_under, padded_window, prepare, shipped_lines
 from astrogf.inference.problem.spectra import Sample, WindowSpectra
 from astrogf.surveys.batch import SpectrumBatch
-from astrogf.synthesis.linelists import windows_lines
 from astrogf.synthesis.lines.linelist import LineList
 from astrogf.synthesis.model import WIDEST
 
@@ -84,7 +83,7 @@ def collect(
     if lines is None:
         farthest = WIDEST * max(grid_under(b.wavelength, options).velocity_step for b in batches)
         padded = [padded_window(b.wavelength, options) for b in batches]
-        lines = windows_lines(padded, options.model.molecules, reaching(options, farthest, family))
+        lines = shipped_lines(padded, options, farthest, family)
     lines = complete(lines)
     paths = list(dict.fromkeys(str(path) for b in batches for path in b.table["path"]))
     number = {path: i for i, path in enumerate(paths)}

@@ -1,15 +1,18 @@
 """What a run prepares once: the lines of its windows, their reach, and the emulator on the run's depths."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
+from pathlib import Path
 
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from astrogf import emulator
+from astrogf import base, emulator, synthesis
 from astrogf.base.errors import AstrogfError
+from astrogf.base.kept import Arrays, content_of, kept
 from astrogf.emulator.layers import Layers
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import vmic_relation
@@ -138,22 +141,52 @@ def reference_gases(atmosphere: Layers) -> list[tuple]:
 
 
 @lru_cache(maxsize=4)
-def _atmospheres(family: str, top: float, bottom: float, depths: int) -> tuple[Layers, list[tuple]]:
-    """The emulator on a run's depths, and its reference stars: the same for every window."""
-    atmosphere = Layers(emulator.load(family), jnp.asarray(np.logspace(top, bottom, depths)))
-    return atmosphere, reference_gases(atmosphere)
+def _emulated(family: str, top: float, bottom: float, depths: int) -> Layers:
+    return Layers(emulator.load(family), jnp.asarray(np.logspace(top, bottom, depths)))
 
 
-def atmospheres(options: FitOptions, family: str = "atlas9") -> tuple[Layers, list[tuple]]:
-    """The emulator on the depths of a run, and `reference_gases` there."""
+@lru_cache(maxsize=4)
+def _reference(family: str, *depths: float) -> list[tuple]:
+    return reference_gases(_emulated(family, *depths))
+
+
+def _depths(options: FitOptions) -> tuple[float, float, int]:
     model = options.model
-    return _atmospheres(family, model.tau_top, model.tau_bottom, model.depths)
+    return model.tau_top, model.tau_bottom, model.depths
 
 
 def reaching(options: FitOptions, farthest: float, family: str = "atlas9") -> Reaching:
     """Which lines reach a window from at most `farthest` km/s outside, in any of the reference stars."""
-    _, reference = atmospheres(options, family)
-    return partial(may_reach, atmospheres=reference, line_cut=options.model.line_cut, farthest=farthest)
+
+    def reach(lines: LineList, low: float, high: float) -> Bool[np.ndarray, " line"]:
+        # the stars are made when they are needed: never, where everything has been kept
+        reference = _reference(family, *_depths(options))
+        return may_reach(lines, low, high, reference, options.model.line_cut, farthest)
+
+    return reach
+
+
+@cache
+def _made_with() -> str:
+    """Name of all code and data that the choice of lines follows from."""
+    here = Path(__file__).parent
+    return content_of(here, *(Path(room.__file__ or "").parent for room in (base, emulator, synthesis)))
+
+
+def shipped_lines(
+    windows: Sequence[tuple[float, float]], options: FitOptions, farthest: float, family: str = "atlas9"
+) -> LineList:
+    """The shipped lines in and beside windows (vacuum Angstrom), and those that reach them from up to `farthest` km/s.
+
+    Kept between runs.
+    """
+    model = options.model
+
+    def choose() -> Arrays:
+        return windows_lines(windows, model.molecules, reaching(options, farthest, family))._asdict()
+
+    key = windows, model.molecules, model.line_cut, farthest, family, _depths(options), _made_with()
+    return LineList(**kept("lines", key, choose))
 
 
 def prepare(
@@ -168,23 +201,37 @@ def prepare(
 
     `lines` instead of the shipped list, hydrogen's left out with a warning; `keep_all` where they are a selection made
     before. Lines outside count as far as they reach in, but never from more than `WIDEST` points of the grid away.
+    What is chosen is kept between runs, by the content of the list (`base.kept`).
     """
     grid = grid_under(wavelength, options)
-    atmosphere, reference = atmospheres(options, family)
+    edge = float(grid.wavelength[0]), float(grid.wavelength[-1])
+    farthest = np.inf if keep_all else WIDEST * grid.velocity_step
+    if lines is None:
+        lines = shipped_lines([edge], options, farthest, family)
+    hydrogen = is_hydrogen(lines)
+    key = list(lines), grid, options.model.line_cut, family, _depths(options), keep_all, _made_with()
+    chosen = kept("windows", key, partial(_chosen, lines, hydrogen, grid, options, family, keep_all))
+    row, near = chosen["row"], chosen["near"]
+    extent = Extent(*(chosen[name] for name in Extent._fields))
+    return Setup(options, grid, lines.take(row), row, extent, near, _emulated(family, *_depths(options)))
+
+
+def _chosen(
+    lines: LineList, hydrogen: Bool[np.ndarray, " line"], grid: Grid, options: FitOptions, family: str, keep_all: bool
+) -> dict[str, np.ndarray]:
+    """The arrays of a `Setup`, those of its extent one by one."""
     edge = float(grid.wavelength[0]), float(grid.wavelength[-1])
     farthest = WIDEST * grid.velocity_step
     reach_in = reaching(options, np.inf if keep_all else farthest, family)
-    if lines is None:
-        lines = windows_lines([edge], options.model.molecules, reach_in)
     may_become = lines.replace(loggf=grown(lines))
-    row = np.flatnonzero((beside(lines, *edge) | reach_in(may_become, *edge)) & ~is_hydrogen(lines))
+    row = np.flatnonzero((beside(lines, *edge) | reach_in(may_become, *edge)) & ~hydrogen)
     lines, may_become = lines.take(row), may_become.take(row)
-    extent = line_extent(may_become, reference, options.model.line_cut)
+    extent = line_extent(may_become, _reference(family, *_depths(options)), options.model.line_cut)
     extent = extent._replace(strength=extent.strength * 10.0 ** (lines.loggf - may_become.loggf))
     near = beside(lines, *edge)
     touches = near | (np.minimum(extent.reach, farthest) >= distance(lines.wavelength, *edge))
     keep = ((extent.strength > options.model.line_cut) & touches) | keep_all
-    return Setup(options, grid, lines.take(keep), row[keep], extent.take(keep), near[keep], atmosphere)
+    return {"row": row[keep], "near": near[keep], **extent.take(keep)._asdict()}
 
 
 def grid_under(wavelength: Float[np.ndarray, " pixel"], options: FitOptions) -> Grid:

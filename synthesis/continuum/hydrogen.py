@@ -1,4 +1,4 @@
-"""Continuous absorption of hydrogen: bound-free with dissolving levels, free-free, and H- bound-free."""
+"""Continuous absorption of hydrogen: bound-free with dissolving levels, and H- bound-free."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,14 +8,12 @@ from astrogf.base.constants import (
     BOHR_RADIUS,
     BOLTZMANN,
     BOLTZMANN_EV,
-    ELECTRON_CHARGE,
     ELECTRON_MASS,
     HC_OVER_K_ANGSTROM,
-    LIGHT,
     PLANCK,
     RYDBERG_HYDROGEN,
 )
-from astrogf.synthesis.continuum.tables import TABLES, between, smooth_table
+from astrogf.synthesis.continuum.tables import TABLES, between
 from astrogf.synthesis.gas.eos import debye_lowering
 from astrogf.synthesis.gas.gas import Gas
 
@@ -34,10 +32,6 @@ _RYDBERG_K = RYDBERG_HYDROGEN * HC_OVER_K_ANGSTROM * 1e-8
 _KRAMERS = 1.0449e-26
 """Kramers bound-free cross-section: this times wavelength^3 (Angstrom) / n^5, cm^2."""
 
-_FREE_FREE = (
-    4 * ELECTRON_CHARGE**6 / (3 * PLANCK * LIGHT * ELECTRON_MASS) * np.sqrt(2 * np.pi / (3 * BOLTZMANN * ELECTRON_MASS))
-)
-
 
 def occupation(n: Array, gas: Gas) -> Array:
     """Probability that a level of (real) principal quantum number n survives its neighbours.
@@ -49,16 +43,18 @@ def occupation(n: Array, gas: Gas) -> Array:
     volume = gas.n[0, 0] * (radius + 1.73) ** 3 + gas.n[1, 0] * (radius + 1.02) ** 3
     neutral = jnp.exp(-4 * jnp.pi / 3 * BOHR_RADIUS**3 * volume)
     k = jnp.where(n > 3, 16 / 3 * (n / (n + 1)) ** 2 * (n + 7 / 6) / (n**2 + n + 0.5), 1.0)
-    correlation = (1 + 0.09 * gas.xne ** (1 / 6) / jnp.sqrt(gas.t)) ** 3.15
-    beta = 8.3e14 * gas.xne ** (-2 / 3) * k / n**4
-    f = 0.1402 * correlation * beta**3 / (1 + 0.1285 * correlation * beta * jnp.sqrt(beta))
-    return neutral * f / (1 + f)
+    log_ne = jnp.log(gas.xne)
+    correlation = jnp.exp(3.15 * jnp.log1p(0.09 * jnp.exp(log_ne / 6) / jnp.sqrt(gas.t)))
+    # beta^(3/2), of the level times of the layer
+    beta = (k / n**4) * jnp.sqrt(k / n**4) * (8.3e14**1.5 / gas.xne)
+    strong, weak = 0.1402 * correlation * beta**2, 0.1285 * correlation * beta
+    return neutral * strong / (1 + weak + strong)
 
 
 def hydrogen_absorption(
     wavelength: Float[Array, " wave"], gas: Gas, emission: Float[Array, "wave depth"]
 ) -> Float[Array, "wave depth"]:
-    """Bound-free and free-free of H I, cm^-1, with stimulated emission.
+    """Bound-free of H I, cm^-1, with stimulated emission.
 
     Levels up to 40 with occupation probabilities; redward of its edge a level n <= 10 goes on absorbing
     into the dissolved part of the levels above (Daeppen, Anderson & Mihalas 1987, ApJ 319, 195), tapered
@@ -66,9 +62,7 @@ def hydrogen_absorption(
     Gaunt factors: Karzas & Latter (1961, ApJS 6, 167).
     """
     n = np.arange(1, LEVELS + 1)
-    levels = jnp.asarray(n, float)[:, None]
-    survival = occupation(levels, gas)
-    population = gas.n_over_u[0, 0] * 2 * levels**2 * survival * jnp.exp(-_RYDBERG_K * (1 - 1 / levels**2) / gas.t)
+    levels = np.asarray(n, float)[:, None]
     gaunt = jnp.exp(between(wavelength, TABLES["gaunt_wavelength"], jnp.asarray(TABLES["log_gaunt"]).T, edges=False))
     gaunt = jnp.concatenate([gaunt, jnp.repeat(gaunt[:, -1:], LEVELS - 15, axis=1)], axis=1)
     sigma = _KRAMERS * wavelength[:, None] ** 3 * gaunt / n**5
@@ -76,21 +70,19 @@ def hydrogen_absorption(
     energy = 1e8 / (RYDBERG_HYDROGEN * wavelength)[:, None]
     left = 1 / n**2 - energy
     ionising = left <= 0
-    upper = 1 / jnp.sqrt(jnp.where(ionising, 1.0, jnp.maximum(left, 1e-6)))
+    upper = 1 / jnp.sqrt(jnp.where(ionising, 1.0, jnp.maximum(left, 1e-6)))[:, :DISSOLVING]
     alpha = 1e8 / (RYDBERG_HYDROGEN * (1 / n**2 - 1 / (n + 1.0) ** 2))
     taper = jnp.exp(-jnp.maximum(wavelength[:, None] - alpha, 0.0) / 100.0)[:, :DISSOLVING]
-    dissolved = 1 - occupation(upper[:, :DISSOLVING, None], gas) / survival[:DISSOLVING]
-    share = jnp.where(ionising[:, :DISSOLVING, None], 1.0, taper[..., None] * jnp.maximum(dissolved, 0.0))
-    bound_free = jnp.einsum("wn,wnd,nd->wd", sigma[:, :DISSOLVING], share, population[:DISSOLVING])
+
+    # the levels and those reached from them, in one go
+    alive = occupation(jnp.concatenate([jnp.asarray(levels), upper.reshape(-1, 1)]), gas)
+    survival, above = alive[:LEVELS], alive[LEVELS:].reshape(*upper.shape, -1)
+    population = gas.n_over_u[0, 0] * 2 * levels**2 * survival * jnp.exp(-_RYDBERG_K * (1 - 1 / levels**2) / gas.t)
+    dissolved = jnp.maximum(1 - above / survival[:DISSOLVING], 0.0)
+    share = jnp.where(ionising[:, :DISSOLVING, None], 1.0, taper[..., None] * dissolved)
+    bound_free = jnp.sum(sigma[:, :DISSOLVING, None] * share * population[:DISSOLVING], axis=1)
     bound_free += jnp.where(ionising, sigma, 0.0)[:, DISSOLVING:] @ population[DISSOLVING:]
-    return (bound_free + _free_free(wavelength, gas)) * emission
-
-
-def _free_free(wavelength: Array, gas: Gas) -> Array:
-    """Electrons on protons, cm^-1, without stimulated emission (Mihalas 1978, eq. 4-122)."""
-    gaunt = smooth_table("H ff gaunt", wavelength, gas.t)
-    frequency = LIGHT * 1e8 / wavelength[:, None]
-    return _FREE_FREE * gaunt * gas.xne * gas.n[0, 1] / (jnp.sqrt(gas.t) * frequency**3)
+    return bound_free * emission
 
 
 def hminus_density(gas: Gas) -> Float[Array, " depth"]:

@@ -4,10 +4,10 @@
 conserves charge. Unknowns are the logarithms of the free neutral atoms of hydrogen and of every element that
 molecules bind; the equations are logarithms of conservation laws, solved together by damped Newton steps.
 Elements that only trace molecules bind (`trace_molecules`) are eliminated in closed form. A last step taken from
-the converged, derivative-free solution carries the implicit derivative.
+the converged, derivative-free solution carries the implicit derivative. The derivative of the laws is written out
+(`_newton_step`): left to JAX it would be several times the program.
 """
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -27,16 +27,32 @@ from astrogf.base.constants import (
 from astrogf.synthesis.gas.abundances import ATOMIC_WEIGHTS
 from astrogf.synthesis.gas.gas import Gas
 from astrogf.synthesis.gas.partition import IONISATION_ENERGY, MOLECULE_ATOMS, log_molecule_constant, log_partition
-from astrogf.synthesis.gas.trace_molecules import ELEMENTS, TRACE_PARTNERS, TRACE_Z, log_trace_constant, taken
+from astrogf.synthesis.gas.trace_molecules import (
+    ELEMENTS,
+    TRACE_PARTNERS,
+    TRACE_Z,
+    Taken,
+    log_trace_constant,
+    taken,
+)
 
 _BOUND = np.flatnonzero(MOLECULE_ATOMS.sum(axis=0) > 0)
 """Indices (z - 1) of the elements that molecules bind; hydrogen is the first."""
+_N_BOUND = len(_BOUND)
 _ATOMS = MOLECULE_ATOMS[:, _BOUND]
+_ATOM_PAIRS = (_ATOMS[:, :, None] * _ATOMS[:, None, :]).reshape(len(_ATOMS), -1)
+_OTHERS = (np.arange(_N_BOUND) > 0).astype(float)
+_WHERE = np.arange(92)
+_WHERE[_BOUND] = 92 + np.arange(_N_BOUND)
+_WHERE[ELEMENTS - 1] = 92 + _N_BOUND + np.arange(len(ELEMENTS))
+"""Where each element's neutral atoms are: among the unbound, the bound, or those of trace molecules."""
 _STEPS, _RELAXATIONS = 9, 24
 _TRACE_STEPS = 3
 """Last Newton steps, with trace molecules: these change the others by 1% at most, and errors are squared each step."""
 _BISECTIONS, _CHARGE_STEPS = 40, 4
 _LARGEST_STEP = 3.0
+_NOTHING = 1e4
+"""Taken from a logarithm, leaves nothing."""
 _LOG_SAHA = float(1.5 * np.log(2 * np.pi * ELECTRON_MASS * BOLTZMANN / PLANCK**2) + np.log(2.0))
 _MISSING = np.isnan(IONISATION_ENERGY[:, :2])[:, :, None]
 _CHI = np.nan_to_num(IONISATION_ENERGY[:, :2], nan=0.0)[:, :, None]
@@ -61,86 +77,129 @@ def _stages(t: Array, xne: Array) -> tuple[Array, Array]:
     return jnp.stack([jnp.ones_like(first), first, first * ratio[:, 1]], axis=1), log_u
 
 
-class _Layer(NamedTuple):
-    """What the equilibrium of one layer is given; `stages` is n(element)/n(neutral) of the bound elements."""
+class _Layers(NamedTuple):
+    """What the equilibrium is given, layers first; `stages` is n(element)/n(neutral) of the bound elements.
 
-    log_k: Array
-    stages: Array
-    log_trace: Array
-    trace_stages: Array
-    particles: Array
-    fractions: Array
-
-
-_AXES: Any = _Layer(1, 1, 1, 1, 0, None)  # type: ignore[arg-type]
-
-
-def _nuclei(z: Array, given: _Layer) -> tuple[Array, Array]:
-    """Nuclei of every bound element, and all molecules but those of trace elements, of one layer."""
-    molecules = jnp.exp(given.log_k + _ATOMS @ z)
-    nuclei = jnp.exp(z) * given.stages + _ATOMS.T @ molecules
-    if given.log_trace is None:
-        return nuclei, molecules.sum()
-    trace = taken(given.log_trace, z, given.trace_stages, given.fractions, _BOUND).partners
-    # What trace molecules hold is counted per nucleus of hydrogen, their own hydrogen included.
-    return nuclei + trace * nuclei[0] / (1 - trace[0]), molecules.sum()
-
-
-def _balance(z: Array, given: _Layer) -> Array:
-    """Logarithmic residuals of one layer: particles, then nuclei of elements relative to hydrogen.
-
-    A trace molecule counts as the one atom of the trace element that it holds.
+    `log_trace` [depth, trace molecule] and `trace_stages` [depth, element] are None without trace molecules.
     """
-    nuclei, molecules = _nuclei(z, given)
-    fractions = given.fractions
-    unbound = fractions.sum() - fractions[_BOUND].sum()
-    number = jnp.log((unbound * nuclei[0] + (jnp.exp(z) * given.stages).sum() + molecules) / given.particles)
-    share = jnp.log(nuclei[1:]) - jnp.log(nuclei[0]) - jnp.log(fractions[_BOUND[1:]] + _FLOOR)
-    return jnp.concatenate([number[None], share])
+
+    log_k: Float[Array, "depth molecule"]
+    stages: Float[Array, "depth bound"]
+    log_trace: Any
+    trace_stages: Any
+    particles: Float[Array, " depth"]
+    fractions: Float[Array, "92"]
 
 
-def _start(given: _Layer) -> Array:
-    """Free atoms of one layer with H2 as the only molecule (closed form)."""
-    log_k, stages, fractions, particles = given.log_k, given.stages, given.fractions, given.particles
-    a, b = jnp.exp(log_k[0]) * (2 * fractions.sum() - 1), fractions.sum() * stages[0]
+class _Held(NamedTuple):
+    """What free neutral atoms exp(z) make: free atoms and ions, molecules, and nuclei of every bound element.
+
+    `nuclei` has those in trace molecules, which `plain` has not; `trace` is None where there are none.
+    """
+
+    free: Float[Array, "depth bound"]
+    molecules: Float[Array, "depth molecule"]
+    plain: Float[Array, "depth bound"]
+    nuclei: Float[Array, "depth bound"]
+    trace: Taken | None
+
+
+def _held(z: Array, given: _Layers) -> _Held:
+    molecules = jnp.exp(given.log_k + z @ _ATOMS.T)
+    free = jnp.exp(z) * given.stages
+    plain = free + molecules @ _ATOMS
+    if given.log_trace is None:
+        return _Held(free, molecules, plain, plain, None)
+    trace = taken(given.log_trace, z, given.trace_stages, given.fractions, _BOUND)
+    # What trace molecules hold is counted per nucleus of hydrogen, their own hydrogen included.
+    nuclei = plain + trace.partners * (plain[:, :1] / (1 - trace.partners[:, :1]))
+    return _Held(free, molecules, plain, nuclei, trace)
+
+
+def _unbound(fractions: Array) -> Array:
+    return fractions.sum() - fractions[_BOUND].sum()
+
+
+def _particles(held: _Held, fractions: Array) -> Array:
+    """Particles but electrons. A trace molecule counts as the one atom of the trace element that it holds."""
+    return _unbound(fractions) * held.nuclei[:, 0] + held.free.sum(-1) + held.molecules.sum(-1)
+
+
+def _balance(held: _Held, given: _Layers) -> Array:
+    """Logarithmic residuals: particles, then nuclei of elements relative to hydrogen."""
+    number = jnp.log(_particles(held, given.fractions) / given.particles)
+    log_nuclei = jnp.log(held.nuclei)
+    share = log_nuclei[:, 1:] - log_nuclei[:, :1] - jnp.log(given.fractions[_BOUND[1:]] + _FLOOR)
+    return jnp.concatenate([number[:, None], share], axis=1)
+
+
+def _newton_step(held: _Held, given: _Layers, residual: Array) -> Array:
+    """The change of z that takes the logarithmic `residual` away to first order; linear in it.
+
+    With N the nuclei, T what trace molecules hold per nucleus of hydrogen, and N' = N - T N(H) those outside them,
+    dN - T dN(H) = M dz with a symmetric, positive M. The wanted ratios to hydrogen leave one unknown,
+    s = d ln N(H): M dz = s N' - N residual, and the number of particles gives s.
+    """
+    curvature = (held.molecules @ _ATOM_PAIRS).reshape(-1, _N_BOUND, _N_BOUND)
+    curvature = curvature + held.free[:, :, None] * jnp.eye(_N_BOUND)
+    if held.trace is not None:
+        per_hydrogen = held.plain[:, 0] / (1 - held.trace.partners[:, 0])
+        curvature = curvature + per_hydrogen[:, None, None] * held.trace.curvature
+    scale = jax.lax.rsqrt(jnp.diagonal(curvature, 0, 1, 2))
+    # to rounding the identity is on the safe side of semi-definite
+    unit = curvature * scale[:, :, None] * scale[:, None, :] + 4e-15 * jnp.eye(_N_BOUND)
+    lower = jax.lax.linalg.cholesky(unit, symmetrize_input=False)
+    wanted = held.nuclei * residual * _OTHERS
+    sides = jnp.stack([held.plain, wanted], axis=-1) * scale[:, :, None]
+    half = jax.lax.linalg.triangular_solve(lower, sides, left_side=True, lower=True)
+    both = jax.lax.linalg.triangular_solve(lower, half, left_side=True, lower=True, transpose_a=True)
+    per_s, fixed = jnp.moveaxis(both * scale[:, :, None], -1, 0)
+    row = held.free + held.molecules @ _ATOMS
+    hydrogen = _unbound(given.fractions) * held.nuclei[:, 0]
+    missing = jnp.sum(row * fixed, axis=1) - _particles(held, given.fractions) * residual[:, 0]
+    s = missing / (hydrogen + jnp.sum(row * per_s, axis=1))
+    return s[:, None] * per_s - fixed
+
+
+def _start(given: _Layers) -> Array:
+    """Free atoms with H2 as the only molecule (closed form)."""
+    log_k, stages, fractions, particles = given.log_k[:, 0], given.stages, given.fractions, given.particles
+    a, b = jnp.exp(log_k) * (2 * fractions.sum() - 1), fractions.sum() * stages[:, 0]
     hydrogen = 2 * particles / (b + jnp.sqrt(b**2 + 4 * a * particles))
-    nuclei = hydrogen * stages[0] + 2 * jnp.exp(log_k[0]) * hydrogen**2
-    others = jnp.log(fractions[_BOUND[1:]] + _FLOOR) + jnp.log(nuclei) - jnp.log(stages[1:])
-    return jnp.concatenate([jnp.log(hydrogen)[None], others])
+    nuclei = hydrogen * stages[:, 0] + 2 * jnp.exp(log_k) * hydrogen**2
+    others = jnp.log(fractions[_BOUND[1:]] + _FLOOR) + jnp.log(nuclei)[:, None] - jnp.log(stages[:, 1:])
+    return jnp.concatenate([jnp.log(hydrogen)[:, None], others], axis=1)
 
 
-def _relax(z: Array, given: _Layer) -> Array:
-    """From all-free atoms towards the solution of one layer: an element gives half its excess of nuclei back.
+def _relax(z: Array, given: _Layers) -> Array:
+    """From all-free atoms towards the solution: an element gives half its excess of nuclei back.
 
     All-free atoms overbook the molecules of cool gas by many orders; Newton from there would not arrive.
     """
-    hydrogen = jnp.log(jnp.exp(z[0]) * given.stages[0] + 2 * jnp.exp(given.log_k[0] + 2 * z[0]))
+    hydrogen = jnp.log(jnp.exp(z[:, 0]) * given.stages[:, 0] + 2 * jnp.exp(given.log_k[:, 0] + 2 * z[:, 0]))
 
     def give(_, z):
-        excess = _balance(z, given)
+        held = _held(z, given)
         # Residuals of the elements are relative to hydrogen as it stands: hold them to its first guess.
-        drift = jnp.log(_nuclei(z, given)[0][0]) - hydrogen
-        return z - 0.5 * excess.at[1:].add(drift)
+        drift = jnp.log(held.nuclei[:, 0]) - hydrogen
+        return z - 0.5 * (_balance(held, given) + drift[:, None] * _OTHERS)
 
     return jax.lax.fori_loop(0, _RELAXATIONS, give, z)
 
 
-def _iterate(residual: Callable[..., Array], z: Array, frozen: _Layer, steps: int) -> Array:
-    """`steps` damped Newton steps towards the root of residual(z, frozen), z [n]."""
+def _equilibrium(given: _Layers) -> Array:
+    """z, the logarithms of the free neutral atoms; first derivatives with respect to what is given are exact."""
+    frozen = jax.lax.stop_gradient(given)
+    plain = frozen._replace(log_trace=None, trace_stages=None)
 
-    def step(_, z):
-        full = jnp.linalg.solve(jax.jacfwd(residual)(z, frozen), residual(z, frozen))
-        return z - jnp.clip(full, -_LARGEST_STEP, _LARGEST_STEP)
+    def step(k, z):
+        # of trace molecules nothing until the others are nearly there
+        held = _held(z, frozen._replace(log_trace=frozen.log_trace - jnp.where(k < _STEPS, _NOTHING, 0.0)))
+        change = _newton_step(held, frozen, _balance(held, frozen))
+        return z + jnp.clip(change, -_LARGEST_STEP, _LARGEST_STEP)
 
-    return jax.lax.fori_loop(0, steps, step, z)
-
-
-def _newton(residual: Callable[..., Array], z: Array, parameters: _Layer, steps: int) -> Array:
-    """Root of residual(z, parameters), z [n]; first derivatives with respect to the parameters are exact."""
-    frozen = jax.lax.stop_gradient(parameters)
-    z = _iterate(residual, jax.lax.stop_gradient(z), frozen, steps)
-    slope = jax.lax.stop_gradient(jax.jacfwd(residual)(z, frozen))
-    return z - jnp.linalg.solve(slope, residual(z, parameters))
+    z = jax.lax.fori_loop(0, _STEPS + _TRACE_STEPS, step, _relax(_start(plain), plain))
+    return z + _newton_step(jax.lax.stop_gradient(_held(z, frozen)), frozen, _balance(_held(z, given), given))
 
 
 def equation_of_state(
@@ -163,28 +222,18 @@ def equation_of_state(
     particles = jnp.maximum(p / (BOLTZMANN * t) - xne, 1e-3 * p / (BOLTZMANN * t))
     per_neutral = stages.sum(axis=1)
 
-    given = _Layer(
-        log_k, per_neutral[_BOUND], log_trace_constant(t, xne), per_neutral[ELEMENTS - 1], particles, fractions
+    given = _Layers(
+        log_k.T, per_neutral[_BOUND].T, log_trace_constant(t, xne).T, per_neutral[ELEMENTS - 1].T, particles, fractions
     )
-
-    def layer(given):
-        frozen = jax.lax.stop_gradient(given)
-        plain = frozen._replace(log_trace=None, trace_stages=None)
-        z = _iterate(_balance, _relax(_start(plain), plain), plain, _STEPS)
-        return _newton(_balance, z, given, _TRACE_STEPS)
-
-    z = jax.vmap(layer, in_axes=(_AXES,), out_axes=1)(given)
-    nuclei, _ = jax.vmap(_nuclei, in_axes=(1, _AXES), out_axes=(1, 0))(z, given)
-    hydrogen = nuclei[0]
-    neutral = fractions[:, None] * hydrogen / per_neutral
-    neutral = neutral.at[_BOUND].set(jnp.exp(z))
-    free = jax.vmap(lambda k, z, p: taken(k, z, p, fractions, _BOUND).free, in_axes=1, out_axes=1)(
-        given.log_trace, z, given.trace_stages
-    )
-    neutral = neutral.at[ELEMENTS - 1].set(free * hydrogen)
+    z = _equilibrium(given)
+    held = _held(z, given)
+    assert held.trace is not None
+    hydrogen = held.nuclei[:, 0]
+    unbound = fractions[:, None] * hydrogen / per_neutral
+    neutral = jnp.concatenate([unbound, jnp.exp(z).T, held.trace.free.T * hydrogen])[_WHERE]
     n = neutral[:, None] * stages
     rho = hydrogen * (fractions * ATOMIC_WEIGHTS).sum() * ATOMIC_MASS
-    molecules = jnp.exp(log_k + _ATOMS @ z)
+    molecules = held.molecules.T
     return Gas(t, xne, rho, n, n * jnp.exp(-log_u), molecules[0], molecules)
 
 
@@ -243,9 +292,8 @@ def _bracket(t: Array, p: Array, fractions: Array) -> Array:
         stages, _ = _stages(t, jnp.exp(middle))
         per_neutral = stages.sum(axis=1)
         particles = jnp.exp(log_total) - jnp.exp(middle)
-        # trace molecules are left out: any array will do for what only they need
-        given = _Layer(log_k, per_neutral[_BOUND], log_k, per_neutral, particles, fractions)
-        neutral_h = jnp.exp(jax.vmap(_start, in_axes=(_AXES,), out_axes=1)(given)[0])
+        given = _Layers(log_k.T, per_neutral[_BOUND].T, None, None, particles, fractions)
+        neutral_h = jnp.exp(_start(given)[:, 0])
         nuclei = neutral_h * per_neutral[0] + 2 * jnp.exp(log_k[0]) * neutral_h**2
         charge = (stages[:, 1] + 2 * stages[:, 2]) / per_neutral * fractions[:, None]
         electrons = nuclei * charge[1:].sum(axis=0) + neutral_h * stages[0, 1]

@@ -28,11 +28,14 @@ _ELEMENT = np.searchsorted(ELEMENTS, TRACE_Z)
 
 
 class Taken(NamedTuple):
-    """Per nucleus of hydrogen: every molecule, and the nuclei of the partners in them."""
+    """Per nucleus of hydrogen: the nuclei of the partners in all molecules, and free neutral atoms of `ELEMENTS`.
 
-    molecules: Float[Array, " molecule"]
-    partners: Float[Array, " bound"]
-    free: Float[Array, " element"]
+    `curvature` is the derivative of `partners` by the logarithms of the partners' free atoms: symmetric.
+    """
+
+    partners: Float[Array, "depth bound"]
+    free: Float[Array, "depth element"]
+    curvature: Float[Array, "depth bound bound"]
 
 
 def log_trace_constant(t: Float[Array, " depth"], xne: Float[Array, " depth"]) -> Float[Array, "molecule depth"]:
@@ -51,18 +54,25 @@ def log_trace_constant(t: Float[Array, " depth"], xne: Float[Array, " depth"]) -
 
 
 def taken(
-    log_k: Float[Array, " molecule"],
-    log_free: Float[Array, " bound"],
-    per_neutral: Float[Array, " element"],
+    log_k: Float[Array, "depth molecule"],
+    log_free: Float[Array, "depth bound"],
+    per_neutral: Float[Array, "depth element"],
     fractions: Float[Array, "92"],
     bound: np.ndarray,
 ) -> Taken:
-    """What trace molecules hold in one layer, from the free neutral atoms of the `bound` elements (z - 1).
+    """What trace molecules hold, from the free neutral atoms of the `bound` elements (z - 1).
 
-    `per_neutral` is n(atoms and ions) / n(neutral) of `ELEMENTS`, `fractions` n(Z)/n(H). `free` in what comes back is
-    the neutral atoms of `ELEMENTS`, per nucleus of hydrogen.
+    `per_neutral` is n(atoms and ions) / n(neutral) of `ELEMENTS`, `fractions` n(Z)/n(H).
     """
-    each = jnp.exp(jnp.minimum(log_k + TRACE_PARTNERS[:, bound] @ log_free, 500.0))
-    free = fractions[ELEMENTS - 1] / (per_neutral + _MEMBER.T @ each)
-    molecules = each * free[_ELEMENT]
-    return Taken(molecules, TRACE_PARTNERS[:, bound].T @ molecules, free)
+    partners = TRACE_PARTNERS[:, bound]
+    pairs = (partners[:, :, None] * partners[:, None, :]).reshape(len(partners), -1)
+    by_element = (_MEMBER[:, :, None] * partners[:, None, :]).reshape(len(partners), -1)
+    each = jnp.exp(jnp.minimum(log_k + log_free @ partners.T, 500.0))
+    whole = per_neutral + each @ _MEMBER
+    free = fractions[ELEMENTS - 1] / whole
+    molecules = each * free[:, _ELEMENT]
+    held = (each @ by_element).reshape(-1, len(ELEMENTS), len(bound))
+    # more of a partner binds more of the element, of which less is left
+    curvature = (molecules @ pairs).reshape(-1, len(bound), len(bound))
+    curvature = curvature - jnp.einsum("de,dei,dej->dij", free / whole, held, held)
+    return Taken(molecules @ partners, free, curvature)

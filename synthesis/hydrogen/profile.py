@@ -91,8 +91,8 @@ def _weights(pos: Float[Array, " depth"], size: int) -> Float[Array, "depth size
     near = 1.0 + far * far * (1.5 * far - 2.5)
     next_ = 2.0 + far * (-4.0 + far * (2.5 - 0.5 * far))
     all_ = jnp.where(far < 1.0, near, jnp.where(far < 2.0, next_, 0.0))
-    inner = all_[:, 1:-1]
-    return inner.at[:, 0].add(all_[:, 0]).at[:, -1].add(all_[:, -1])
+    first, last = all_[:, :1] + all_[:, 1:2], all_[:, -2:-1] + all_[:, -1:]
+    return jnp.concatenate([first, all_[:, 2:-2], last], axis=1)
 
 
 def _pick(table: Float[Array, "depth node k"], i: Int[Array, "depth point"]) -> Float[Array, "depth point k"]:

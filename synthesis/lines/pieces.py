@@ -221,11 +221,9 @@ def cut_up(
         if len(mine):
             cores.append(_rows(lines, mine, first, last, index, half, chunk_points, spare, single=weak))
     reaching = np.flatnonzero(wide & (index + farther * need >= 0) & (index - farther * need < size))
-    wings = (
-        _wings(lines, extent, reaching, index, core, need, size, tile, spare, single, farther)
-        if len(reaching)
-        else None
-    )
+    wings = None
+    if len(reaching):
+        wings = _wings(lines, extent, reaching, index, core, farther * need, size, tile, spare, single)
     return Pieces(cores, [], wings)
 
 
@@ -259,9 +257,9 @@ def _rows(lines: LineList, mine, first, last, index, half, chunk_points, spare, 
     )
 
 
-def _wings(lines: LineList, extent: Extent, reaching, index, core, need, size, tile, spare, single, farther) -> Wings:
+def _wings(lines: LineList, extent: Extent, reaching, index, core, need, size, tile, spare, single) -> Wings:
     middle, hole = index[reaching], core[reaching]
-    half = np.minimum(farther * need[reaching], size + np.abs(middle))
+    half = np.minimum(need[reaching], size + np.abs(middle))
     n_tile = -(-(size + max(WIDTHS)) // tile)
     n_wide = (_rounded(len(reaching)) if spare else len(reaching)) + 1
     begin = np.arange(n_tile)[:, None] * tile

@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.interpolate import CubicSpline
 
 from astrogf.emulator import Structure, hydrostatic, load
 from astrogf.emulator.decks import Deck, read_deck, read_decks
 from astrogf.emulator.domain import Hull
 from astrogf.emulator.model import DATA, Emulator, save
-from astrogf.emulator.network import QUANTITIES
+from astrogf.emulator.network import QUANTITIES, spline
 from tests.places import DECKS
 
 SUN = jnp.array([5777.0, 4.44, 0.0, 0.0])
@@ -218,3 +219,31 @@ def test_weights_survive_a_round_trip(emulator: Emulator, tmp_path: Path) -> Non
         np.testing.assert_array_equal(a, b)
     with pytest.raises(FileNotFoundError, match="atlas9"):
         load("atlas99")
+
+
+def test_spline_is_that_of_its_second_derivatives() -> None:
+    """Scipy's cubic spline between and on equally spaced nodes, for several curves at once."""
+    nodes = np.linspace(-6.875, 2.0, 72)
+    curves = np.stack([np.sin(nodes), np.exp(-(nodes**2))])
+    x = np.concatenate([nodes, np.linspace(-6.8, 1.9, 50)])
+    exact = CubicSpline(nodes, curves, axis=1)
+    found = spline(jnp.asarray(x), jnp.asarray(nodes), jnp.asarray(curves), jnp.asarray(exact(nodes, 2)))
+    np.testing.assert_allclose(found, exact(x), atol=1e-13)
+
+
+def test_pressure_has_its_floor_under_the_highest_above() -> None:
+    """And a derivative where radiation makes it fall."""
+    n = 12
+    tau = jnp.geomspace(1e-3, 1.0, n)
+    accrad = jnp.where(jnp.arange(n) > 5, 1e4, 1e2)
+    cumulative = jnp.asarray(hydrostatic.cumulative_matrix(np.log10(tau)))
+
+    def pressure(gravity):
+        zero, one = jnp.zeros(()), jnp.ones(())
+        return hydrostatic.integrate(cumulative, tau, gravity, jnp.ones(n), accrad, zero, one)[1]
+
+    free = 1.0 + np.asarray(cumulative @ (tau * (1e3 - accrad)))
+    np.testing.assert_allclose(pressure(1e3), np.maximum(free, 0.05 * np.maximum.accumulate(free)), rtol=1e-12)
+    assert (free < 0).any()
+    difference = (pressure(1e3 + 1e-3) - pressure(1e3 - 1e-3)) / 2e-3
+    np.testing.assert_allclose(jax.jacfwd(pressure)(1e3), difference, rtol=1e-6)

@@ -156,6 +156,18 @@ def test_derivatives_are_finite_differences():
         np.testing.assert_allclose(jacobian[..., k], difference, rtol=2e-5, atol=2e-6)
 
 
+def test_derivative_by_wavelength_is_a_finite_difference(gas):
+    """Between the nodes of the tables, away from edges."""
+    wavelength = jnp.array([4321.0, 5123.0, 6611.0, 12345.0])
+
+    def total(w):
+        return jnp.log(jnp.stack(continuum_opacity(w, gas)))
+
+    _, slope = jax.jit(lambda w: jax.jvp(total, (w,), (jnp.ones_like(w),)))(wavelength)
+    both = jax.jit(total)
+    np.testing.assert_allclose(slope, (both(wavelength + 1e-3) - both(wavelength - 1e-3)) / 2e-3, rtol=1e-4, atol=1e-9)
+
+
 def test_finite_everywhere():
     """2000-60000 K, 1e-3 to 1e8 dyn cm^-2, 3000-25000 A."""
     t, p = (a.ravel() for a in np.meshgrid([2000.0, 3200, 4500, 7000, 12000, 25000, 60000], 10.0 ** np.arange(-3, 9)))

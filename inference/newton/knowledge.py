@@ -48,11 +48,11 @@ def stacked(pieces: list[Pieces]) -> Pieces:
 @eqx.filter_jit
 def _chunk(common, rows, n_candidate: int, mesh) -> Float[Array, "block candidate"]:
     def scan_rows(common, rows):
-        problem, shared, candidates = common
+        problem, ln_sigma0, candidates = common
 
         def one(total, row):
             data, theta, prior, used, noise = row
-            found = line_information(problem, data, theta, prior, shared, noise, candidates, n_candidate)
+            found = line_information(problem, data, theta, prior, ln_sigma0, noise, candidates, n_candidate)
             finite = jnp.all(jnp.isfinite(found)) & (used > 0.0)
             return total + jnp.where(finite, found, 0.0), None
 
@@ -72,7 +72,7 @@ def knowledge(
 ) -> list[Float[np.ndarray, " line"]]:
     """Squared signal-to-noise per dex of log gf of the lines `asked` for in every window, each line alone.
 
-    Own parameters and continuum of every spectrum are marginalised; `sample` has no corrections. 0 for other lines.
+    Own parameters and continuum of every spectrum are marginalised; 0 for other lines.
     """
     mesh, total, done = star_mesh(), sum(len(w.star) for w in sample.windows), 0
     found = []
@@ -80,7 +80,7 @@ def knowledge(
         candidates, blocks = in_blocks(window, mine)
         rows = window.data, run.theta[window.star], StarPrior(*(x[window.star] for x in sample.prior)), noise
         # as numpy arrays all calls look the same to the compiler, whatever computed them
-        shared, (data, theta, prior, noise) = jax.tree.map(np.asarray, (run.shared[-1:], rows))
+        ln_sigma0, (data, theta, prior, noise) = jax.tree.map(np.asarray, (run.shared[-1], rows))
         n_row, n_candidate = len(window.star), max(len(b) for b in blocks)
         size = chunk_size(chunk, n_row, mesh.devices.size)
         known = np.zeros(mine.shape[0])
@@ -88,7 +88,7 @@ def knowledge(
             index, used = padded(first, size, n_row)
             of_chunk = partial(jax.tree.map, lambda x, index=index: x[index])
             part = (of_chunk(data), of_chunk(theta), of_chunk(prior), used, of_chunk(noise))
-            values = np.asarray(_chunk((window.problem, shared, candidates), part, n_candidate, mesh))
+            values = np.asarray(_chunk((window.problem, ln_sigma0, candidates), part, n_candidate, mesh))
             for block, of_block in zip(blocks, values, strict=True):
                 known[block] += of_block[: len(block)]
             keep = min(size, n_row - first)

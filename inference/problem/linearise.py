@@ -267,15 +267,15 @@ def line_information(
     data: StarData,
     theta: Float[Array, " own"],
     prior: StarPrior,
-    shared: Float[Array, " shared"],
+    ln_sigma0: Float[Array, ""],
     noise_model: noise.NoiseModel,
     candidates: Pieces,
     n_candidate: int,
 ) -> Float[Array, "block candidate"]:
     """What one spectrum knows of every candidate line alone (`lines.information`), its own parameters (their prior
-    included) and its continuum marginalised. `problem` has no corrections; `candidates` come in blocks of slots.
+    included) and its continuum marginalised, with the list as it is; `candidates` come in blocks of slots.
     """
-    at, responding = derivatives(problem, theta, shared[:-1])
+    at, responding = derivatives(problem, theta, jnp.zeros(problem.n_free))
     level = robust_level(problem, data, at.normalised, noise_model)
     columns = Columns(
         own=at.own * level.continuum[:, None],
@@ -283,7 +283,7 @@ def line_information(
         smooth=problem.basis * at.normalised[:, None],
     )
     plain, smooth = eliminate_continuum(problem, columns, level)
-    _, _, belief, _ = with_prior(problem, plain, prior, jnp.ones(()), theta, shared[-1])
+    _, _, belief, _ = with_prior(problem, plain, prior, jnp.ones(()), theta, ln_sigma0)
     n_own, n_basis = plain.own.shape[0], smooth.block.shape[0]
     both = jnp.zeros((n_own + n_basis,) * 2)
     both = both.at[:n_own, :n_own].set(plain.own + belief + smooth.to_smooth.T @ smooth.coupling)

@@ -93,7 +93,12 @@ class Known(NamedTuple):
 
 
 def known_lines(
-    setups: Sequence[Setup], lines: LineList, sample: Sample, run: FitState, options: FitOptions, progress: Progress
+    setups: Sequence[Setup],
+    lines: LineList,
+    sample: Sample,
+    run: FitState,
+    options: FitOptions,
+    progress: Progress = lambda *_: None,
 ) -> Known:
     """What a pass over stars on their own, with the list as it is, knows of the lines that may be freed."""
     strength, unlisted = strengths(setups, len(lines)), is_unlisted(lines)

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from numpyro.infer.util import log_density
 
-from astrogf.inference.fit import select_lines
+from astrogf.inference.fit import known_lines, select_lines
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.choice import choose, group_transitions
 from astrogf.inference.newton.joint import fit_joint
 from astrogf.inference.newton.stars import FitState, fit_stars
-from astrogf.inference.newton.sweep import sweep
 from astrogf.inference.problem.noise import NoiseModel, learn_noise, variance
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import lsf_sigma, names, steps, vmic_relation
@@ -66,7 +65,8 @@ def simulated():
     alone = [setup.problem(OPTIONS.lines.max_lines) for setup in setups]
     flat = [StarData(jnp.ones((len(w), 50)), jnp.full((len(w), 50), 1e4)) for w in whose]
     sample = sample_of(alone, flat)
-    chosen = select_lines(setups, lines, sweep(sample, theta, start, quiet(sample), chunk=4), OPTIONS)
+    known = known_lines(setups, lines, sample, FitState(theta, start, quiet(sample)), OPTIONS)
+    chosen = select_lines(known, lines, OPTIONS)
     truth = 0.2 * rng.normal(size=len(chosen.leader))
     delta = jnp.zeros(OPTIONS.lines.max_lines).at[: len(truth)].set(truth)
     problems, data = [with_free(p, chosen.free[s.row]) for p, s in zip(alone, setups, strict=True)], []

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 
 from astrogf.base.constants import C_KMS
-from astrogf.inference.fit import freed, select_lines
+from astrogf.inference.fit import freed, known_lines, select_lines
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.joint import fit_joint
 from astrogf.inference.newton.misfit import by_wavelength, factor, misfit_table, stack
 from astrogf.inference.newton.stars import FitState
-from astrogf.inference.newton.sweep import sweep
 from astrogf.inference.problem.spectra import quiet
 from tests.builders.lacking import OPTIONS, lacking
 from tests.builders.residuals import sample_of, theta_of
@@ -65,8 +64,8 @@ def test_an_error_in_common_is_not_averaged_over_stars() -> None:
 def test_the_harm_of_lines_that_the_list_lacks_stays_beside_them() -> None:
     p = lacking(0)
     sample, noise = p.sample, quiet(p.sample, 0.01)
-    passed = sweep(sample, p.theta, jnp.array([p.sigma]), noise, chunk=4)
-    chosen = select_lines([p.model], p.lines, passed, OPTIONS)
+    alone = FitState(p.theta, jnp.array([p.sigma]), noise)
+    chosen = select_lines(known_lines([p.model], p.lines, sample, alone, OPTIONS), p.lines, OPTIONS)
     leaders = p.lines.take(chosen.leader)
     groups = hyper.make_groups(leaders.species(), np.zeros(len(leaders), dtype=str), 10**6)
     begin = FitState(p.theta, jnp.append(jnp.zeros(len(leaders)), p.sigma), noise)

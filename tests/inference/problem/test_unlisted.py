@@ -6,11 +6,10 @@ import pytest
 from astropy.table import Table
 
 from astrogf.inference.check import find_again
-from astrogf.inference.fit import fit, freed, select_lines
+from astrogf.inference.fit import fit, freed, known_lines, select_lines
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.joint import fit_joint
 from astrogf.inference.newton.stars import FitState
-from astrogf.inference.newton.sweep import sweep
 from astrogf.inference.problem.collect import NoStarsError
 from astrogf.inference.problem.parameters import lsf_sigma, vmic_relation
 from astrogf.inference.problem.priors import Belief, star_prior
@@ -86,8 +85,8 @@ def corrections(lines, data, theta, options) -> Table:
     sample = Sample((WindowSpectra(setup.problem(0), data, np.arange(len(theta)), np.zeros(len(theta), int)),),
                     star_prior([Belief()] * len(theta), options))  # fmt: skip
     sigma = jnp.array([float(lsf_sigma(options.stars.resolution))])
-    passed = sweep(sample, theta, sigma, quiet(sample), chunk=options.solver.chunk)
-    chosen = select_lines([setup], lines, passed, options)
+    run = FitState(theta, sigma, quiet(sample))
+    chosen = select_lines(known_lines([setup], lines, sample, run, options), lines, options)
     leaders = lines.take(chosen.leader)
     groups = hyper.make_groups(leaders.species(), np.array(QUALITY)[leaders.quality], held={CLASS: SCATTER})
     start = jnp.append(jnp.asarray(START * is_unlisted(leaders)), sigma)

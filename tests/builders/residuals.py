@@ -71,5 +71,5 @@ def joint_of(sample: Sample, rv: np.ndarray, correction: np.ndarray, sd: np.ndar
     reduced = Reduced(jnp.zeros((n_shared, n_shared)), jnp.zeros(n_shared))
     shared = np.append(correction, 0.0)
     posterior = hyper.Posterior(jnp.asarray(shared), jnp.asarray(np.diag(np.append(sd, 1.0) ** 2)), jnp.asarray([tau]))
-    passed = Pass(reduced, star, nothing, nothing, (jnp.zeros(0),), (rows,))
+    passed = Pass(reduced, star, nothing, nothing, (rows,))
     return Joint(FitState(theta_of(rv), jnp.asarray(shared), quiet(sample)), passed, posterior, "converged")

@@ -21,6 +21,8 @@ def line_columns(
     grid, sigma = problem.spectrum.grid, jnp.exp(theta[LN_SIGMA])
     columns = jnp.zeros((grid.n_pixel, n_slot + 1))
     for part in parts:
+        if part.start.shape[0] == 0:
+            continue
         if part.aligned:
             first, values = observe_tiles(part.slope, part.start, theta[RV], sigma, grid)
         else:
@@ -37,11 +39,11 @@ def line_columns(
 def _in_batches(problem: StarProblem, theta, part: LinePieces, batch: int):
     """`observe_windows`, so many pieces at a time."""
     grid, sigma = problem.spectrum.grid, jnp.exp(theta[LN_SIGMA])
-    n, size = part.start.shape[0], min(batch, max(part.start.shape[0], 1))
+    n, size = part.start.shape[0], min(batch, part.start.shape[0])
     count = -(-n // size)
     padding = count * size - n
     start = jnp.pad(part.start, (0, padding)).reshape(count, size)
-    slope = jnp.pad(part.slope, ((0, padding), (0, 0))).reshape(count, size, -1)
+    slope = jnp.pad(part.slope, ((0, padding), (0, 0))).reshape(count, size, part.slope.shape[1])
     first, values = jax.lax.map(lambda row: observe_windows(row[0], row[1], theta[RV], sigma, grid), (slope, start))
     return first.reshape(-1)[:n], values.reshape(count * size, -1)[:n]
 

@@ -24,8 +24,7 @@ def in_blocks(window: WindowSpectra, asked: Bool[np.ndarray, " line"]) -> tuple[
     """The lines asked for in blocks of one shape, stacked, and the lines of each block (rows of the window's list)."""
     model = window.problem.spectrum
     rows = np.flatnonzero(asked)
-    size = int(np.clip(NUMBERS // model.grid.n_pixel, 256, BLOCK))
-    size = min(size, max(len(rows), 1))
+    size = min(BLOCK, max(NUMBERS // model.grid.n_pixel, 1), max(len(rows), 1))
     blocks = [rows[i : i + size] for i in range(0, max(len(rows), 1), size)]
     pieces = []
     for block in blocks:

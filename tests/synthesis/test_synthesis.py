@@ -99,6 +99,19 @@ def test_sampling_of_the_fit_is_fine_enough(flux):
     assert np.abs(pixels[0] - pixels[1]).max() < 2e-3
 
 
+def test_what_single_precision_costs():
+    """Weak lines and wings in float32: less than 1e-5 of the flux and 1e-4 of the greatest derivative."""
+    made = []
+    for single in (False, True):
+        m = prepare(GRID.pixel_wavelength, OPTIONS.changed(model={"single": single})).problem(0).spectrum
+        assert any(cores.single for cores in m.window.pieces.cores) == single
+        made.append(eqx.filter_jit(lambda m: m.linearised(STAR, jnp.zeros(0)))(m))
+    exact, cheap = made
+    assert 1e-10 < np.abs(cheap.flux - exact.flux).max() < 1e-5
+    worst = np.abs(cheap.by_parameter - exact.by_parameter).max(axis=0)
+    assert np.all(worst < 1e-4 * np.abs(exact.by_parameter).max(axis=0))
+
+
 def test_gradients_are_finite_in_the_corners(model):
     corners = [(4000.0, 0.5, -2.4, 0.0, 0.1), (7900.0, 4.9, 0.5, 0.4, 3.0), (3600.0, 4.9, 0.5, 0.0, 0.1)]
     run = eqx.filter_jit(lambda m, p, d: m.linearised(p, d))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import wofz
 
-from astrogf.synthesis.lines.voigt import voigt
+from astrogf.synthesis.lines.voigt import voigt, wing_coefficients
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +48,12 @@ def test_what_float32_costs(points):
     got = np.asarray(voigt(jnp.asarray(u, jnp.float32), jnp.asarray(a, jnp.float32)))
     assert np.abs(got - truth).max() < 2e-6
     assert np.abs(got / truth - 1).max() > 1e-3
+
+
+@pytest.mark.parametrize(("least", "worst"), [(7.0, 2e-5), (5.0, 2e-4)])
+def test_wings(least, worst):
+    """Relative, from 5 and from 7 Doppler widths on; no nearer than four damping widths."""
+    u, a = np.meshgrid(np.geomspace(least, 1e3, 200), np.geomspace(1e-4, 2.0, 100))
+    u = np.maximum(u, 4.0 * a)
+    got = sum(c * u ** (-2.0 * (m + 1)) for m, c in enumerate(wing_coefficients(jnp.asarray(a))))
+    np.testing.assert_allclose(got, wofz(u + 1j * a).real, rtol=worst)

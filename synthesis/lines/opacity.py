@@ -103,7 +103,7 @@ def wing_strengths(
     ratio = (doppler / core[:, None].astype(dtype)) ** 2
     held = jnp.minimum(a, STEEPEST / jnp.sqrt(ratio))
     terms = [t * ratio ** (m + 1) for m, t in enumerate(wing_coefficients(held))]
-    terms[0] = a / SQRT_PI * ratio
+    terms[0] = a / SQRT_PI * ratio  # a Lorentzian's far wing, which holds for any a
     return scale * jnp.stack(terms)
 
 

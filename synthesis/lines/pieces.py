@@ -68,15 +68,15 @@ class Transitions(eqx.Module):
     @classmethod
     def of(cls, lines: LineList, row: Int[np.ndarray, "*row"]) -> "Transitions":
         """The lines of these rows of the list, none of them free; row len(lines) is padding."""
-        padding = row == len(lines)
-        at = np.where(padding, 0, row)
+        # padding counts nowhere: any line will do
+        at = np.minimum(row, len(lines) - 1)
         columns = dict(
             velocity=velocity_of(lines.wavelength[at]),
             wavelength=lines.wavelength[at],
             species=species_row(lines.z, lines.ion)[at],
             thermal=(2.0 * BOLTZMANN / (species_mass(lines.z) * ATOMIC_MASS) * 1e-10)[at],
             elow=lines.elow[at],
-            loggf=np.where(padding, -99.0, (lines.loggf + lines.log_fraction)[at]),
+            loggf=(lines.loggf + lines.log_fraction)[at],
             gamma_rad=10.0 ** lines.log_gamma_rad[at],
             log_gamma6=lines.log_gamma6[at],
             gamma6_exponent=lines.gamma6_exponent[at],

@@ -1,16 +1,13 @@
 """Symmetric positive definite matrices with scipy's LAPACK, which on the host is several times quicker than XLA's
 Cholesky factors within a loop; and how many threads it may use."""
 
-import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
-from pathlib import Path
 
 import numpy as np
-import scipy
 from jaxtyping import Float
 from scipy.linalg import lapack
+from threadpoolctl import threadpool_limits
 
 SMALL = 3000
 """Rows of a matrix below which a second thread costs more processor time than it saves of the wall's, and far more of
@@ -50,29 +47,8 @@ def mirrored(matrix: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
     return out
 
 
-@cache
-def _openblas():
-    """How scipy's own OpenBLAS is asked for its threads and told them; None where scipy has another LAPACK."""
-    for path in (Path(scipy.__file__).parent.parent / "scipy.libs").glob("libscipy_openblas*"):
-        library = ctypes.CDLL(str(path))
-        try:
-            return library.scipy_openblas_get_num_threads, library.scipy_openblas_set_num_threads
-        except AttributeError:
-            continue
-    return None
-
-
 @contextmanager
 def threads_for(rows: int) -> Iterator[None]:
-    """Within, LAPACK has one thread if matrices of so many rows are SMALL; without scipy's OpenBLAS nothing changes."""
-    found = _openblas() if rows < SMALL else None
-    if found is None:
+    """Within, LAPACK has one thread if matrices of so many rows are SMALL."""
+    with threadpool_limits(1 if rows < SMALL else None, user_api="blas"):
         yield
-        return
-    get, set_to = found
-    before = get()
-    set_to(1)
-    try:
-        yield
-    finally:
-        set_to(before)

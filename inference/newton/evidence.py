@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from astrogf.inference.newton.lapack import factored, half_solved, lower_inverse, mirrored, solved
+from astrogf.inference.newton.lapack import IndefiniteError, factored, half_solved, lower_inverse, mirrored, solved
 
 MEAN_SD = 0.05
 SCATTER_SD = 0.2
@@ -216,14 +216,14 @@ class Evidence(NamedTuple):
     ) -> tuple[Float[np.ndarray, " group"], Conditional]:
         """Most probable ln tau, none below ln `least`, by Newton's method from `start`, and what is there.
 
-        Raises FloatingPointError where there is nothing at `start`.
+        Raises IndefiniteError where there is nothing at `start`.
         """
         with np.errstate(divide="ignore"):
             low = np.log(least)
         place = np.maximum(start, low)
         here = self.at(place, power)
         if here is None:
-            raise FloatingPointError("the probability of the scatters is not finite at the start of the search")
+            raise IndefiniteError("the probability of the scatters is not finite at the start of the search")
         shrink = 1.0
         for _ in range(rounds):
             free = (place > low) | (here.slope > 0.0)

@@ -104,7 +104,7 @@ def learn(
     """Posterior of the shared parameters, the scatters brought from `tau` to their marginal maximum (a density of tau).
 
     Where `held` is a number, that is tau. (precision, gradient) are the reduced data's A and b at `current`, prior
-    excluded; at most so many `rounds` of Newton's method (an inverse each). Raises FloatingPointError where A with the
+    excluded; at most so many `rounds` of Newton's method (an inverse each). Raises IndefiniteError where A with the
     prior is not positive definite at the given tau.
     """
     scatter = np.array(np.broadcast_to(np.asarray(held, float), np.shape(tau)))

@@ -9,6 +9,15 @@ from jaxtyping import Float
 from scipy.linalg import lapack
 from threadpoolctl import threadpool_limits
 
+from astrogf.base.errors import AstrogfError
+
+
+class IndefiniteError(AstrogfError, FloatingPointError):
+    """A precision that is none: rounding, or a model that is not finite."""
+
+    reason = "indefinite"
+
+
 SMALL = 3000
 """Rows of a matrix below which a second thread costs more processor time than it saves of the wall's, and far more of
 both where other processes keep the cores busy, for OpenBLAS's threads wait for each other in loops."""
@@ -16,10 +25,13 @@ both where other processes keep the cores busy, for OpenBLAS's threads wait for 
 
 def factored(matrix: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
     """Lower Cholesky factor from the lower triangle, in the matrix's place if it is in Fortran's order; the upper
-    triangle is undefined. Raises FloatingPointError where there is no factor."""
+    triangle is undefined. Raises IndefiniteError where there is no factor."""
     factor, failed = lapack.dpotrf(matrix, lower=1, clean=0, overwrite_a=1)
     if failed or not np.all(np.isfinite(np.diagonal(factor))):
-        raise FloatingPointError("the probability is not finite: a precision is not positive definite")
+        raise IndefiniteError(
+            "the probability is not finite: a precision is not positive definite (docs/how-to/problems.md, 'When the "
+            "runtime is wrong')"
+        )
     return factor
 
 

@@ -40,11 +40,9 @@ from astrogf.synthesis.lines.voigt import faddeeva
 class LinePieces(eqx.Module):
     """d F / d log gf of pieces of lines: of each, values on the points from `start` on.
 
-    `line` is the row in the window's list (its length for padding), `free` the correction. `aligned`: every start is a
-    whole number of tiles.
+    `free` is the correction (their number for none). `aligned`: every start is a whole number of tiles.
     """
 
-    line: Int[Array, " piece"]
     free: Int[Array, " piece"]
     start: Int[Array, " piece"]
     slope: Float[Array, "piece point"]
@@ -84,8 +82,8 @@ def by_line(
     parts = []
     for cores in pieces.free_cores:
         slope = _cores_by_line(cores, state, padded, response, grid)
-        line, free, start = (x.ravel() for x in (cores.lines.line, cores.lines.free, cores.start))
-        parts.append(LinePieces(line, free, start, slope.reshape(-1, cores.width), False))
+        free, start = cores.lines.free.ravel(), cores.start.ravel()
+        parts.append(LinePieces(free, start, slope.reshape(-1, cores.width), False))
     if pieces.wings is not None:
         parts.append(_wings_by_line(pieces.wings, state, padded, response, grid))
     return parts
@@ -192,7 +190,6 @@ def _wings_by_line(wings: Wings, state, delta, response, grid) -> LinePieces:
         return jnp.concatenate([close, afar], axis=1).T
 
     slope = over_tiles(one, wings, grid, response)
-    member = jnp.concatenate([wings.near, wings.far], axis=1)
-    line, free = (x[member].ravel() for x in (wings.lines.line, wings.lines.free))
+    free = wings.lines.free[jnp.concatenate([wings.near, wings.far], axis=1)].ravel()
     start = jnp.broadcast_to(jnp.arange(slope.shape[0])[:, None] * wings.tile, slope.shape[:2]).ravel()
-    return LinePieces(line, free, start, slope.reshape(-1, wings.tile).astype(jnp.float64), True)
+    return LinePieces(free, start, slope.reshape(-1, wings.tile).astype(jnp.float64), True)

@@ -75,9 +75,7 @@ def observe_windows(
     if width > taps.shape[0]:
         return first, _strided(windows, taps, base - half - first * over, n_local, over)
     tap = base[:, None, None] + np.arange(width) - (first[:, None] + np.arange(n_local))[:, :, None] * over + half
-    valid = (tap >= 0) & (tap < taps.shape[0])
-    matrix = jnp.where(valid, taps[jnp.clip(tap, 0, taps.shape[0] - 1)], 0.0)
-    return first, jnp.einsum("lpw,lw->lp", matrix, windows)
+    return first, jnp.einsum("lpw,lw->lp", _taken(taps, tap), windows)
 
 
 def observe_tiles(
@@ -95,9 +93,13 @@ def observe_tiles(
     first = (start + whole - grid.pad * over - half) // over
     phase = (whole - half) % over
     tap = phase + 2 * half + np.arange(width) - np.arange(n_local)[:, None] * over
-    valid = (tap >= 0) & (tap < taps.shape[0])
-    matrix = jnp.where(valid, taps[jnp.clip(tap, 0, taps.shape[0] - 1)], 0.0)
-    return first, tiles @ matrix.T
+    return first, tiles @ _taken(taps, tap).T
+
+
+def _taken(taps: Float[Array, " tap"], index: Int[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The taps at an index, 0 beyond their ends."""
+    valid = (index >= 0) & (index < taps.shape[0])
+    return jnp.where(valid, taps[jnp.clip(index, 0, taps.shape[0] - 1)], 0.0)
 
 
 def _strided(

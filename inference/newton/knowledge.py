@@ -1,7 +1,6 @@
 """What the spectra together know of every line that may be freed: one pass, before lines are chosen."""
 
 from collections.abc import Callable
-from functools import partial
 
 import equinox as eqx
 import jax
@@ -10,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 
 from astrogf.inference.newton.stars import FitState
-from astrogf.inference.problem.devices import chunk_size, padded, spread, star_mesh
+from astrogf.inference.problem.devices import in_chunks, spread, star_mesh
 from astrogf.inference.problem.linearise import line_information
 from astrogf.inference.problem.parameters import StarPrior
 from astrogf.inference.problem.spectra import Sample, WindowSpectra
@@ -20,8 +19,9 @@ BLOCK, NUMBERS = 4096, 16_000_000
 """Most lines taken through the instrument at once, and most numbers (pixels x lines) of their derivatives."""
 
 
-def in_blocks(window: WindowSpectra, asked: Bool[np.ndarray, " line"]) -> tuple[Pieces, list[np.ndarray]]:
-    """The lines asked for in blocks of one shape, stacked, and the lines of each block (rows of the window's list)."""
+def in_blocks(window: WindowSpectra, asked: Bool[np.ndarray, " line"]) -> tuple[Pieces, list[np.ndarray], int]:
+    """The lines asked for in blocks of one shape, stacked; the lines of each block (rows of the window's list); the
+    slots of a block."""
     model = window.problem.spectrum
     rows = np.flatnonzero(asked)
     size = min(BLOCK, max(NUMBERS // model.grid.n_pixel, 1), max(len(rows), 1))
@@ -31,7 +31,7 @@ def in_blocks(window: WindowSpectra, asked: Bool[np.ndarray, " line"]) -> tuple[
         slot = np.full(model.n_line + 1, size)
         slot[block] = np.arange(len(block))
         pieces.append(eqx.tree_at(lambda p: p.cores, model.window.pieces.with_free(slot, size), []))
-    return stacked(pieces), blocks
+    return stacked(pieces), blocks, size
 
 
 def stacked(pieces: list[Pieces]) -> Pieces:
@@ -71,26 +71,19 @@ def knowledge(
 ) -> list[Float[np.ndarray, " line"]]:
     """Squared signal-to-noise per dex of log gf of the lines `asked` for in every window, each line alone.
 
-    Own parameters and continuum of every spectrum are marginalised; 0 for other lines.
+    Own parameters and continuum of every spectrum are marginalised; 0 for other lines. A spectrum whose model is not
+    finite tells nothing.
     """
     mesh, total, done = star_mesh(), sum(len(w.star) for w in sample.windows), 0
     found = []
     for window, noise, mine in zip(sample.windows, run.noise, asked, strict=True):
-        candidates, blocks = in_blocks(window, mine)
+        candidates, blocks, size = in_blocks(window, mine)
         rows = window.data, run.theta[window.star], StarPrior(*(x[window.star] for x in sample.prior)), noise
-        # as numpy arrays all calls look the same to the compiler, whatever computed them
-        ln_sigma0, (data, theta, prior, noise) = jax.tree.map(np.asarray, (run.shared[-1], rows))
-        n_row, n_candidate = len(window.star), max(len(b) for b in blocks)
-        size = chunk_size(chunk, n_row, mesh.devices.size)
-        known = np.zeros(mine.shape[0])
-        for first in range(0, n_row, size):
-            index, used = padded(first, size, n_row)
-            of_chunk = partial(jax.tree.map, lambda x, index=index: x[index])
-            part = (of_chunk(data), of_chunk(theta), of_chunk(prior), used, of_chunk(noise))
-            values = np.asarray(_chunk((window.problem, ln_sigma0, candidates), part, n_candidate, mesh))
+        common, known = (window.problem, np.asarray(run.shared[-1]), candidates), np.zeros(mine.shape[0])
+        for (*part, noises), used, keep in in_chunks(rows, chunk, mesh):
+            values = np.asarray(_chunk(common, (*part, used, noises), size, mesh))
             for block, of_block in zip(blocks, values, strict=True):
                 known[block] += of_block[: len(block)]
-            keep = min(size, n_row - first)
             done += keep
             progress(done, total)
         found.append(known)

@@ -14,7 +14,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from astrogf.inference.problem.collect import Collected
-from astrogf.inference.problem.devices import chunk_size, padded, spread, star_mesh
+from astrogf.inference.problem.devices import in_chunks, spread, star_mesh
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import LN_SIGMA, STAR, lsf_sigma, vmic_relation
 from astrogf.inference.problem.priors import starting_point
@@ -149,14 +149,14 @@ def coarse_search(
     broadening = jnp.asarray(float(ln_sigma))
 
     spectra = np.empty((len(nodes), len(velocity), grid.n_pixel), np.float32)
-    chunk = chunk_size(10, len(nodes), mesh.devices.size)
-    took = []
-    for first in range(0, len(nodes), chunk):
+    took, done = [], 0
+    for mine, _, keep in in_chunks(nodes, 10, mesh):
         began = time.perf_counter()
-        index, _ = padded(first, chunk, len(nodes))
-        spectra[index] = _see((problem, jnp.asarray(velocity), broadening), jnp.asarray(nodes[index]), mesh)
-        took.append((time.perf_counter() - began) / chunk)
-        progress(min(first + chunk, len(nodes)), len(nodes))
+        seen = _see((problem, jnp.asarray(velocity), broadening), jnp.asarray(mine), mesh)
+        spectra[done : done + keep] = seen[:keep]
+        took.append((time.perf_counter() - began) / len(mine))
+        done += keep
+        progress(done, len(nodes))
     stacked = spectra.reshape(-1, grid.n_pixel)
     n_part = -(-stacked.size // BLOCK)
     theta, chi2 = [], []

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float
 
 from astrogf.inference.problem.arrow import Eliminated, Reduced, eliminate, reduce
 from astrogf.inference.problem.contribution import Contribution, RowTerms, StarTerms, counted
-from astrogf.inference.problem.devices import chunk_size, padded, spread, star_mesh
+from astrogf.inference.problem.devices import in_chunks, spread, star_mesh
 from astrogf.inference.problem.linearise import linearise
 from astrogf.inference.problem.miscomputed import checked
 from astrogf.inference.problem.noise import NoiseModel
@@ -108,22 +108,16 @@ def sweep_window(
     n_free, n_used = window.problem.n_free, shared.shape[0] - 1
     columns = np.append(np.arange(n_used), n_free)
     shared = jnp.concatenate([shared[:-1], jnp.zeros(n_free - n_used), shared[-1:]])
-    mesh = star_mesh()
-    n_row = theta.shape[0]
-    chunk = chunk_size(chunk, n_row, mesh.devices.size)
-    # as numpy arrays all calls look the same to the compiler, whatever computed them
-    shared, rows = jax.tree.map(np.asarray, (shared, (window.data, theta, prior, share, noise_model, deviation)))
+    mesh, common, done = star_mesh(), (window.problem, np.asarray(shared)), 0
+    rows = (window.data, theta, prior, share, noise_model, deviation)
     total: Reduced | None = None
     parts: list[tuple[StarTerms, RowTerms]] = []
-    for first in range(0, n_row, chunk):
-        index, used = padded(first, chunk, n_row)
-        mine = jax.tree.map(lambda x, index=index: x[index], rows)
-        task = (window.problem, shared, (*mine[:4], used, *mine[4:]))
-        part = checked(partial(_chunk, *task), mesh)
+    for mine, used, keep in in_chunks(rows, chunk, mesh):
+        part = checked(partial(_chunk, *common, (*mine[:4], used, *mine[4:])), mesh)
         total = part.shared if total is None else jax.tree.map(jnp.add, total, part.shared)
-        keep = min(chunk, n_row - first)
         parts.append(jax.tree.map(lambda x, keep=keep: np.asarray(x[:keep]), (part.star, part.row)))
-        progress(first + keep)
+        done += keep
+        progress(done)
     assert total is not None  # a window has at least one spectrum
     star, row = jax.tree.map(lambda *x: np.concatenate(x), *parts)
     return _without_spare(Contribution(total, star, row), columns)

@@ -1,6 +1,6 @@
 """All local devices share one axis, `star`: the one place that knows how work is spread."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -40,3 +40,14 @@ def padded(first: int, chunk: int, total: int) -> tuple[np.ndarray, np.ndarray]:
 def chunk_size(wanted: int, total: int, n_device: int) -> int:
     """A whole number of stars a device, at least one, not more than there are."""
     return max(n_device, -(-min(wanted, total) // n_device) * n_device)
+
+
+def in_chunks(rows: Any, chunk: int, mesh: Mesh) -> Iterator[tuple[Any, np.ndarray, int]]:
+    """Chunks of about `chunk` rows of a tree of arrays, all of one shape: the rows, 1 where they count, how many do."""
+    # as numpy arrays all calls look the same to the compiler, whatever computed them
+    rows = jax.tree.map(np.asarray, rows)
+    total = jax.tree.leaves(rows)[0].shape[0]
+    size = chunk_size(chunk, total, mesh.devices.size)
+    for first in range(0, total, size):
+        index, used = padded(first, size, total)
+        yield jax.tree.map(lambda x, index=index: x[index], rows), used, min(size, total - first)

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from astrogf.inference.problem import noise
@@ -87,15 +88,18 @@ def derivatives(
     def through(flux, rv, ln_sigma):
         return observe(flux, rv, jnp.exp(ln_sigma), grid)
 
-    arguments = (responding.flux, theta[RV], theta[LN_SIGMA])
-    by_rv, by_sigma = (jax.jacfwd(through, argnums=i)(*arguments) for i in (1, 2))
-    by_spectrum = jax.vmap(lambda column: through(column, *arguments[1:]), 1, 1)(responding.by_parameter)
+    def twice(place):
+        return (through(responding.flux, *place),) * 2
+
+    place = theta[np.array([RV, LN_SIGMA])]
+    by_place, normalised = jax.jacfwd(twice, has_aux=True)(place)
+    by_spectrum = jax.vmap(lambda column: through(column, *place), 1, 1)(responding.by_parameter)
     n_slot = problem.spectrum.n_slot
     by_slot = jnp.zeros((grid.n_pixel, 0))
     if n_slot:
         by_slot = line_columns(problem, theta, responding.by_line(problem.spectrum.window.pieces), n_slot)
-    own = jnp.column_stack([by_spectrum, by_sigma, by_rv, by_slot @ problem.membership])
-    return Derivatives(through(*arguments), own * steps(theta.shape[0]), by_slot), responding
+    own = jnp.column_stack([by_spectrum, by_place[:, 1], by_place[:, 0], by_slot @ problem.membership])
+    return Derivatives(normalised, own * steps(theta.shape[0]), by_slot), responding
 
 
 def fit_continuum(problem: StarProblem, flux, weights, normalised) -> Float[Array, " basis"]:

@@ -5,7 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import ndtr
+from jax.scipy.special import erf
 from jaxtyping import Array, Float, Int
 
 from astrogf.base.constants import C_KMS
@@ -23,9 +23,10 @@ def kernel(rv: Float[Array, ""], sigma: Float[Array, ""], grid: Grid) -> tuple[I
     shift = jnp.log1p(rv / C_KMS) * C_KMS / step
     whole = jax.lax.stop_gradient(jnp.rint(shift)).astype(int)
     half = grid.taps * grid.oversampling
-    x = (jnp.arange(-half, half + 1) + shift - whole) * step
-    pixel = grid.oversampling * step / 2.0
-    taps = ndtr((x + pixel) / sigma) - ndtr((x - pixel) / sigma)
+    # a pixel ends where the pixel as many points on as it is wide begins
+    edges = (np.arange(-half, half + 1 + grid.oversampling) - 0.5 * grid.oversampling + shift - whole) * step
+    below = erf(edges / (np.sqrt(2.0) * sigma))
+    taps = below[grid.oversampling :] - below[: -grid.oversampling]
     return whole, taps / jnp.sum(taps)
 
 

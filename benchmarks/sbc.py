@@ -1,9 +1,12 @@
 """Simulation-based calibration: is the posterior of stars and corrections as wide as it says?
 
-Problems are drawn from the model's own prior, fitted with the arrow solver, and the rank of every true value among
-draws of the Laplace posterior is taken (Talts et al. 2018, arXiv 1804.06788). Ranks must be uniform. Parameters of
+Problems are drawn from the model's own prior, widths of the errors, classes and the model's own errors of the lines
+included, fitted with the arrow solver, and the rank of every true value among draws of the posterior is taken (Talts
+et al. 2018, arXiv 1804.06788): `apparent` is what the spectra see of a line (u), `loggf` the list's error (delta). Draws
+are those of the sampler of `inference.newton.classes`; stars' own parameters are drawn given them. Ranks must be uniform. Parameters of
 one problem are correlated, so the chi2 of the pooled ranks is compared with what it is when the "truth" is itself a
-draw of each posterior, not with the tables. Variants change one thing at a time: noise, tau, grid of the truth, solver.
+draw of each posterior, not with the tables. Variants change one thing at a time:
+noise, widths, grid of the truth, convergence.
 
     python benchmarks/sbc.py --out sbc.json --figure sbc.png
 """
@@ -16,13 +19,14 @@ from pathlib import Path
 import matplotlib
 
 matplotlib.use("Agg")
-import jax
+import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
-from astrogf.inference.newton.evidence import Evidence
+from astrogf.inference.newton.classes import Chain, sweep
+from astrogf.inference.newton.conditional import MEAN_SD
 from astrogf.inference.newton.joint import SharedPrior
-from astrogf.inference.newton.scatters import integrate
+from astrogf.inference.newton.widths import Belief, Widths, shrunk
 from astrogf.inference.problem.parameters import STAR, STEP
 from astrogf.inference.rehearsal.small import build, draw, maximise, refined
 from astrogf.inference.solvers.gaussian import laplace_gaussian
@@ -32,51 +36,61 @@ BINS, DRAWS = 20, 199
 VARIANTS = {
     "as the model": {},
     "no outliers": {"outliers": False},
-    "tau by EM": {"learn": True},
-    "tau drawn, by EM": {"learn": True, "tau": None},
-    "tau drawn, integrated": {"learn": True, "tau": None, "integrate": True},
+    "widths known": {"known": True},
     "finer truth": {"fine": (32, 40)},
     "two iterations": {"iterations": 2},
     "S/N 300": {"snr": 300.0},
     "S/N 30": {"snr": 30.0},
 }
-"""What each changes of: S/N 120, outliers as the model has them, tau 0.2 and known, the fit's own grid, converged."""
+"""What each changes of: S/N 120, outliers and widths as the model has them, the fit's own grid, converged."""
+APART, BURN = 4, 40
+"""Sweeps of the sampler from draw to draw, and before the first."""
+
+
+def sampled(small, fit, belief, rng) -> tuple[np.ndarray, np.ndarray]:
+    """Draws of the shared parameters and of the log gf, widths and classes sampled."""
+    prior = SharedPrior.of(small.groups, small.options)._replace(belief=belief)
+    system, member = prior.system(fit.passed.reduced, fit.shared), small.groups.member
+    chain = Chain(fit.learned.place, fit.learned.top, np.zeros(len(member), bool), system.factor(fit.learned.weight)[1])
+    shared, loggf = [], []
+    for k in range(-BURN, APART * (DRAWS + 1)):
+        chain, *_ = sweep(rng, belief, system, chain)
+        if k < 0 or k % APART:
+            continue
+        share, left = shrunk(Widths.at(chain.place), chain.wide, member)
+        mean = share * system.from_mean(chain.step) + chain.step[system.mean_of]
+        loggf.append(mean + np.sqrt(left) * rng.normal(size=len(member)))
+        shared.append(np.asarray(fit.shared) + chain.step[: system.shared])
+    return np.array(shared), np.array(loggf)
 
 
 def one(small, rng, truth_problem, setting) -> dict:
     """Draw and fit a problem: ranks of truth and of one draw of the posterior, by kind of parameter, and z."""
     drawn = draw(
-        small, rng, snr=setting.get("snr", 120.0), tau=setting.get("tau", 0.2),
-        outliers=setting.get("outliers", True), truth=truth_problem,
+        small, rng, snr=setting.get("snr", 120.0), outliers=setting.get("outliers", True), truth=truth_problem
     )  # fmt: skip
-    fit = maximise(
-        small, drawn.data, drawn.theta, drawn.shared,
-        tau=None if setting.get("learn") else drawn.tau, iterations=setting.get("iterations", 25),
-    )  # fmt: skip
+    start, widths = drawn.shared, drawn.widths if setting.get("known") else None
     if "iterations" in setting:  # from the prior's mean instead of the truth, or there is nothing to converge
-        start = np.zeros_like(drawn.shared)
-        start[-1] = drawn.shared[-1]
-        fit = maximise(small, drawn.data, drawn.theta, start, tau=drawn.tau, iterations=setting["iterations"])
-    if setting.get("integrate"):
-        prior = SharedPrior.of(small.groups, small.options)
-        evidence = Evidence.of(
-            *fit.passed.reduced, fit.shared - prior.mean, prior.group, prior.ln_sigma_sd, small.groups.held
-        )
-        fit = fit._replace(posterior=integrate(evidence, fit.shared, fit.posterior.tau)[0])
-    gaussian = laplace_gaussian(fit.passed, fit.theta, fit.shared, fit.posterior.mean, fit.posterior.covariance)
-    shared, own = (np.asarray(x) for x in gaussian.draw(jax.random.key(int(rng.integers(2**31))), DRAWS + 1))
+        start = np.append(np.zeros(small.n_line), drawn.shared[-1])
+    fit = maximise(small, drawn.data, drawn.theta, start, widths=widths, iterations=setting.get("iterations", 25))
+    belief = small.groups.belief(small.options.lines.model_error) if widths is None else Belief.known(widths)
+    shared, loggf = sampled(small, fit, belief, rng)
+    mean, covariance = shared.mean(axis=0), np.cov(shared.T)
+    gaussian = laplace_gaussian(fit.passed, fit.theta, fit.shared, jnp.asarray(mean), jnp.asarray(covariance))
+    off = np.einsum("sij,dj->dsi", np.asarray(gaussian.slope), shared - mean)
+    white = rng.normal(size=(DRAWS + 1, *gaussian.own_mean.shape))
+    own = np.asarray(gaussian.own_mean) - off + np.einsum("sij,dsj->dsi", np.asarray(gaussian.own_factor), white)
     true_own = drawn.theta / STEP
     out = {"converged": fit.last_step < 0.01, "iterations": fit.iterations}
-    values = {"correction": (drawn.shared[:-1], shared[:, :-1]), "ln_sigma0": (drawn.shared[-1:], shared[:, -1:])}
+    values = {"apparent": (drawn.shared[:-1], shared[:, :-1]), "loggf": (drawn.loggf, loggf)}
+    values |= {"ln_sigma0": (drawn.shared[-1:], shared[:, -1:])}
     values |= {name: (true_own[:, i], own[:, :, i]) for i, name in enumerate(STAR)}
-    sd, own_sd = (np.asarray(x) for x in gaussian.sd())
-    spread = {"correction": sd[:-1], "ln_sigma0": sd[-1:]} | {name: own_sd[:, i] for i, name in enumerate(STAR)}
-    centre = {"correction": fit.posterior.mean[:-1], "ln_sigma0": fit.posterior.mean[-1:]}
-    centre |= {name: gaussian.own_mean[:, i] for i, name in enumerate(STAR)}
     out["rank"] = {k: np.sum(d[:-1] < t, axis=0) for k, (t, d) in values.items()}
     out["null"] = {k: np.sum(d[:-1, ...] < d[-1], axis=0) for k, (_, d) in values.items()}
-    out["z"] = {k: (np.asarray(centre[k]) - t) / spread[k] for k, (t, _) in values.items()}
-    out["ratio"] = sd[:-1] / np.hypot(np.asarray(fit.posterior.tau)[small.groups.member], 0.05)
+    out["z"] = {k: (d.mean(axis=0) - t) / d.std(axis=0) for k, (t, d) in values.items()}
+    widths = Widths.at(fit.learned.place)
+    prior_sd = np.sqrt(widths.sd**2 + widths.phi**2 + MEAN_SD**2)[small.groups.member]
+    out["ratio"] = shared[:, :-1].std(axis=0) / prior_sd
     # independent, if the posterior is right: the truth in the posterior's own white coordinates
     out["white"] = np.linalg.solve(np.asarray(gaussian.factor), drawn.shared - np.asarray(gaussian.mean))
     return out
@@ -105,7 +119,7 @@ def uniformity(ranks: list[np.ndarray], null: list[np.ndarray], rng, resamples: 
 
 
 def summary(found: list[dict], rng) -> dict:
-    """p-values and coverage by kind of parameter, and of corrections by how far the data decide them."""
+    """p-values and coverage by kind of parameter, and of log gf by how far the data decide their lines."""
     out = {"problems": len(found), "converged": int(sum(f["converged"] for f in found)),
            "iterations": float(np.mean([f["iterations"] for f in found])), "parameters": {}}  # fmt: skip
     for kind in found[0]["rank"]:
@@ -115,7 +129,7 @@ def summary(found: list[dict], rng) -> dict:
             "n": len(z), "z_mean": float(z.mean()), "z_rms": float(np.sqrt(np.mean(z**2))),
             "within_1": float(np.mean(np.abs(z) < 1)), "within_2": float(np.mean(np.abs(z) < 2)),
         }  # fmt: skip
-    z, ratio = (np.concatenate([f[k]["correction"] if k == "z" else f[k] for f in found]) for k in ("z", "ratio"))
+    z, ratio = (np.concatenate([f[k]["loggf"] if k == "z" else f[k] for f in found]) for k in ("z", "ratio"))
     out["by_ratio"] = []
     for low, high in ((0, 0.3), (0.3, 0.5), (0.5, 0.8), (0.8, 2.0)):
         mine = (ratio >= low) & (ratio < high)
@@ -131,8 +145,8 @@ def summary(found: list[dict], rng) -> dict:
 
 
 def picture(results: dict, path: Path) -> None:
-    """Histograms of ranks of corrections and of Teff, log g and [Fe/H], one row a variant."""
-    kinds = ("correction", "teff", "logg", "feh")
+    """Histograms of ranks of lines, log gf, Teff and [Fe/H], one row a variant."""
+    kinds = ("apparent", "loggf", "teff", "feh")
     figure, axes = plt.subplots(len(results), len(kinds), figsize=(9, 1.3 * len(results)), layout="constrained")
     for row, (name, result) in zip(np.atleast_2d(axes), results.items(), strict=True):
         for ax, kind in zip(row, kinds, strict=True):
@@ -178,7 +192,7 @@ def main() -> None:
             print(f"  {kind:11s} n {p['n']:5d}  p {p['p']:.3f}  z mean {p['z_mean']:+.3f} rms {p['z_rms']:.3f}  "
                   f"within 1, 2 sd {p['within_1']:.3f} {p['within_2']:.3f}", flush=True)  # fmt: skip
         for b in r["by_ratio"]:
-            print(f"    corrections, ratio {b['from']}-{b['to']}: n {b['n']}, z rms {b['z_rms']:.3f}, "
+            print(f"    log gf, ratio {b['from']}-{b['to']}: n {b['n']}, z rms {b['z_rms']:.3f}, "
                   f"within {b['within_1']:.3f} {b['within_2']:.3f}", flush=True)  # fmt: skip
         a.out.write_text(json.dumps(results, indent=1) + "\n")
     if a.figure:

@@ -37,7 +37,8 @@ DRAWS = 24
 
 @dataclass(frozen=True)
 class Corrections:
-    """What a run found: its free transitions (wavelength in vacuum A, species, elow), their corrections and covariance,
+    """What a run found: its free transitions (wavelength in vacuum A, species, elow), what the spectra want of them
+    (`apparent`) and its covariance,
     the survey's ln_sigma, and the noise (scale, inflation, line scatter) it learned for each release (and window, where
     there are several: 'DR5, window 1')."""
 
@@ -165,7 +166,9 @@ def check(
     start = ready or quiet(
         sample, 0.01 if options.noise.inflation is None else options.noise.inflation, options.noise.line_scatter
     )
-    delta = jnp.asarray(np.asarray(corrections.lines["correction"], dtype=float))
+    # spectra are made with what spectra want; runs without a model error of the lines have no such column
+    wanted = "apparent" if "apparent" in corrections.lines.colnames else "correction"
+    delta = jnp.asarray(np.asarray(corrections.lines[wanted], dtype=float))
     corrected = freed(sample, setups, free, n)
     shared = jnp.append(delta, corrections.ln_sigma)
     run = FitState(jnp.asarray(theta), shared, start)

@@ -186,7 +186,11 @@ def fit_lines(
         )
     leaders = lines.take(chosen.leader)
     groups = hyper.make_groups(
-        leaders.species(), np.array(QUALITY)[leaders.quality], options.lines.least_group, {CLASS: SCATTER}
+        leaders.species(),
+        np.array(QUALITY)[leaders.quality],
+        options.lines.least_group,
+        {CLASS: SCATTER},
+        information=chosen.information,
     ).about({CLASS: unlisted_mean})
     last = run if first is None else first.run
     # the errors by wavelength are for what the lines so far did not explain
@@ -287,9 +291,9 @@ def fit(
         origin, alone = replace(origin, lines=stage.lines), stage.alone
     joint, groups = stage.joint, stage.groups
     if options.solver.method == "gauss-newton":
-        progress("integrating over the groups' scatters", 0, 1)
+        progress("integrating over the prior's widths", 0, 1)
         joint = over_scatters(joint, SharedPrior.of(groups, options), groups)
-        progress("integrating over the groups' scatters", 1, 1)
+        progress("integrating over the prior's widths", 1, 1)
     else:
         joint = refined(stage.free, joint, groups, options)
 

@@ -32,16 +32,17 @@ class FitResult:
 
     - `labels`, `labels_sd`: marginal over everything else; `flags` says what a star leans on ('' if nothing).
     - `lines`: one row a free line, columns wavelength (vacuum A), species ('Fe I'), elow (eV), loggf (of the
-      list), correction, posterior_sd, prior_sd, ratio (posterior_sd / prior_sd), group, components (with their
-      wavelengths, and the log of the sum of their gf), strength, and
-      the correction it is most correlated with (partner, by wavelength; correlation: near -1 only the two together
-      are known).
-      `posterior_sd` has the options' floor in it; `statistical_sd` has not.
+      list), correction with posterior_sd and prior_sd (of the log gf), list_share (how far it follows the list's
+      value), badly_wrong (probability that the list is off by more than most of its values); apparent and
+      apparent_sd (what the spectra want, the model's own error of the line in it), ratio (apparent_sd over its
+      prior sd), group, components (with their wavelengths, and the log of the sum of their gf), strength, and the
+      line it is most correlated with (partner, by wavelength; correlation: near -1 only the two together are known).
+    - `correction_covariance` of the log gf, `apparent_covariance` of what the spectra want.
     - `selection`: one row a transition that was looked at: whether it is free, and why not.
     - `model_original`: labels refitted with the list as it came; `model_corrected`: the joint fit. Both on the
       scale of `flux`, continuum included. `sigma`: noise sd per pixel, inflation included (inf = not used).
     - `trace`: one dict an iteration (objective, step, seconds ...). `status`: 'converged' or 'max_iterations' ...
-    - `hyper`: one row a group of lines, its scatter (dex) and that one's sd.
+    - `hyper`: one row a group of lines, the widths of its prior (`inference.newton.widths`) and their sds.
     - `statistics`: what the spectra say of the shared parameters, priors excluded: sets of stars add up.
     - `misfit`: rest wavelengths at which the errors were raised, see `inference.newton.misfit`.
     - `jacobian_cost_ratio`: seconds of a pass of the joint fit (synthesis, its derivatives by all labels and all lines,
@@ -66,6 +67,7 @@ class FitResult:
     n_pixel: Int[np.ndarray, " star"]
     lines: Table
     correction_covariance: Float[np.ndarray, "line line"]
+    apparent_covariance: Float[np.ndarray, "line line"]
     shared: dict[str, tuple[float, float]]
     hyper: Table
     status: str
@@ -98,14 +100,15 @@ def shared_table(joint: Joint, sample: Sample, releases: list[np.ndarray]) -> di
     return table
 
 
-def line_table(lines: LineList, strength, chosen: Choice, joint: Joint, groups: hyper.Groups, floor: float) -> Table:
+def line_table(lines: LineList, strength, chosen: Choice, joint: Joint, groups: hyper.Groups) -> Table:
     """One row a free transition, named by its strongest component."""
     n = len(chosen.leader)
     leaders = lines.take(chosen.leader)
-    statistical = np.sqrt(np.diag(np.asarray(joint.posterior.covariance)))[:n]
-    sd = np.hypot(statistical, floor)
-    partner, correlation = partners(np.asarray(joint.posterior.covariance)[:n, :n])
-    prior = np.asarray(hyper.prior_sd(joint.posterior.tau, jnp.asarray(groups.member)))
+    posterior, loggf = joint.posterior, known_loggf(joint, groups)
+    apparent_sd = np.sqrt(np.diag(np.asarray(posterior.covariance)))[:n]
+    partner, correlation = partners(np.asarray(posterior.covariance)[:n, :n])
+    widths = posterior.widths
+    prior = np.hypot(widths.sd, hyper.MEAN_SD)[groups.member]
     parts = [np.flatnonzero(lines.transition == t) for t in leaders.transition]
     table = Table(
         {
@@ -113,11 +116,14 @@ def line_table(lines: LineList, strength, chosen: Choice, joint: Joint, groups: 
             "species": leaders.species(),
             "elow": leaders.elow,
             "loggf": leaders.loggf,
-            "correction": np.asarray(joint.posterior.mean)[:n],
-            "posterior_sd": sd,
-            "statistical_sd": statistical,
+            "correction": loggf.mean,
+            "posterior_sd": np.sqrt(np.diag(loggf.covariance)),
             "prior_sd": prior,
-            "ratio": sd / prior,
+            "list_share": loggf.list_share,
+            "badly_wrong": loggf.wide,
+            "apparent": np.asarray(posterior.mean)[:n],
+            "apparent_sd": apparent_sd,
+            "ratio": apparent_sd / np.hypot(prior, widths.phi[groups.member]),
             "group": [groups.names[g] for g in groups.member],
             "components": [len(rows) for rows in parts],
             "component_wavelengths": [" ".join(f"{w:.4f}" for w in lines.wavelength[rows]) for rows in parts],
@@ -128,8 +134,36 @@ def line_table(lines: LineList, strength, chosen: Choice, joint: Joint, groups: 
         }
     )
     table["wavelength"].unit, table["elow"].unit = "Angstrom", "eV"
-    for name in ("loggf", "correction", "posterior_sd", "statistical_sd", "prior_sd"):
+    for name in ("loggf", "correction", "posterior_sd", "prior_sd", "apparent", "apparent_sd"):
         table[name].unit = "dex"
+    return table
+
+
+def known_loggf(joint: Joint, groups: hyper.Groups) -> hyper.LogGf:
+    """What a fit knows of the log gf; where the widths of the prior could not be integrated over, that they are as most
+    probable and every line's error is one Normal."""
+    p, n = joint.posterior, len(groups.member)
+    if p.loggf is not None:
+        return p.loggf
+    k = 1.0 - (p.widths.phi[groups.member] ** 2 * p.weight)
+    covariance = np.asarray(p.covariance)[:n, :n] * k[:, None] * k
+    covariance[np.arange(n), np.arange(n)] += k * p.widths.phi[groups.member] ** 2
+    share = np.clip(np.diag(covariance) * p.weight / np.maximum(k, 1e-12), 0.0, 1.0)
+    mean = groups.line_mean + k * (np.asarray(p.mean)[:n] - groups.line_mean)
+    return hyper.LogGf(mean, covariance, share, p.widths.share[groups.member])
+
+
+def width_table(posterior: hyper.Posterior, groups: hyper.Groups) -> Table:
+    """One row a group: its lines, the widths of its prior, and their sds (nan where they were not integrated over)."""
+    table = Table({"group": groups.names, "lines": np.bincount(groups.member, minlength=len(groups.names))})
+    for name, value in posterior.widths._asdict().items():
+        table[name] = value
+        sd = None if posterior.widths_sd is None else getattr(posterior.widths_sd, name)
+        table[f"{name}_sd"] = np.full(len(value), np.nan) if sd is None else np.where(np.isnan(groups.held), sd, np.nan)
+        for column in (name, f"{name}_sd"):
+            table[column].format = ".4f"
+            if name != "share":
+                table[column].unit = "dex"
     return table
 
 
@@ -195,17 +229,11 @@ def assemble(
         chi2_original=np.asarray(original.chi2),
         chi2_corrected=np.asarray(joint.passed.chi2),
         n_pixel=n_pixel,
-        lines=line_table(origin.lines, strength, chosen, joint, groups, options.lines.floor),
-        correction_covariance=np.asarray(joint.posterior.covariance)[:n, :n],
+        lines=line_table(origin.lines, strength, chosen, joint, groups),
+        correction_covariance=known_loggf(joint, groups).covariance,
+        apparent_covariance=np.asarray(joint.posterior.covariance)[:n, :n],
         shared=shared_table(joint, sample, origin.releases),
-        hyper=Table(
-            {
-                "group": groups.names,
-                "lines": np.bincount(groups.member),
-                "tau": np.asarray(joint.posterior.tau),
-                "tau_sd": np.broadcast_to(joint.posterior.tau_sd, len(groups.names)),
-            }
-        ),
+        hyper=width_table(joint.posterior, groups),
         status=joint.status,
         trace=joint.run.trace,
         misfit=misfit_table(sample, theta, joint.run.noise, [b.wavelength for b in origin.batches]),

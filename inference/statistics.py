@@ -5,21 +5,16 @@ two sets of stars add up, and priors and hyperparameters are put on afterwards.
 """
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-import numpyro
-import numpyro.distributions as dist
-from jax.scipy.linalg import solve_triangular
-from jaxtyping import Array, Float, Int
-from numpyro.diagnostics import effective_sample_size, split_gelman_rubin
-from numpyro.infer import MCMC, NUTS
+from jaxtyping import Float, Int
 
 from astrogf.base.errors import AstrogfError
 from astrogf.inference.newton import groups as hyper
-from astrogf.inference.problem.arrow import Reduced
+from astrogf.inference.newton.conditional import System
+from astrogf.inference.newton.scatters import integrate
 from astrogf.synthesis.lines.identity import written
 
 VERSION = 1
@@ -120,79 +115,26 @@ def _alignment(one: LineNames, two: LineNames) -> Int[np.ndarray, " line"]:
     return np.array([where[key] for key in first], int)
 
 
-class HyperPosterior(NamedTuple):
-    """Draws of the groups' means and scatters, and the corrections with those integrated over."""
-
-    mu: Float[np.ndarray, "draw group"]
-    tau: Float[np.ndarray, "draw group"]
-    mean: Float[np.ndarray, " shared"]
-    sd: Float[np.ndarray, " shared"]
-    diagnostics: dict[str, Any]
-
-
-def marginal(
+def posterior(
     statistics: Statistics,
-    member: Int[np.ndarray, " line"],
-    mu: Float[Array, " group"],
-    tau: Float[Array, " group"],
-    other_mean: Float[Array, " other"],
-    other_sd: Float[Array, " other"],
-) -> tuple[Float[Array, ""], Float[Array, " shared"], Float[Array, "shared shared"]]:
-    """log of the data's probability with the shared parameters integrated out (up to a constant), their mean given
-    the hyperparameters, and the Cholesky factor of their precision.
-
-    Prior: corrections Normal(mu_g, tau_g), the others Normal(other_mean, other_sd).
-    """
-    point = jnp.asarray(statistics.point)
-    weight = jnp.concatenate([tau[member], other_sd]) ** -2.0
-    off = point - jnp.concatenate([mu[member], other_mean])
-    data = Reduced(jnp.asarray(statistics.precision), jnp.asarray(statistics.gradient))
-    value, step, factor = hyper.log_evidence(data, off, jnp.diag(weight), 0.5 * jnp.sum(jnp.log(weight)))
-    return value, point + step, factor
-
-
-def sample_hyper(
-    statistics: Statistics,
-    member: Int[np.ndarray, " line"],
-    n_group: int,
-    key: Array,
+    groups: hyper.Groups,
     *,
     other_mean: Float[np.ndarray, " other"],
     other_sd: Float[np.ndarray, " other"],
-    warmup: int = 300,
-    draws: int = 500,
-    chains: int = 2,
-) -> HyperPosterior:
-    """NUTS over (mu_g, tau_g) from the statistics alone, the priors those of `inference.newton.groups`.
+    model_error: float,
+    seed: int = 0,
+    sweeps: int | None = None,
+) -> tuple[hyper.Posterior, dict[str, float]]:
+    """What a fit makes of its statistics at the end, from the statistics alone: corrections that the spectra want, log
+    gf, widths of the groups' prior; and how well the sampler went through these (`inference.newton.scatters`).
 
-    `member`: group of every line. The corrections' mean and sd include the uncertainty of the hyperparameters.
+    `groups` of the lines, in the statistics' order; the other shared parameters have the prior Normal(other_mean,
+    other_sd); `model_error` as `[lines]` has it.
     """
-    other = jnp.asarray(other_mean), jnp.asarray(other_sd)
-
-    def model():
-        with numpyro.plate("groups", n_group):
-            mu = numpyro.sample("mu", dist.Normal(0.0, hyper.MEAN_SD))
-            tau = numpyro.sample("tau", dist.Weibull(np.sqrt(2.0) * hyper.SCATTER_SD, 2.0))
-        numpyro.factor("spectra", marginal(statistics, member, mu, tau, *other)[0])
-
-    sampler = MCMC(NUTS(model), num_warmup=warmup, num_samples=draws, num_chains=chains,
-                   chain_method="sequential", progress_bar=False)  # fmt: skip
-    sampler.run(key)
-    samples = sampler.get_samples(group_by_chain=True)
-    mu, tau = (np.asarray(samples[name]).reshape(-1, n_group) for name in ("mu", "tau"))
-
-    def conditional(pair):
-        _, mean, factor = marginal(statistics, member, pair[0], pair[1], *other)
-        half = solve_triangular(factor, jnp.eye(len(mean)), lower=True)
-        return mean, jnp.sum(half**2, axis=0)
-
-    means, variances = jax.lax.map(conditional, (jnp.asarray(mu), jnp.asarray(tau)))
-    mean = jnp.mean(means, axis=0)
-    sd = jnp.sqrt(jnp.mean(variances + (means - mean) ** 2, axis=0))
-    chains_of = [np.asarray(samples[name]) for name in ("mu", "tau")]
-    diagnostics = {
-        "rhat_max": float(max(np.max(split_gelman_rubin(x)) for x in chains_of)),
-        "ess_min": float(min(np.min(effective_sample_size(x)) for x in chains_of)),
-        "divergences": int(np.sum(sampler.get_extra_fields()["diverging"])),
-    }
-    return HyperPosterior(mu, tau, np.asarray(mean), np.asarray(sd), diagnostics)
+    belief = groups.belief(model_error)
+    off = statistics.point - np.concatenate([groups.line_mean, other_mean])
+    system = System.of(
+        statistics.precision, statistics.gradient, off, groups.member, len(groups.names), np.asarray(other_sd)
+    )
+    learned, _, _ = hyper.learn(system, belief, hyper.Learned.start(belief, groups.member))
+    return integrate(system, belief, learned, jnp.asarray(statistics.point), seed=seed, sweeps=sweeps)

@@ -189,7 +189,11 @@ def write_results(
     _write_images(folder / "spectra.fits", spectra._asdict(), paths)
     order = line_order(result.lines)
     covariance = np.asarray(result.correction_covariance)[np.ix_(order, order)]
-    _write_images(folder / "posterior.fits", {"covariance": covariance}, result.lines["wavelength", "species"][order])
+    apparent = np.asarray(result.apparent_covariance)[np.ix_(order, order)]
+    _write_images(
+        folder / "posterior.fits", {"covariance": covariance, "apparent": apparent},
+        result.lines["wavelength", "species"][order],
+    )  # fmt: skip
 
 
 def read(folder: Path) -> Run:
@@ -220,10 +224,11 @@ def read(folder: Path) -> Run:
 
 
 def read_covariance(folder: Path) -> Float[np.ndarray, "line line"] | None:
-    """Covariance of the corrections, in the order of loggf.ecsv and unlisted.ecsv; None where the run has none."""
+    """Covariance of what the spectra want of every line, in the order of loggf.ecsv and unlisted.ecsv; None where the
+    run has none. Runs of before that was apart from the log gf have only one."""
     try:
         with fits.open(folder / "posterior.fits", memmap=False) as hdus:
-            return np.asarray(hdus["COVARIANCE"].data, dtype=float)
+            return np.asarray(hdus["APPARENT" if "APPARENT" in hdus else "COVARIANCE"].data, dtype=float)
     except (OSError, KeyError):
         return None
 

@@ -84,10 +84,20 @@ def _with_units(lines: Table) -> Table:
         if name in ("wavelength", "elow"):
             lines[name].unit = u.AA if name == "wavelength" else u.eV
             lines[name].format = ".4f"
-        elif name in ("correction", "posterior_sd", "prior_sd"):
+        elif name in ("correction", "posterior_sd", "prior_sd", "apparent", "apparent_sd"):
             lines[name].unit = u.dex
             lines[name].format = ".5f"
-        elif name in ("loggf", "loggf_corrected", "loggf_total", "ratio", "strength", "correlation", "partner"):
+        elif name in (
+            "loggf",
+            "loggf_corrected",
+            "loggf_total",
+            "ratio",
+            "strength",
+            "correlation",
+            "partner",
+            "list_share",
+            "badly_wrong",
+        ):
             lines[name].format = ".4f"
     return lines
 

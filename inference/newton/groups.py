@@ -1,9 +1,9 @@
-"""The prior of the corrections: groups, their learned scatter, and the posterior it gives with (A, b).
+"""The prior of the corrections as the joint fit uses it: groups, their learned widths, the posterior with (A, b).
 
-    delta_i ~ Normal(mu_g, tau_g),  mu_g ~ Normal(0, MEAN_SD),  tau_g ~ Rayleigh(SCATTER_SD)
-
-The Rayleigh prior vanishes at zero, so that a group of few lines is not declared exact (Chung et al. 2013,
-Psychometrika 78, 685). mu_g is marginalised: within a group the prior covariance is tau_g^2 I + MEAN_SD^2 11'.
+Within the joint fit the two classes of a line's error (`widths`) are one Normal about its group's mean, whose precision
+is the mean of the classes' by their probabilities given all that is known of the line but its own prior: its cavity, of
+which the probability is exact where lines are independent. The widths are the most probable ones given the cavities.
+What this leaves out, the classes' and widths' own uncertainty, is integrated over at the end (`scatters`).
 """
 
 from collections.abc import Mapping
@@ -12,31 +12,40 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.linalg import cho_solve
-from jaxtyping import Array, ArrayLike, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from astrogf.inference.newton.evidence import MEAN_SD, Evidence
-from astrogf.inference.newton.evidence import SCATTER_SD as SCATTER_SD
+from astrogf.inference.newton.conditional import MEAN_SD as MEAN_SD
+from astrogf.inference.newton.conditional import System, inverse_of
 from astrogf.inference.newton.lapack import threads_for
-from astrogf.inference.problem.arrow import Reduced
+from astrogf.inference.newton.widths import Belief, Widths, most_probable, wide_probability
 
 MIN_GROUP = 8
-LEAST_SCATTER = 0.01
-"""dex; a learned scatter is not below this."""
+BAND_LINES, MOST_BANDS = 150, 8
+"""Lines that make a band of strength; bands at most."""
+SETTLED, LEAST_KNOWN = 0.01, 1e-3
+"""Rounds end when no line's precision changes by more than this part; the least part of a line's knowledge about its
+mean that is the spectra's (of a line of which they say nothing, rounding leaves less than nothing)."""
 
 
 class Groups(NamedTuple):
-    """Group of every free line, the groups' names, their scatter where it is held (nan: learned), and the prior mean of
-    their corrections where it is not 0."""
+    """Group of every free line, the groups' names, their scatter where it is held (nan: learned), the prior mean of
+    their corrections where it is not 0, tau where it is stated (nan: learned as in the other groups), and how well the
+    spectra see their lines, -1 to 1."""
 
     member: Int[np.ndarray, " line"]
     names: tuple[str, ...]
     held: Float[np.ndarray, " group"]
     mean: Float[np.ndarray, " group"] | None = None
+    stated: Float[np.ndarray, " group"] | None = None
+    seen: Float[np.ndarray, " group"] | None = None
 
     def about(self, mean: Mapping[str, float]) -> "Groups":
         """The groups of these names with these prior means."""
         return self._replace(mean=np.array([mean.get(name, 0.0) for name in self.names]))
+
+    def belief(self, model_error: float) -> Belief:
+        """The prior of the groups' widths."""
+        return Belief.of(self.held, self.stated, model_error, self.seen)
 
     @property
     def line_mean(self) -> Float[np.ndarray, " line"]:
@@ -44,102 +53,127 @@ class Groups(NamedTuple):
         return np.zeros(len(self.member)) if self.mean is None else self.mean[self.member]
 
 
-def make_groups(
-    species: np.ndarray, quality: np.ndarray, least: int = MIN_GROUP, held: Mapping[str, float] | None = None
-) -> Groups:
-    """Groups by species and quality class; those with fewer than `least` lines are pooled by class, then in one.
+def bands(information: Float[np.ndarray, " line"], asked: Bool[np.ndarray, " line"]) -> Int[np.ndarray, " line"]:
+    """Bands of about as many lines each by what the spectra know of a line with the list as it is, from 0, the best
+    seen; -1 for lines not `asked` for. Fewer than BAND_LINES are one band."""
+    band, n = np.full(len(information), -1), int(np.sum(asked))
+    rank = np.argsort(np.argsort(-information[asked], kind="stable"), kind="stable")
+    band[asked] = rank * int(np.clip(n // BAND_LINES, 1, MOST_BANDS)) // max(n, 1)
+    return band
 
-    A class in `held` is a group by itself, with the scatter given there.
+
+def make_groups(
+    species: np.ndarray,
+    quality: np.ndarray,
+    least: int = MIN_GROUP,
+    held: Mapping[str, float] | None = None,
+    stated: Mapping[str, float] | None = None,
+    information: Float[np.ndarray, " line"] | None = None,
+) -> Groups:
+    """Groups by species, quality class and band of `information`; those with fewer than `least` lines are pooled by
+    class and band, then by band.
+
+    A class in `held` is a group by itself, with the scatter given there. A class in `stated` is pooled with no other;
+    its tau is believed to be about that.
     """
-    held = held or {}
-    apart = np.isin(quality, list(held))
-    full = np.array([f"{s} {q}" for s, q in zip(species, quality, strict=True)], dtype=object)
+    held, stated, n = held or {}, stated or {}, len(species)
+    apart = np.isin(quality, [*held, *stated])
+    band = np.zeros(n, int) if information is None else bands(information, ~np.isin(quality, list(held)))
+    many = band.max(initial=0) + 1
+    mark = np.array([f", band {b + 1} of {many}" if many > 1 else "" for b in band], dtype=object)
+    full = np.array([f"{s} {q}{m}" for s, q, m in zip(species, quality, mark, strict=True)], dtype=object)
     full[apart] = quality[apart]
     for pooled in (
-        np.array([f"other {q}" for q in quality], dtype=object),
-        np.full(len(full), "other", dtype=object),
+        np.array([f"other {q}{m}" for q, m in zip(quality, mark, strict=True)], dtype=object),
+        np.array([f"other{m}" for m in mark], dtype=object),
     ):
         names, counts = np.unique(full.astype(str), return_counts=True)
         small = np.isin(full.astype(str), names[counts < least]) & ~apart
         full[small] = pooled[small]
     names, index = np.unique(full.astype(str), return_inverse=True)
-    return Groups(index, tuple(str(n) for n in names), np.array([held.get(str(n), np.nan) for n in names]))
+    place = 1.0 - 2.0 * np.bincount(index, np.maximum(band, 0), minlength=len(names)) / np.bincount(index) / max(
+        many - 1, 1
+    )
+    known = [np.array([which.get(str(x), np.nan) for x in names]) for which in (held, stated)]
+    seen = place if many > 1 else np.zeros(len(names))
+    return Groups(index, tuple(str(x) for x in names), known[0], None, known[1], seen)
 
 
-def prior_precision(tau: Float[Array, " group"], index: Int[Array, " line"]) -> Float[Array, "line line"]:
-    """Inverse of the prior covariance with mu marginalised (Sherman-Morrison, group by group)."""
-    member = jax.nn.one_hot(index, tau.shape[0])
-    count = member.sum(0)
-    shrink = MEAN_SD**2 / tau**4 / (1.0 + count * MEAN_SD**2 / tau**2)
-    return jnp.diag(tau[index] ** -2.0) - (member * shrink) @ member.T
+def prior_precision(
+    weight: Float[Array, " line"], index: Int[Array, " line"], n_group: int
+) -> Float[Array, "line line"]:
+    """Inverse of the prior covariance of the lines, mu marginalised, from their precision about it (Sherman-Morrison,
+    group by group)."""
+    member = jax.nn.one_hot(index, n_group) * jnp.asarray(weight)[:, None]
+    return jnp.diag(jnp.asarray(weight)) - (member / (MEAN_SD**-2 + member.sum(0))) @ member.T
+
+
+class LogGf(NamedTuple):
+    """What is known of the lines' true log gf: correction of the list and its covariance; the part of it that is the
+    list's word (how far it would follow the list's value, the class held); the probability that the list is badly
+    wrong."""
+
+    mean: Float[np.ndarray, " line"]
+    covariance: Float[np.ndarray, "line line"]
+    list_share: Float[np.ndarray, " line"]
+    wide: Float[np.ndarray, " line"]
 
 
 class Posterior(NamedTuple):
-    """Gaussian posterior of the shared parameters; `tau_sd` is nan where the scatters are taken as known."""
+    """Gaussian posterior of the shared parameters, the corrections u that the spectra want first; the prior it has, as
+    every line's precision about its group's mean; the widths, with their sds where they are integrated over; and
+    what follows for the log gf."""
 
     mean: Float[Array, " shared"]
     covariance: Float[Array, "shared shared"]
-    tau: Float[Array, " group"]
-    tau_sd: Float[Array, "*group"] = np.full((), np.nan)  # type: ignore[assignment]
+    weight: Float[np.ndarray, " line"]
+    widths: Widths
+    widths_sd: Widths | None = None
+    loggf: LogGf | None = None
 
 
-def shared_precision(tau, index, ln_sigma_sd) -> Float[Array, "shared shared"]:
+class Learned(NamedTuple):
+    """Where the search for the widths is: coordinates, top values, precision of every line about its group's mean."""
+
+    place: Float[np.ndarray, "4 group"]
+    top: Float[np.ndarray, "2 4"]
+    weight: Float[np.ndarray, " line"]
+
+    @classmethod
+    def start(cls, belief: Belief, member: Int[np.ndarray, " line"]) -> "Learned":
+        """At the prior medians."""
+        place, top = belief.start()
+        widths = Widths.at(place)
+        return cls(place, top, 1.0 / (widths.sd**2 + widths.phi**2)[member])
+
+
+def shared_precision(weight, index, n_group: int, ln_sigma_sd) -> Float[Array, "shared shared"]:
     """Prior precision of (corrections, survey ln_sigma)."""
-    n = index.shape[0]
-    full = jnp.zeros((n + 1, n + 1)).at[:n, :n].set(prior_precision(tau, index))
+    n = len(weight)
+    full = jnp.zeros((n + 1, n + 1)).at[:n, :n].set(prior_precision(weight, index, n_group))
     return full.at[n, n].set(ln_sigma_sd**-2)
 
 
-def learn(
-    precision: Float[Array, "shared shared"],
-    gradient: Float[Array, " shared"],
-    current: Float[Array, " shared"],
-    prior_mean: Float[Array, " shared"],
-    ln_sigma_sd: Float[Array, ""] | float,
-    tau: Float[Array, " group"],
-    index: Int[Array, " line"],
-    rounds: int = 40,
-    held: Float[ArrayLike, " group"] | float = np.nan,
-) -> Posterior:
-    """Posterior of the shared parameters, the scatters brought from `tau` to their marginal maximum (a density of tau).
-
-    Where `held` is a number, that is tau. (precision, gradient) are the reduced data's A and b at `current`, prior
-    excluded; at most so many `rounds` of Newton's method (an inverse each). Raises IndefiniteError where A with the
-    prior is not positive definite at the given tau.
-    """
-    scatter = np.array(np.broadcast_to(np.asarray(held, float), np.shape(tau)))
-    off = np.asarray(current) - np.asarray(prior_mean)
-    with threads_for(len(off)):
-        evidence = Evidence.of(precision, gradient, off, index, ln_sigma_sd, scatter)
-        learned = evidence.learned
-        ln_tau, found = evidence.maximum(
-            np.log(np.asarray(tau)[learned]), power=1.0, least=LEAST_SCATTER, rounds=rounds
-        )
-        step, covariance = evidence.held.together(found.step, found.covariance)
-    scatter[learned] = np.exp(ln_tau)
-    return Posterior(jnp.asarray(current) + step, jnp.asarray(covariance), jnp.asarray(scatter))
-
-
-def prior_sd(tau: Float[Array, " group"], index: Int[Array, " line"]) -> Float[Array, " line"]:
-    """Prior standard deviation of every correction, mu's included."""
-    return jnp.sqrt(tau[index] ** 2 + MEAN_SD**2)
-
-
-def log_prior(delta, tau, index) -> Float[Array, ""]:
-    """log prior density of the corrections given tau, up to a constant in delta."""
-    return -0.5 * delta @ prior_precision(tau, index) @ delta
-
-
-def log_evidence(
-    reduced: Reduced, off: Float[Array, " shared"], prior: Float[Array, "shared shared"], half_log_det: Float[Array, ""]
-) -> tuple[Float[Array, ""], Float[Array, " shared"], Float[Array, "shared shared"]]:
-    """log p(spectra) with the shared parameters integrated out (up to a constant), their step to its mean from the
-    point of the linearisation, and the lower Cholesky factor of their precision.
-
-    `off`: the point less the prior mean; `half_log_det` that of the prior precision.
-    """
-    factor = jnp.linalg.cholesky(reduced.precision + prior)
-    pull = reduced.gradient - prior @ off
-    step = cho_solve((factor, True), pull)
-    value = 0.5 * pull @ step - jnp.sum(jnp.log(jnp.diag(factor))) + half_log_det - 0.5 * off @ prior @ off
-    return value, step, factor
+def learn(system: System, belief: Belief, begin: Learned, rounds: int = 12) -> tuple[Learned, np.ndarray, np.ndarray]:
+    """Widths and classes from where they are, in at most so many `rounds` of an inverse each; with them the step and
+    covariance of all parameters. Raises IndefiniteError where A with the prior is not positive definite."""
+    learned, member = begin, system.member
+    with threads_for(len(system.gradient)):
+        for k in range(rounds):
+            factor, step = system.factor(learned.weight)
+            covariance = inverse_of(factor)
+            if k + 1 == rounds or belief.certain:
+                break
+            spread = system.spread(covariance)
+            told = np.maximum(1.0 / spread - learned.weight, LEAST_KNOWN / spread)
+            off = system.from_mean(step) / spread / told
+            place, top = most_probable(belief, learned.place, learned.top, off, 1.0 / told, member)
+            widths = Widths.at(place)
+            wide = wide_probability(widths.log_classes(off, member, 1.0 / told))
+            narrow, broad = 1.0 / widths.variance[:, member]
+            weight = (1.0 - wide) * narrow + wide * broad
+            settled = np.max(np.abs(np.log(weight / learned.weight))) < SETTLED
+            learned = Learned(place, top, learned.weight if settled else weight)
+            if settled:
+                break
+    return learned, step, covariance

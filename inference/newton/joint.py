@@ -1,4 +1,4 @@
-"""Stars and log gf together: block-arrow Gauss-Newton, with the scatter of every group of lines learned on the way."""
+"""Stars and log gf together: block-arrow Gauss-Newton, with the widths of every group's prior learned on the way."""
 
 import time
 from functools import partial
@@ -7,14 +7,16 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.conditional import System
 from astrogf.inference.newton.learned_noise import learn, noise_summary
 from astrogf.inference.newton.misfit import with_misfit
 from astrogf.inference.newton.stars import FitState, Progress, bounded_step, keep_physical
 from astrogf.inference.newton.sweep import Pass, sweep
-from astrogf.inference.problem.arrow import substitute
+from astrogf.inference.newton.widths import Belief, Widths
+from astrogf.inference.problem.arrow import Reduced, substitute
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import lsf_sigma, steps
 from astrogf.inference.problem.spectra import Sample
@@ -26,36 +28,66 @@ MISFIT = range(2, 5)
 
 
 class SharedPrior(NamedTuple):
-    """Prior of the shared parameters: corrections (mean and scatter by group), then the survey's ln_sigma."""
+    """Prior of the shared parameters: corrections (mean, group, and what is believed of the groups' widths), then the
+    survey's ln_sigma."""
 
     mean: Float[Array, " shared"]
     ln_sigma_sd: Float[Array, ""]
-    group: Float[Array, " line"]
+    group: Int[np.ndarray, " line"]
+    belief: Belief
 
     @classmethod
     def of(cls, groups: hyper.Groups, options: FitOptions) -> "SharedPrior":
         """What the options say."""
         mean = jnp.append(jnp.asarray(groups.line_mean), lsf_sigma(options.stars.resolution))
-        return cls(mean, jnp.asarray(options.stars.ln_resolution_sd), jnp.asarray(groups.member))
+        return cls(
+            mean, jnp.asarray(options.stars.ln_resolution_sd), groups.member, groups.belief(options.lines.model_error)
+        )
 
-    def log_density(self, shared: Float[Array, " shared"], tau: Float[Array, " group"]) -> float:
-        """Up to a constant in `shared`."""
-        lines = hyper.log_prior(shared[:-1] - self.mean[:-1], tau, self.group)
-        return float(lines - 0.5 * ((shared[-1] - self.mean[-1]) / self.ln_sigma_sd) ** 2)
+    @property
+    def n_group(self) -> int:
+        """Groups, those without lines too."""
+        return self.belief.centre.shape[1]
+
+    def system(self, reduced: Reduced, shared: Float[Array, " shared"]) -> System:
+        """(A, b) at a point with all of the prior but the widths of the lines'."""
+        return System.of(*reduced, shared - self.mean, self.group, self.n_group, self.ln_sigma_sd)
+
+    def precision(self, weight: Float[np.ndarray, " line"]) -> Float[Array, "shared shared"]:
+        """Of the Gaussian that stands for the prior within the fit."""
+        return hyper.shared_precision(weight, self.group, self.n_group, self.ln_sigma_sd)
+
+    def log_density(self, shared: Float[Array, " shared"], weight: Float[np.ndarray, " line"]) -> float:
+        """Of the same, up to a constant in `shared`."""
+        off = shared - self.mean
+        return float(-0.5 * off @ self.precision(weight) @ off)
+
+    def learned(
+        self, reduced: Reduced, shared: Float[Array, " shared"], begin: hyper.Learned
+    ) -> tuple[hyper.Learned, hyper.Posterior]:
+        """Widths and classes brought from where they are to what (A, b) at a point make most probable, and the
+        posterior there."""
+        learned, step, covariance = hyper.learn(self.system(reduced, shared), self.belief, begin)
+        n = len(shared)
+        posterior = hyper.Posterior(
+            shared + step[:n], jnp.asarray(covariance[:n, :n]), learned.weight, Widths.at(learned.place)
+        )
+        return learned, posterior
 
 
 def determined(posterior: hyper.Posterior, prior: SharedPrior) -> float:
     """How many of the shared parameters the data determine rather than the prior: n - trace(prior precision x cov)."""
-    precision = hyper.shared_precision(posterior.tau, prior.group, prior.ln_sigma_sd)
-    return len(posterior.mean) - float(jnp.sum(precision * posterior.covariance))
+    return len(posterior.mean) - float(jnp.sum(prior.precision(posterior.weight) * posterior.covariance))
 
 
 class Joint(NamedTuple):
-    """End of a joint fit; `passed` was linearised at (`run.theta`, `run.shared`), undamped."""
+    """End of a joint fit; `passed` was linearised at (`run.theta`, `run.shared`), undamped; `learned` is where the
+    widths of the prior were found."""
 
     run: FitState
     passed: Pass
     posterior: hyper.Posterior
+    learned: hyper.Learned
     status: str
 
 
@@ -72,7 +104,7 @@ def fit_joint(
     The noise is learned in the first NOISE_ROUNDS, with `options.noise.misfit` until the end of MISFIT.
     """
     prior = SharedPrior.of(groups, options)
-    tau = jnp.where(jnp.isnan(groups.held), options.lines.prior_sd, groups.held)
+    learned = hyper.Learned.start(prior.belief, prior.group)
     theta, shared, noise_model = run.theta, run.shared, run.noise
     kept: tuple[Pass, Array, Array, float] | None = None
     deviation: tuple[Float[np.ndarray, "row deviating"], ...] | None = None
@@ -85,25 +117,16 @@ def fit_joint(
             progress=partial(progress, label),
         )  # fmt: skip
         value = float(np.sum(passed.log_posterior[np.isfinite(passed.log_posterior)]))
-        total = value + prior.log_density(shared, tau)
-        accepted = kept is None or total >= kept[3] + prior.log_density(kept[2], tau) - 1e-7 * abs(total)
+        total = value + prior.log_density(shared, learned.weight)
+        before = -np.inf if kept is None else kept[3] + prior.log_density(kept[2], learned.weight)
+        accepted = total >= before - 1e-7 * abs(total)
         if accepted:
             kept, shrink = (passed, theta, shared, value), 1.0
         else:
             shrink *= 0.4
             passed, theta, shared, value = kept  # type: ignore[misc]
         deviation = passed.deviation
-        posterior = hyper.learn(
-            passed.reduced.precision,
-            passed.reduced.gradient,
-            shared,
-            prior.mean,
-            prior.ln_sigma_sd,
-            tau,
-            prior.group,
-            held=groups.held,
-        )
-        tau = posterior.tau
+        learned, posterior = prior.learned(passed.reduced, shared, learned)
         shared_step = shrink * jnp.clip(posterior.mean - shared, -0.5, 0.5)
         step = shrink * bounded_step(jax.vmap(substitute, in_axes=(0, None))(passed.star, shared_step / shrink))
         shared_size = float(jnp.sqrt(jnp.mean(shared_step**2 / jnp.diag(posterior.covariance))))
@@ -112,7 +135,7 @@ def fit_joint(
         run.trace.append(
             {"stage": name, "iteration": it + 1, "objective": total, "accepted": bool(accepted),
              "shared_step_sd": shared_size, "star_step_sd": star_size, **noise_summary(noise_model),
-             "ln_sigma": float(shared[-1]), "tau": [round(float(x), 4) for x in tau],
+             "ln_sigma": float(shared[-1]), **_rounded(posterior.widths),
              "line_scatter_suggested": float(np.median(np.concatenate([rows.scatter for rows in passed.rows]))),
              "seconds": time.perf_counter() - began}
         )  # fmt: skip
@@ -130,4 +153,8 @@ def fit_joint(
             noise_model, kept = with_misfit(sample, passed, theta, noise_model), None
     assert kept is not None
     passed, theta, shared, _ = kept
-    return Joint(FitState(theta, shared, noise_model, run.trace), passed, posterior, status)
+    return Joint(FitState(theta, shared, noise_model, run.trace), passed, posterior, learned, status)
+
+
+def _rounded(widths: Widths) -> dict[str, list[float]]:
+    return {name: [round(float(x), 4) for x in values] for name, values in widths._asdict().items()}

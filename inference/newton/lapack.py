@@ -45,6 +45,11 @@ def half_solved(factor: Float[np.ndarray, "n n"], right: Float[np.ndarray, " n"]
     return lapack.dtrtrs(factor, right, lower=1)[0]
 
 
+def turned(factor: Float[np.ndarray, "n n"], right: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Inverse of the transposed factor times `right`: of white noise it makes noise of the matrix's inverse."""
+    return lapack.dtrtrs(factor, right, lower=1, trans=1)[0]
+
+
 def lower_inverse(factor: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
     """Lower triangle of the matrix's inverse, in the place of its lower factor; the upper triangle is undefined."""
     return lapack.dpotri(factor, lower=1, overwrite_c=1)[0]

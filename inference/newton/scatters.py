@@ -1,14 +1,14 @@
-"""The scatters of the groups are known only so well: the posterior of the shared parameters with them integrated over.
+"""The widths of the prior and the lines' classes are known only so well: the posterior with them integrated over.
 
-At the scatters' most probable values the corrections of a group of which the spectra say little get errors as short
-(or as long) as that one guess. With the corrections integrated out (`evidence`), what is left has as many dimensions
-as groups: it is drawn from (`proposal`), the draws weighted to the true density, the weights truncated (Ionides 2008,
-J. Comp. Graph. Stat. 17, 295). Fewer draws, weighted likewise, carry the posterior, which is their mixture: its
-covariance is the mean of the covariances and the covariance of the means.
+At their most probable values the corrections of a group of which the spectra say little get errors as short (or as
+long) as that one guess, and a line that may or may not be badly wrong gets neither error. The sampler of `classes` goes
+through both; what it leaves is the mixture of its sweeps' Gaussians, for the corrections u that the spectra want and
+for the log gf, delta.
 """
 
 import time
 from dataclasses import replace
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,73 +16,122 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.evidence import Evidence
+from astrogf.inference.newton.classes import Chain, sweep
+from astrogf.inference.newton.conditional import System, inverse_of
 from astrogf.inference.newton.joint import Joint, SharedPrior
 from astrogf.inference.newton.lapack import threads_for
-from astrogf.inference.newton.proposal import Proposal
 from astrogf.inference.newton.stars import bounded_step, keep_physical
+from astrogf.inference.newton.widths import Belief, Widths, shrunk
 from astrogf.inference.problem.arrow import substitute
 
-DRAWS, MOST_DRAWS, MANY_LINES = 32, 512, 1700
-"""Draws that give the scatters (a Cholesky factor each), for every group, and at most. Beyond so many lines they become
-fewer, for each costs the cube of the number."""
-CARRYING, MOST_CARRYING = 64, 512
-"""Draws that carry the posterior (an inverse each): no fewer, and no more."""
-CARRIED_LINES = 128 * 1200
-"""Between the two, lines times draws that carry the posterior."""
+BURN, FEWEST, MOST = 30, 120, 600
+"""Sweeps that are forgotten; fewest and most that count."""
+SWEEP_LINES = 200 * 1200
+"""Between the two, lines times sweeps."""
+APART = 4
+"""Every so many sweeps carry the posterior (an inverse each, and neighbouring sweeps say nearly the same)."""
 
 
-def _weighted(evidence: Evidence, ln_tau: Float[np.ndarray, "draw group"], log_density: Float[np.ndarray, " draw"]):
-    """Draws of a proposal with weights of sum 1, truncated; those whose evidence is not finite have none."""
-    ln_weight = evidence.values(ln_tau) - log_density
-    finite = np.isfinite(ln_weight)
-    if not finite.any():
-        raise FloatingPointError("the probability of the scatters is not finite anywhere near its maximum")
-    weight = np.zeros(len(finite))
-    weight[finite] = np.exp(ln_weight[finite] - ln_weight[finite].max())
-    weight = np.minimum(weight, weight.mean() * np.sqrt(len(weight)))
-    return ln_tau, weight / weight.sum()
+class _Sums(NamedTuple):
+    """Of what the sweeps say, for u and what is shared beside it, and for delta."""
+
+    steps: list[np.ndarray]
+    deltas: list[np.ndarray]
+    covariance: np.ndarray
+    delta_covariance: np.ndarray
+    list_share: np.ndarray
+
+    def add(self, system: System, widths: Widths, wide: np.ndarray, factor: np.ndarray, step: np.ndarray) -> None:
+        """One sweep's Gaussian. delta = mu + k (u - mu) + Normal(0, sqrt(k) phi)."""
+        n, member, means = len(system.member), system.member, system.mean_of
+        covariance = inverse_of(factor)
+        k, left = shrunk(widths, wide, member)
+        listed = np.where(wide, widths.listed[1][member], widths.listed[0][member])
+        with_all = covariance[:, :n] * k
+        with_all += covariance[:, means] * (1.0 - k)
+        delta = with_all[:n] * k[:, None]
+        delta += with_all[means] * (1.0 - k)[:, None]
+        delta[np.arange(n), np.arange(n)] += left
+        shared = system.shared
+        self.covariance[:] += covariance[:shared, :shared]
+        self.delta_covariance[:] += delta
+        self.list_share[:] += (np.diagonal(delta) - with_all[means, np.arange(n)]) / listed
+        self.steps.append(step[:shared])
+        at_mean = step[means]
+        self.deltas.append(at_mean + k * system.from_mean(step))
+
+
+def _moments(values: list[np.ndarray], covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and covariance of a mixture of as many Gaussians, from their means and the sum of their covariances."""
+    each = np.array(values)
+    mean = each.mean(axis=0)
+    return mean, covariance / len(each) + (each - mean).T @ (each - mean) / len(each)
 
 
 def integrate(
-    evidence: Evidence,
+    system: System,
+    belief: Belief,
+    begin: hyper.Learned,
     current: Float[Array, " shared"],
-    tau: Float[Array, " group"],
     *,
     seed: int = 0,
-    draws: int | None = None,
-    kept: int | None = None,
-) -> tuple[hyper.Posterior, float]:
-    """Posterior of the shared parameters with the scatters integrated over, and of how many draws it effectively is.
+    sweeps: int | None = None,
+) -> tuple[hyper.Posterior, dict[str, float]]:
+    """Posterior of the shared parameters and of the log gf, and how well the sampler went through the widths.
 
-    `current`: the point of (A, b); `tau`: the scatters that are held, and where the search for the others begins;
-    `draws`: by the number of groups; `kept`, how many carry the posterior: by the number of lines. The posterior's
-    `tau` is their rms. Draws whose evidence is not finite (a matrix of very many lines that rounding has made
-    indefinite) do not count; raises FloatingPointError where none is.
+    `current`: the point of (A, b); `begin`: where the sampler begins; `sweeps`: by the number of lines. Raises
+    IndefiniteError where the posterior is none.
     """
-    begin, learned = np.asarray(tau, float), evidence.learned
-    if draws is None:
-        fewer = min(1.0, (MANY_LINES / (len(evidence.member) + 1)) ** 2)
-        draws = max(int(fewer * min(DRAWS * len(learned), MOST_DRAWS)), CARRYING)
-    if kept is None:
-        kept = int(np.clip(CARRIED_LINES / (len(evidence.member) + 1), CARRYING, MOST_CARRYING))
-    pairs = (draws // 2, kept // 2) if len(learned) else (1, 1)
-    rng = np.random.default_rng(seed)
-    with threads_for(len(evidence.gradient)):
-        mode, found = evidence.maximum(np.log(begin[learned]))
-        proposal = Proposal.about(evidence, mode, found)
-        (drawn, weight), carrying = (_weighted(evidence, *proposal.draw(rng, n)) for n in pairs)
-        step, covariance = evidence.held.together(*evidence.mixture(*carrying))
-    scatter = np.tile(begin, (len(drawn), 1))
-    scatter[:, learned] = np.exp(drawn)
-    rms = np.sqrt(weight @ scatter**2)
-    sd = np.sqrt(weight @ (scatter - weight @ scatter) ** 2)
-    posterior = hyper.Posterior(current + step, jnp.asarray(covariance), jnp.asarray(rms), jnp.asarray(sd))
-    return posterior, float(1.0 / np.sum(weight**2))
+    rng, member = np.random.default_rng(seed), system.member
+    n, shared = len(member), system.shared
+    if sweeps is None:
+        sweeps = int(np.clip(SWEEP_LINES / (n + 1), FEWEST, MOST))
+    if belief.certain:
+        sweeps = 1
+    sums = _Sums([], [], np.zeros((shared, shared)), np.zeros((n, n)), np.zeros(n))
+    places, wide = [], np.zeros(n)
+    with threads_for(len(system.gradient)):
+        _, step = system.factor(begin.weight)
+        chain = Chain(begin.place, begin.top, np.zeros(n, bool), step)
+        for k in range(-BURN, sweeps):
+            chain, factor, step, probability = sweep(rng, belief, system, chain)
+            if k < 0:
+                continue
+            wide += probability
+            places.append(chain.place)
+            if k % APART == 0:
+                sums.add(system, Widths.at(chain.place), chain.wide, factor, step)
+    step, covariance = _moments(sums.steps, sums.covariance)
+    delta, delta_covariance = _moments(sums.deltas, sums.delta_covariance)
+    mean_of_list = np.asarray(current)[:n] - system.off
+    loggf = hyper.LogGf(
+        mean_of_list + delta, delta_covariance, np.clip(sums.list_share / len(sums.steps), 0.0, 1.0), wide / sweeps
+    )
+    each = Widths(*np.moveaxis(np.array([Widths.at(place) for place in places]), 1, 0))
+    widths, widths_sd = Widths(*(x.mean(axis=0) for x in each)), Widths(*(x.std(axis=0) for x in each))
+    posterior = hyper.Posterior(
+        jnp.asarray(current) + step, jnp.asarray(covariance), begin.weight, widths, widths_sd, loggf
+    )
+    return posterior, {"sweeps": float(sweeps), "effective_sweeps": _effective(np.array(places), belief.learned)}
+
+
+def _effective(places: Float[np.ndarray, "sweep 4 group"], learned) -> float:
+    """Fewest independent sweeps of any learned width: Geyer's initial positive sequence of the autocorrelations."""
+    chains = places[:, learned]
+    if chains.size == 0:
+        return float(len(places))
+    centred = chains - chains.mean(axis=0)
+    size = len(centred)
+    power = np.abs(np.fft.rfft(centred, 2 * size, axis=0)) ** 2
+    correlation = np.fft.irfft(power, axis=0)[:size]
+    correlation /= np.maximum(correlation[0], 1e-300)
+    pairs = correlation[: size // 2 * 2].reshape(-1, 2, correlation.shape[1]).sum(axis=1)
+    positive = np.cumprod(pairs > 0.0, axis=0)
+    return float(np.min(size / np.maximum(2.0 * np.sum(pairs * positive, axis=0) - 1.0, 1.0)))
 
 
 def over_scatters(joint: Joint, prior: SharedPrior, groups: hyper.Groups) -> Joint:
-    """The joint fit with the posterior that the scatters' uncertainty leaves: corrections, and labels moved along.
+    """The joint fit with the posterior that the widths' uncertainty leaves: corrections, and labels moved along.
 
     The models and (A, b) stay those of the joint maximum. Where the integral is not finite the fit comes back as it
     was, and its status says so.
@@ -90,11 +139,11 @@ def over_scatters(joint: Joint, prior: SharedPrior, groups: hyper.Groups) -> Joi
     began = time.perf_counter()
     run, passed = joint.run, joint.passed
     try:
-        evidence = Evidence.of(*passed.reduced, run.shared - prior.mean, prior.group, prior.ln_sigma_sd, groups.held)
-        posterior, effective = integrate(evidence, run.shared, joint.posterior.tau)
+        system = prior.system(passed.reduced, run.shared)
+        posterior, said = integrate(system, prior.belief, joint.learned, run.shared)
     except FloatingPointError as error:
         run.trace.append({"stage": "scatters", "status": str(error), "seconds": time.perf_counter() - began})
-        return joint._replace(status=f"{joint.status}; scatters not integrated over: {error}")
+        return joint._replace(status=f"{joint.status}; widths of the prior not integrated over: {error}")
     step = bounded_step(jax.vmap(substitute, in_axes=(0, None))(passed.star, posterior.mean - run.shared))
-    run.trace.append({"stage": "scatters", "effective_draws": effective, "seconds": time.perf_counter() - began})
+    run.trace.append({"stage": "scatters", **said, "seconds": time.perf_counter() - began})
     return joint._replace(run=replace(run, theta=keep_physical(run.theta + step)), posterior=posterior)

@@ -19,7 +19,7 @@ from astrogf.inference.problem.spectra import Sample
 DETERMINED = 0.5
 """A correction is well determined where its posterior sd is below this part of its group's scatter ..."""
 TOO_FAR = 2.5
-"""... and doubted where it then exceeds the scatter by this factor."""
+"""... and doubted where it then exceeds the scatter (of the narrow class) by this factor."""
 
 
 def suspicion(
@@ -45,7 +45,7 @@ def suspicion(
             suspicions = np.maximum(suspicions, np.interp(at, mine, factor, left=1.0, right=1.0))
     correction = np.abs(np.asarray(joint.posterior.mean)[:-1])
     sd = np.sqrt(np.diag(np.asarray(joint.posterior.covariance)))[:-1]
-    tau = np.asarray(joint.posterior.tau)[groups.member]
+    tau = np.sqrt(joint.posterior.widths.variance[0])[groups.member]
     element = FWHM_PER_SIGMA * float(np.median(np.exp(theta[:, LN_SIGMA]))) / C_KMS
     for line in leaders[(sd < DETERMINED * tau) & (correction > TOO_FAR * tau)]:
         suspicions[np.abs(at / line - 1.0) < element] = np.inf

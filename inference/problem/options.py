@@ -78,7 +78,9 @@ class LineOptions(Section):
     max_lines: Count = Field(1200, description="most lines with a free log gf, the most informative ones first")
     max_ratio: Fraction = Field(0.9, description="a line is freed if its expected posterior/prior sd is below this")
     least_strength: Positive = Field(0.02, description="least line-to-continuum opacity of a line that may be freed")
-    floor: NotNegative = Field(0.0, description="systematic sd of every correction, dex, added to its posterior")
+    model_error: NotNegative = Field(
+        0.08, description="what the model gets wrong of a line in all stars alike, dex: prior median of a learned width"
+    )
     unlisted: NotNegative = Field(0.0, description="Angstrom between lines that the list may lack (0: it is complete)")
     unlisted_where: Literal["everywhere", "suspect"] = Field("everywhere", description="or only where a first fit errs")
     unlisted_levels: Annotated[tuple[Annotated[float, Field(ge=0, le=15)], ...], Field(strict=False, min_length=1)] = (

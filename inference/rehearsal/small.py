@@ -15,9 +15,12 @@ from jaxtyping import Array, Float, Int
 
 from astrogf.inference.fit import known_lines, select_lines
 from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.joint import SharedPrior
 from astrogf.inference.newton.stars import FitState, bounded_step, keep_physical
 from astrogf.inference.newton.sweep import Pass, sweep
-from astrogf.inference.problem.arrow import Reduced, solve_shared, substitute
+from astrogf.inference.newton.widths import GROUP_SD, TOP_SD, Widths
+from astrogf.inference.newton.widths import Belief as WidthBelief
+from astrogf.inference.problem.arrow import substitute
 from astrogf.inference.problem.noise import OUTLIER_SHARE, OUTLIER_WIDTH
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import STAR, lsf_sigma, vmic_relation
@@ -78,22 +81,25 @@ def sample_of(problem: StarProblem, data: StarData, options: FitOptions) -> Samp
 
 
 class Draw(NamedTuple):
-    """A truth and its data. `shared`: corrections, then the survey's ln_sigma."""
+    """A truth and its data. `shared`: what the spectra see of every line (u), then the survey's ln_sigma; `loggf`: the
+    errors of the list's log gf (delta)."""
 
     data: StarData
     theta: Float[np.ndarray, "star star_parameter"]
     shared: Float[np.ndarray, " shared"]
     mu: Float[np.ndarray, " group"]
-    tau: Float[np.ndarray, " group"]
+    widths: Widths
+    loggf: Float[np.ndarray, " line"]
 
 
 class Fit(NamedTuple):
-    """The maximum and the pass linearised there; `posterior` has tau, mean and covariance of the shared parameters."""
+    """The maximum and the pass linearised there; `posterior` of the shared parameters given the widths in `learned`."""
 
     theta: Float[Array, "star star_parameter"]
     shared: Float[Array, " shared"]
     passed: Pass
     posterior: hyper.Posterior
+    learned: hyper.Learned
     last_step: float
     iterations: int
 
@@ -173,30 +179,42 @@ def draw(
     rng: np.random.Generator,
     *,
     snr: float = 80.0,
-    tau: float | None = 0.2,
+    widths: Widths | None = None,
     outliers: bool = True,
     truth: StarProblem | None = None,
 ) -> Draw:
     """A truth from the prior, and spectra of it with the noise that the model assumes.
 
-    `tau` None: drawn from its own prior. `outliers` False: Gaussian noise only. `truth`: another problem to compute the
-    spectra with (`refined`). The continuum is level, 1: its prior is so much wider than what the pixels say of it
+    `widths` of the groups: drawn from their own prior where none are given. `outliers` False: Gaussian noise only.
+    `truth`: another problem to compute the spectra with (`refined`). The continuum is level, 1: its prior is so much wider than what the pixels say of it
     that where in it the truth lies does not matter.
     """
-    n, g = small.n_line, len(small.groups.names)
-    taus = np.full(g, tau) if tau is not None else hyper.SCATTER_SD * np.sqrt(-2.0 * np.log(rng.uniform(size=g)))
+    g = len(small.groups.names)
+    o, member = small.options, small.groups.member
+    if widths is None:
+        belief = small.groups.belief(o.lines.model_error)
+        place = belief.middle(belief.top + np.array([TOP_SD, np.zeros(4)]) * rng.normal(size=(2, 4)))
+        widths = Widths.at(place + GROUP_SD[:, None] * rng.normal(size=place.shape))
     mu = hyper.MEAN_SD * rng.normal(size=g)
-    member = small.groups.member
-    delta = mu[member] + taus[member] * rng.normal(size=n)
-    o = small.options
+    loggf, u = draw_lines(rng, mu, widths, member)
     ln_sigma0 = float(lsf_sigma(o.stars.resolution)) + o.stars.ln_resolution_sd * rng.normal()
     theta = draw_stars(small, rng, ln_sigma0)
-    clean = np.asarray(spectra(small.problem if truth is None else truth, jnp.asarray(theta), jnp.asarray(delta)))
+    clean = np.asarray(spectra(small.problem if truth is None else truth, jnp.asarray(theta), jnp.asarray(u)))
     sd = np.full(clean.shape, 1.0 / snr)
     wide = (rng.uniform(size=sd.shape) < OUTLIER_SHARE) & outliers
     noisy = clean + sd * np.where(wide, OUTLIER_WIDTH, 1.0) * rng.normal(size=sd.shape)
     data = StarData(jnp.asarray(noisy), jnp.asarray(sd**-2.0))
-    return Draw(data, theta, np.append(delta, ln_sigma0), mu, taus)
+    return Draw(data, theta, np.append(u, ln_sigma0), mu, widths, loggf)
+
+
+def draw_lines(
+    rng: np.random.Generator, mu: Float[np.ndarray, " group"], widths: Widths, member: Int[np.ndarray, " line"]
+) -> tuple[Float[np.ndarray, " line"], Float[np.ndarray, " line"]]:
+    """Errors of the list's log gf, delta, and what the spectra see of them, u, from the prior given its widths."""
+    wide = rng.uniform(size=len(member)) < widths.share[member]
+    sd = np.sqrt(np.where(wide, widths.listed[1][member], widths.listed[0][member]))
+    delta = mu[member] + sd * rng.normal(size=len(member))
+    return delta, delta + widths.phi[member] * rng.normal(size=len(member))
 
 
 def maximise(
@@ -205,44 +223,38 @@ def maximise(
     theta: Float[Array, "star star_parameter"],
     shared: Float[Array, " shared"],
     *,
-    tau: Float[np.ndarray, " group"] | None = None,
+    widths: Widths | None = None,
     iterations: int = 25,
     tolerance: float = 0.01,
 ) -> Fit:
-    """Gauss-Newton to the joint maximum from (theta, shared), with tau fixed, or learned by EM where it is None.
+    """Gauss-Newton to the joint maximum from (theta, shared), with the widths of the prior held, or learned
+    where there are none.
 
     Stops when no parameter moves by more than `tolerance` of its sd; a step that does not improve is taken shorter.
     """
     o = small.options
-    member = jnp.asarray(small.groups.member)
-    mean = jnp.zeros(small.n_line + 1).at[-1].set(lsf_sigma(o.stars.resolution))
-    ln_sigma_sd = jnp.asarray(o.stars.ln_resolution_sd)
-    taus = jnp.full(len(small.groups.names), o.lines.prior_sd) if tau is None else jnp.asarray(tau)
+    prior = SharedPrior.of(small.groups, o)
+    learned = hyper.Learned.start(prior.belief, prior.group)
+    if widths is not None:
+        prior = prior._replace(belief=WidthBelief.known(widths))
+        learned = hyper.Learned(prior.belief.centre, prior.belief.top, learned.weight)
     theta, shared = jnp.asarray(theta), jnp.asarray(shared)
     sample = small.sample(data)
     noise = quiet(sample)
     best: tuple | None = None
+    moving = True
     shrink, size = 1.0, np.inf
     for it in range(iterations):
         passed = sweep(sample, theta, shared, noise, chunk=o.solver.chunk)
-        prior = hyper.shared_precision(taus, member, ln_sigma_sd)
-        off = shared - mean
-        value = float(jnp.sum(passed.log_posterior) - 0.5 * off @ prior @ off)
-        if best is None or value >= best[0] - 1e-6 or tau is None:
+        value = float(jnp.sum(passed.log_posterior)) + prior.log_density(shared, learned.weight)
+        if best is None or value >= best[0] - 1e-6 or moving:
             best, shrink = (value, passed, theta, shared), min(1.0, 2.0 * shrink)
         else:
             _, passed, theta, shared = best
             shrink *= 0.3
-        if tau is None:
-            posterior = hyper.learn(
-                passed.reduced.precision, passed.reduced.gradient, shared, mean, ln_sigma_sd, taus, member
-            )
-            taus = posterior.tau
-        else:
-            prior = hyper.shared_precision(taus, member, ln_sigma_sd)
-            reduced = Reduced(passed.reduced.precision, passed.reduced.gradient)
-            step, covariance = solve_shared(reduced, prior, -prior @ (shared - mean))
-            posterior = hyper.Posterior(shared + step, covariance, taus)
+        before = learned.weight
+        learned, posterior = prior.learned(passed.reduced, shared, learned)
+        moving = bool(np.any(before != learned.weight))
         whole = posterior.mean - shared
         own = jax.vmap(substitute, in_axes=(0, None))(passed.star, whole)
         own_sd = jnp.sqrt(jnp.diagonal(passed.star.covariance, 0, 1, 2))
@@ -256,4 +268,4 @@ def maximise(
             break
         shared = shared + shrink * jnp.clip(whole, -0.5, 0.5)
         theta = keep_physical(theta + shrink * bounded_step(own))
-    return Fit(theta, shared, passed, posterior, size, it + 1)
+    return Fit(theta, shared, passed, posterior, learned, size, it + 1)

@@ -78,17 +78,16 @@ def laplace_gaussian(
 
 
 def with_group_means(
-    gaussian: ArrowGaussian, tau: Float[Array, " group"], member: Int[np.ndarray, " line"]
+    gaussian: ArrowGaussian, weight: Float[np.ndarray, " line"], member: Int[np.ndarray, " line"], n_group: int
 ) -> ArrowGaussian:
     """Append the group means mu, that the arrow has marginalised, to the shared parameters (corrections first).
 
-    Given the corrections, mu_g ~ Normal(k_g sum of its corrections, sqrt(v_g)) with k_g = v_g / tau_g^2 and
-    v_g = 1 / (n_g / tau_g^2 + 1 / MEAN_SD^2).
+    Given the corrections and their precision `weight` about the means, mu_g ~ Normal(v_g sum of weight x correction,
+    sqrt(v_g)) with v_g = 1 / (sum of weight + 1 / MEAN_SD^2).
     """
-    n, g, size = len(member), len(tau), len(gaussian.mean)
-    count = np.bincount(member, minlength=g)
-    v = 1.0 / (count / tau**2 + hyper.MEAN_SD**-2)
-    weights = jnp.zeros((g, size)).at[member, np.arange(n)].set((v / tau**2)[member])
+    n, g, size = len(member), n_group, len(gaussian.mean)
+    v = jnp.asarray(1.0 / (np.bincount(member, weight, minlength=g) + hyper.MEAN_SD**-2))
+    weights = jnp.zeros((g, size)).at[member, np.arange(n)].set(v[member] * weight)
     factor = jnp.block(
         [
             [gaussian.factor, jnp.zeros((size, g))],
@@ -101,14 +100,14 @@ def with_group_means(
 
 
 def joint_sites(n_line: int, abundances: tuple[str, ...] = ()):
-    """How `inference.solvers.model.joint_model` names what (shared, own) hold; shared is corrections, ln_sigma0, mu."""
+    """How `inference.solvers.model.joint_model` names what (shared, own) hold; shared is u, ln_sigma0, mu."""
 
     labels = names(abundances)
 
     def sites(shared: Float[Array, " shared"], own: Float[Array, "star own"]) -> dict[str, Array]:
         n = len(labels)
         theta = own[:, :n] * steps(n)
-        named = {"delta": shared[:n_line], "ln_sigma0": shared[n_line], "mu": shared[n_line + 1 :]}
+        named = {"u": shared[:n_line], "ln_sigma0": shared[n_line], "mu": shared[n_line + 1 :]}
         return named | {name: theta[:, i] for i, name in enumerate(labels)} | {"continuum": own[:, n:]}
 
     return sites

@@ -1,13 +1,21 @@
 """The statistical model, as NumPyro states it: the definition that the solvers are held against.
 
-mu_g ~ Normal(0, 0.05)            tau_g ~ Rayleigh(0.2)              groups: species x quality class
-delta_i ~ Normal(mu_g(i), tau_g(i))                                  corrections to log gf, shared by all stars
-                                                                     (of lines the list may lack, tau is held)
+mu_g ~ Normal(0, 0.05)                                               groups: species x quality class
+top_k ~ Normal(TOP_k, TOP_SD_k)   x_kg ~ Normal(top_k, GROUP_SD_k)   widths x = ln tau, ln gross, logit w, ln phi
+delta_i ~ (1 - w) Normal(mu, tau) + w Normal(mu, sqrt(tau^2 + gross^2))  errors of the list's log gf, for all stars
+eta_i ~ Normal(0, phi)                                               the model's own error of a line, for all stars
+u_i = delta_i + eta_i                                                what the spectra see (of lines the list may lack
+                                                                     delta, of one held width)
 ln_sigma0 ~ Normal(R0)                                               the survey's resolution
 theta_s ~ Normal(prior_s)         ln_sigma_s ~ Normal(ln_sigma0)     each star's labels, broadening, abundances
 c_sw ~ Normal(0, 3)                                                  continuum coefficients, window by window
-e_sw ~ Normal(0, scatter)         log gf in a spectrum: delta + e      deviations of its lines (where there is scatter)
+e_sw ~ Normal(0, scatter)         log gf in a spectrum: u + e          deviations of its lines (where there is scatter)
 y_sp ~ (1 - q) Normal(m_sp, sigma_sp) + q Normal(m_sp, 10 sigma_sp)  pixels, with a share q of outliers
+
+Only u meets the spectra, so eta and the class of every line are summed over: the site is u, two Normals whose
+variances are wider by phi^2. Given u and the class, delta ~ Normal(mu + k (u - mu), sqrt(k) phi) with
+k = 1 / (1 + phi^2 / variance of delta in the class): `inference.newton.widths.shrunk`. Groups by how well lines are
+seen have slopes beside the tops, as `widths` says.
 """
 
 import jax
@@ -18,11 +26,38 @@ import numpyro.distributions as dist
 from jaxtyping import Array, Float, Int
 
 from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.widths import GROUP_SD, TOP_SD, Belief, Widths
 from astrogf.inference.problem import noise
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import LN_SIGMA, VMIC, lsf_sigma, names, vmic_relation
 from astrogf.inference.problem.problem import predict
 from astrogf.inference.problem.spectra import Noise, Sample
+
+
+def sampled_widths(n_group: int, model_error: float) -> Widths:
+    """Widths of groups of which none is held or stated, from their prior."""
+    belief = Belief.of(np.full(n_group, np.nan), None, model_error)
+    known = np.flatnonzero(np.isfinite(belief.top))
+    with numpyro.plate("coordinates", len(known)):
+        top = numpyro.sample("top", dist.Normal(belief.top[known], TOP_SD[known]))
+        with numpyro.plate("of groups", n_group):
+            place = numpyro.sample("place", dist.Normal(top, GROUP_SD[known]))
+    full = jnp.full((4, n_group), -jnp.inf).at[known].set(place.T)
+    return Widths(jnp.exp(full[0]), jnp.exp(full[1]), jax.nn.sigmoid(full[2]), jnp.exp(full[3]))
+
+
+def corrections_of(mu: Float[Array, " group"], group: Int[Array, " line"], widths: Widths) -> Float[Array, " line"]:
+    """What the spectra want of every line: eta and the classes summed over."""
+    narrow, wide = jnp.sqrt(widths.tau**2 + widths.phi**2), jnp.sqrt(widths.tau**2 + widths.gross**2 + widths.phi**2)
+    share = jnp.asarray(widths.share)
+    with numpyro.plate("lines", group.shape[0]):
+        return numpyro.sample(
+            "u",
+            dist.MixtureSameFamily(
+                dist.Categorical(probs=jnp.stack([1.0 - share, share], axis=-1)[group]),
+                dist.Normal(mu[group][:, None], jnp.stack([narrow, wide], axis=-1)[group]),
+            ),
+        )
 
 
 def joint_model(
@@ -31,9 +66,9 @@ def joint_model(
     n_group: int,
     options: FitOptions,
     noise_model: Noise,
-    tau: Float[Array, " group"] | None = None,
+    widths: Widths | None = None,
 ) -> None:
-    """Stars and log gf corrections with all their priors. `tau` given holds the scatters of the groups fixed.
+    """Stars and log gf corrections with all their priors. `widths` given holds the widths of the groups fixed.
 
     The corrections are those of `group`; the problems may have room for more. Fluxes are scaled to a level near 1,
     units of the stars' parameters as in `parameters.STAR`. The continuum of window k is 'continuum' for the
@@ -41,10 +76,7 @@ def joint_model(
     """
     with numpyro.plate("groups", n_group):
         mu = numpyro.sample("mu", dist.Normal(0.0, hyper.MEAN_SD))
-        if tau is None:
-            tau = numpyro.sample("tau", dist.Weibull(np.sqrt(2.0) * hyper.SCATTER_SD, 2.0))
-    with numpyro.plate("lines", group.shape[0]):
-        delta = numpyro.sample("delta", dist.Normal(mu[group], tau[group]))
+    u = corrections_of(mu, group, sampled_widths(n_group, options.lines.model_error) if widths is None else widths)
     ln_sigma0 = numpyro.sample(
         "ln_sigma0", dist.Normal(lsf_sigma(options.stars.resolution), options.stars.ln_resolution_sd)
     )
@@ -69,7 +101,7 @@ def joint_model(
         mark = f"_{k}" if k else ""
         with numpyro.plate(f"rows{mark}", len(window.star)):
             coefficients = numpyro.sample(f"continuum{mark}", dist.Normal(0.0, problem.coefficient_sd).to_event(1))
-        corrections = jnp.concatenate([delta, jnp.zeros(problem.n_free - group.shape[0])])
+        corrections = jnp.concatenate([u, jnp.zeros(problem.n_free - group.shape[0])])
         rows = jnp.tile(corrections, (len(window.star), 1))
         if problem.scattered:
             with numpyro.plate(f"deviations{mark}", len(window.star)):

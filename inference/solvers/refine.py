@@ -6,10 +6,11 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array, Float, Int
 
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.joint import Joint
+from astrogf.inference.newton.widths import Widths, shrunk, wide_probability
 from astrogf.inference.problem.noise import NoiseModel
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import steps
@@ -25,7 +26,7 @@ from astrogf.inference.solvers.svi import svi
 def refined(sample: Sample, joint: Joint, groups: hyper.Groups, options: FitOptions) -> Joint:
     """The joint fit with means and covariance of the corrections, and the stars' labels, of `options.solver.method`.
 
-    The scatters of the groups and the noise stay as Gauss-Newton has learned them. For samples of one window without
+    The widths of the groups and the noise stay as Gauss-Newton has learned them. For samples of one window without
     deviations of lines, which only Gauss-Newton marginalises.
     """
     window = sample.windows[0]
@@ -36,7 +37,7 @@ def refined(sample: Sample, joint: Joint, groups: hyper.Groups, options: FitOpti
     n, p = len(groups.member) + 1, joint.posterior
     by_star = joint.passed._replace(rows=(jax.tree.map(lambda x: np.asarray(x)[order], joint.passed.rows[0]),))
     start = laplace_gaussian(by_star, joint.run.theta, joint.run.shared, p.mean, p.covariance)
-    start = with_group_means(start, p.tau, groups.member)
+    start = with_group_means(start, p.weight, groups.member, len(groups.names))
     key = jax.random.key(options.solver.seed)
     if options.solver.method == "laplace":
         solution = recentred(density_of(jnp.arange(sample.n_star)), start, key, pairs=options.solver.draws)
@@ -48,7 +49,10 @@ def refined(sample: Sample, joint: Joint, groups: hyper.Groups, options: FitOpti
         solution = nuts(density_of(jnp.arange(sample.n_star)), start, key, draws=options.solver.draws)
     joint.run.trace.append({"stage": options.solver.method, "status": solution.status, **_plain(solution)})
     theta = jnp.asarray(solution.own_mean[:, : sample.n_own] * steps(sample.n_own))
-    posterior = hyper.Posterior(jnp.asarray(solution.mean[:n]), jnp.asarray(shared_covariance(solution)[:n, :n]), p.tau)
+    covariance = jnp.asarray(shared_covariance(solution)[:n, :n])
+    draws = shared_draws(solution, jax.random.key(options.solver.seed + 1))
+    loggf = loggf_of(draws, groups, p.widths)
+    posterior = p._replace(mean=jnp.asarray(solution.mean[:n]), covariance=covariance, loggf=loggf)
     return joint._replace(run=replace(joint.run, theta=theta), posterior=posterior, status=solution.status)
 
 
@@ -64,10 +68,41 @@ def density_of_stars(
         some = Sample((part,), jax.tree.map(lambda x: jnp.asarray(x)[index], sample.prior))
         mine = NoiseModel(*(x[index] for x in noise))
         member = jnp.asarray(groups.member)
-        args = (some, member, len(groups.names), options, (mine,), joint.posterior.tau)
+        args = (some, member, len(groups.names), options, (mine,), joint.posterior.widths)
         return split_density(joint_model, args, {}, joint_sites(len(groups.member), options.stars.abundances))
 
     return of
+
+
+def shared_draws(solution: Solution, key: Array, n: int = 2000) -> np.ndarray:
+    """Draws of the shared parameters: the solution's own, or of its Gaussian."""
+    if solution.draws is not None:
+        return np.asarray(solution.draws[0]).reshape(-1, len(solution.mean))
+    assert solution.gaussian is not None
+    return np.asarray(solution.gaussian.draw(key, n)[0])
+
+
+def loggf_of(draws: Float[np.ndarray, "draw shared"], groups: hyper.Groups, widths: Widths) -> hyper.LogGf:
+    """What draws of (u, ln_sigma0, mu) say of the log gf, widths held, the classes summed over.
+
+    The list's share is the covariance of delta and delta - mu, in units of the list's variance, class by class.
+    """
+    member, n = groups.member, len(groups.member)
+    u, mu = draws[:, :n] - groups.line_mean, draws[:, n + 1 :][:, member]
+    wide = np.stack([wide_probability(widths.log_classes(off, member)) for off in u - mu])
+    means, second, share = np.zeros_like(u), np.zeros(n), np.zeros(n)
+    for which, probability in ((False, 1.0 - wide), (True, wide)):
+        k, left = shrunk(widths, np.full(n, which), member)
+        inside = mu + k * (u - mu)
+        means += probability * inside
+        second += np.mean(probability * (inside**2 + left), axis=0)
+        weight = probability / np.maximum(probability.sum(axis=0), 1e-300)
+        apart = inside - np.sum(weight * inside, axis=0)
+        follows = (np.sum(weight * apart * (inside - mu), axis=0) + left) / widths.listed[int(which)][member]
+        share += np.mean(probability, axis=0) * np.clip(follows, 0.0, 1.0)
+    covariance = np.cov(means.T, bias=True).reshape(n, n)
+    covariance[np.arange(n), np.arange(n)] = second - means.mean(axis=0) ** 2
+    return hyper.LogGf(groups.line_mean + means.mean(axis=0), covariance, share, wide.mean(axis=0))
 
 
 def shared_covariance(solution: Solution) -> np.ndarray:

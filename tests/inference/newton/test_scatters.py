@@ -1,5 +1,6 @@
-"""The posterior with the groups' scatters integrated over, against sums over a grid with scipy's densities."""
+"""The posterior with widths and classes integrated over: few lines against dense sums, the sampler against its prior."""
 
+from itertools import product
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -8,149 +9,166 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.classes import Chain, sweep
+from astrogf.inference.newton.conditional import MEAN_SD, System
 from astrogf.inference.newton.joint import Joint, SharedPrior
 from astrogf.inference.newton.scatters import integrate, over_scatters
 from astrogf.inference.newton.stars import FitState
+from astrogf.inference.newton.widths import GROUP_SD, SLOPE_SD, TOP, TOP_SD, Belief, Widths
 from astrogf.inference.problem.arrow import Reduced
-from tests.builders.scatters import Given
 
 LN_SIGMA_SD = 0.08
+MEMBER = np.array([0, 0, 0, 0, 1, 1])
+N = len(MEMBER)
+HELD = Widths(np.array([0.07, 0.1]), np.array([0.4, 0.5]), np.array([0.15, 0.4]), np.array([0.08, 0.06]))
 
 
 @pytest.fixture(scope="module")
 def problem():
-    """Two groups with learned scatters (5 and 9 lines), one held, all corrections correlated, then the resolution."""
+    """(A, b) of six blended lines and the resolution: A, what it would measure, the point, the prior mean."""
     rng = np.random.default_rng(11)
-    member = np.repeat([0, 1, 2], [5, 9, 4])
-    n = len(member) + 1
-    half = rng.normal(size=(n, n))
-    precision = half @ half.T / n * 30.0 + np.diag(rng.uniform(2, 60, n))
-    true = np.append(np.array([0.1, 0.35, 0.8])[member] * rng.normal(size=n - 1), -0.02)
-    measured = true + np.linalg.cholesky(np.linalg.inv(precision)) @ rng.normal(size=n)
-    point = true + 0.05 * rng.normal(size=n)
-    mean = np.append(np.zeros(n - 1), 0.01)
-    held = np.array([np.nan, np.nan, 0.8])
-    prior = SharedPrior(jnp.asarray(mean), jnp.asarray(LN_SIGMA_SD), jnp.asarray(member))
-    reduced = Reduced(jnp.asarray(precision), jnp.asarray(precision @ (measured - point)))
-    given = Given(reduced, jnp.asarray(point - mean), prior, jnp.asarray(held))
-    return given, point, np.linalg.inv(precision), measured, member, mean
+    half = rng.normal(size=(N + 1, N + 1))
+    precision = half @ half.T * 20.0 + np.diag(rng.uniform(2, 100, N + 1))
+    measured = np.append(np.array([0.05, 0.5, -0.1, 0.25, 0.3, -0.7]), 0.03)
+    point = measured + 0.1 * rng.normal(size=N + 1)
+    mean = np.append(np.where(MEMBER == 1, 0.02, 0.0), 0.01)
+    return precision, measured, point, mean
 
 
-@pytest.fixture(scope="module")
-def grid(problem):
-    """ln tau of the two groups, log density of each, and mean and covariance of the shared parameters there."""
-    _, _, covariance, measured, member, mean = problem
-    ln_tau, log, means, covariances = [], [], [], []
-    for one in np.linspace(-5.0, 0.5, 56):
-        for two in np.linspace(-2.5, 0.5, 31):
-            tau = np.exp([one, two, np.log(0.8)])
-            prior = np.zeros((len(mean), len(mean)))
-            prior[:-1, :-1] = np.diag(tau[member] ** 2) + hyper.MEAN_SD**2 * (member[:, None] == member)
-            prior[-1, -1] = LN_SIGMA_SD**2
-            said = np.sum(2 * np.log(tau[:2]) - 0.5 * (tau[:2] / hyper.SCATTER_SD) ** 2)
-            log.append(multivariate_normal.logpdf(measured, mean, prior + covariance) + said)
-            gain = prior @ np.linalg.inv(prior + covariance)
-            ln_tau.append([one, two, np.log(0.8)])
-            means.append(mean + gain @ (measured - mean))
-            covariances.append(prior - gain @ prior)
-    return tuple(np.array(x) for x in (ln_tau, log, means, covariances))
+def system_of(problem, **changes) -> System:
+    precision, measured, point, mean = problem
+    args = {"precision": precision, "gradient": precision @ (measured - point), "off": point - mean} | changes
+    return System.of(**args, member=MEMBER, n_group=2, other_sd=LN_SIGMA_SD)
 
 
-def test_evidence_against_scipy(problem, grid):
-    given, point, *_ = problem
-    ln_tau, log, means, covariances = (x[::97] for x in grid)
-    evidence = given.evidence
-    found = [evidence.at(x[:2]) for x in ln_tau]
-    ours = np.array([f.value for f in found])
-    np.testing.assert_allclose(ours - ours[0], log - log[0], rtol=1e-9, atol=1e-8)
-    whole = [evidence.held.together(f.step, f.covariance) for f in found]
-    np.testing.assert_allclose([point + step for step, _ in whole], means, atol=1e-9)
-    np.testing.assert_allclose([covariance for _, covariance in whole], covariances, atol=1e-9)
-
-
-@pytest.mark.parametrize(("draws", "kept", "tolerance"), [(8000, 4000, 0.04), (512, 64, 0.2)])
-def test_integrated_posterior_against_a_grid(problem, grid, draws, kept, tolerance):
-    """Means within `tolerance` of the sd, sds and scatters within as much of themselves."""
-    given, point, *_ = problem
-    ln_tau, log, means, covariances = grid
+def dense(problem, widths: Widths):
+    """By scipy's densities, every class of every line: probabilities, and the joint posterior of u, ln_sigma, delta."""
+    precision, measured, _, mean = problem
+    noise, same = np.linalg.inv(precision), MEAN_SD**2 * (MEMBER[:, None] == MEMBER)
+    log, means, covariances, classes = [], [], [], []
+    for wide in product((False, True), repeat=N):
+        wide = np.array(wide)
+        listed = np.where(wide, widths.listed[1][MEMBER], widths.listed[0][MEMBER])
+        delta = np.diag(listed) + same
+        prior = np.zeros((2 * N + 1, 2 * N + 1))
+        prior[:N, :N] = delta + np.diag(widths.phi[MEMBER] ** 2)
+        prior[N, N] = LN_SIGMA_SD**2
+        prior[N + 1 :, N + 1 :] = prior[:N, N + 1 :] = prior[N + 1 :, :N] = delta
+        seen = prior[: N + 1, : N + 1] + noise
+        gain = np.linalg.solve(seen, prior[: N + 1]).T
+        means.append(np.append(mean, mean[:N]) + gain @ (measured - mean))
+        covariances.append(prior - gain @ prior[: N + 1])
+        share = np.where(wide, widths.share[MEMBER], 1.0 - widths.share[MEMBER])
+        log.append(multivariate_normal.logpdf(measured, mean, seen) + np.log(share).sum())
+        classes.append(wide)
+    log, means, covariances, classes = map(np.array, (log, means, covariances, classes))
     p = np.exp(log - log.max())
-    p /= p.sum()
-    mean = p @ means
-    sd = np.sqrt(p @ (np.diagonal(covariances, 0, 1, 2) + (means - mean) ** 2))
-    posterior, effective = integrate(
-        given.evidence, jnp.asarray(point), jnp.array([0.2, 0.2, 0.8]), draws=draws, kept=kept
-    )
-    found = np.sqrt(np.diag(posterior.covariance))
-    assert np.max(np.abs(posterior.mean - mean) / sd) < tolerance
-    np.testing.assert_allclose(found, sd, rtol=tolerance)
-    tau = np.exp(ln_tau)
-    np.testing.assert_allclose(posterior.tau, np.sqrt(p @ tau**2), rtol=tolerance)
-    np.testing.assert_allclose(posterior.tau_sd, np.sqrt(p @ (tau - p @ tau) ** 2), rtol=1.5 * tolerance, atol=1e-12)
-    assert 0.3 * draws < effective <= draws
+    whole, p = float(log.max() + np.log(p.sum())), p / p.sum()
+    centre = p @ means
+    covariance = np.einsum("c,cij->ij", p, covariances) + np.einsum("c,ci,cj->ij", p, means - centre, means - centre)
+    return whole, centre, covariance, p @ classes
 
 
-def test_errors_at_one_value_of_the_scatters_are_too_short(problem, grid):
-    """What integrating is for: where the spectra say little, the most probable scatter is no substitute."""
-    given, point, *_ = problem
-    integrated, _ = integrate(given.evidence, jnp.asarray(point), jnp.array([0.2, 0.2, 0.8]))
-    p = given.prior
-    fixed = hyper.learn(*given.reduced, jnp.asarray(point), p.mean,
-                        p.ln_sigma_sd, jnp.array([0.2, 0.2, 0.8]), p.group, held=given.held)  # fmt: skip
-    ratio = np.sqrt(np.diag(fixed.covariance) / np.diag(integrated.covariance))
-    assert np.all(ratio[:5] < 0.9)  # the group of five lines with little said of them
-    assert np.isnan(fixed.tau_sd).all()
+def test_classes_are_summed_over_as_by_enumeration(problem) -> None:
+    """Widths known, all 64 classes: corrections, log gf, their covariances and the probability to be badly wrong."""
+    _, centre, covariance, wide = dense(problem, HELD)
+    belief = Belief.known(HELD)
+    begin = hyper.Learned(belief.centre, belief.top, np.full(N, 30.0))
+    found, _ = integrate(system_of(problem), belief, begin, jnp.asarray(problem[2]), sweeps=6000)
+    sd = np.sqrt(np.diag(covariance))
+    assert wide.min() < 0.1
+    assert wide.max() > 0.9
+    np.testing.assert_allclose(found.mean, centre[: N + 1], atol=0.06 * sd.max())
+    np.testing.assert_allclose(np.sqrt(np.diag(found.covariance)), sd[: N + 1], rtol=0.06)
+    np.testing.assert_allclose(found.loggf.mean, centre[N + 1 :], atol=0.06 * sd.max())
+    np.testing.assert_allclose(np.sqrt(np.diag(found.loggf.covariance)), sd[N + 1 :], rtol=0.06)
+    scale = np.outer(sd[N + 1 :], sd[N + 1 :])
+    np.testing.assert_allclose(found.loggf.covariance / scale, covariance[N + 1 :, N + 1 :] / scale, atol=0.07)
+    np.testing.assert_allclose(found.loggf.wide, wide, atol=0.03)
 
 
-def test_a_held_group_without_lines_changes_nothing(problem):
-    given, point, *_ = problem
-    some = np.append(np.flatnonzero(np.asarray(given.prior.group) < 2), len(point) - 1)
-    p = given.prior
-    prior = SharedPrior(p.mean[some], p.ln_sigma_sd, p.group[some[:-1]])
-    reduced = Reduced(given.reduced.precision[np.ix_(some, some)], given.reduced.gradient[some])
-    start, found = jnp.array([0.2, 0.2, 0.8]), []
-    for held in (given.held, given.held[:2]):
-        fewer = Given(reduced, given.off[some], prior, held).evidence
-        found.append(integrate(fewer, jnp.asarray(point[some]), start[: len(held)])[0])
-    np.testing.assert_allclose(found[0].mean, found[1].mean, atol=1e-9)
-    np.testing.assert_allclose(found[0].covariance, found[1].covariance, atol=1e-9)
-    np.testing.assert_allclose(found[0].tau[:2], found[1].tau, rtol=1e-9)
+def test_the_lists_share_is_how_far_the_log_gf_follow_the_list(problem) -> None:
+    """One class: the posterior mean of a line's log gf against the same with the list's value of that line moved."""
+    alone = HELD._replace(share=np.zeros(2))
+    belief, step = Belief.known(alone), 0.01
+    begin = hyper.Learned(belief.centre, belief.top, np.full(N, 30.0))
+    precision, _, point, mean = problem
+    here, _ = integrate(system_of(problem), belief, begin, jnp.asarray(point))
+    for line in range(N):
+        moved = point - mean
+        moved[line] -= step
+        there, _ = integrate(system_of(problem, off=moved), belief, begin, jnp.asarray(point))
+        follows = (there.loggf.mean[line] - here.loggf.mean[line]) / step
+        assert here.loggf.list_share[line] == pytest.approx(follows, abs=1e-6)
+    assert np.ptp(here.loggf.list_share) > 0.15
 
 
-def test_all_scatters_held_is_the_conditional_posterior(problem):
-    given, point, *_ = problem
-    given = given._replace(held=jnp.array([0.1, 0.3, 0.8]))
-    posterior, _ = integrate(given.evidence, jnp.asarray(point), given.held)
-    _, (step, precision) = given.dense(jnp.zeros(0))
-    np.testing.assert_allclose(posterior.mean, point + step, atol=1e-10)
-    np.testing.assert_allclose(posterior.covariance, np.linalg.inv(precision), atol=1e-10)
-    np.testing.assert_allclose(posterior.tau, [0.1, 0.3, 0.8])
-    np.testing.assert_allclose(posterior.tau_sd, 0.0, atol=1e-12)
+@pytest.mark.slow
+def test_widths_are_integrated_over_as_by_weighted_draws(problem) -> None:
+    """All widths, top values and slopes from their prior, each draw weighted by its probability with the classes
+    enumerated: posterior of corrections, log gf and widths."""
+    rng, draws = np.random.default_rng(5), 3000
+    seen = np.array([1.0, -1.0])
+    belief = Belief.of(np.full(2, np.nan), model_error=0.08, seen=seen)
+    log, means, second, places = np.empty(draws), [], [], []
+    for i in range(draws):
+        top = np.stack([TOP, np.zeros(4)]) + np.stack([TOP_SD, SLOPE_SD]) * rng.normal(size=(2, 4))
+        place = belief.middle(top) + GROUP_SD[:, None] * rng.normal(size=(4, 2))
+        log[i], mean, covariance, _ = dense(problem, Widths.at(place))
+        means.append(mean)
+        second.append(np.diag(covariance) + mean**2)
+        places.append(place)
+    weight = np.exp(log - log.max())
+    weight /= weight.sum()
+    assert 1.0 / np.sum(weight**2) > 250
+    centre = weight @ np.array(means)
+    sd = np.sqrt(weight @ np.array(second) - centre**2)
+    place = np.tensordot(weight, np.array(places), 1)
+    place_sd = np.sqrt(np.tensordot(weight, (np.array(places) - place) ** 2, 1))
+
+    rng, system = np.random.default_rng(2), system_of(problem)
+    begin = hyper.Learned.start(belief, MEMBER)
+    chain, chains = Chain(begin.place, begin.top, np.zeros(N, bool), np.zeros(N + 3)), []
+    for _ in range(4000):
+        chain, *_ = sweep(rng, belief, system, chain)
+        chains.append(chain.place)
+    found, _ = integrate(system, belief, begin, jnp.asarray(problem[2]), sweeps=4000, seed=3)
+    np.testing.assert_allclose(np.mean(chains, axis=0), place, atol=0.2 * place_sd.max())
+    np.testing.assert_allclose(np.std(chains, axis=0), place_sd, rtol=0.15)
+    np.testing.assert_allclose(np.abs(found.mean - centre[: N + 1]) / sd[: N + 1], 0.0, atol=0.15)
+    np.testing.assert_allclose(np.sqrt(np.diag(found.covariance)), sd[: N + 1], rtol=0.12)
+    np.testing.assert_allclose(np.abs(found.loggf.mean - centre[N + 1 :]) / sd[N + 1 :], 0.0, atol=0.15)
+    np.testing.assert_allclose(np.sqrt(np.diag(found.loggf.covariance)), sd[N + 1 :], rtol=0.12)
 
 
-def test_a_matrix_that_rounding_has_spoiled_does_not_end_the_run(problem):
-    """Indefinite where a scatter is wide: those draws do not count. Indefinite everywhere: the fit is what it was."""
-    given, point, *_ = problem
-    good, _ = integrate(given.evidence, jnp.asarray(point), jnp.array([0.2, 0.2, 0.8]))
-    a = np.array(given.reduced.precision)
-    spoiled = a.copy()
-    spoiled[0, 0] -= 1.0 / np.linalg.inv(a)[0, 0] + 3.0
-    evidence = given._replace(reduced=given.reduced._replace(precision=jnp.asarray(spoiled))).evidence
-    wide, narrow = evidence.values(np.log([[0.7, 0.2], [0.2, 0.2]]))
-    assert not np.isfinite(wide)
-    assert np.isfinite(narrow)
-    posterior, _ = integrate(evidence, jnp.asarray(point), jnp.array([0.2, 0.2, 0.8]))
-    assert np.all(np.isfinite(posterior.mean))
-    assert np.all(np.diag(posterior.covariance) > 0.0)
-    assert posterior.tau[0] < 0.7
+@pytest.mark.slow
+def test_without_spectra_the_sampler_returns_the_prior() -> None:
+    """Coordinates of the widths then have their prior's mean and sd, whatever the two ways they are moved in."""
+    belief = Belief.of(np.full(2, np.nan), model_error=0.08, seen=np.array([0.5, -1.0]))
+    system = System.of(np.zeros((N + 1, N + 1)), np.zeros(N + 1), np.zeros(N + 1), MEMBER, 2, LN_SIGMA_SD)
+    rng, begin = np.random.default_rng(7), hyper.Learned.start(belief, MEMBER)
+    chain, places = Chain(begin.place, begin.top, np.zeros(N, bool), np.zeros(N + 3)), []
+    for _ in range(6000):
+        chain, *_ = sweep(rng, belief, system, chain)
+        places.append(chain.place)
+    sd = np.sqrt(TOP_SD[:, None] ** 2 + (SLOPE_SD[:, None] * belief.seen) ** 2 + GROUP_SD[:, None] ** 2)
+    np.testing.assert_allclose(np.mean(places, axis=0), TOP[:, None] + np.zeros(2), atol=0.12 * sd.max())
+    np.testing.assert_allclose(np.std(places, axis=0), sd, rtol=0.1)
+
+
+def test_a_posterior_that_is_none_leaves_the_fit_as_it_was(problem) -> None:
+    groups = hyper.Groups(MEMBER, ("a", "b"), np.full(2, np.nan))
+    belief = groups.belief(0.08)
+    prior = SharedPrior(jnp.asarray(problem[3]), jnp.asarray(LN_SIGMA_SD), MEMBER, belief)
 
     class Passed(NamedTuple):
         reduced: Reduced
 
-    hopeless = Passed(given.reduced._replace(precision=-1e6 * jnp.eye(len(a))))
-    run = FitState(jnp.zeros((1, 7)), jnp.asarray(point), (), [])
-    groups = hyper.Groups(np.asarray(given.prior.group), ("a", "b", "c"), np.asarray(given.held))
-    joint = Joint(run, hopeless, good, "converged")
-    after = over_scatters(joint, given.prior, groups)
+    begin = hyper.Learned.start(belief, MEMBER)
+    _, good = prior.learned(Reduced(jnp.asarray(problem[0]), jnp.zeros(N + 1)), jnp.asarray(problem[2]), begin)
+    hopeless = Passed(Reduced(-1e6 * jnp.eye(N + 1), jnp.zeros(N + 1)))
+    run = FitState(jnp.zeros((1, 7)), jnp.asarray(problem[2]), (), [])
+    after = over_scatters(Joint(run, hopeless, good, begin, "converged"), prior, groups)
     assert after.posterior is good
-    assert after.status.startswith("converged; scatters not integrated over")
-    assert "not finite" in after.run.trace[-1]["status"]
+    assert after.status.startswith("converged; widths of the prior not integrated over")
+    assert "not positive definite" in after.run.trace[-1]["status"]

@@ -1,0 +1,115 @@
+"""The sampler of the prior's widths and classes: what (A, b) say of the corrections with all that is uncertain of their
+prior integrated over.
+
+A sweep of Gibbs' method has three blocks, each exact:
+
+1. widths and top values given u and mu, the classes summed over: Metropolis steps, all groups at once; then classes;
+2. widths given the classes and (u - mu) / sd, which moves the lines along (interweaving, Yu & Meng 2011, J. Comp.
+   Graph. Stat. 20, 531): where spectra say little of a group's lines, block 1 alone would move as slowly as the lines'
+   number allows. Lines move along two directions a group, on which (A, b) are a quadratic in few dimensions;
+3. u, mu and the resolution given the classes: one Cholesky factor (`conditional`).
+
+The posterior is the mixture of the sweeps' Gaussians (Rao & Blackwell): its covariance is the mean of the covariances
+and the covariance of the means. The log gf themselves, delta, follow from u in every sweep (`widths.shrunk`).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from astrogf.inference.newton.conditional import System, drawn
+from astrogf.inference.newton.widths import GROSS, GROUP_SD, PHI, TAU, Belief, Widths, wide_probability
+
+ROUNDS, MOVED_ROUNDS = 24, 3
+"""Metropolis steps of each coordinate a sweep, in blocks 1 and 2."""
+STEPS = (0.02, 1.0)
+"""Their lengths are drawn between these, uniformly in the logarithm: no scale is right for groups of 8 and of 2000."""
+
+
+class Chain(NamedTuple):
+    """Where a sampler is: coordinates of the widths, top values, classes, and the step of all parameters."""
+
+    place: Float[np.ndarray, "4 group"]
+    top: Float[np.ndarray, "2 4"]
+    wide: Bool[np.ndarray, " line"]
+    step: Float[np.ndarray, " all"]
+
+    def weight(self, member: Int[np.ndarray, " line"]) -> Float[np.ndarray, " line"]:
+        """Precision of every line about its group's mean."""
+        variance = Widths.at(self.place).variance
+        return 1.0 / np.where(self.wide, variance[1][member], variance[0][member])
+
+
+def _lengths(rng: np.random.Generator, n: int) -> Float[np.ndarray, " n"]:
+    low, high = np.log(STEPS)
+    return np.exp(rng.uniform(low, high, n)) * rng.normal(size=n)
+
+
+def given_lines(
+    rng: np.random.Generator,
+    belief: Belief,
+    place: Float[np.ndarray, "4 group"],
+    top: Float[np.ndarray, "2 4"],
+    off: Float[np.ndarray, " line"],
+    member: Int[np.ndarray, " line"],
+) -> tuple[Float[np.ndarray, "4 group"], Float[np.ndarray, "2 4"]]:
+    """Block 1: widths and top values given u - mu = `off`."""
+    n = place.shape[1]
+
+    def density(at):
+        return np.bincount(member, np.logaddexp(*Widths.at(at).log_classes(off, member)), minlength=n)
+
+    if not belief.learned.any():
+        return place, top
+    here = density(place)
+    for _ in range(ROUNDS):
+        for row in np.flatnonzero(belief.learned.any(axis=1)):
+            tried = place.copy()
+            tried[row] += np.where(belief.learned[row], _lengths(rng, n), 0.0)
+            there = density(tried)
+            gain = there - here + belief.by_group(tried, top)[row] - belief.by_group(place, top)[row]
+            taken = np.log(rng.uniform(size=n)) < gain
+            place, here = np.where(taken, tried, place), np.where(taken, there, here)
+        top = belief.draw_top(rng, place)
+    return place, top
+
+
+def given_shapes(rng: np.random.Generator, belief: Belief, system: System, chain: Chain) -> Chain:
+    """Block 2: tau, gross and phi given classes and (u - mu) / sd."""
+    member, n = system.member, chain.place.shape[1]
+    off = system.from_mean(chain.step)
+    kind = np.where(chain.wide, 1, 0) * n + member
+    directions = np.zeros((len(system.gradient), 2 * n))
+    directions[np.arange(len(member)), kind] = off
+    # of (A, b) alone, the prior of resolution and means being the same wherever the lines are
+    slope = directions.T @ (system.gradient - system.precision @ chain.step)
+    curvature = directions.T @ (system.precision @ directions)
+    place, begun, moved, value = chain.place.copy(), Widths.at(chain.place).variance, np.zeros(2 * n), 0.0
+    middle = belief.middle(chain.top)
+    for _ in range(MOVED_ROUNDS):
+        for row in (row for row in (TAU, GROSS, PHI) if belief.learned[row].any()):
+            lengths, bar = _lengths(rng, n), np.log(rng.uniform(size=n))
+            for g in np.flatnonzero(belief.learned[row]):
+                tried, ratio = place[:, [g]].copy(), moved.copy()
+                tried[row] += lengths[g]
+                ratio[[g, n + g]] = np.sqrt(Widths.at(tried).variance[:, 0] / begun[:, g]) - 1.0
+                there = ratio @ slope - 0.5 * ratio @ curvature @ ratio
+                apart = (np.array([place[row, g], tried[row, 0]]) - middle[row, g]) / GROUP_SD[row]
+                if bar[g] < there - value + 0.5 * (apart[0] ** 2 - apart[1] ** 2):
+                    place[row, g], moved, value = tried[row, 0], ratio, there
+    return chain._replace(place=place, step=chain.step + directions @ moved)
+
+
+def sweep(
+    rng: np.random.Generator, belief: Belief, system: System, chain: Chain
+) -> tuple[Chain, Float[np.ndarray, "all all"], Float[np.ndarray, " all"], Float[np.ndarray, " line"]]:
+    """The next state of the chain; factor of the precision and step to the mean of the Gaussian that it was drawn from;
+    and every line's probability of the wide class given where it was."""
+    off, member = system.from_mean(chain.step), system.member
+    place, top = given_lines(rng, belief, chain.place, chain.top, off, member)
+    probability = wide_probability(Widths.at(place).log_classes(off, member))
+    wide = rng.uniform(size=len(off)) < probability
+    chain = given_shapes(rng, belief, system, Chain(place, top, wide, chain.step))
+    factor, step = system.factor(chain.weight(member))
+    return chain._replace(step=drawn(rng, factor, step)), factor, step, probability

@@ -1,0 +1,88 @@
+"""The posterior of the shared parameters given the width of every line's prior: a Gaussian, from (A, b).
+
+The groups' means mu stay in the matrix, for then the prior of the lines is diagonal. With x the lines, what else is
+shared (the survey's resolution) and the means, as steps from the point of (A, b),
+
+    M = A + (priors of resolution and means) + Z'T Z,   p = b - (pull of the priors),   Z x = u - mu,
+
+T the precision of every line about its group's mean: covariance M^-1, step M^-1 p. All of it is numpy and LAPACK on
+the host.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from astrogf.inference.newton.lapack import factored, lower_inverse, mirrored, solved, turned
+
+MEAN_SD = 0.05
+"""dex. A common shift of a species is its abundance, so mu_g is held close to zero."""
+
+
+class System(NamedTuple):
+    """M and p without the lines' prior: for the lines, what else is shared, and the groups' means, in this order.
+
+    `off`: the lines at the point, less their prior mean; `member`: group of every line.
+    """
+
+    precision: Float[np.ndarray, "all all"]
+    gradient: Float[np.ndarray, " all"]
+    off: Float[np.ndarray, " line"]
+    member: Int[np.ndarray, " line"]
+    shared: int
+
+    @classmethod
+    def of(cls, precision, gradient, off, member, n_group: int, other_sd) -> "System":
+        """From A and b of the shared parameters (prior excluded), `off` their point less the prior mean, `other_sd` the
+        prior sd of those that are no lines."""
+        a, b, off, member = (np.asarray(x) for x in (precision, gradient, off, member))
+        n, shared = len(member), len(b)
+        full, pull = np.zeros((shared + n_group,) * 2), np.zeros(shared + n_group)
+        full[:shared, :shared], pull[:shared] = a, b
+        other, means = np.arange(n, shared), shared + np.arange(n_group)
+        weight = np.broadcast_to(np.asarray(other_sd, float), len(other)) ** -2.0
+        full[other, other] += weight
+        pull[other] -= weight * off[n:]
+        full[means, means] += MEAN_SD**-2
+        return cls(np.asfortranarray(full), pull, off[:n], member, shared)
+
+    @property
+    def mean_of(self) -> Int[np.ndarray, " line"]:
+        """Row of the mean of every line's group."""
+        return self.shared + self.member
+
+    def factor(
+        self, weight: Float[np.ndarray, " line"]
+    ) -> tuple[Float[np.ndarray, "all all"], Float[np.ndarray, " all"]]:
+        """Lower factor of M and the step to the posterior's mean, given the lines' precision about their means. Raises
+        IndefiniteError where there is no factor."""
+        full, pull = self.precision.copy(order="F"), self.gradient.copy()
+        lines, means = np.arange(len(self.member)), self.mean_of
+        full[lines, lines] += weight
+        np.add.at(full, (means, means), weight)
+        full[means, lines] -= weight
+        pull[lines] -= weight * self.off
+        np.add.at(pull, means, weight * self.off)
+        factor = factored(full)
+        return factor, solved(factor, pull)
+
+    def from_mean(self, step: Float[np.ndarray, " all"]) -> Float[np.ndarray, " line"]:
+        """u - mu of every line after a step."""
+        return self.off + step[: len(self.member)] - step[self.mean_of]
+
+    def spread(self, covariance: Float[np.ndarray, "all all"]) -> Float[np.ndarray, " line"]:
+        """Variance of u - mu of every line."""
+        lines, means = np.arange(len(self.member)), self.mean_of
+        diagonal = np.diagonal(covariance)
+        return diagonal[lines] + diagonal[means] - 2.0 * covariance[lines, means]
+
+
+def inverse_of(factor: Float[np.ndarray, "all all"]) -> Float[np.ndarray, "all all"]:
+    """The covariance, in place of its precision's factor."""
+    return mirrored(lower_inverse(factor))
+
+
+def drawn(rng: np.random.Generator, factor, step: Float[np.ndarray, " all"]) -> Float[np.ndarray, " all"]:
+    """A draw of the Gaussian with this mean and this factor of its precision."""
+    return step + turned(factor, rng.normal(size=len(step)))

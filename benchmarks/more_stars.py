@@ -20,29 +20,31 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.widths import Widths
 from astrogf.inference.problem.problem import StarData
 from astrogf.inference.rehearsal.small import build, draw, maximise
 from astrogf.runtime import use_compilation_cache
 from astrogf.style import paper
 
 
-def predicted(small, fit, tau, part: float) -> np.ndarray:
+def predicted(small, fit, part: float) -> np.ndarray:
     """Posterior sd of the corrections from `part` of what the data of a fit say."""
     o = small.options
     ln_sigma_sd = jnp.asarray(o.stars.ln_resolution_sd)
-    prior = np.asarray(hyper.shared_precision(jnp.asarray(tau), jnp.asarray(small.groups.member), ln_sigma_sd))
+    groups, weight = small.groups, fit.posterior.weight
+    prior = np.asarray(hyper.shared_precision(weight, jnp.asarray(groups.member), len(groups.names), ln_sigma_sd))
     return np.sqrt(np.diag(np.linalg.inv(prior + part * np.asarray(fit.passed.reduced.precision))))[:-1]
 
 
 def one(small, counts: list[int], snr: float, rng) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Posterior sd, predicted sd and error, each (number of stars, line), of one truth."""
-    drawn = draw(small, rng, snr=snr)
+    drawn = draw(small, rng, snr=snr, widths=Widths.single(0.2, len(small.groups.names)))
     found = []
     for n in counts:
         data = StarData(*(x[:n] for x in drawn.data))
-        found.append(maximise(small, data, drawn.theta[:n], drawn.shared, tau=drawn.tau))
+        found.append(maximise(small, data, drawn.theta[:n], drawn.shared, widths=drawn.widths))
     sd = np.array([np.sqrt(np.diag(np.asarray(f.posterior.covariance)))[:-1] for f in found])
-    expected = np.array([predicted(small, found[-1], drawn.tau, n / counts[-1]) for n in counts])
+    expected = np.array([predicted(small, found[-1], n / counts[-1]) for n in counts])
     error = np.array([np.asarray(f.posterior.mean)[:-1] - drawn.shared[:-1] for f in found])
     return sd, expected, error
 

@@ -2,11 +2,11 @@
 
 Problems are drawn from the model's own prior, widths of the errors, classes and the model's own errors of the lines
 included, fitted with the arrow solver, and the rank of every true value among draws of the posterior is taken (Talts
-et al. 2018, arXiv 1804.06788): `apparent` is what the spectra see of a line (u), `loggf` the list's error (delta). Draws
-are those of the sampler of `inference.newton.classes`; stars' own parameters are drawn given them. Ranks must be uniform. Parameters of
-one problem are correlated, so the chi2 of the pooled ranks is compared with what it is when the "truth" is itself a
-draw of each posterior, not with the tables. Variants change one thing at a time:
-noise, widths, grid of the truth, convergence.
+et al. 2018, arXiv 1804.06788): `apparent` is what the spectra see of a line (u), `loggf` the list's error (delta).
+Draws are those of the sampler of `inference.newton.classes`; stars' own parameters are drawn given them. Ranks must be
+uniform. Parameters of one problem are correlated, so the chi2 of the pooled ranks is compared with what it is when the
+"truth" is itself a draw of each posterior, not with the tables. Variants change one thing at a time: noise, widths,
+grid of the truth, convergence.
 
     python benchmarks/sbc.py --out sbc.json --figure sbc.png
 """
@@ -43,7 +43,7 @@ VARIANTS = {
     "S/N 30": {"snr": 30.0},
 }
 """What each changes of: S/N 120, outliers and widths as the model has them, the fit's own grid, converged."""
-APART, BURN = 4, 40
+APART, BURN = 3, 40
 """Sweeps of the sampler from draw to draw, and before the first."""
 
 

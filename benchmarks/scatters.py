@@ -1,4 +1,4 @@
-"""Seconds of the integral over the groups' scatters, by stage, and of learning them, on simulated (A, b).
+"""Seconds of the integral over the prior's widths and classes, by stage, and of learning them, on simulated (A, b).
 
 The matrix is a survey's in structure: lines of lognormal strength, blended with some ten neighbours, seen by stars
 whose eight labels each are eliminated; 15 groups, the largest with a fifth of the lines, one with a held scatter.
@@ -6,7 +6,7 @@ whose eight labels each are eliminated; 15 groups, the largest with a fifth of t
 numbers are off.
 
     python benchmarks/scatters.py --lines 1200 2400
-    python benchmarks/scatters.py --lines 1200 --than 6000 600
+    python benchmarks/scatters.py --lines 1200 --than 4000
 """
 
 import argparse
@@ -22,11 +22,13 @@ from astrogf.runtime import ready_to_compute
 ready_to_compute()
 
 from astrogf.inference.newton import groups as hyper  # noqa: E402
-from astrogf.inference.newton.evidence import Evidence  # noqa: E402
+from astrogf.inference.newton.classes import Chain, sweep  # noqa: E402
+from astrogf.inference.newton.conditional import System, inverse_of  # noqa: E402
 from astrogf.inference.newton.lapack import threads_for  # noqa: E402
 from astrogf.inference.newton.scatters import integrate  # noqa: E402
 
 GROUPS, STARS, LABELS = 15, 40, 8
+MODEL_ERROR = 0.08
 WIDTH, STRENGTH, LN_SIGMA_SD = 1.5, -1.5, 0.08
 """Width of a line's profile (Gaussian sd) in mean distances between lines; mean ln of (what one star says of a line,
 as 1 / its error) x its scatter; prior sd of the resolution's ln."""
@@ -80,40 +82,40 @@ def timed(name: str) -> Iterator[None]:
     print(f"  {name:<34} {processor:8.2f} s of processor time, {wall:8.2f} s", flush=True)
 
 
-def stages(n_line: int, than: list[int] | None) -> None:
+def stages(n_line: int, than: int | None) -> None:
     """Seconds of every stage for one number of lines."""
     survey = simulated(n_line)
     print(f"{n_line} lines, {GROUPS} groups")
-    mean = np.append(np.zeros(n_line), 0.01)
-    begin = np.where(np.isnan(survey.held), 0.2, survey.held)
-    with timed("learned from 0.2"):
-        learned = hyper.learn(survey.precision, survey.gradient, survey.point, mean, LN_SIGMA_SD,
-                              begin, survey.member, held=survey.held)  # fmt: skip
-    off = survey.point - mean
-    with timed("held group eliminated"):
-        evidence = Evidence.of(survey.precision, survey.gradient, off, survey.member, LN_SIGMA_SD, survey.held)
+    groups = hyper.Groups(survey.member, tuple(map(str, range(GROUPS))), survey.held)
+    belief, off = groups.belief(MODEL_ERROR), survey.point - np.append(np.zeros(n_line), 0.01)
+    system = System.of(survey.precision, survey.gradient, off, survey.member, GROUPS, LN_SIGMA_SD)
+    with timed("learned from the prior's medians"):
+        learned, step, _ = hyper.learn(system, belief, hyper.Learned.start(belief, survey.member))
     with threads_for(n_line):
-        ln_tau = np.log(np.asarray(learned.tau)[evidence.learned])
-        with timed("maximum"):
-            ln_tau, _ = evidence.maximum(ln_tau)
-        with timed("value of 100 draws"):
-            evidence.values(np.tile(ln_tau, (100, 1)))
-        with timed("posterior of 10 draws"):
-            evidence.mixture(np.tile(ln_tau, (10, 1)), np.full(10, 0.1))
+        with timed("10 factors"):
+            for _ in range(10):
+                factor, _ = system.factor(learned.weight)
+        with timed("an inverse"):
+            inverse_of(factor)
+        chain, rng = Chain(learned.place, learned.top, np.zeros(n_line, bool), step), np.random.default_rng(0)
+        with timed("10 sweeps"):
+            for _ in range(10):
+                chain, *_ = sweep(rng, belief, system, chain)
     with timed("integral"):
-        posterior, effective = integrate(evidence, survey.point, learned.tau)
-    print(f"  {effective:.0f} effective draws")
+        posterior, said = integrate(system, belief, learned, survey.point)
+    print(f"  {said['sweeps']:.0f} sweeps, {said['effective_sweeps']:.0f} effective ones of the slowest width")
     if than is None:
         return
-    with timed(f"integral, {than[0]} draws, {than[1]} kept"):
-        truth, _ = integrate(evidence, survey.point, learned.tau, draws=than[0], kept=than[1], seed=1)
+    with timed(f"integral, {than} sweeps"):
+        truth, _ = integrate(system, belief, learned, survey.point, sweeps=than, seed=1)
     sd, wanted = (np.sqrt(np.diag(p.covariance)) for p in (posterior, truth))
-    free = evidence.learned
+    mine, theirs = (np.sqrt(np.diag(p.loggf.covariance)) for p in (posterior, truth))
     off_by = {
         "means (sd)": np.abs(posterior.mean - truth.mean) / wanted,
         "sds": np.abs(sd / wanted - 1.0),
-        "tau": np.abs(posterior.tau / truth.tau - 1.0)[free],
-        "sd of tau": np.abs(posterior.tau_sd / truth.tau_sd - 1.0)[free],
+        "log gf (sd)": np.abs(posterior.loggf.mean - truth.loggf.mean) / theirs,
+        "sds of log gf": np.abs(mine / theirs - 1.0),
+        "probability to be badly wrong": np.abs(posterior.loggf.wide - truth.loggf.wide),
     }
     for name, value in off_by.items():
         print(f"  {name} off by {np.sqrt(np.mean(value**2)):.4f} rms, {np.max(value):.4f} at most")
@@ -122,7 +124,7 @@ def stages(n_line: int, than: list[int] | None) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lines", type=int, nargs="+", default=[1200, 2400], metavar="N")
-    parser.add_argument("--than", type=int, nargs=2, metavar=("DRAWS", "KEPT"), help="hold the result against these")
+    parser.add_argument("--than", type=int, metavar="SWEEPS", help="hold the result against so many")
     a = parser.parse_args()
     for n_line in a.lines:
         stages(n_line, a.than)

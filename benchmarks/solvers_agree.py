@@ -2,7 +2,8 @@
 
 Importance sampling, quicker than NUTS and exact where the Gaussian is near, judges Laplace first.
 
-All see the same simulated LAMOST pixels; NUTS, on NumPyro's density itself, is the truth. tau is held fixed in all.
+All see the same simulated LAMOST pixels; NUTS, on NumPyro's density itself, is the truth. The widths of the
+prior are held in all.
 
     python benchmarks/solvers_agree.py --out solvers.json
 """
@@ -16,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from astrogf.inference.newton.widths import Widths
 from astrogf.inference.problem.parameters import STAR
 from astrogf.inference.problem.problem import StarData
 from astrogf.inference.rehearsal.small import OPTIONS, build, draw, maximise
@@ -31,14 +33,14 @@ COARSE = OPTIONS.changed(model={"oversampling": 8, "depths": 16})
 """All solvers see the same model; how finely it is computed does not matter between them, and NUTS is slow."""
 
 
-def density_of(small, data, tau):
+def density_of(small, data, widths):
     """NumPyro's density of some of the stars, as the solvers take it."""
 
     def density(index):
         mine = small.sample(StarData(data.flux[index], data.ivar[index]))
         quiet = small.quiet(len(index))
         member = jnp.asarray(small.groups.member)
-        args = (mine, member, len(small.groups.names), small.options, quiet, tau)
+        args = (mine, member, len(small.groups.names), small.options, quiet, widths)
         return split_density(joint_model, args, {}, joint_sites(small.n_line))
 
     return density
@@ -91,14 +93,15 @@ def main() -> None:
     a = parser.parse_args()
     use_compilation_cache()
     small = build(a.stars, a.lines, n_pixel=a.pixels, kept=200, max_ratio=a.max_ratio, options=COARSE)
-    drawn = draw(small, np.random.default_rng(a.seed), snr=a.snr)
+    widths = Widths.single(0.2, len(small.groups.names))
+    drawn = draw(small, np.random.default_rng(a.seed), snr=a.snr, widths=widths)
     began = time.perf_counter()
-    fit = maximise(small, drawn.data, drawn.theta, drawn.shared, tau=drawn.tau, tolerance=1e-3)
+    fit = maximise(small, drawn.data, drawn.theta, drawn.shared, widths=widths, tolerance=1e-3)
     gaussian = laplace_gaussian(fit.passed, fit.theta, fit.shared, fit.posterior.mean, fit.posterior.covariance)
-    gaussian = with_group_means(gaussian, jnp.asarray(drawn.tau), small.groups.member)
+    gaussian = with_group_means(gaussian, fit.posterior.weight, small.groups.member, len(small.groups.names))
     print(f"{a.stars} stars, {small.n_line} corrections; maximum in {fit.iterations} iterations, last step "
           f"{fit.last_step:.1e} sd, {time.perf_counter() - began:.0f} s", flush=True)  # fmt: skip
-    density = density_of(small, drawn.data, jnp.asarray(drawn.tau))
+    density = density_of(small, drawn.data, widths)
     solutions = {"maximum": laplace(gaussian)}
     results: dict = {"problem": vars(a) | {"out": a.out.name, "corrections": small.n_line}}
 

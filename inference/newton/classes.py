@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from astrogf.inference.newton.conditional import System, drawn
 from astrogf.inference.newton.widths import GROSS, GROUP_SD, PHI, TAU, Belief, Widths, wide_probability
 
-ROUNDS, MOVED_ROUNDS = 24, 3
+ROUNDS, MOVED_ROUNDS = 12, 2
 """Metropolis steps of each coordinate a sweep, in blocks 1 and 2."""
 STEPS = (0.02, 1.0)
 """Their lengths are drawn between these, uniformly in the logarithm: no scale is right for groups of 8 and of 2000."""

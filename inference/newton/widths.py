@@ -51,6 +51,12 @@ class Widths(NamedTuple):
         """From coordinates."""
         return cls(np.exp(place[TAU]), np.exp(place[GROSS]), expit(place[SHARE]), np.exp(place[PHI]))
 
+    @classmethod
+    def single(cls, sd: float, n_group: int) -> "Widths":
+        """One Normal of this width in every group, and a model without error of its own."""
+        none = np.zeros(n_group)
+        return cls(np.full(n_group, sd), none, none, none)
+
     @property
     def listed(self) -> Float[np.ndarray, "2 group"]:
         """Variance of delta about its group's mean, in the narrow and in the wide class."""

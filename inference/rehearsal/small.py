@@ -186,8 +186,8 @@ def draw(
     """A truth from the prior, and spectra of it with the noise that the model assumes.
 
     `widths` of the groups: drawn from their own prior where none are given. `outliers` False: Gaussian noise only.
-    `truth`: another problem to compute the spectra with (`refined`). The continuum is level, 1: its prior is so much wider than what the pixels say of it
-    that where in it the truth lies does not matter.
+    `truth`: another problem to compute the spectra with (`refined`). The continuum is level, 1: its prior is so much
+    wider than what the pixels say of it that where in it the truth lies does not matter.
     """
     g = len(small.groups.names)
     o, member = small.options, small.groups.member

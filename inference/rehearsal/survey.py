@@ -1,6 +1,8 @@
 """A small survey with a known truth: files of simulated stars, made with a line list that is wrong everywhere.
 
-Every atomic transition has an error of Normal(0, `demo.scatter`) dex; `demo.missing` more lines are in the stars but
+Every atomic transition has an error of Normal(0, `demo.scatter`) dex, and a share `demo.wrong_share` of them one of
+Normal(0, `demo.wrong`) in addition; what the stars show of a line is off by `demo.model_error` more, the same in all of
+them, which is no error of the list. `demo.missing` more lines are in the stars but
 not in the list: copies of strong ones at wavelengths of their own. `survey.kind` is the layout written: 'lamost_lrs',
 'lamost_mrs' or 'stated' (high resolution, one text file for each star of which something is known, with labels drawn
 from just that; `demo.stars` then counts nothing, and `demo.snr` is that of the fit's pixels of `survey.log_step`). The
@@ -136,15 +138,19 @@ def with_missing(
 def falsify(
     demo: DemoOptions, survey: SurveyOptions, fit: FitOptions, rng: np.random.Generator
 ) -> tuple[list[Window], Table, np.ndarray]:
-    """The survey's windows, the table of their lines, and the error of every transition of the list.
+    """The survey's windows, the table of their lines, and what the stars show of every transition of the list.
 
-    The list says loggf; the stars obey loggf + injected, so the fit has to find correction = injected.
+    The list says loggf; the stars obey loggf + injected, but for the model's errors, and the fit has to find
+    correction = injected, apparent = injected + the model's error.
     """
     lines = windows_lines(list(survey.all_windows), fit.model.molecules)
     last_listed = int(lines.transition.max())
     atomic = np.unique(lines.transition[lines.z <= len(SYMBOLS)])
     error = np.zeros(last_listed + 1 + demo.missing)
-    error[atomic] = demo.scatter * rng.normal(size=len(atomic))
+    wrong = rng.uniform(size=len(atomic)) < demo.wrong_share
+    error[atomic] = np.hypot(demo.scatter, demo.wrong * wrong) * rng.normal(size=len(atomic))
+    shown = error.copy()
+    shown[atomic] += demo.model_error * rng.normal(size=len(atomic))
     lines = with_missing(lines, demo, survey, fit, rng)
     finer = fit.changed(model={"oversampling": demo.oversampling, "depths": demo.depths})
     windows, rows = [], []
@@ -166,11 +172,12 @@ def falsify(
             "elow": atoms.elow,
             "loggf": atoms.loggf,
             "injected": np.where(atoms.transition > last_listed, np.nan, error[atoms.transition]),
+            "shown": np.where(atoms.transition > last_listed, np.nan, shown[atoms.transition]),
             "missing": atoms.transition > last_listed,
             "transition": atoms.transition,
         }
     )
-    return windows, table, error
+    return windows, table, shown
 
 
 def simulate_survey(

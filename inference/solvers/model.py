@@ -18,6 +18,8 @@ k = 1 / (1 + phi^2 / variance of delta in the class): `inference.newton.widths.s
 seen have slopes beside the tops, as `widths` says.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,7 +45,8 @@ def sampled_widths(n_group: int, model_error: float) -> Widths:
         with numpyro.plate("of groups", n_group):
             place = numpyro.sample("place", dist.Normal(top, GROUP_SD[known]))
     full = jnp.full((4, n_group), -jnp.inf).at[known].set(place.T)
-    return Widths(jnp.exp(full[0]), jnp.exp(full[1]), jax.nn.sigmoid(full[2]), jnp.exp(full[3]))
+    parts: list[Any] = [jnp.exp(full[0]), jnp.exp(full[1]), jax.nn.sigmoid(full[2]), jnp.exp(full[3])]
+    return Widths(*parts)
 
 
 def corrections_of(mu: Float[Array, " group"], group: Int[Array, " line"], widths: Widths) -> Float[Array, " line"]:

@@ -39,6 +39,10 @@ def _lines(rng: np.random.Generator, n: int) -> tuple[Table, np.ndarray]:
             "correction": measured * (sd / data_sd) ** 2,
             "posterior_sd": sd,
             "prior_sd": prior,
+            "list_share": (sd / prior) ** 2,
+            "badly_wrong": np.clip(np.abs(measured) - 0.4, 0.01, 0.99),
+            "apparent": measured * (sd / data_sd) ** 2,
+            "apparent_sd": sd,
             "ratio": sd / prior,
             "group": [f"{s} / {q}" for s, q in zip(species, rng.choice(["lab", "calc"], n), strict=True)],
             "depth": depth,
@@ -103,8 +107,11 @@ def believable(stars: int = 60, pixels: int = 422, lines: int = 300, seed: int =
         n_pixel=np.sum(ivar > 0, axis=1),
         lines=table_of_lines,
         correction_covariance=np.diag(np.asarray(table_of_lines["posterior_sd"]) ** 2),
+        apparent_covariance=np.diag(np.asarray(table_of_lines["apparent_sd"]) ** 2),
         shared={"resolution": (1790.0, 25.0)},
-        hyper=Table({"group": ["Fe I / lab"], "mu": [0.01], "mu_sd": [0.01], "tau": [0.1], "tau_sd": [0.02]}),
+        hyper=Table(
+            {"group": ["Fe I / lab"], "lines": [300], "tau": [0.1], "tau_sd": [0.02], "phi": [0.08], "phi_sd": [0.02]}
+        ),
         status="converged",
         trace=[
             {"stage": "stars", "iteration": i + 1, "log_posterior": -9e4 + 100 * i, "largest_step_sd": 8 * 0.4**i}

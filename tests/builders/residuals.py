@@ -11,6 +11,7 @@ from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.joint import Joint
 from astrogf.inference.newton.stars import FitState
 from astrogf.inference.newton.sweep import Pass
+from astrogf.inference.newton.widths import Widths
 from astrogf.inference.problem.arrow import Eliminated, Reduced
 from astrogf.inference.problem.contribution import Continuum, RowTerms
 from astrogf.inference.problem.parameters import LN_SIGMA, RV
@@ -70,6 +71,9 @@ def joint_of(sample: Sample, rv: np.ndarray, correction: np.ndarray, sd: np.ndar
     star = Eliminated(jnp.zeros((n, 7)), jnp.zeros((n, 7, n_shared)), jnp.zeros((n, 7, 7)))
     reduced = Reduced(jnp.zeros((n_shared, n_shared)), jnp.zeros(n_shared))
     shared = np.append(correction, 0.0)
-    posterior = hyper.Posterior(jnp.asarray(shared), jnp.asarray(np.diag(np.append(sd, 1.0) ** 2)), jnp.asarray([tau]))
+    widths = Widths(np.array([tau]), np.array([0.4]), np.array([0.0]), np.array([0.0]))
+    weight = np.full(len(correction), tau**-2.0)
+    posterior = hyper.Posterior(jnp.asarray(shared), jnp.asarray(np.diag(np.append(sd, 1.0) ** 2)), weight, widths)
+    begin = hyper.Learned(np.zeros((4, 1)), np.zeros((2, 4)), weight)
     passed = Pass(reduced, star, nothing, nothing, (rows,))
-    return Joint(FitState(theta_of(rv), jnp.asarray(shared), quiet(sample)), passed, posterior, "converged")
+    return Joint(FitState(theta_of(rv), jnp.asarray(shared), quiet(sample)), passed, posterior, begin, "converged")

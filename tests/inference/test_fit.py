@@ -12,6 +12,7 @@ from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.choice import choose, group_transitions
 from astrogf.inference.newton.joint import fit_joint
 from astrogf.inference.newton.stars import FitState, fit_stars
+from astrogf.inference.newton.widths import Widths
 from astrogf.inference.problem.noise import NoiseModel, learn_noise, variance
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import lsf_sigma, names, steps, vmic_relation
@@ -91,23 +92,24 @@ def test_converged(simulated):
 def test_maximum_of_the_numpyro_model(simulated):
     """The gradient of NumPyro's own log density vanishes where the arrow solver stopped, in units of 1/sd."""
     sample, joint, groups, _, _ = simulated
-    tau, index = joint.posterior.tau, jnp.asarray(groups.member)
-    delta, theta = joint.run.shared[:-1], joint.run.theta
+    weight, index, n_line = joint.posterior.weight, groups.member, len(groups.member)
+    u, theta = joint.run.shared[:-1], joint.run.theta
     # given the corrections, the group means that the solver has marginalised sit at their conditional mode
-    count = jnp.bincount(index, length=len(groups.names))
-    mu = jnp.bincount(index, delta, length=len(groups.names)) / tau**2 / (count / tau**2 + hyper.MEAN_SD**-2)
-    values = {"mu": mu, "delta": delta, "ln_sigma0": joint.run.shared[-1]}
+    mean = np.bincount(index, weight * np.asarray(u)) / (np.bincount(index, weight) + hyper.MEAN_SD**-2)
+    # within the fit the prior is one Normal a line, as wide as the solver left it: each line a group
+    widths = Widths(weight**-0.5, np.zeros(n_line), np.zeros(n_line), np.zeros(n_line))
+    values = {"mu": jnp.asarray(mean[index]), "u": u, "ln_sigma0": joint.run.shared[-1]}
     values |= {"continuum": joint.passed.rows[0].coefficients, "continuum_1": joint.passed.rows[1].coefficients}
     labels = names(OPTIONS.stars.abundances)
     values |= {name: theta[:, i] for i, name in enumerate(labels)}
 
     def density(values):
-        arguments = (sample, index, len(groups.names), OPTIONS, joint.run.noise, tau)
+        arguments = (sample, jnp.arange(n_line), n_line, OPTIONS, joint.run.noise, widths)
         return log_density(joint_model, arguments, {}, values)[0]
 
     slope = eqx.filter_jit(jax.grad(density))(values)
     sd = jnp.sqrt(jnp.diag(joint.posterior.covariance))
-    assert float(jnp.abs(slope["delta"] * sd[:-1]).max()) < 0.02
+    assert float(jnp.abs(slope["u"] * sd[:-1]).max()) < 0.02
     assert float(jnp.abs(slope["ln_sigma0"] * sd[-1])) < 0.02
     star_sd = jnp.sqrt(jnp.diagonal(joint.passed.star.covariance, 0, 1, 2)) * steps(len(labels))
     for i, name in enumerate(labels):

@@ -1,14 +1,18 @@
-"""Sufficient statistics: halves against the whole by dense normal equations, and hyperparameters against a grid."""
+"""Sufficient statistics: halves against the whole by dense normal equations, and the posterior against NUTS."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
+import numpyro.distributions as dist
 import pytest
-from scipy.stats import multivariate_normal, norm
+from numpyro.infer import MCMC, NUTS
+from scipy.stats import norm
 
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.problem.arrow import eliminate, reduce
-from astrogf.inference.statistics import LineNames, Statistics, combine, load, marginal, sample_hyper, save
+from astrogf.inference.solvers.model import corrections_of, sampled_widths
+from astrogf.inference.statistics import LineNames, Statistics, combine, load, posterior, save
 
 N_LINE, N_OWN, N_PIXEL, N_STAR = 6, 3, 20, 8
 
@@ -68,8 +72,6 @@ def test_two_halves_are_the_joint_fit(stars, tmp_path):
     dense = np.linalg.solve(flat.T @ flat + prior, flat.T @ y.ravel())[: N_LINE + 1]
     mine = np.linalg.solve(both.precision + prior[: N_LINE + 1, : N_LINE + 1], both.gradient)
     np.testing.assert_allclose(mine, dense, rtol=1e-8, atol=1e-10)
-    again = marginal(both, np.zeros(N_LINE, int), jnp.zeros(1), jnp.full(1, 0.2), jnp.zeros(1), jnp.full(1, 0.5))
-    np.testing.assert_allclose(again[1], dense, rtol=1e-8, atol=1e-10)
 
 
 def test_another_survey_brings_its_own_resolution(stars):
@@ -96,37 +98,53 @@ def test_a_file_of_something_else_is_refused(tmp_path):
         load(tmp_path / "x.npz")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:There are not enough devices")
-def test_hyperparameters_from_the_statistics_against_a_grid():
-    """One group: p(mu, tau) on a grid, the corrections' measured values with their covariance from scipy."""
+def test_the_posterior_from_the_statistics_against_nuts():
+    """One group with all widths learned: NUTS on NumPyro's own statement of the prior, classes summed over, with the
+    statistics' quadratic as the spectra."""
     rng = np.random.default_rng(3)
-    n = 12
+    n = 14
     a = rng.normal(size=(n, n))
     precision = a @ a.T / n * 60.0 + np.diag(rng.uniform(20, 300, n))
-    covariance = np.linalg.inv(precision)
-    measured = 0.04 + 0.25 * rng.normal(size=n) + np.linalg.cholesky(covariance) @ rng.normal(size=n)
-    names = LineNames(np.arange(n) + 5000.0, np.full(n, "Fe I"), np.zeros(n), np.zeros(n))
-    point = 0.1 * rng.normal(size=n)
-    s = Statistics(precision, precision @ (measured - point), point, names, (), 5)
-    mu, tau = np.linspace(-0.25, 0.25, 41), np.linspace(0.02, 0.8, 79)
-    log = np.array(
-        [[multivariate_normal.logpdf(measured, np.full(n, m), covariance + t**2 * np.eye(n)) for t in tau] for m in mu]
-    )
-    ours = np.array([[marginal(s, np.zeros(n, int), jnp.array([m]), jnp.array([t]), jnp.zeros(0), jnp.zeros(0))[0]
-                      for t in tau[::20]] for m in mu[::20]])  # fmt: skip
-    np.testing.assert_allclose(ours - ours[0, 0], (log - log[0, 0])[::20, ::20], rtol=1e-9, atol=1e-8)
-    log = log + norm.logpdf(mu, 0, hyper.MEAN_SD)[:, None] + np.log(tau) - 0.5 * (tau / hyper.SCATTER_SD) ** 2
-    p = np.exp(log - log.max())
-    p /= p.sum()
-    found = sample_hyper(
-        s, np.zeros(n, int), 1, jax.random.key(0), other_mean=np.zeros(0), other_sd=np.zeros(0), draws=1500
-    )
-    assert found.diagnostics["rhat_max"] < 1.02
-    for draws, grid, axis in ((found.mu, mu, 1), (found.tau, tau, 0)):
-        weights = p.sum(axis)
-        mean = weights @ grid
-        sd = np.sqrt(weights @ (grid - mean) ** 2)
-        assert abs(draws.mean() - mean) < 0.12 * sd
-        assert draws.std() == pytest.approx(sd, rel=0.1)
-    fixed = np.linalg.inv(precision + np.eye(n) / found.tau.mean() ** 2)
-    assert np.all(np.abs(found.sd / np.sqrt(np.diag(fixed)) - 1) < 0.25)
+    measured = 0.04 + 0.12 * rng.normal(size=n) + np.linalg.cholesky(np.linalg.inv(precision)) @ rng.normal(size=n)
+    measured[3] += 0.7
+    listed = LineNames(np.arange(n) + 5000.0, np.full(n, "Fe I"), np.zeros(n), np.zeros(n))
+    point, member = 0.1 * rng.normal(size=n), np.zeros(n, int)
+    s = Statistics(precision, precision @ (measured - point), point, listed, (), 5)
+    groups = hyper.Groups(member, ("Fe I",), np.array([np.nan]))
+    found, said = posterior(s, groups, other_mean=np.zeros(0), other_sd=np.zeros(0), model_error=0.08, sweeps=6000)
+    assert said["effective_sweeps"] > 100
+
+    def model():
+        with numpyro.plate("groups", 1):
+            mu = numpyro.sample("mu", dist.Normal(0.0, hyper.MEAN_SD))
+        widths = sampled_widths(1, 0.08)
+        u = corrections_of(mu, jnp.asarray(member), widths)
+        numpyro.deterministic("widths", jnp.stack([*widths])[:, 0])
+        numpyro.factor("spectra", -0.5 * (u - measured) @ precision @ (u - measured))
+
+    sampler = MCMC(NUTS(model, target_accept_prob=0.95), num_warmup=1000, num_samples=6000, progress_bar=False)
+    sampler.run(jax.random.key(0))
+    draws = {name: np.asarray(x) for name, x in sampler.get_samples().items()}
+    sd = draws["u"].std(axis=0)
+    np.testing.assert_allclose((found.mean - draws["u"].mean(axis=0)) / sd, 0.0, atol=0.1)
+    np.testing.assert_allclose(np.sqrt(np.diag(found.covariance)), sd, rtol=0.08)
+    for k, (mine, mine_sd) in enumerate(zip(found.widths, found.widths_sd, strict=True)):
+        theirs = draws["widths"][:, k]
+        assert abs(mine[0] - theirs.mean()) < 0.15 * theirs.std(), k
+        assert mine_sd[0] == pytest.approx(theirs.std(), rel=0.15), k
+    # the log gf, by the conditional of each draw
+    tau, gross, share, phi = draws["widths"].T[:, :, None]
+    mu, u = draws["mu"], draws["u"]
+    narrow, wide = tau**2, tau**2 + gross**2
+    logs = [np.log(w) + norm.logpdf(u, mu, np.sqrt(v + phi**2)) for w, v in ((1 - share, narrow), (share, wide))]
+    p = 1.0 / (1.0 + np.exp(logs[0] - logs[1]))
+    inside = [mu + v / (v + phi**2) * (u - mu) for v in (narrow, wide)]
+    mean = (1 - p) * inside[0] + p * inside[1]
+    np.testing.assert_allclose(found.loggf.wide, p.mean(axis=0), atol=0.03)
+    np.testing.assert_allclose((found.loggf.mean - mean.mean(axis=0)) / sd, 0.0, atol=0.1)
+    left = [v * phi**2 / (v + phi**2) for v in (narrow, wide)]
+    second = (1 - p) * (inside[0] ** 2 + left[0]) + p * (inside[1] ** 2 + left[1])
+    wanted = np.sqrt(second.mean(axis=0) - mean.mean(axis=0) ** 2)
+    np.testing.assert_allclose(np.sqrt(np.diag(found.loggf.covariance)), wanted, rtol=0.08)

@@ -1,64 +1,81 @@
-"""Scatters of groups brought to their maximum, against the rounds of an EM algorithm written down densely."""
+"""Groups of lines, and the widths that the fit learns on the way against a maximisation written down densely."""
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.optimize import minimize
+from scipy.special import expit
+from scipy.stats import norm
 
 from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.conditional import System
+from astrogf.inference.newton.widths import GROUP_SD, TOP, TOP_SD, Widths
 
 
-def by_em(a, b, point, mean, ln_sigma_sd, tau, member, rounds):
-    """The M-step solves tau^4 / SCATTER_SD^2 + (n - 1) tau^2 = Q, the expectation of the sum of (delta - mu)^2."""
-    n, s2, m2 = len(member), hyper.SCATTER_SD**2, hyper.MEAN_SD**2
-    one = np.eye(len(tau))[member]
-    count = one.sum(axis=0)
-    for _ in range(rounds):
-        prior = np.zeros((n + 1, n + 1))
-        prior[:n, :n] = np.linalg.inv(np.diag(tau[member] ** 2) + m2 * one @ one.T)
-        prior[n, n] = ln_sigma_sd**-2
-        covariance = np.linalg.inv(a + prior)
-        delta = (point + covariance @ (b - prior @ (point - mean)))[:n]
-        second = covariance[:n, :n] + np.outer(delta, delta)
-        v = 1.0 / (count / tau**2 + 1.0 / m2)
-        k, whole = v / tau**2, np.diag(one.T @ second @ one)
-        q = one.T @ np.diag(second) - 2.0 * k * whole + count * k**2 * whole + count * v
-        tau = np.sqrt(0.5 * s2 * (1.0 - count + np.sqrt((count - 1.0) ** 2 + 4.0 * q / s2)))
-    return tau, covariance
+def test_groups_by_species_class_and_how_well_lines_are_seen():
+    rng = np.random.default_rng(1)
+    n = 640
+    species, quality = np.where(rng.uniform(size=n) < 0.9, "Fe I", "Ti I"), np.full(n, "abo", dtype=object)
+    quality[:20], information = "unlisted", rng.uniform(1, 1e4, n)
+    groups = hyper.make_groups(species, quality, held={"unlisted": 0.8}, information=information)
+    of = np.array(groups.names)[groups.member]
+    assert set(of[:20]) == {"unlisted"}
+    assert groups.held[groups.names.index("unlisted")] == 0.8
+    best = np.char.endswith(of.astype(str), "band 1 of 4")
+    assert best.sum() == pytest.approx(155, abs=1)
+    assert information[20:][best[20:]].min() > information[20:][~best[20:]].max()
+    for band, seen in enumerate((1.0, 1 / 3, -1 / 3, -1.0)):
+        name = f"Fe I abo, band {band + 1} of 4"
+        assert groups.seen[groups.names.index(name)] == pytest.approx(seen)
+    alike = hyper.make_groups(species, quality, least=10_000, held={"unlisted": 0.8}, information=information)
+    assert alike.names == (*(f"other, band {k} of 4" for k in range(1, 5)), "unlisted")
+    few = hyper.make_groups(species[20:120], quality[20:120], information=information[20:120], least=2)
+    assert set(few.names) == {"Fe I abo", "Ti I abo"}
+    np.testing.assert_array_equal(few.seen, 0.0)
 
 
-@pytest.fixture(scope="module")
-def problem():
-    rng = np.random.default_rng(2)
-    member = np.repeat([0, 1], [50, 30])
-    half = rng.normal(size=(81, 81))
-    a = half @ half.T * 3.0 + np.diag(rng.uniform(5, 200, 81))
-    truth = np.append(np.array([0.1, 0.3])[member] * rng.normal(size=80), 0.0)
-    point = truth + 0.05 * rng.normal(size=81)
-    b = a @ (truth - point) + np.linalg.cholesky(a) @ rng.normal(size=81)
-    return a, b, point, np.zeros(81), 0.1, np.array([0.2, 0.2]), member
+def test_a_class_known_well_is_a_group_with_its_own_tau():
+    quality = np.array(["agreed"] * 12 + ["abo"] * 12)
+    groups = hyper.make_groups(np.full(24, "Fe I"), quality, stated={"agreed": 0.03})
+    belief = groups.belief(0.08)
+    k = groups.names.index("agreed")
+    assert np.exp(belief.centre[0, k]) == pytest.approx(0.03)
+    assert not belief.tied[0, k]
+    assert belief.tied[1:, k].all()
 
 
-def test_scatters_and_posterior_are_those_of_em(problem):
-    found = hyper.learn(*problem)
-    tau, covariance = by_em(*problem, rounds=400)
-    np.testing.assert_allclose(found.tau, tau, rtol=1e-3)
-    np.testing.assert_allclose(np.diag(found.covariance), np.diag(covariance), rtol=2e-3)
-    prior = np.asarray(hyper.shared_precision(found.tau, jnp.asarray(problem[-1]), problem[4]))
-    exact = np.linalg.inv(problem[0] + prior)
-    np.testing.assert_allclose(found.covariance, exact, atol=1e-12)
-    np.testing.assert_allclose(found.mean, problem[2] + exact @ (problem[1] - prior @ problem[2]), atol=1e-11)
+def test_widths_of_separate_lines_are_the_most_probable_ones():
+    """Lines that do not overlap, with mu all but known: the cavities are the measurements, and the widths the maximum
+    of the density written down with scipy's."""
+    rng = np.random.default_rng(5)
+    n = 60
+    noise = rng.uniform(0.03, 0.1, n)
+    truth = np.where(rng.uniform(size=n) < 0.2, 0.5, 0.1) * rng.normal(size=n)
+    seen = truth + noise * rng.normal(size=n)
+    a = np.zeros((n + 1, n + 1))
+    a[:n, :n], member = np.diag(noise**-2.0), np.zeros(n, int)
+    system = System.of(a, np.append(seen / noise**2, 0.0), np.zeros(n + 1), member, 1, 0.1)
+    system.precision[-1, -1] += 1e8
+    groups = hyper.Groups(member, ("Fe I",), np.array([np.nan]))
+    belief = groups.belief(0.08)
+    learned, step, covariance = hyper.learn(system, belief, hyper.Learned.start(belief, member), rounds=60)
 
+    def negative(x):
+        tau, gross, share, phi = np.exp(x[0]), np.exp(x[1]), expit(x[2]), np.exp(x[3])
+        narrow = tau**2 + phi**2 + noise**2
+        density = (1 - share) * norm.pdf(seen, 0, np.sqrt(narrow))
+        density += share * norm.pdf(seen, 0, np.sqrt(narrow + gross**2))
+        # the top value at its best, given the group's
+        return -np.sum(np.log(density)) + 0.5 * np.sum((x - TOP) ** 2 / (GROUP_SD**2 + TOP_SD**2))
 
-def test_held_scatters_stay_and_do_not_depend_on_the_start(problem):
-    *rest, _, member = problem
-    one, two = (
-        hyper.learn(*rest, np.array(tau), member, held=np.array([np.nan, 0.5])) for tau in ([0.2, 0.5], [0.4, 0.9])
+    best = minimize(negative, TOP, method="Nelder-Mead", options={"xatol": 1e-6, "fatol": 1e-9, "maxiter": 4000})
+    np.testing.assert_allclose(learned.place[:, 0], best.x, atol=0.02)
+    widths = Widths.at(learned.place)
+    narrow, wide = widths.variance[:, 0]
+    chance = (
+        w * norm.pdf(seen, 0, np.sqrt(v + noise**2))
+        for w, v in ((widths.share[0], wide), (1 - widths.share[0], narrow))
     )
-    assert one.tau[1] == two.tau[1] == 0.5
-    np.testing.assert_allclose(one.tau, two.tau, rtol=1e-3)
-
-
-def test_groups_that_agree_exactly_keep_the_least_scatter(problem):
-    a, _, _, mean, sd, tau, member = problem
-    found = hyper.learn(1e6 * a, np.zeros(81), np.zeros(81), mean, sd, tau, member)
-    np.testing.assert_allclose(found.tau, hyper.LEAST_SCATTER, rtol=1e-6)
+    chance = next(chance) / (1e-300 + sum(chance) + widths.share[0] * norm.pdf(seen, 0, np.sqrt(wide + noise**2)))
+    np.testing.assert_allclose(learned.weight, chance / wide + (1 - chance) / narrow, rtol=0.03)
+    np.testing.assert_allclose(step[:n], seen / noise**2 / (noise**-2.0 + learned.weight), atol=1e-4)
+    np.testing.assert_allclose(np.diag(covariance)[:n], 1 / (noise**-2.0 + learned.weight), rtol=1e-3)

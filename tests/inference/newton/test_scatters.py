@@ -1,4 +1,4 @@
-"""The posterior with widths and classes integrated over: few lines against dense sums, the sampler against its prior."""
+"""The posterior with widths and classes integrated over: against dense sums; the sampler against its prior."""
 
 from itertools import product
 from typing import NamedTuple
@@ -92,7 +92,7 @@ def test_the_lists_share_is_how_far_the_log_gf_follow_the_list(problem) -> None:
     alone = HELD._replace(share=np.zeros(2))
     belief, step = Belief.known(alone), 0.01
     begin = hyper.Learned(belief.centre, belief.top, np.full(N, 30.0))
-    precision, _, point, mean = problem
+    _, _, point, mean = problem
     here, _ = integrate(system_of(problem), belief, begin, jnp.asarray(point))
     for line in range(N):
         moved = point - mean

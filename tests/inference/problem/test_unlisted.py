@@ -8,8 +8,10 @@ from astropy.table import Table
 from astrogf.inference.check import find_again
 from astrogf.inference.fit import fit, freed, known_lines, select_lines
 from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.conditional import System
 from astrogf.inference.newton.joint import fit_joint
 from astrogf.inference.newton.stars import FitState
+from astrogf.inference.newton.widths import Widths
 from astrogf.inference.problem.collect import NoStarsError
 from astrogf.inference.problem.parameters import lsf_sigma, vmic_relation
 from astrogf.inference.problem.priors import Belief, star_prior
@@ -72,10 +74,14 @@ def test_their_scatter_is_held_and_those_of_other_groups_are_learned() -> None:
     assert groups.held[1] == SCATTER
     truth = 0.3 * rng.normal(size=80)
     a, at = np.diag(np.append(np.full(80, 1e6), 1.0)), np.append(truth, 0.0)
-    tau = np.array([0.2, 0.2])
-    posterior = hyper.learn(a, np.zeros(81), at, np.zeros(81), np.array(1.0), tau, groups.member, held=groups.held)
-    assert posterior.tau[0] == pytest.approx(np.std(truth[:40]), rel=0.1)
-    assert posterior.tau[1] == SCATTER
+    belief = groups.belief(0.08)
+    system = System.of(a, np.zeros(81), at, groups.member, 2, 1.0)
+    learned, _, _ = hyper.learn(system, belief, hyper.Learned.start(belief, groups.member))
+    widths = Widths.at(learned.place)
+    found = np.sqrt(widths.sd**2 + widths.phi**2)
+    assert found[0] == pytest.approx(np.std(truth[:40]), rel=0.2)
+    assert found[1] == SCATTER
+    np.testing.assert_allclose(learned.weight[40:], SCATTER**-2.0)
 
 
 def corrections(lines, data, theta, options) -> Table:

@@ -21,10 +21,10 @@ N_STAR, N_LINE = 2, 4
 def fitted():
     small = build(N_STAR, N_LINE, n_pixel=24, kept=40)
     drawn = draw(small, np.random.default_rng(1), snr=100.0)
-    fit = maximise(small, drawn.data, drawn.theta, drawn.shared, tau=drawn.tau)
+    fit = maximise(small, drawn.data, drawn.theta, drawn.shared, widths=drawn.widths)
     sample = small.sample(drawn.data)
     run = FitState(fit.theta, fit.shared, small.quiet(), [])
-    return small, sample, Joint(run, fit.passed, fit.posterior, "converged")
+    return small, sample, Joint(run, fit.passed, fit.posterior, fit.learned, "converged")
 
 
 def test_density_is_that_of_the_model(fitted):
@@ -37,7 +37,7 @@ def test_density_is_that_of_the_model(fitted):
     once, each = of(jnp.arange(N_STAR))(shared, own)
     sites = joint_sites(small.n_line)(shared, own)
     member, n_group = jnp.asarray(small.groups.member), len(small.groups.names)
-    args = (sample, member, n_group, small.options, joint.run.noise, joint.posterior.tau)
+    args = (sample, member, n_group, small.options, joint.run.noise, joint.posterior.widths)
     whole, _ = log_density(joint_model, args, {}, sites)
     np.testing.assert_allclose(once + each, whole, rtol=1e-9)
     alone = [of(jnp.array([s]))(shared, own[s : s + 1]) for s in range(N_STAR)]

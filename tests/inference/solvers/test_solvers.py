@@ -195,11 +195,11 @@ def test_recentring_finds_the_mean_of_a_skewed_posterior(shape):
 
 def test_group_means_join_the_shared_parameters(linear):
     """Covariance of (delta, mu) from the closed form of the hierarchical prior, without data."""
-    member, tau = np.array([0, 0, 1, 1, 1]), jnp.array([0.1, 0.3])
-    precision = np.asarray(hyper.prior_precision(tau, jnp.asarray(member)))
+    member, weight = np.array([0, 0, 1, 1, 1]), np.array([0.1, 0.2, 0.3, 0.25, 0.3]) ** -2.0
+    precision = np.asarray(hyper.prior_precision(weight, jnp.asarray(member), 2))
     own = jnp.zeros((1, 2)), jnp.ones((1, 2, 5)), jnp.eye(2)[None]
     base = ArrowGaussian(jnp.zeros(5), jnp.linalg.cholesky(np.linalg.inv(precision)), *own)
-    full = with_group_means(base, tau, member)
+    full = with_group_means(base, weight, member, 2)
     covariance = np.asarray(full.factor @ full.factor.T)
     np.testing.assert_allclose(np.diag(covariance)[5:], hyper.MEAN_SD**2, rtol=1e-10)
     wanted = hyper.MEAN_SD**2 * np.eye(2)[member]

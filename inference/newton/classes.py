@@ -3,7 +3,8 @@ prior integrated over.
 
 A sweep of Gibbs' method has three blocks, each exact:
 
-1. widths and top values given u and mu, the classes summed over: Metropolis steps, all groups at once; then classes;
+1. widths and top values given u and mu, the classes summed over: Metropolis steps, all groups at once, and exchanges
+   between tau and phi, of which the lines see only the sum of squares; then classes;
 2. widths given the classes and (u - mu) / sd, which moves the lines along (interweaving, Yu & Meng 2011, J. Comp.
    Graph. Stat. 20, 531): where spectra say little of a group's lines, block 1 alone would move as slowly as the lines'
    number allows. Lines move along two directions a group, on which (A, b) are a quadratic in few dimensions;
@@ -19,7 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from astrogf.inference.newton.conditional import System, drawn
-from astrogf.inference.newton.widths import GROSS, GROUP_SD, PHI, TAU, Belief, Widths, wide_probability
+from astrogf.inference.newton.widths import GROSS, GROUP_SD, PHI, TAU, TOP_SD, Belief, Widths, wide_probability
 
 ROUNDS, MOVED_ROUNDS = 12, 2
 """Metropolis steps of each coordinate a sweep, in blocks 1 and 2."""
@@ -71,7 +72,38 @@ def given_lines(
             gain = there - here + belief.by_group(tried, top)[row] - belief.by_group(place, top)[row]
             taken = np.log(rng.uniform(size=n)) < gain
             place, here = np.where(taken, tried, place), np.where(taken, there, here)
-        top = belief.draw_top(rng, place)
+        place, top = exchanged(rng, belief, place, belief.draw_top(rng, place))
+    return place, top
+
+
+def exchanged(
+    rng: np.random.Generator, belief: Belief, place: Float[np.ndarray, "4 group"], top: Float[np.ndarray, "2 4"]
+) -> tuple[Float[np.ndarray, "4 group"], Float[np.ndarray, "2 4"]]:
+    """Steps of ln phi that leave tau^2 + phi^2 as it is, and with it the density of all lines: first by group, then of
+    all groups and their top value together.
+
+    (ln tau, ln phi) to (ln tau', ln phi + step) has the Jacobian tau^2 / tau'^2.
+    """
+    both, n = belief.learned[TAU] & belief.learned[PHI], place.shape[1]
+    for common in (False, True):
+        lengths = _lengths(rng, 1 if common else n)
+        step = np.where(both, lengths, 0.0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            left = np.exp(2.0 * place[TAU]) + np.exp(2.0 * place[PHI]) - np.exp(2.0 * (place[PHI] + step))
+            tried, upper = place.copy(), top.copy()
+            tried[TAU] = np.where(both, 0.5 * np.log(left), place[TAU])
+            tried[PHI] = place[PHI] + step
+            if common:
+                upper[0, PHI] += lengths[0]
+            gain = np.where(both, 2.0 * (place[TAU] - tried[TAU]), 0.0)
+            gain += (belief.by_group(tried, upper) - belief.by_group(place, top))[[TAU, PHI]].sum(axis=0)
+        gain = np.where(both & ~(left > 0.0), -np.inf, gain)
+        if common:
+            above = (np.array([upper[0, PHI], top[0, PHI]]) - belief.top[0, PHI]) / TOP_SD[PHI]
+            if both.any() and np.log(rng.uniform()) < gain.sum() - 0.5 * (above[0] ** 2 - above[1] ** 2):
+                place, top = tried, upper
+        else:
+            place = np.where(np.log(rng.uniform(size=n)) < gain, tried, place)
     return place, top
 
 

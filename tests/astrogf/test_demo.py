@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from astropy.table import Table
+from scipy.stats import norm
 
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import STAR
@@ -57,9 +58,19 @@ def test_medium_resolution_survey_holds_what_it_says(tmp_path) -> None:
 def test_every_line_of_the_list_is_wrong_and_components_agree() -> None:
     survey = SurveyOptions(kind="lamost_mrs", windows=WINDOWS)
     demo = DemoOptions(**COARSE)
-    windows, lines, error = falsify(demo, survey, FIT, np.random.default_rng(1))
-    assert np.std(lines["injected"]) == pytest.approx(demo.scatter, rel=0.15)
-    assert np.all(np.asarray(lines["injected"]) == error[lines["transition"]])
+    windows, lines, shown = falsify(demo, survey, FIT, np.random.default_rng(1))
+    _, first = np.unique(lines["transition"], return_index=True)
+    injected = np.asarray(lines["injected"])
+    each, model = injected[first], (np.asarray(lines["shown"]) - injected)[first]
+    whole = np.hypot(demo.scatter, np.sqrt(demo.wrong_share) * demo.wrong)
+    assert np.std(each) == pytest.approx(whole, rel=0.2)
+    narrow, wide = norm(0.0, demo.scatter), norm(0.0, np.hypot(demo.scatter, demo.wrong))
+    beyond = 2 * ((1 - demo.wrong_share) * narrow.sf(0.3) + demo.wrong_share * wide.sf(0.3))
+    assert np.mean(np.abs(each) > 0.3) == pytest.approx(beyond, abs=4 * np.sqrt(beyond / len(each)))
+    assert np.std(model) == pytest.approx(demo.model_error, rel=0.15)
+    assert abs(np.corrcoef(each, model)[0, 1]) < 4 / np.sqrt(len(each))
+    assert np.all(np.asarray(lines["shown"]) == shown[lines["transition"]])
+    assert all(len(np.unique(injected[lines["transition"] == t])) == 1 for t in lines["transition"][first])
     assert {float(w) // 1000 for w in lines["wavelength"]} == {5.0, 6.0}
     assert len(windows) == 2
 

@@ -14,7 +14,7 @@ from astrogf.inference.newton.conditional import MEAN_SD, System
 from astrogf.inference.newton.joint import Joint, SharedPrior
 from astrogf.inference.newton.scatters import integrate, over_scatters
 from astrogf.inference.newton.stars import FitState
-from astrogf.inference.newton.widths import GROUP_SD, SLOPE_SD, TOP, TOP_SD, Belief, Widths
+from astrogf.inference.newton.widths import GROUP_SD, SLOPE_SD, TOP, TOP_SD, Belief, Widths, shrunk
 from astrogf.inference.problem.arrow import Reduced
 
 LN_SIGMA_SD = 0.08
@@ -172,3 +172,44 @@ def test_a_posterior_that_is_none_leaves_the_fit_as_it_was(problem) -> None:
     assert after.posterior is good
     assert after.status.startswith("converged; widths of the prior not integrated over")
     assert "not positive definite" in after.run.trace[-1]["status"]
+
+
+@pytest.mark.slow
+def test_ranks_of_the_truth_are_uniform() -> None:
+    """Simulation-based calibration without spectra (Talts et al. 2018, arXiv 1804.06788): widths, classes, lines from
+    the prior, (A, b) with its noise, ranks of the truth among draws. Problems are independent, lines of one are not:
+    sums over the lines of a problem are compared with their scatter from problem to problem."""
+    rng, n, problems, draws = np.random.default_rng(9), 24, 100, 60
+    member, seen = np.repeat([0, 1], [16, 8]), np.array([1.0, -1.0])
+    belief = Belief.of(np.full(2, np.nan), model_error=0.08, seen=seen)
+    ranks: dict[str, list] = {"u": [], "delta": [], "width": []}
+    for _ in range(problems):
+        top = np.stack([TOP, np.zeros(4)]) + np.stack([TOP_SD, SLOPE_SD]) * rng.normal(size=(2, 4))
+        place = belief.middle(top) + GROUP_SD[:, None] * rng.normal(size=(4, 2))
+        widths = Widths.at(place)
+        mu, wide = MEAN_SD * rng.normal(size=2), rng.uniform(size=n) < widths.share[member]
+        listed = np.where(wide, widths.listed[1][member], widths.listed[0][member])
+        delta = mu[member] + np.sqrt(listed) * rng.normal(size=n)
+        u = delta + widths.phi[member] * rng.normal(size=n)
+        half = np.exp(rng.normal(1.5, 1.0, n))[:, None] * (np.eye(n) + 0.3 * rng.normal(size=(n, n)) / np.sqrt(n))
+        a = np.zeros((n + 1, n + 1))
+        a[:n, :n], a[n, n] = half @ half.T, 1.0
+        b = a @ np.append(u, 0.0) + np.append(half @ rng.normal(size=n), 0.0)
+        system = System.of(a, b, np.zeros(n + 1), member, 2, LN_SIGMA_SD)
+        begin = hyper.Learned.start(belief, member)
+        chain, found = Chain(begin.place, begin.top, np.zeros(n, bool), np.zeros(n + 3)), []
+        for k in range(-50, 6 * draws):
+            chain, *_ = sweep(rng, belief, system, chain)
+            if k >= 0 and k % 6 == 0:
+                share, left = shrunk(Widths.at(chain.place), chain.wide, member)
+                inside = share * system.from_mean(chain.step) + chain.step[system.mean_of]
+                found.append((chain.step[:n], inside + np.sqrt(left) * rng.normal(size=n), chain.place.ravel()))
+        for name, true, values in zip(ranks, (u, delta, place.ravel()), zip(*found, strict=True), strict=True):
+            ranks[name].append(np.mean(np.array(values) < true, axis=0))
+    for name, rank in ranks.items():
+        each = np.array(rank)
+        for what, expected in ((each, 0.5), (np.abs(each - 0.5), 0.25), ((each - 0.5) ** 2, 1 / 12)):
+            by_problem = what.mean(axis=1)
+            error = by_problem.std(ddof=1) / np.sqrt(problems)
+            # a rank among 60 draws is a step of 1 / 60 wide
+            assert abs(by_problem.mean() - expected) < 3.0 * error + 0.005, (name, expected, by_problem.mean(), error)

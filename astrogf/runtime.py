@@ -27,8 +27,9 @@ def use_compilation_cache() -> Path | None:
     if "jax" in sys.modules:
         import jax
 
-        if jax.config.jax_compilation_cache_dir:
-            return Path(jax.config.jax_compilation_cache_dir)
+        given = getattr(jax.config, "jax_compilation_cache_dir", None)
+        if given:
+            return Path(given)
     named = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     folder = Path(named) if named else cache_folder() / "jax"
     try:

@@ -19,11 +19,8 @@ $(STAMP): requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' requirements.lock > $@
 
-# most of the time of the tests is compiling: without optimisation it is half, and the numbers are the same
-QUICKLY := XLA_FLAGS="--xla_backend_optimization_level=0 $$XLA_FLAGS"
-
 test: env  ## run the quick tests
-	$(QUICKLY) $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-slow: env  ## run all tests
 	$(BIN)/python -m pytest -m ''

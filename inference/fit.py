@@ -297,9 +297,9 @@ def fit(
     else:
         joint = refined(stage.free, joint, groups, options)
 
-    # the yardstick: the stars on their own with the list as it came, under the noise and resolution of the joint fit
+    # the yardstick: labels refitted with the list as it came, under the noise and resolution of the joint fit
     frozen = FitState(run.theta, joint.run.shared[-1:], joint.run.noise, joint.run.trace)
-    _, original = fit_stars(alone, frozen, options, free=False, iterations=1, stage="original list", progress=progress)
+    _, original = fit_stars(alone, frozen, options, free=False, iterations=2, stage="original list", progress=progress)
     took = min(step["seconds"] for step in joint.run.trace if step["stage"].endswith("joint"))
     ratio = took / sum(len(p.star) for p in alone.windows) / seconds if np.isfinite(seconds) else None
     strength = strengths(stage.setups, len(origin.lines))

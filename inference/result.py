@@ -38,7 +38,7 @@ class FitResult:
       are known).
       `posterior_sd` has the options' floor in it; `statistical_sd` has not.
     - `selection`: one row a transition that was looked at: whether it is free, and why not.
-    - `model_original`: every star alone, with the list as it came; `model_corrected`: the joint fit. Both on the
+    - `model_original`: labels refitted with the list as it came; `model_corrected`: the joint fit. Both on the
       scale of `flux`, continuum included. `sigma`: noise sd per pixel, inflation included (inf = not used).
     - `trace`: one dict an iteration (objective, step, seconds ...). `status`: 'converged' or 'max_iterations' ...
     - `hyper`: one row a group of lines, its scatter (dex) and that one's sd.

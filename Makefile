@@ -1,5 +1,6 @@
 # Needs python3 (3.11 or later) and a package registry; everything else is put into .venv.
 PYTHON ?= python3
+WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/lock.sha256
 
@@ -19,7 +20,7 @@ $(STAMP): requirements.lock
 	@$(BIN)/python -c 'import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], "rb").read()).hexdigest())' requirements.lock > $@
 
 test: env  ## run the quick tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 test-slow: env  ## run all tests
 	$(BIN)/python -m pytest -m ''

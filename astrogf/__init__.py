@@ -2,7 +2,7 @@
 
 This room is the face: command line, run configuration, run folder, report; and the names below, to be used from
 Python. Nothing here imports JAX before one of them is used, so that help and mistakes in a configuration answer at
-once.
+once. The first that is used has JAX keep its compiled programs on disk, where it keeps none yet.
 
     import astrogf
 
@@ -65,6 +65,10 @@ __all__ = [
 def __getattr__(name: str):
     if name not in _PUBLIC:
         raise AttributeError(f"module 'astrogf' has no attribute {name!r}; public are {', '.join(__all__)}")
+    from astrogf.runtime import compile_quickly, use_compilation_cache
+
+    use_compilation_cache()
+    compile_quickly()
     module, _, attribute = _PUBLIC[name].partition(":")
     return getattr(import_module(module), attribute)
 

@@ -21,9 +21,15 @@ PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpyro", "numpy", "scipy", "a
 def use_compilation_cache() -> Path | None:
     """Keep JAX's compiled programs between runs; the folder, or None where it cannot be written.
 
-    The folder is JAX_COMPILATION_CACHE_DIR if set, else astrogf/jax below XDG_CACHE_HOME or ~/.cache. It is named
-    in the environment, not through jax.config, so that this costs nothing when no computation follows.
+    The folder is the one that JAX was given, JAX_COMPILATION_CACHE_DIR if set, else astrogf/jax below XDG_CACHE_HOME or
+    ~/.cache. It is named in the environment, so that this costs nothing when no computation follows.
     """
+    if "jax" in sys.modules:
+        import jax
+
+        given = getattr(jax.config, "jax_compilation_cache_dir", None)
+        if given:
+            return Path(given)
     named = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     folder = Path(named) if named else cache_folder() / "jax"
     try:
@@ -56,22 +62,29 @@ FLAGS_OF_TRIED = {"xla_cpu_use_fusion_emitters": "false"}
 through LLVM alone compiles in a third less time than through MLIR, and is as fast here."""
 
 
-def use_all_cores() -> None:
-    """Let JAX see every CPU core as a device, so that stars are spread over them, and compile as `FLAGS` say.
+def compile_quickly(**more: str) -> None:
+    """Let XLA compile as `FLAGS` and `more` say.
 
-    Has effect only before JAX first computes; flags that the user set in XLA_FLAGS are left alone. XLA is given more
-    threads than devices (NPROC): with as many, jaxlib 0.10.2 was seen to lose part of the product of large matrices
-    (docs/how-to/problems.md, 'When the runtime is wrong').
+    Has effect only before JAX first computes; flags that the user set in XLA_FLAGS are left alone.
     """
     flags = os.environ.get("XLA_FLAGS", "")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    wanted = {"xla_force_host_platform_device_count": cores, **FLAGS}
+    wanted = FLAGS | more
     if metadata.version("jaxlib").startswith(TRIED):
         wanted |= FLAGS_OF_TRIED
     for name, value in wanted.items():
         if name not in flags:
             flags += f" --{name}={value}"
     os.environ["XLA_FLAGS"] = flags.strip()
+
+
+def use_all_cores() -> None:
+    """Let JAX see every CPU core as a device, so that stars are spread over them, and `compile_quickly`.
+
+    XLA is given more threads than devices (NPROC): with as many, jaxlib 0.10.2 was seen to lose part of the product of
+    large matrices (docs/how-to/problems.md, 'When the runtime is wrong').
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    compile_quickly(xla_force_host_platform_device_count=str(cores))
     os.environ.setdefault("NPROC", str(THREADS_A_CORE * cores))
 
 

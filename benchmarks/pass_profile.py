@@ -16,7 +16,7 @@ from astrogf.runtime import ready_to_compute
 
 ready_to_compute()
 
-from astrogf.inference.problem.linearise import derivatives, linearise  # noqa: E402
+from astrogf.inference.problem.linearise import in_pixels, linearise  # noqa: E402
 from astrogf.inference.problem.lines import line_columns  # noqa: E402
 from astrogf.inference.problem.noise import NoiseModel  # noqa: E402
 from astrogf.inference.problem.options import FitOptions  # noqa: E402
@@ -68,30 +68,32 @@ def main() -> None:
     print(f"prepared in {time.process_time() - began:.1f} CPU-s\n{'':44s} {'CPU s':>7s} {'wall s':>7s}")
 
     star, delta = jnp.array([5777.0, 4.44, 0.0, 0.05, 1.0, 4.26, 12.0]), jnp.zeros(asked.free)
-    slots, parameters = problem.shift(star, delta), star[:5]
+    slots, shift, parameters = problem.by_slot(star, delta), problem.shift(star, delta), star[:5]
     clock("structure and gas", lambda m: m.state(parameters), model)
     layers = clock("  and continuum, hydrogen", lambda m: m.window.layered(m.state(parameters)), model)
     slopes = clock(
         "  their derivatives", lambda m: jax.jacfwd(lambda p: m.window.layered(m.state(p)))(parameters), model
     )
-    clock("line opacity", lambda p: line_opacity(p, layers.profile, slots, velocity), pieces)
-    kappa, source = window.opacity(layers, slots), window.linear(layers.source)
+    clock("line opacity", lambda p: line_opacity(p, layers.profile, shift, velocity), pieces)
+    kappa, source = window.opacity(layers, shift), window.linear(layers.source)
     tau = model.state(parameters)[0].tau
     _, by_kappa, _ = clock("response of the transfer", lambda k: response(k / layers.abross, source, tau, 2), kappa)
     padded = jnp.pad(by_kappa, ((0, velocity.shape[0] - window.size), (0, 0)))
     moved = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), slopes.profile)
-    clock("lines by parameters", lambda p: by_parameter(p, layers.profile, moved, slots, padded, velocity), pieces)
-    parts = clock("lines by log gf", lambda p: by_line(p, layers.profile, slots, padded, velocity), pieces)
-    clock("  through the instrument", lambda p: line_columns(problem, star, p, model.n_slot), parts)
-    clock("spectrum", lambda m: m.normalised(parameters, slots), model)
-    clock("all derivatives, in pixels", lambda p: derivatives(p, star, delta)[0], problem)
+    clock("lines by parameters", lambda p: by_parameter(p, layers.profile, moved, shift, padded, velocity), pieces)
+    mine = problem.pieces
+    parts = clock("lines by log gf", lambda p: by_line(p, layers.profile, slots, padded, velocity), mine)
+    clock("  through the instrument", lambda p: line_columns(problem, star, p, problem.n_slot), parts)
+    clock("spectrum", lambda m: m.normalised(parameters, shift), model)
+    at = clock("and its derivatives by parameters", lambda m: m.responding(parameters, shift), model)
+    clock("by lines too, in pixels", lambda p, at: in_pixels(p, star, delta, at), problem, at)
     data = StarData(jnp.ones(model.grid.n_pixel), jnp.full(model.grid.n_pixel, 1e4))
     prior, noise = jax.tree.map(lambda x: x[0], star_prior([Belief()], options)), NoiseModel(*jnp.array([1.0, 0.01]))
     rest = prior, jnp.array(1.0), jnp.append(delta, 4.26), noise, jnp.zeros(0)
-    clock("star of the joint fit", lambda p: linearise(p, data, star, *rest), problem)
+    clock("  and normal equations", lambda p, at: linearise(p, data, star, *rest, at), problem, at)
     alone = setup.problem(0)
     rest = prior, jnp.array(1.0), jnp.array([4.26]), noise, jnp.zeros(0)
-    clock("star on its own", lambda p: linearise(p, data, star, *rest), alone)
+    clock("  of the star on its own", lambda p, at: linearise(p, data, star, *rest, at), alone, at)
 
 
 if __name__ == "__main__":

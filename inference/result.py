@@ -48,7 +48,7 @@ class FitResult:
     - `jacobian_cost_ratio`: seconds of a pass of the joint fit (synthesis, its derivatives by all labels and all lines,
       instrument, normal equations) over seconds of one synthesis, both per spectrum in the same run. The
       synthesis is timed in the coarse search, which also shifts it to some 50 velocities;
-      benchmarks/derivative_cost.py times it bare.
+      benchmarks/pass_profile.py times it bare.
     """
 
     table: Table

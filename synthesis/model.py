@@ -4,7 +4,7 @@ from typing import Any
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 from astrogf.emulator.layers import Layers
 from astrogf.synthesis.gas.abundances import number_fractions
@@ -12,7 +12,7 @@ from astrogf.synthesis.gas.eos import equation_of_state
 from astrogf.synthesis.lines.linelist import LineList
 from astrogf.synthesis.lines.pieces import TILE, Extent
 from astrogf.synthesis.observed.grid import Grid
-from astrogf.synthesis.window import Linearised, Responding, State, Window
+from astrogf.synthesis.window import Responding, State, Window
 
 PARAMETERS = ("teff", "logg", "feh", "alpha", "vmic")
 """Order of a star's parameter vector here: K, dex, dex, dex, km/s."""
@@ -26,8 +26,8 @@ FARTHER = 4
 class SpectrumModel(eqx.Module):
     """Normalised LTE spectra on a survey's grid; one instance a run, so that everything compiles once.
 
-    `atmosphere` is an emulator on the run's depths; `delta` below always has `n_slot` entries, in dex:
-    changes of log gf, which may be corrections or come with an abundance that many lines share.
+    `atmosphere` is an emulator on the run's depths. `shift` below is what each line of the list is moved by, in dex of
+    log (gf x abundance): a correction, an abundance that many lines share, or both.
     """
 
     atmosphere: Layers
@@ -41,7 +41,6 @@ class SpectrumModel(eqx.Module):
         lines: LineList,
         extent: Extent,
         grid: Grid,
-        n_slot: int = 0,
         angles: int = 3,
         single: bool = True,
     ) -> "SpectrumModel":
@@ -50,22 +49,13 @@ class SpectrumModel(eqx.Module):
         # a whole number of survey pixels, so that the instrument sees all tiles alike
         tile = grid.oversampling * -(-TILE // grid.oversampling)
         shapes: dict[str, Any] = {"tile": tile, "single": single, "farther": FARTHER}
-        window = Window.build(grid.wavelength, lines, extent, n_free=n_slot, angles=angles, **shapes)
-        return cls(atmosphere, window, grid)
+        window = Window.build(grid.wavelength, lines, extent, angles=angles, **shapes)
+        return cls(atmosphere, window.line_by_line(), grid)
 
     @property
     def n_line(self) -> int:
         """Lines of the list."""
         return self.window.n_line
-
-    @property
-    def n_slot(self) -> int:
-        """Changes of log gf that there are slots for."""
-        return self.window.n_free
-
-    def with_free(self, free: Int[np.ndarray, " line"]) -> "SpectrumModel":
-        """The same model with correction free[i] moving line i: see `Window.with_free`."""
-        return eqx.tree_at(lambda m: m.window, self, self.window.with_free(free))
 
     def state(self, parameters: Float[Array, "5"]) -> State:
         """Structure, gas and vmic of a star with parameters as in `PARAMETERS`."""
@@ -73,15 +63,11 @@ class SpectrumModel(eqx.Module):
         fractions = number_fractions(parameters[2], parameters[3])
         return structure, equation_of_state(structure.t, structure.p, structure.xne, fractions), parameters[4]
 
-    def normalised(self, parameters: Float[Array, "5"], delta: Float[Array, " free"]) -> Float[Array, " wave"]:
+    def normalised(self, parameters: Float[Array, "5"], shift: Float[Array, " line"]) -> Float[Array, " wave"]:
         """Flux over continuum flux on the grid, S = B."""
-        flux, continuum = self.window.spectrum(self.state(parameters), delta)
+        flux, continuum = self.window.spectrum(self.state(parameters), shift)
         return flux / continuum
 
-    def linearised(self, parameters: Float[Array, "5"], delta: Float[Array, " free"]) -> Linearised:
-        """The spectrum with its exact derivatives by all parameters and by log gf of all lines."""
-        return self.window.linearised(self.state, parameters, delta)
-
-    def responding(self, parameters: Float[Array, "5"], delta: Float[Array, " free"]) -> Responding:
-        """As `linearised`, but for the lines: see `Window.responding`."""
-        return self.window.responding(self.state, parameters, delta)
+    def responding(self, parameters: Float[Array, "5"], shift: Float[Array, " line"]) -> Responding:
+        """The spectrum with its exact derivatives by all parameters, and what those by lines follow from."""
+        return self.window.responding(self.state, parameters, shift)

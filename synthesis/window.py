@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -121,6 +122,11 @@ class Window(eqx.Module):
         index = np.append(np.where(free < 0, self.n_free, free), self.n_free)
         return eqx.tree_at(lambda w: w.pieces, self, self.pieces.with_free(index, self.n_free))
 
+    def line_by_line(self) -> "Window":
+        """The same window with a correction for every line, in the order of the list, and derivatives by none."""
+        pieces = self.pieces.with_free(np.arange(self.n_line + 1), 0)
+        return replace(self, pieces=pieces, n_free=self.n_line)
+
     @property
     def cubic(self) -> "Spread":
         """From hydrogen's nodes to the grid; only where there is hydrogen."""
@@ -158,7 +164,8 @@ class Window(eqx.Module):
         `state` makes a star of its parameters (its optical depths may not depend on them). The price is one
         synthesis, one reverse pass of the transfer, and one more pass over the pieces, however many lines there are.
         """
-        return self.responding(state, parameters, delta).linearised(self.pieces)
+        at = self.responding(state, parameters, delta)
+        return Linearised(at.flux, at.by_parameter, self.by_line(at, self.pieces, delta))
 
     def responding(
         self,
@@ -166,7 +173,7 @@ class Window(eqx.Module):
         parameters: Float[Array, " parameter"],
         delta: Float[Array, " free"],
     ) -> "Responding":
-        """As `linearised`, but for the derivatives by lines, which can be had of it for any choice of free lines."""
+        """As `linearised`, but for the derivatives by lines, which `by_line` makes of it for any choice of them."""
         tau = jax.lax.stop_gradient(state(parameters)[0].tau)
         slopes, layers = jax.jacfwd(lambda p: (self.layered(state(p)),) * 2, has_aux=True)(parameters)
         tangents = jax.tree.map(lambda x: jnp.moveaxis(x, -1, 0), slopes.profile)
@@ -182,34 +189,28 @@ class Window(eqx.Module):
         level = self.linear(layers.level)
         normalised = flux / level
         slope = slope + by_lines[: self.size] - normalised[:, None] * self.linear(slopes.level)
-        return Responding(normalised, slope / level[:, None], layers.profile, delta, padded, level, self.velocity)
+        return Responding(normalised, slope / level[:, None], layers.profile, padded, level)
 
-
-class Responding(eqx.Module):
-    """A normalised spectrum and its derivatives by parameters, with what those by lines follow from."""
-
-    flux: Float[Array, " wave"]
-    by_parameter: Float[Array, "wave parameter"]
-    profile: Profile
-    delta: Float[Array, " free"]
-    response: Float[Array, "padded depth"]
-    level: Float[Array, " wave"]
-    velocity: Float[Array, " padded"]
-
-    def by_line(self, pieces: Pieces) -> list[LinePieces]:
-        """Derivatives of the normalised spectrum by log gf of the free lines of these pieces."""
-        inverse = jnp.pad(1.0 / self.level, (0, self.velocity.shape[0] - self.level.shape[0]))
+    def by_line(self, at: "Responding", pieces: Pieces, delta: Float[Array, " free"]) -> list[LinePieces]:
+        """Derivatives of the normalised spectrum by log gf of the free lines of `pieces`, there moved by `delta`."""
+        inverse = jnp.pad(1.0 / at.level, (0, self.velocity.shape[0] - self.size))
 
         def over_level(part: LinePieces) -> LinePieces:
             point = part.start[:, None] + np.arange(part.slope.shape[1])
             return eqx.tree_at(lambda p: p.slope, part, part.slope * inverse[point])
 
-        parts = by_line(pieces, self.profile, self.delta, self.response, self.velocity)
+        parts = by_line(pieces, at.profile, delta, at.response, self.velocity)
         return [over_level(part) for part in parts]
 
-    def linearised(self, pieces: Pieces) -> Linearised:
-        """All of it together."""
-        return Linearised(self.flux, self.by_parameter, self.by_line(pieces))
+
+class Responding(NamedTuple):
+    """A normalised spectrum and its derivatives by parameters, with what those by lines follow from."""
+
+    flux: Float[Array, "*row wave"]
+    by_parameter: Float[Array, "*row wave parameter"]
+    profile: Profile
+    response: Float[Array, "*row padded depth"]
+    level: Float[Array, "*row wave"]
 
 
 @eqx.filter_jit

@@ -13,9 +13,9 @@ from astrogf.synthesis.gas.abundances import number_fractions
 from astrogf.synthesis.gas.eos import equation_of_state
 from astrogf.synthesis.gas.species import species_row
 from astrogf.synthesis.lines.linelist import LineList
-from astrogf.synthesis.lines.opacity import line_constants, make_buckets, profile_state
+from astrogf.synthesis.lines.pieces import Transitions
+from astrogf.synthesis.lines.profile import line_constants, profile_state
 from astrogf.synthesis.lines.voigt import voigt
-from astrogf.synthesis.observed.grid import Grid
 
 STARS = (
     (3800.0, 4.7, 0.3, 0.0, 1.0), (3800.0, 1.0, 0.0, 0.0, 2.0), (4300.0, 1.5, 0.3, 0.0, 1.8),
@@ -81,13 +81,10 @@ def relevance(lines: LineList) -> np.ndarray:
         continuum = np.asarray(continuum)
         for first in range(0, len(lines), CHUNK):
             part = slice(first, min(first + CHUNK, len(lines)))
-            grid = Grid(int(4 * np.log10(lines.wavelength[first]) * 1e3) - 100, 40000, 1e-4, 1)
-            piece = LineList(*(column[part] for column in lines))
-            bucket = make_buckets(piece, np.zeros(len(piece), int), grid, chunk_elements=9 * CHUNK)[0]
-            bucket = jax.tree.map(lambda x: x.reshape(-1), bucket)
-            scale, _, a = line_constants(bucket, state, jnp.zeros(1))
-            ratio = np.asarray(scale * voigt(jnp.zeros_like(a), a)) / continuum[near[first + np.asarray(bucket.line)]]
-            np.maximum.at(largest, first + np.asarray(bucket.line), ratio.max(axis=1))
+            piece = Transitions.of(LineList(*(column[part] for column in lines)), np.arange(part.stop - first))
+            scale, _, a = line_constants(piece, state, jnp.zeros(1))
+            ratio = np.asarray(scale * voigt(jnp.zeros_like(a), a)) / continuum[near[part]]
+            largest[part] = np.maximum(largest[part], ratio.max(axis=1))
     return largest
 
 

@@ -12,6 +12,7 @@ from astrogf.inference.newton.stars import FitState
 from astrogf.inference.problem.devices import in_chunks, spread, star_mesh
 from astrogf.inference.problem.linearise import line_information
 from astrogf.inference.problem.parameters import StarPrior
+from astrogf.inference.problem.responses import responses
 from astrogf.inference.problem.spectra import Sample, WindowSpectra
 from astrogf.synthesis.lines.pieces import Pieces
 
@@ -30,7 +31,7 @@ def in_blocks(window: WindowSpectra, asked: Bool[np.ndarray, " line"]) -> tuple[
     for block in blocks:
         slot = np.full(model.n_line + 1, size)
         slot[block] = np.arange(len(block))
-        pieces.append(eqx.tree_at(lambda p: p.cores, model.window.pieces.with_free(slot, size), []))
+        pieces.append(model.window.pieces.with_free(slot, size).without_cores())
     return stacked(pieces), blocks, size
 
 
@@ -50,8 +51,8 @@ def _chunk(common, rows, n_candidate: int, mesh) -> Float[Array, "block candidat
         problem, ln_sigma0, candidates = common
 
         def one(total, row):
-            data, theta, prior, used, noise = row
-            found = line_information(problem, data, theta, prior, ln_sigma0, noise, candidates, n_candidate)
+            data, theta, prior, used, noise, at = row
+            found = line_information(problem, data, theta, prior, ln_sigma0, noise, at, candidates, n_candidate)
             finite = jnp.all(jnp.isfinite(found)) & (used > 0.0)
             return total + jnp.where(finite, found, 0.0), None
 
@@ -80,8 +81,9 @@ def knowledge(
         candidates, blocks, size = in_blocks(window, mine)
         rows = window.data, run.theta[window.star], StarPrior(*(x[window.star] for x in sample.prior)), noise
         common, known = (window.problem, np.asarray(run.shared[-1]), candidates), np.zeros(mine.shape[0])
-        for (*part, noises), used, keep in in_chunks(rows, chunk, mesh):
-            values = np.asarray(_chunk(common, (*part, used, noises), size, mesh))
+        for (data, theta, prior, noises), used, keep in in_chunks(rows, chunk, mesh):
+            at = responses(window.problem, theta, np.zeros((len(theta), window.problem.n_free)), mesh)
+            values = np.asarray(_chunk(common, (data, theta, prior, used, noises, at), size, mesh))
             for block, of_block in zip(blocks, values, strict=True):
                 known[block] += of_block[: len(block)]
             done += keep

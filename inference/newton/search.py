@@ -121,7 +121,7 @@ def _see(
 
     def one(common, node):
         problem, velocity, ln_sigma = common
-        flux = problem.spectrum.normalised(node[:N_SPECTRUM], jnp.zeros(problem.spectrum.n_slot))
+        flux = problem.spectrum.normalised(node[:N_SPECTRUM], jnp.zeros(problem.spectrum.n_line))
         return jax.vmap(lambda rv: observe(flux, rv, jnp.exp(ln_sigma), problem.spectrum.grid))(velocity)
 
     return spread(lambda c, n: jax.lax.map(lambda x: one(c, x), n), common, nodes, mesh)

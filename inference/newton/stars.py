@@ -48,12 +48,14 @@ def fit_stars(
     *,
     free: bool = True,
     iterations: int | None = None,
+    tolerance: float | None = None,
     stage: str = "stars",
     progress: Progress = lambda *_: None,
 ) -> tuple[FitState, Pass]:
     """Every star on its own with the list as it is; only the survey's ln_sigma is shared.
 
-    Each star accepts or rejects its own steps; a rejected one is tried again, shorter. Stops when steps are small.
+    Each star accepts or rejects its own steps; a rejected one is tried again, shorter. Stops when the steps of nine
+    stars in ten are below `tolerance` posterior sd, or after so many `iterations`; both are the options' if not given.
     """  # fmt: skip
     theta, best_theta = run.theta, run.theta
     damping, shrink = jnp.full(theta.shape[0], 1e-2), jnp.ones(theta.shape[0])
@@ -62,6 +64,7 @@ def fit_stars(
     shared, noise_model = run.shared, run.noise
     best_pass: Pass | None = None
     iterations = options.solver.star_iterations if iterations is None else iterations
+    tolerance = options.solver.tolerance if tolerance is None else tolerance
     for it in range(iterations):
         began = time.perf_counter()
         passed = sweep(
@@ -83,12 +86,13 @@ def fit_stars(
             jnp.abs(step) / steps(theta.shape[1]) / jnp.sqrt(jnp.abs(jnp.diagonal(best_pass.star.covariance, 0, 1, 2))),
             1,
         )
+        largest = float(jnp.percentile(size, 90))
         run.trace.append(
             {"stage": stage, "iteration": it + 1, "log_posterior": float(jnp.sum(best)), "accepted": int(better.sum()),
-             "largest_step_sd": float(jnp.median(size)), **noise_summary(noise_model), "ln_sigma": float(shared[-1]),
+             "largest_step_sd": largest, **noise_summary(noise_model), "ln_sigma": float(shared[-1]),
              "seconds": time.perf_counter() - began}
         )  # fmt: skip
-        if it + 1 == iterations or (it > 1 and float(jnp.percentile(size, 90)) < options.solver.tolerance):
+        if it + 1 == iterations or (it > 1 and largest < tolerance):
             break
         theta = keep_physical(best_theta + step)
         if free:

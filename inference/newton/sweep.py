@@ -8,16 +8,20 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float
 
 from astrogf.inference.problem.arrow import Eliminated, Reduced, eliminate, reduce
 from astrogf.inference.problem.contribution import Contribution, RowTerms, StarTerms, counted
 from astrogf.inference.problem.devices import in_chunks, spread, star_mesh
-from astrogf.inference.problem.linearise import linearise
+from astrogf.inference.problem.linearise import linearise, moved
 from astrogf.inference.problem.miscomputed import checked
 from astrogf.inference.problem.noise import NoiseModel
 from astrogf.inference.problem.parameters import StarPrior
+from astrogf.inference.problem.problem import StarData, StarProblem
+from astrogf.inference.problem.responses import responses
 from astrogf.inference.problem.spectra import Noise, Sample, WindowSpectra
+from astrogf.synthesis.window import Responding
 
 
 class Pass(NamedTuple):
@@ -55,25 +59,42 @@ class Pass(NamedTuple):
         )
 
 
-def _scan_rows(problem, shared, data, theta, prior, share, used, noise_model, deviation) -> Contribution:
-    """All rows of one device, one after the other (memory of one spectrum), sums accumulated on the way."""
+class Rows(NamedTuple):
+    """What is particular to every spectrum: arrays with a leading `row` axis."""
 
-    def one(total, row):
-        row_data, row_theta, row_prior, row_share, row_used, row_noise, row_deviation = row
-        added = linearise(problem, row_data, row_theta, row_prior, row_share, shared, row_noise, row_deviation)
+    data: StarData
+    theta: Float[Array, "row own"]
+    prior: StarPrior
+    share: Float[Array, " row"]
+    noise: NoiseModel
+    deviation: Float[np.ndarray, "row deviating"]
+
+
+def _scan_rows(problem, shared, rows: Rows, used, responses: Responding) -> Contribution:
+    """All rows of one device, one after the other, sums accumulated on the way."""
+
+    def one(total, inputs):
+        row, row_used, at = inputs
+        added = linearise(problem, row.data, row.theta, row.prior, row.share, shared, row.noise, row.deviation, at)
         added = counted(added, jnp.isfinite(added.row.log_posterior) & (row_used > 0.0))
         return jax.tree.map(jnp.add, total, added.shared), (added.star, added.row)
 
     n = shared.shape[0]
     start = Reduced(jnp.zeros((n, n)), jnp.zeros(n))
-    total, (star, row) = jax.lax.scan(one, start, (data, theta, prior, share, used, noise_model, deviation))
+    total, (star, row) = jax.lax.scan(one, start, (rows, used, responses))
     return Contribution(jax.tree.map(lambda x: x[None], total), star, row)
 
 
 @eqx.filter_jit
-def _chunk(problem, shared, rows, mesh) -> Contribution:
+def _gathered(problem, shared, rows, mesh) -> Contribution:
     out = spread(lambda common, mine: _scan_rows(*common, *mine), (problem, shared), rows, mesh)
     return out._replace(shared=jax.tree.map(lambda x: jnp.sum(x, axis=0), out.shared))
+
+
+def _chunk(problem: StarProblem, shared: Float[np.ndarray, " shared"], rows: Rows, used, mesh: Mesh) -> Contribution:
+    everywhere = np.broadcast_to(shared, (len(used), len(shared)))
+    at = responses(problem, rows.theta, moved(problem, everywhere, rows.deviation), mesh)
+    return _gathered(problem, shared, (rows, used, at), mesh)
 
 
 def _without_spare(gathered: Contribution, columns: np.ndarray) -> Contribution:
@@ -108,12 +129,12 @@ def sweep_window(
     n_free, n_used = window.problem.n_free, shared.shape[0] - 1
     columns = np.append(np.arange(n_used), n_free)
     shared = jnp.concatenate([shared[:-1], jnp.zeros(n_free - n_used), shared[-1:]])
-    mesh, common, done = star_mesh(), (window.problem, np.asarray(shared)), 0
-    rows = (window.data, theta, prior, share, noise_model, deviation)
+    mesh, where, done = star_mesh(), np.asarray(shared), 0
+    rows = Rows(window.data, theta, prior, share, noise_model, deviation)
     total: Reduced | None = None
     parts: list[tuple[StarTerms, RowTerms]] = []
     for mine, used, keep in in_chunks(rows, chunk, mesh):
-        part = checked(partial(_chunk, *common, (*mine[:4], used, *mine[4:])), mesh)
+        part = checked(partial(_chunk, window.problem, where, mine, used), mesh)
         total = part.shared if total is None else jax.tree.map(jnp.add, total, part.shared)
         parts.append(jax.tree.map(lambda x, keep=keep: np.asarray(x[:keep]), (part.star, part.row)))
         done += keep

@@ -13,7 +13,7 @@ from astrogf.inference.problem.contribution import Continuum, Contribution, RowT
 from astrogf.inference.problem.lines import information, line_columns
 from astrogf.inference.problem.miscomputed import mismatch
 from astrogf.inference.problem.parameters import LN_SIGMA, RV, StarPrior, steps
-from astrogf.inference.problem.problem import N_SPECTRUM, StarData, StarProblem, prior_residuals
+from astrogf.inference.problem.problem import StarData, StarProblem, prior_residuals
 from astrogf.synthesis.lines.pieces import Pieces
 from astrogf.synthesis.observed.instrument import observe
 from astrogf.synthesis.window import Responding
@@ -77,29 +77,27 @@ class Deviations(NamedTuple):
     determined: Float[Array, ""]
 
 
-def derivatives(
-    problem: StarProblem, theta: Float[Array, " own"], delta: Float[Array, " free"]
-) -> tuple[Derivatives, Responding]:
-    """The spectrum and its derivatives by own parameters and by slots, through the instrument; and what derivatives by
-    other lines follow from."""
+def in_pixels(
+    problem: StarProblem, theta: Float[Array, " own"], delta: Float[Array | np.ndarray, " free"], at: Responding
+) -> Derivatives:
+    """The spectrum of (theta, delta) and its derivatives by own parameters and by slots, through the instrument."""
     grid = problem.spectrum.grid
-    responding = problem.spectrum.responding(theta[:N_SPECTRUM], problem.shift(theta, delta))
 
     def through(flux, rv, ln_sigma):
         return observe(flux, rv, jnp.exp(ln_sigma), grid)
 
     def twice(place):
-        return (through(responding.flux, *place),) * 2
+        return (through(at.flux, *place),) * 2
 
     place = theta[np.array([RV, LN_SIGMA])]
     by_place, normalised = jax.jacfwd(twice, has_aux=True)(place)
-    by_spectrum = jax.vmap(lambda column: through(column, *place), 1, 1)(responding.by_parameter)
-    n_slot = problem.spectrum.n_slot
+    by_spectrum = jax.vmap(lambda column: through(column, *place), 1, 1)(at.by_parameter)
     by_slot = jnp.zeros((grid.n_pixel, 0))
-    if n_slot:
-        by_slot = line_columns(problem, theta, responding.by_line(problem.spectrum.window.pieces), n_slot)
+    if problem.n_slot:
+        parts = problem.spectrum.window.by_line(at, problem.pieces, problem.by_slot(theta, delta))
+        by_slot = line_columns(problem, theta, parts, problem.n_slot)
     own = jnp.column_stack([by_spectrum, by_place[:, 1], by_place[:, 0], by_slot @ problem.membership])
-    return Derivatives(normalised, own * steps(theta.shape[0]), by_slot), responding
+    return Derivatives(normalised, own * steps(theta.shape[0]), by_slot)
 
 
 def fit_continuum(problem: StarProblem, flux, weights, normalised) -> Float[Array, " basis"]:
@@ -216,6 +214,15 @@ def with_prior(
     return star, Reduced(precision, gradient), belief, share * jnp.sum(residuals**2)
 
 
+def moved(
+    problem: StarProblem,
+    shared: Float[Array | np.ndarray, "*row shared"],
+    deviation: Float[Array | np.ndarray, "*row deviating"],
+) -> Float[Array | np.ndarray, "*row free"]:
+    """The corrections in one spectrum: what all share, and its own deviations."""
+    return shared[..., :-1] + deviation if problem.n_deviating else shared[..., :-1]
+
+
 def linearise(
     problem: StarProblem,
     data: StarData,
@@ -225,19 +232,20 @@ def linearise(
     shared: Float[Array, " shared"],
     noise_model: noise.NoiseModel,
     deviation: Float[Array, " deviating"],
+    at: Responding,
 ) -> Contribution:
     """What one spectrum adds at (theta, shared); `shared` is the corrections followed by the survey's ln_sigma.
 
     `share` of the star's prior is counted here: 1 / (number of its spectra), so that their contributions add up.
-    `deviation` of its lines is that of the last pass. Gauss-Newton curvature with the mixture's EM weights.
+    `deviation` of its lines is that of the last pass, and `at` the model with both (`moved`). Gauss-Newton curvature
+    with the mixture's EM weights.
     """
-    delta = shared[:-1] + deviation if problem.n_deviating else shared[:-1]
-    at, _ = derivatives(problem, theta, delta)
-    level = robust_level(problem, data, at.normalised, noise_model)
+    seen = in_pixels(problem, theta, moved(problem, shared, deviation), at)
+    level = robust_level(problem, data, seen.normalised, noise_model)
     columns = Columns(
-        own=at.own * level.continuum[:, None],
-        lines=at.lines[:, : problem.n_free] * level.continuum[:, None],
-        smooth=problem.basis * at.normalised[:, None],
+        own=seen.own * level.continuum[:, None],
+        lines=seen.lines[:, : problem.n_free] * level.continuum[:, None],
+        smooth=problem.basis * seen.normalised[:, None],
     )
     plain, smooth = eliminate_continuum(problem, columns, level)
     mixed = jnp.column_stack([columns.own, columns.lines])
@@ -247,7 +255,7 @@ def linearise(
         blocks, own_lines = absorb_deviations(plain, columns, smooth, deviation, noise_model.scatter)
     star, shared_block, _, beliefs = with_prior(problem, blocks, prior, share, theta, shared[-1])
 
-    model = level.continuum * at.normalised + own_lines.moved
+    model = level.continuum * seen.normalised + own_lines.moved
     log_prior = -0.5 * (beliefs + jnp.sum((level.coefficients / problem.coefficient_sd) ** 2))
     row = RowTerms(
         log_posterior=level.log_likelihood + log_prior + own_lines.gain,
@@ -273,18 +281,19 @@ def line_information(
     prior: StarPrior,
     ln_sigma0: Float[Array, ""],
     noise_model: noise.NoiseModel,
+    at: Responding,
     candidates: Pieces,
     n_candidate: int,
 ) -> Float[Array, "block candidate"]:
     """What one spectrum knows of every candidate line alone (`lines.information`), its own parameters (their prior
     included) and its continuum marginalised, with the list as it is; `candidates` come in blocks of slots.
     """
-    at, responding = derivatives(problem, theta, jnp.zeros(problem.n_free))
-    level = robust_level(problem, data, at.normalised, noise_model)
+    seen = in_pixels(problem, theta, jnp.zeros(problem.n_free), at)
+    level = robust_level(problem, data, seen.normalised, noise_model)
     columns = Columns(
-        own=at.own * level.continuum[:, None],
+        own=seen.own * level.continuum[:, None],
         lines=jnp.zeros((level.residual.shape[0], 0)),
-        smooth=problem.basis * at.normalised[:, None],
+        smooth=problem.basis * seen.normalised[:, None],
     )
     plain, smooth = eliminate_continuum(problem, columns, level)
     _, _, belief, _ = with_prior(problem, plain, prior, jnp.ones(()), theta, ln_sigma0)
@@ -297,7 +306,8 @@ def line_information(
     covariance, weights = jnp.linalg.inv(both), level.weights * level.continuum**2
 
     def block(pieces):
-        mine = line_columns(problem, theta, responding.by_line(pieces), n_candidate)
+        parts = problem.spectrum.window.by_line(at, pieces, jnp.zeros(n_candidate))
+        mine = line_columns(problem, theta, parts, n_candidate)
         return information(mine, covariance, weighted, weights)
 
     return jax.lax.map(block, candidates)

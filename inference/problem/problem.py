@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from astrogf.inference.problem.parameters import LN_SIGMA, RV, STAR, VMIC, StarPrior, vmic_relation
+from astrogf.synthesis.lines.pieces import Pieces
 from astrogf.synthesis.model import PARAMETERS, SpectrumModel
 from astrogf.synthesis.observed.instrument import observe
 
@@ -25,14 +26,17 @@ class StarData(NamedTuple):
 class StarProblem(eqx.Module):
     """Everything that is the same for all spectra of one window.
 
-    There are `n_free` corrections. `membership[slot, element]` is the number of atoms of each abundance that is free in
-    the lines of a slot: the first `n_free` slots are the corrections, the others hold the lines without one. `atoms`
+    There are `n_free` corrections. What moves lines has a slot each: first the corrections, then what lines without one
+    share. `slot` says which one moves each line, the number of slots for none, and `pieces` holds those that are moved.
+    `membership[slot, element]` is the number of atoms of each abundance that is free in the lines of a slot. `atoms`
     and `rest` are what it is made of: the atoms in the carrier of every line, and the slot (after `n_free`) of the
     lines like it, -1 for none. `scattered`: each spectrum has its own deviation of every corrected line, with the sd
     that its noise model gives.
     """
 
     spectrum: SpectrumModel
+    pieces: Pieces
+    slot: Int[Array, " line"]
     basis: Float[Array, "pixel basis"]
     coefficient_sd: Float[Array, " basis"]
     membership: Float[Array, "slot element"]
@@ -51,10 +55,18 @@ class StarProblem(eqx.Module):
         """Signed distance to the emulator's domain, positive inside."""
         return self.spectrum.atmosphere.margin(labels)
 
-    def shift(self, theta: Float[Array, " own"], delta: Float[Array, " free"]) -> Float[Array, " slot"]:
+    @property
+    def n_slot(self) -> int:
+        """Number of slots."""
+        return self.membership.shape[0]
+
+    def by_slot(self, theta: Float[Array, " own"], delta: Float[Array | np.ndarray, " free"]) -> Float[Array, " slot"]:
         """Change of log (gf x abundance) of every slot, dex, of a star with abundances."""
-        spare = jnp.zeros(self.membership.shape[0] - self.n_free)
-        return jnp.concatenate([delta, spare]) + self.membership @ theta[len(STAR) :]
+        return jnp.append(delta, jnp.zeros(self.n_slot - self.n_free)) + self.membership @ theta[len(STAR) :]
+
+    def shift(self, theta: Float[Array, " own"], delta: Float[Array, " free"]) -> Float[Array, " line"]:
+        """The same of every line."""
+        return jnp.append(self.by_slot(theta, delta), 0.0)[self.slot]
 
 
 def chebyshev_basis(n_pixel: int, degree: int) -> Float[np.ndarray, "pixel basis"]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial
+from functools import cache, cached_property, lru_cache, partial
 from pathlib import Path
 
 import equinox as eqx
@@ -57,14 +57,17 @@ class Setup:
     near: Bool[np.ndarray, " line"]
     atmosphere: Layers
 
+    @cached_property
+    def model(self) -> SpectrumModel:
+        """The spectrum model of the window, the same whatever is free."""
+        o = self.options.model
+        return SpectrumModel.build(self.atmosphere, self.lines, self.extent, self.grid, o.angles, o.single)
+
     def problem(self, n_free: int) -> StarProblem:
         """The problem, with slots for `n_free` corrections, none of them used."""
         o = self.options
         atoms = composition(self.lines, o.stars.abundances)
         patterns, rest = rest_slots(atoms)
-        model = SpectrumModel.build(
-            self.atmosphere, self.lines, self.extent, self.grid, n_free + len(patterns), o.model.angles, o.model.single
-        )
         degree = o.continuum.degree
         if o.continuum.scale is not None:
             wave = self.grid.pixel_wavelength
@@ -73,7 +76,9 @@ class Setup:
         sd = jnp.full(basis.shape[1], 3.0)
         empty = jnp.zeros((n_free + len(patterns), len(o.stars.abundances)))
         carriers = jnp.asarray(atoms), jnp.asarray(rest)
-        problem = StarProblem(model, basis, sd, empty, *carriers, n_free, WALL, o.noise.line_scatter > 0)
+        none = jnp.zeros(len(self.lines), int)
+        scattered, pieces = o.noise.line_scatter > 0, self.model.window.pieces
+        problem = StarProblem(self.model, pieces, none, basis, sd, empty, *carriers, n_free, WALL, scattered)
         return with_free(problem, np.full(len(self.lines), -1))
 
 
@@ -114,12 +119,14 @@ def with_free(problem: StarProblem, free: Int[np.ndarray, " line"]) -> StarProbl
     """The same problem with correction free[i] moving line i; the others stay with their star's abundances."""
     free, rest, atoms = np.asarray(free), np.asarray(problem.rest), np.asarray(problem.atoms)
     membership = np.zeros(problem.membership.shape)
-    slot = np.where(free >= 0, free, np.where(rest >= 0, problem.n_free + rest, -1))
-    membership[slot[slot >= 0]] = atoms[slot >= 0]
+    if len(free) and free.max() >= problem.n_free:
+        raise AstrogfError(f"{free.max() + 1} corrections, but the problem was built with room for {problem.n_free}")
+    slot = np.where(free >= 0, free, np.where(rest >= 0, problem.n_free + rest, problem.n_slot))
+    moved = slot < problem.n_slot
+    membership[slot[moved]] = atoms[moved]
+    pieces = problem.spectrum.window.pieces.with_free(np.append(slot, problem.n_slot), problem.n_slot).without_cores()
     return eqx.tree_at(
-        lambda p: (p.spectrum, p.membership),
-        problem,
-        (problem.spectrum.with_free(slot), jnp.asarray(membership)),
+        lambda p: (p.pieces, p.slot, p.membership), problem, (pieces, jnp.asarray(slot), jnp.asarray(membership))
     )
 
 

@@ -144,6 +144,10 @@ class Pieces(eqx.Module):
             wings = eqx.tree_at(lambda w: w.lines, wings, wings.lines.with_free(free))
         return Pieces(cores, [_those(c, np.asarray(c.lines.free) < n_free) for c in cores], wings)
 
+    def without_cores(self) -> "Pieces":
+        """As much as derivatives by free lines take."""
+        return Pieces([], self.free_cores, self.wings)
+
 
 def velocity_of(wavelength: Float[np.ndarray, " wave"]) -> Float[np.ndarray, " wave"]:
     """c ln(wavelength), km/s: the coordinate in which line profiles are evaluated."""

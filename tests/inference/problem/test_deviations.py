@@ -32,8 +32,9 @@ def test_passes_end_at_the_most_probable_deviations() -> None:
     shared, one = jnp.append(jnp.zeros(n), sigma), jnp.array(1.0)
 
     deviation, pass_ = jnp.zeros(n), eqx.filter_jit(linearise)
+    respond = eqx.filter_jit(lambda deviation: problem.spectrum.responding(theta[:5], problem.shift(theta, deviation)))
     for _ in range(12):
-        blocks = pass_(problem, data, theta, prior, one, shared, model, deviation)
+        blocks = pass_(problem, data, theta, prior, one, shared, model, deviation, respond(deviation))
         deviation = blocks.row.deviation
 
     def cost(e):

@@ -1,0 +1,44 @@
+"""What a process is told of compiling: programs are kept, and what the user said stands."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+SAID = "import os, astrogf; astrogf.LineList; import jax; "
+SHOW = "print(jax.config.jax_compilation_cache_dir); print(os.environ.get('XLA_FLAGS', ''))"
+
+
+def told(code: str, tmp_path: Path, **environment: str) -> tuple[str, str]:
+    """Where programs are kept and the flags of XLA, in a process of its own."""
+    rest = {k: v for k, v in os.environ.items() if not k.startswith(("JAX_", "XLA_"))}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env={**rest, "XDG_CACHE_HOME": str(tmp_path), **environment},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    folder, flags = run.stdout.splitlines()
+    return folder, flags
+
+
+def test_the_names_for_python_keep_their_programs(tmp_path: Path) -> None:
+    folder, flags = told(SAID + SHOW, tmp_path)
+    assert folder == str(tmp_path / "astrogf" / "jax")
+    assert "--xla_backend_optimization_level=2" in flags
+    # the number of devices is the affair of whoever computes
+    assert "device_count" not in flags
+
+
+def test_what_the_user_said_stands(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    _, flags = told(SAID + SHOW, tmp_path, XLA_FLAGS="--xla_backend_optimization_level=1")
+    assert flags.count("optimization_level") == 1
+    assert "--xla_backend_optimization_level=1" in flags
+    assert told(SAID + SHOW, tmp_path, JAX_COMPILATION_CACHE_DIR=str(mine))[0] == str(mine)
+    before = f"import jax; jax.config.update('jax_compilation_cache_dir', {str(mine)!r}); "
+    assert told(before + SAID + SHOW, tmp_path)[0] == str(mine)
+
+
+def test_a_command_takes_all_cores(tmp_path: Path) -> None:
+    code = "import os; from astrogf.runtime import ready_to_compute; ready_to_compute(); import jax; "
+    run = code + SHOW + "; assert jax.device_count() == len(os.sched_getaffinity(0))"
+    assert "device_count" in told(run, tmp_path)[1]

@@ -22,6 +22,9 @@ from astrogf.inference.newton.widths import Belief, Widths, most_probable, wide_
 MIN_GROUP = 8
 BAND_LINES, MOST_BANDS = 150, 8
 """Lines that make a band of strength; bands at most."""
+DAMPING = 0.5
+"""Part of a round's change of the lines' log precision that is made. Wider priors of blended lines leave each of them
+less known, which asks for narrower ones: whole steps go to and fro, and shrink by a tenth a round."""
 SETTLED, LEAST_KNOWN = 0.01, 1e-3
 """Rounds end when no line's precision changes by more than this part; the least part of a line's knowledge about its
 mean that is the spectra's (of a line of which they say nothing, rounding leaves less than nothing)."""
@@ -171,9 +174,9 @@ def learn(system: System, belief: Belief, begin: Learned, rounds: int = 12) -> t
             widths = Widths.at(place)
             wide = wide_probability(widths.log_classes(off, member, 1.0 / told))
             narrow, broad = 1.0 / widths.variance[:, member]
-            weight = (1.0 - wide) * narrow + wide * broad
-            settled = np.max(np.abs(np.log(weight / learned.weight))) < SETTLED
-            learned = Learned(place, top, learned.weight if settled else weight)
+            change = np.log(((1.0 - wide) * narrow + wide * broad) / learned.weight)
+            settled = np.max(np.abs(change)) < SETTLED
+            learned = Learned(place, top, learned.weight * (1.0 if settled else np.exp(DAMPING * change)))
             if settled:
                 break
     return learned, step, covariance

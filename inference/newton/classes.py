@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from astrogf.inference.newton.conditional import System, drawn
-from astrogf.inference.newton.widths import GROSS, GROUP_SD, PHI, TAU, TOP_SD, Belief, Widths, wide_probability
+from astrogf.inference.newton.widths import GROSS, GROUP_SD, PHI, TAU, Belief, Widths, wide_probability
 
 ROUNDS, MOVED_ROUNDS = 12, 2
 """Metropolis steps of each coordinate a sweep, in blocks 1 and 2."""
@@ -45,6 +45,15 @@ class Chain(NamedTuple):
 def _lengths(rng: np.random.Generator, n: int) -> Float[np.ndarray, " n"]:
     low, high = np.log(STEPS)
     return np.exp(rng.uniform(low, high, n)) * rng.normal(size=n)
+
+
+def _together(rng: np.random.Generator, belief: Belief, place: np.ndarray, top: np.ndarray, row: int):
+    """A coordinate of all tied groups moved with its straight line, of which it keeps its distance."""
+    line = _lengths(rng, 2) * (rng.uniform(size=2) < 0.5)
+    tried, upper = place.copy(), top.copy()
+    tried[row] += np.where(belief.tied[row], line[0] + line[1] * belief.seen, 0.0)
+    upper[:, row] += line
+    return tried, upper
 
 
 def given_lines(
@@ -72,6 +81,12 @@ def given_lines(
             gain = there - here + belief.by_group(tried, top)[row] - belief.by_group(place, top)[row]
             taken = np.log(rng.uniform(size=n)) < gain
             place, here = np.where(taken, tried, place), np.where(taken, there, here)
+            # all groups with their straight line: what each of them says little of would else hold the line in place
+            tried, upper = _together(rng, belief, place, top, row)
+            there = density(tried)
+            gain = np.sum(there - here) + belief.of_top(upper) - belief.of_top(top)
+            if belief.tied[row].any() and np.log(rng.uniform()) < gain:
+                place, top, here = tried, upper, there
         place, top = exchanged(rng, belief, place, belief.draw_top(rng, place))
     return place, top
 
@@ -99,8 +114,8 @@ def exchanged(
             gain += (belief.by_group(tried, upper) - belief.by_group(place, top))[[TAU, PHI]].sum(axis=0)
         gain = np.where(both & ~(left > 0.0), -np.inf, gain)
         if common:
-            above = (np.array([upper[0, PHI], top[0, PHI]]) - belief.top[0, PHI]) / TOP_SD[PHI]
-            if both.any() and np.log(rng.uniform()) < gain.sum() - 0.5 * (above[0] ** 2 - above[1] ** 2):
+            of_top = belief.of_top(upper) - belief.of_top(top)
+            if both.any() and np.log(rng.uniform()) < gain.sum() + of_top:
                 place, top = tried, upper
         else:
             place = np.where(np.log(rng.uniform(size=n)) < gain, tried, place)
@@ -118,19 +133,29 @@ def given_shapes(rng: np.random.Generator, belief: Belief, system: System, chain
     slope = directions.T @ (system.gradient - system.precision @ chain.step)
     curvature = directions.T @ (system.precision @ directions)
     place, begun, moved, value = chain.place.copy(), Widths.at(chain.place).variance, np.zeros(2 * n), 0.0
-    middle = belief.middle(chain.top)
+    top = chain.top
+
+    def gain(ratio):
+        return ratio @ slope - 0.5 * ratio @ curvature @ ratio
+
     for _ in range(MOVED_ROUNDS):
         for row in (row for row in (TAU, GROSS, PHI) if belief.learned[row].any()):
+            tried, upper = _together(rng, belief, place, top, row)
+            ratio = np.sqrt(Widths.at(tried).variance / begun).ravel() - 1.0
+            there = gain(ratio)
+            if np.log(rng.uniform()) < there - value + belief.of_top(upper) - belief.of_top(top):
+                place, top, moved, value = tried, upper, ratio, there
+            middle = belief.middle(top)
             lengths, bar = _lengths(rng, n), np.log(rng.uniform(size=n))
             for g in np.flatnonzero(belief.learned[row]):
                 tried, ratio = place[:, [g]].copy(), moved.copy()
                 tried[row] += lengths[g]
                 ratio[[g, n + g]] = np.sqrt(Widths.at(tried).variance[:, 0] / begun[:, g]) - 1.0
-                there = ratio @ slope - 0.5 * ratio @ curvature @ ratio
+                there = gain(ratio)
                 apart = (np.array([place[row, g], tried[row, 0]]) - middle[row, g]) / GROUP_SD[row]
                 if bar[g] < there - value + 0.5 * (apart[0] ** 2 - apart[1] ** 2):
                     place[row, g], moved, value = tried[row, 0], ratio, there
-    return chain._replace(place=place, step=chain.step + directions @ moved)
+    return chain._replace(place=place, top=top, step=chain.step + directions @ moved)
 
 
 def sweep(

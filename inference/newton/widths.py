@@ -10,8 +10,9 @@ tau from phi: that is left to the priors, to phi being nearly the same in all gr
 and to groups whose tau is stated because their values are known well.
 
 Coordinates on the real line, one row each: ln tau, ln gross, logit w, ln phi. Groups scatter about a straight line in
-how well the spectra see their lines (`seen`, -1 for the least and 1 for the best: strong lines were measured long ago,
-the values of weak ones are often computed), so that small groups borrow from the rest:
+how well the spectra see their lines (`seen`, -1 for the least and 1 for the best), so that small groups borrow from
+the rest. Weak lines have worse values, as strong ones were measured long ago; above all the model is more wrong about
+them: what is amiss with a neighbour, the continuum or a line that no list has is a larger part of a weak line.
 
     x_g ~ Normal(top + slope seen_g, GROUP_SD),   top ~ Normal(TOP, TOP_SD),   slope ~ Normal(0, SLOPE_SD).
 
@@ -31,7 +32,7 @@ from scipy.special import expit, logit
 TAU, GROSS, SHARE, PHI = range(4)
 TOP = np.array([np.log(0.1), np.log(0.4), np.log(0.1 / 0.9), np.log(0.08)])
 TOP_SD = np.array([0.7, 0.4, 0.7, 0.25])
-SLOPE_SD = np.array([0.7, 0.3, 1.2, 0.15])
+SLOPE_SD = np.array([0.35, 0.3, 0.6, 0.5])
 GROUP_SD = np.array([0.4, 0.3, 0.5, 0.15])
 """Priors of the rows: dex, dex, a share, dex; the sds are of natural logarithms (of the odds, for the share)."""
 LEAST, MOST = np.log([1e-3, 1e-2, 1e-4, 1e-3]), np.log([3.0, 5.0, 1e2, 1.0])
@@ -166,6 +167,12 @@ class Belief(NamedTuple):
         with np.errstate(invalid="ignore"):
             z = np.where(self.learned, (place - self.middle(top)) / GROUP_SD[:, None], 0.0)
         return -0.5 * z**2
+
+    def of_top(self, top: Float[np.ndarray, "2 4"]) -> float:
+        """log prior density of top values and slopes; 0 of rows that have none."""
+        with np.errstate(invalid="ignore"):
+            z = np.where(np.isfinite(self.top), (top - self.top) / np.stack([TOP_SD, SLOPE_SD]), 0.0)
+        return float(-0.5 * np.sum(z**2))
 
     def draw_top(self, rng: np.random.Generator, place: Float[np.ndarray, "4 group"]) -> Float[np.ndarray, "2 4"]:
         """Top values and slopes given the groups': a straight line through them, row by row."""

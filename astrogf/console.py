@@ -65,8 +65,8 @@ def headline(summary: dict[str, Any], reference: str | None) -> list[tuple[str, 
     ]
     if s["coverage_68"] is not None:
         rows += [
-            ("injected errors within 1 posterior sd (68% expected)", f"{100 * s['coverage_68']:.1f}%"),
-            ("injected errors within 2 posterior sd (95% expected)", f"{100 * s['coverage_95']:.1f}%"),
+            ("injected errors within their 68% intervals", f"{100 * s['coverage_68']:.1f}%"),
+            ("injected errors within their 95% intervals", f"{100 * s['coverage_95']:.1f}%"),
             ("the same of informed lines", ", ".join(_percent(s[f"coverage_{k}_informed"]) for k in (68, 95))),
             ("rms of recovered − injected, informed lines", _number(s["rms_informed_dex"], ".3f") + " dex"),
         ]

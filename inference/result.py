@@ -10,6 +10,8 @@ from jaxtyping import Float, Int
 
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.choice import Choice, partners
+from astrogf.inference.newton.intervals import NAMES as INTERVALS
+from astrogf.inference.newton.intervals import Parts, quantiles
 from astrogf.inference.newton.joint import Joint
 from astrogf.inference.newton.misfit import misfit_table
 from astrogf.inference.newton.sweep import Pass
@@ -32,8 +34,8 @@ class FitResult:
 
     - `labels`, `labels_sd`: marginal over everything else; `flags` says what a star leans on ('' if nothing).
     - `lines`: one row a free line, columns wavelength (vacuum A), species ('Fe I'), elow (eV), loggf (of the
-      list), correction with posterior_sd and prior_sd (of the log gf), list_share (how far it follows the list's
-      value), badly_wrong (probability that the list is off by more than most of its values); apparent and
+      list), correction with posterior_sd and prior_sd (of the log gf), low_95, low_68, high_68, high_95 (ends of its
+      credible intervals, for it is no Gaussian), list_share (how far it follows the list's value), badly_wrong (probability that the list is off by more than most of its values); apparent and
       apparent_sd (what the spectra want, the model's own error of the line in it), ratio (apparent_sd over its
       prior sd), group, components (with their wavelengths, and the log of the sum of their gf), strength, and the
       line it is most correlated with (partner, by wavelength; correlation: near -1 only the two together are known).
@@ -118,6 +120,7 @@ def line_table(lines: LineList, strength, chosen: Choice, joint: Joint, groups: 
             "loggf": leaders.loggf,
             "correction": loggf.mean,
             "posterior_sd": np.sqrt(np.diag(loggf.covariance)),
+            **dict(zip(INTERVALS, loggf.ends, strict=True)),
             "prior_sd": prior,
             "list_share": loggf.list_share,
             "badly_wrong": loggf.wide,
@@ -134,7 +137,7 @@ def line_table(lines: LineList, strength, chosen: Choice, joint: Joint, groups: 
         }
     )
     table["wavelength"].unit, table["elow"].unit = "Angstrom", "eV"
-    for name in ("loggf", "correction", "posterior_sd", "prior_sd", "apparent", "apparent_sd"):
+    for name in ("loggf", "correction", "posterior_sd", *INTERVALS, "prior_sd", "apparent", "apparent_sd"):
         table[name].unit = "dex"
     return table
 
@@ -150,7 +153,8 @@ def known_loggf(joint: Joint, groups: hyper.Groups) -> hyper.LogGf:
     covariance[np.arange(n), np.arange(n)] += k * p.widths.phi[groups.member] ** 2
     share = np.clip(np.diag(covariance) * p.weight / np.maximum(k, 1e-12), 0.0, 1.0)
     mean = groups.line_mean + k * (np.asarray(p.mean)[:n] - groups.line_mean)
-    return hyper.LogGf(mean, covariance, share, p.widths.share[groups.member])
+    normal = Parts(np.ones((1, n)), mean[None], np.sqrt(np.diag(covariance))[None])
+    return hyper.LogGf(mean, covariance, share, p.widths.share[groups.member], quantiles(normal))
 
 
 def width_table(posterior: hyper.Posterior, groups: hyper.Groups) -> Table:

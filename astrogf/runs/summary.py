@@ -73,15 +73,18 @@ def informed(lines: Table) -> Bool[np.ndarray, " line"]:
 
 
 def recovery(lines: Table) -> dict[str, float | None]:
-    """How the corrections meet the injected errors; `lines` needs correction, posterior_sd, ratio, injected."""
+    """How the corrections meet the injected errors, and how many of these the credible intervals hold; `lines` needs
+    correction, ratio, injected and the intervals' ends."""
     rows = lines[~np.ma.getmaskarray(np.ma.asarray(lines["injected"]))]
-    miss = np.asarray(rows["correction"], dtype=float) - np.asarray(rows["injected"], dtype=float)
-    pull = np.abs(miss) / np.asarray(rows["posterior_sd"], dtype=float)
+    injected = np.asarray(rows["injected"], dtype=float)
+    miss = np.asarray(rows["correction"], dtype=float) - injected
     sharp = informed(rows)
     figures: dict[str, float | None] = {}
     for suffix, some in (("", np.ones(len(rows), bool)), ("_informed", sharp)):
-        for share, reach in ((68, 1.0), (95, 2.0)):
-            figures[f"coverage_{share}{suffix}"] = float(np.mean(pull[some] < reach)) if some.any() else None
+        for share in (68, 95):
+            low, high = (np.asarray(rows[f"{end}_{share}"], dtype=float) for end in ("low", "high"))
+            inside = (low < injected) & (injected < high)
+            figures[f"coverage_{share}{suffix}"] = float(np.mean(inside[some])) if some.any() else None
     return figures | {"rms_informed_dex": float(np.sqrt(np.mean(miss[sharp] ** 2))) if sharp.any() else None}
 
 

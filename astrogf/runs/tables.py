@@ -5,6 +5,7 @@ from astropy import units as u
 from astropy.table import Column, MaskedColumn, Table, vstack
 from jaxtyping import Bool, Float, Int
 
+from astrogf.inference.newton.intervals import NAMES as INTERVALS
 from astrogf.inference.problem.unlisted import CLASS as UNLISTED
 from astrogf.inference.result import FitResult
 from astrogf.runs.summary import COMPARED
@@ -84,7 +85,7 @@ def _with_units(lines: Table) -> Table:
         if name in ("wavelength", "elow"):
             lines[name].unit = u.AA if name == "wavelength" else u.eV
             lines[name].format = ".4f"
-        elif name in ("correction", "posterior_sd", "prior_sd", "apparent", "apparent_sd"):
+        elif name in ("correction", "posterior_sd", *INTERVALS, "prior_sd", "apparent", "apparent_sd"):
             lines[name].unit = u.dex
             lines[name].format = ".5f"
         elif name in (

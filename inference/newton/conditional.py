@@ -18,6 +18,9 @@ from astrogf.inference.newton.lapack import factored, lower_inverse, mirrored, s
 
 MEAN_SD = 0.05
 """dex. A common shift of a species is its abundance, so mu_g is held close to zero."""
+LEAST_KNOWN = 1e-3
+"""The least part of a line's knowledge about its mean that is the spectra's: of a line of which they say nothing,
+rounding leaves less than nothing."""
 
 
 class System(NamedTuple):
@@ -76,6 +79,17 @@ class System(NamedTuple):
         lines, means = np.arange(len(self.member)), self.mean_of
         diagonal = np.diagonal(covariance)
         return diagonal[lines] + diagonal[means] - 2.0 * covariance[lines, means]
+
+    def cavity(
+        self,
+        weight: Float[np.ndarray, " line"],
+        covariance: Float[np.ndarray, "all all"],
+        step: Float[np.ndarray, " all"],
+    ) -> tuple[Float[np.ndarray, " line"], Float[np.ndarray, " line"]]:
+        """u - mu of every line as all that is known but its own prior measures it, and the variance of that."""
+        spread = self.spread(covariance)
+        told = np.maximum(1.0 / spread - weight, LEAST_KNOWN / spread)
+        return self.from_mean(step) / spread / told, 1.0 / told
 
 
 def inverse_of(factor: Float[np.ndarray, "all all"]) -> Float[np.ndarray, "all all"]:

@@ -25,9 +25,8 @@ BAND_LINES, MOST_BANDS = 150, 8
 DAMPING = 0.5
 """Part of a round's change of the lines' log precision that is made. Wider priors of blended lines leave each of them
 less known, which asks for narrower ones: whole steps go to and fro, and shrink by a tenth a round."""
-SETTLED, LEAST_KNOWN = 0.01, 1e-3
-"""Rounds end when no line's precision changes by more than this part; the least part of a line's knowledge about its
-mean that is the spectra's (of a line of which they say nothing, rounding leaves less than nothing)."""
+SETTLED = 0.01
+"""Rounds end when no line's precision changes by more than this part."""
 
 
 class Groups(NamedTuple):
@@ -114,12 +113,13 @@ def prior_precision(
 class LogGf(NamedTuple):
     """What is known of the lines' true log gf: correction of the list and its covariance; the part of it that is the
     list's word (how far it would follow the list's value, the class held); the probability that the list is badly
-    wrong."""
+    wrong; and the ends of the credible intervals (`intervals.NAMES`)."""
 
     mean: Float[np.ndarray, " line"]
     covariance: Float[np.ndarray, "line line"]
     list_share: Float[np.ndarray, " line"]
     wide: Float[np.ndarray, " line"]
+    ends: Float[np.ndarray, "end line"]
 
 
 class Posterior(NamedTuple):
@@ -167,12 +167,10 @@ def learn(system: System, belief: Belief, begin: Learned, rounds: int = 12) -> t
             covariance = inverse_of(factor)
             if k + 1 == rounds or belief.certain:
                 break
-            spread = system.spread(covariance)
-            told = np.maximum(1.0 / spread - learned.weight, LEAST_KNOWN / spread)
-            off = system.from_mean(step) / spread / told
-            place, top = most_probable(belief, learned.place, learned.top, off, 1.0 / told, member)
+            off, variance = system.cavity(learned.weight, covariance, step)
+            place, top = most_probable(belief, learned.place, learned.top, off, variance, member)
             widths = Widths.at(place)
-            wide = wide_probability(widths.log_classes(off, member, 1.0 / told))
+            wide = wide_probability(widths.log_classes(off, member, variance))
             narrow, broad = 1.0 / widths.variance[:, member]
             change = np.log(((1.0 - wide) * narrow + wide * broad) / learned.weight)
             settled = np.max(np.abs(change)) < SETTLED

@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.classes import Chain, sweep
 from astrogf.inference.newton.conditional import System, inverse_of
+from astrogf.inference.newton.intervals import Parts, by_class, quantiles
 from astrogf.inference.newton.joint import Joint, SharedPrior
 from astrogf.inference.newton.lapack import threads_for
 from astrogf.inference.newton.stars import bounded_step, keep_physical
@@ -40,9 +41,12 @@ class _Sums(NamedTuple):
     covariance: np.ndarray
     delta_covariance: np.ndarray
     list_share: np.ndarray
+    parts: list[Parts]
 
-    def add(self, system: System, widths: Widths, wide: np.ndarray, factor: np.ndarray, step: np.ndarray) -> None:
-        """One sweep's Gaussian. delta = mu + k (u - mu) + Normal(0, sqrt(k) phi)."""
+    def add(
+        self, system: System, widths: Widths, wide: np.ndarray, weight: np.ndarray, factor: np.ndarray, step: np.ndarray
+    ) -> None:
+        """One sweep's Gaussian, of which `weight` is the lines' prior. delta = mu + k (u - mu) + Normal(0, sqrt(k) phi)."""
         n, member, means = len(system.member), system.member, system.mean_of
         covariance = inverse_of(factor)
         k, left = shrunk(widths, wide, member)
@@ -59,6 +63,8 @@ class _Sums(NamedTuple):
         self.steps.append(step[:shared])
         at_mean = step[means]
         self.deltas.append(at_mean + k * system.from_mean(step))
+        off, variance = system.cavity(weight, covariance, step)
+        self.parts.append(by_class(widths, off, variance, member, at_mean, np.diagonal(covariance)[means]))
 
 
 def _moments(values: list[np.ndarray], covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -88,7 +94,7 @@ def integrate(
         sweeps = int(np.clip(SWEEP_LINES / (n + 1), FEWEST, MOST))
     if belief.certain:
         sweeps = 1
-    sums = _Sums([], [], np.zeros((shared, shared)), np.zeros((n, n)), np.zeros(n))
+    sums = _Sums([], [], np.zeros((shared, shared)), np.zeros((n, n)), np.zeros(n), [])
     places, wide = [], np.zeros(n)
     with threads_for(len(system.gradient)):
         _, step = system.factor(begin.weight)
@@ -100,13 +106,14 @@ def integrate(
             wide += probability
             places.append(chain.place)
             if k % APART == 0:
-                sums.add(system, Widths.at(chain.place), chain.wide, factor, step)
+                sums.add(system, Widths.at(chain.place), chain.wide, chain.weight(member), factor, step)
     step, covariance = _moments(sums.steps, sums.covariance)
     delta, delta_covariance = _moments(sums.deltas, sums.delta_covariance)
     mean_of_list = np.asarray(current)[:n] - system.off
     loggf = hyper.LogGf(
-        mean_of_list + delta, delta_covariance, np.clip(sums.list_share / len(sums.steps), 0.0, 1.0), wide / sweeps
-    )
+        mean_of_list + delta, delta_covariance, np.clip(sums.list_share / len(sums.steps), 0.0, 1.0), wide / sweeps,
+        mean_of_list + quantiles(Parts.of(sums.parts)),
+    )  # fmt: skip
     each = Widths(*np.moveaxis(np.array([Widths.at(place) for place in places]), 1, 0))
     widths, widths_sd = Widths(*(x.mean(axis=0) for x in each)), Widths(*(x.std(axis=0) for x in each))
     posterior = hyper.Posterior(

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.intervals import Parts, quantiles
 from astrogf.inference.newton.joint import Joint
 from astrogf.inference.newton.widths import Widths, shrunk, wide_probability
 from astrogf.inference.problem.noise import NoiseModel
@@ -21,6 +22,9 @@ from astrogf.inference.solvers.laplace import recentred
 from astrogf.inference.solvers.model import joint_model
 from astrogf.inference.solvers.nuts import Density, Solution, nuts, split_density
 from astrogf.inference.solvers.svi import svi
+
+INTERVAL_DRAWS = 250
+"""Draws that make the ends of the credible intervals, at least."""
 
 
 def refined(sample: Sample, joint: Joint, groups: hyper.Groups, options: FitOptions) -> Joint:
@@ -90,11 +94,13 @@ def loggf_of(draws: Float[np.ndarray, "draw shared"], groups: hyper.Groups, widt
     member, n = groups.member, len(groups.member)
     u, mu = draws[:, :n] - groups.line_mean, draws[:, n + 1 :][:, member]
     wide = np.stack([wide_probability(widths.log_classes(off, member)) for off in u - mu])
-    means, second, share = np.zeros_like(u), np.zeros(n), np.zeros(n)
+    means, second, share, parts = np.zeros_like(u), np.zeros(n), np.zeros(n), []
     for which, probability in ((False, 1.0 - wide), (True, wide)):
         k, left = shrunk(widths, np.full(n, which), member)
         inside = mu + k * (u - mu)
         means += probability * inside
+        thin = slice(None, None, max(len(u) // INTERVAL_DRAWS, 1))
+        parts.append(Parts(probability[thin], inside[thin], np.broadcast_to(np.sqrt(left), inside[thin].shape)))
         second += np.mean(probability * (inside**2 + left), axis=0)
         weight = probability / np.maximum(probability.sum(axis=0), 1e-300)
         apart = inside - np.sum(weight * inside, axis=0)
@@ -102,7 +108,8 @@ def loggf_of(draws: Float[np.ndarray, "draw shared"], groups: hyper.Groups, widt
         share += np.mean(probability, axis=0) * np.clip(follows, 0.0, 1.0)
     covariance = np.cov(means.T, bias=True).reshape(n, n)
     covariance[np.arange(n), np.arange(n)] = second - means.mean(axis=0) ** 2
-    return hyper.LogGf(groups.line_mean + means.mean(axis=0), covariance, share, wide.mean(axis=0))
+    ends = groups.line_mean + quantiles(Parts.of(parts))
+    return hyper.LogGf(groups.line_mean + means.mean(axis=0), covariance, share, wide.mean(axis=0), ends)
 
 
 def shared_covariance(solution: Solution) -> np.ndarray:

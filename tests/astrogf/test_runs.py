@@ -189,7 +189,10 @@ def test_recovery_against_hand_computed() -> None:
     lines = Table(
         {
             "correction": [0.1, 0.3, -0.2, 0.0],
-            "posterior_sd": [0.1, 0.1, 0.1, 0.1],
+            "low_95": [-0.1, 0.1, -0.4, -0.2],
+            "low_68": [0.0, 0.2, -0.3, -0.1],
+            "high_68": [0.2, 0.4, -0.1, 0.1],
+            "high_95": [0.3, 0.5, 0.0, 0.2],
             "ratio": [0.2, 0.2, 0.9, 0.2],
             "injected": np.ma.masked_invalid([0.05, 0.15, 0.1, np.nan]),
         }

@@ -3,6 +3,7 @@
 import numpy as np
 from astropy.table import Table
 
+from astrogf.inference.newton.intervals import NAMES as INTERVALS
 from astrogf.inference.result import FitResult
 
 LABELS = ("teff", "logg", "feh", "alpha", "vmic", "ln_sigma", "rv")
@@ -38,6 +39,9 @@ def _lines(rng: np.random.Generator, n: int) -> tuple[Table, np.ndarray]:
             "loggf": rng.uniform(-4, 0.3, n),
             "correction": measured * (sd / data_sd) ** 2,
             "posterior_sd": sd,
+            **{
+                name: measured * (sd / data_sd) ** 2 + k * sd for name, k in zip(INTERVALS, (-2, -1, 1, 2), strict=True)
+            },
             "prior_sd": prior,
             "list_share": (sd / prior) ** 2,
             "badly_wrong": np.clip(np.abs(measured) - 0.4, 0.01, 0.99),

@@ -1,0 +1,59 @@
+"""Credible intervals of log gf. Their posterior is no Gaussian: most values of a list are good, some are badly wrong, and
+what is known of a line is a mixture of both answers, of which a standard deviation says too little."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int
+from scipy.special import ndtr
+
+from astrogf.inference.newton.widths import Widths, wide_probability
+
+NAMES = ("low_95", "low_68", "high_68", "high_95")
+LEVELS = (0.025, 0.15866, 0.84134, 0.975)
+"""Ends of the central intervals, and the probability below each."""
+HALVINGS = 45
+
+
+class Parts(NamedTuple):
+    """Of every line a mixture of Gaussians: weights, which need not add up to one, means and sds."""
+
+    weight: Float[np.ndarray, "part line"]
+    mean: Float[np.ndarray, "part line"]
+    sd: Float[np.ndarray, "part line"]
+
+    @classmethod
+    def of(cls, parts: list["Parts"]) -> "Parts":
+        """All of several mixtures, equally probable."""
+        return cls(*(np.concatenate(x) for x in zip(*parts, strict=True)))
+
+
+def by_class(
+    widths: Widths,
+    off: Float[np.ndarray, " line"],
+    variance: Float[np.ndarray, " line"],
+    member: Int[np.ndarray, " line"],
+    mean: Float[np.ndarray, " line"],
+    mean_variance: Float[np.ndarray, " line"],
+) -> Parts:
+    """delta as one of two classes, where all but the line's own prior measure u - mu as `off` with this `variance`, and
+    mu as `mean` with `mean_variance`."""
+    wide = wide_probability(widths.log_classes(off, member, variance))
+    listed, seen = widths.listed[:, member], widths.phi[member] ** 2 + variance
+    k = listed / (listed + seen)
+    spread = k * seen + (1.0 - k) ** 2 * mean_variance
+    return Parts(np.stack([1.0 - wide, wide]), mean + k * off, np.sqrt(spread))
+
+
+def quantiles(parts: Parts, levels: tuple[float, ...] = LEVELS) -> Float[np.ndarray, "level line"]:
+    """Where each line's mixture has so much below, by bisection."""
+    weight, sd = parts.weight / parts.weight.sum(axis=0), np.maximum(parts.sd, 1e-12)
+    out = []
+    for level in levels:
+        low, high = np.min(parts.mean - 10.0 * sd, axis=0), np.max(parts.mean + 10.0 * sd, axis=0)
+        for _ in range(HALVINGS):
+            middle = 0.5 * (low + high)
+            below = np.sum(weight * ndtr((middle - parts.mean) / sd), axis=0) < level
+            low, high = np.where(below, middle, low), np.where(below, high, middle)
+        out.append(0.5 * (low + high))
+    return np.array(out)

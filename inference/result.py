@@ -34,11 +34,12 @@ class FitResult:
 
     - `labels`, `labels_sd`: marginal over everything else; `flags` says what a star leans on ('' if nothing).
     - `lines`: one row a free line, columns wavelength (vacuum A), species ('Fe I'), elow (eV), loggf (of the
-      list), correction with posterior_sd and prior_sd (of the log gf), low_95, low_68, high_68, high_95 (ends of its
-      credible intervals, for it is no Gaussian), list_share (how far it follows the list's value), badly_wrong (probability that the list is off by more than most of its values); apparent and
-      apparent_sd (what the spectra want, the model's own error of the line in it), ratio (apparent_sd over its
-      prior sd), group, components (with their wavelengths, and the log of the sum of their gf), strength, and the
-      line it is most correlated with (partner, by wavelength; correlation: near -1 only the two together are known).
+      list), correction with posterior_sd and prior_sd (of the log gf), low_95, low_68, high_68, high_95 (the ends of
+      its credible intervals, for it is no Gaussian), list_share (how far it follows the list's value), badly_wrong
+      (probability that the list is off by more than most of its values); apparent and apparent_sd (what the spectra
+      want, the model's own error of the line in it), ratio (apparent_sd over its prior sd), group, components (with
+      their wavelengths, and the log of the sum of their gf), strength, and the line it is most correlated with
+      (partner, by wavelength; correlation: near -1 only the two together are known).
     - `correction_covariance` of the log gf, `apparent_covariance` of what the spectra want.
     - `selection`: one row a transition that was looked at: whether it is free, and why not.
     - `model_original`: labels refitted with the list as it came; `model_corrected`: the joint fit. Both on the

@@ -46,7 +46,7 @@ class _Sums(NamedTuple):
     def add(
         self, system: System, widths: Widths, wide: np.ndarray, weight: np.ndarray, factor: np.ndarray, step: np.ndarray
     ) -> None:
-        """One sweep's Gaussian, of which `weight` is the lines' prior. delta = mu + k (u - mu) + Normal(0, sqrt(k) phi)."""
+        """One sweep's Gaussian, which has the prior `weight`. delta = mu + k (u - mu) + Normal(0, sqrt(k) phi)."""
         n, member, means = len(system.member), system.member, system.mean_of
         covariance = inverse_of(factor)
         k, left = shrunk(widths, wide, member)

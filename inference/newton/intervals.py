@@ -1,5 +1,5 @@
-"""Credible intervals of log gf. Their posterior is no Gaussian: most values of a list are good, some badly wrong, and what
-is known of a line is a mixture of both answers, of which a standard deviation says too little."""
+"""Credible intervals of log gf. Their posterior is no Gaussian: most values of a list are good, some are badly wrong.
+What is known of a line is a mixture of both answers, of which a standard deviation says too little."""
 
 from typing import NamedTuple
 

@@ -20,6 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.conditional import LIST_MEAN_SD
 from astrogf.inference.newton.widths import Widths
 from astrogf.inference.problem.problem import StarData
 from astrogf.inference.rehearsal.small import build, draw, maximise
@@ -32,7 +33,7 @@ def predicted(small, fit, part: float) -> np.ndarray:
     o = small.options
     ln_sigma_sd = jnp.asarray(o.stars.ln_resolution_sd)
     groups, weight = small.groups, fit.posterior.weight
-    prior = np.asarray(hyper.shared_precision(weight, jnp.asarray(groups.member), len(groups.names), ln_sigma_sd))
+    prior = np.asarray(hyper.shared_precision(weight, groups.means(o.lines.model_error), ln_sigma_sd))
     return np.sqrt(np.diag(np.linalg.inv(prior + part * np.asarray(fit.passed.reduced.precision))))[:-1]
 
 
@@ -86,7 +87,8 @@ def main() -> None:
     rng = np.random.default_rng(a.seed)
     truths = [one(small, a.counts, a.snr, rng) for _ in range(a.truths)]
     sd, expected, error = (np.array(x) for x in zip(*truths, strict=True))
-    informed = sd[:, -1] < 0.5 * np.hypot(0.2, hyper.MEAN_SD)
+    prior_sd = float(np.hypot(0.2, LIST_MEAN_SD))
+    informed = sd[:, -1] < 0.5 * prior_sd
     print(f"{small.n_line} corrections, {informed.sum(1).mean():.0f} of them informed by {a.counts[-1]} stars, "
           f"S/N {a.snr:g}, {a.truths} truths, {time.perf_counter() - began:.0f} s")  # fmt: skip
     print("stars  sd/dex  expected  ratio (16-84% of lines)  true error   rms z   within 1, 2 sd")
@@ -106,7 +108,7 @@ def main() -> None:
     found = {"lines": small.n_line, "informed": int(informed.sum()), "rows": rows}
     a.out.write_text(json.dumps(found, indent=1) + "\n")
     if a.figure:
-        draw_figure(a.figure, a.counts, rows, float(np.hypot(0.2, hyper.MEAN_SD)))
+        draw_figure(a.figure, a.counts, rows, prior_sd)
 
 
 if __name__ == "__main__":

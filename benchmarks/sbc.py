@@ -24,7 +24,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from astrogf.inference.newton.classes import Chain, sweep
-from astrogf.inference.newton.conditional import MEAN_SD
 from astrogf.inference.newton.joint import SharedPrior
 from astrogf.inference.newton.widths import Belief, Widths, shrunk
 from astrogf.inference.problem.parameters import STAR, STEP
@@ -58,7 +57,9 @@ def sampled(small, fit, belief, rng) -> tuple[np.ndarray, np.ndarray]:
         if k < 0 or k % APART:
             continue
         share, left = shrunk(Widths.at(chain.place), chain.wide, member)
-        mean = share * system.from_mean(chain.step) + chain.step[system.mean_of]
+        part, uncertain = system.means.of_list
+        mu = part * chain.step[system.shared :] + np.sqrt(uncertain) * rng.normal(size=len(part))
+        mean = share * system.from_mean(chain.step) + mu[system.means.of]
         loggf.append(mean + np.sqrt(left) * rng.normal(size=len(member)))
         shared.append(np.asarray(fit.shared) + chain.step[: system.shared])
     return np.array(shared), np.array(loggf)
@@ -89,7 +90,8 @@ def one(small, rng, truth_problem, setting) -> dict:
     out["null"] = {k: np.sum(d[:-1, ...] < d[-1], axis=0) for k, (_, d) in values.items()}
     out["z"] = {k: (d.mean(axis=0) - t) / d.std(axis=0) for k, (t, d) in values.items()}
     widths = Widths.at(fit.learned.place)
-    prior_sd = np.sqrt(widths.sd**2 + widths.phi**2 + MEAN_SD**2)[small.groups.member]
+    means = small.groups.means(small.options.lines.model_error)
+    prior_sd = np.hypot(np.hypot(widths.sd, widths.phi)[small.groups.member], means.sd[means.of])
     out["ratio"] = shared[:, :-1].std(axis=0) / prior_sd
     # independent, if the posterior is right: the truth in the posterior's own white coordinates
     out["white"] = np.linalg.solve(np.asarray(gaussian.factor), drawn.shared - np.asarray(gaussian.mean))

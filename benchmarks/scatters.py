@@ -86,7 +86,7 @@ def stages(n_line: int, than: int | None) -> None:
     """Seconds of every stage for one number of lines."""
     survey = simulated(n_line)
     print(f"{n_line} lines, {GROUPS} groups")
-    groups = hyper.Groups(survey.member, tuple(map(str, range(GROUPS))), survey.held)
+    groups = hyper.Groups(survey.member, tuple(map(str, range(GROUPS))), survey.member, survey.held)
     belief, off = groups.belief(MODEL_ERROR), survey.point - np.append(np.zeros(n_line), 0.01)
     system = System.of(survey.precision, survey.gradient, off, survey.member, GROUPS, LN_SIGMA_SD)
     with timed("learned from the prior's medians"):

@@ -21,7 +21,7 @@ from astrogf.inference.newton.widths import Widths
 from astrogf.inference.problem.parameters import STAR
 from astrogf.inference.problem.problem import StarData
 from astrogf.inference.rehearsal.small import OPTIONS, build, draw, maximise
-from astrogf.inference.solvers.gaussian import joint_sites, laplace_gaussian, with_group_means
+from astrogf.inference.solvers.gaussian import joint_sites, laplace_gaussian, with_means
 from astrogf.inference.solvers.laplace import recentred
 from astrogf.inference.solvers.model import joint_model
 from astrogf.inference.solvers.nuts import Solution, importance, laplace, nuts, split_density
@@ -40,7 +40,8 @@ def density_of(small, data, widths):
         mine = small.sample(StarData(data.flux[index], data.ivar[index]))
         quiet = small.quiet(len(index))
         member = jnp.asarray(small.groups.member)
-        args = (mine, member, len(small.groups.names), small.options, quiet, widths)
+        means = small.groups.means(small.options.lines.model_error)
+        args = (mine, member, len(small.groups.names), means, small.options, quiet, widths)
         return split_density(joint_model, args, {}, joint_sites(small.n_line))
 
     return density
@@ -49,7 +50,7 @@ def density_of(small, data, widths):
 def parts(small, solution: Solution) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Means and sds by kind of parameter."""
     n = small.n_line
-    shared = {"corrections": slice(0, n), "ln_sigma0": slice(n, n + 1), "mu": slice(n + 1, None)}
+    shared = {"corrections": slice(0, n), "ln_sigma0": slice(n, n + 1), "m": slice(n + 1, None)}
     out = {k: (solution.mean[s], solution.sd[s]) for k, s in shared.items()}
     out |= {name: (solution.own_mean[:, i], solution.own_sd[:, i]) for i, name in enumerate(STAR)}
     rest = slice(len(STAR), None)
@@ -98,7 +99,8 @@ def main() -> None:
     began = time.perf_counter()
     fit = maximise(small, drawn.data, drawn.theta, drawn.shared, widths=widths, tolerance=1e-3)
     gaussian = laplace_gaussian(fit.passed, fit.theta, fit.shared, fit.posterior.mean, fit.posterior.covariance)
-    gaussian = with_group_means(gaussian, fit.posterior.weight, small.groups.member, len(small.groups.names))
+    means = small.groups.means(small.options.lines.model_error)
+    gaussian = with_means(gaussian, fit.posterior.weight, means)
     print(f"{a.stars} stars, {small.n_line} corrections; maximum in {fit.iterations} iterations, last step "
           f"{fit.last_step:.1e} sd, {time.perf_counter() - began:.0f} s", flush=True)  # fmt: skip
     density = density_of(small, drawn.data, widths)

@@ -103,15 +103,16 @@ def shared_table(joint: Joint, sample: Sample, releases: list[np.ndarray]) -> di
     return table
 
 
-def line_table(lines: LineList, strength, chosen: Choice, joint: Joint, groups: hyper.Groups) -> Table:
+def line_table(lines: LineList, strength, chosen: Choice, joint: Joint, groups: hyper.Groups, options) -> Table:
     """One row a free transition, named by its strongest component."""
     n = len(chosen.leader)
     leaders = lines.take(chosen.leader)
     posterior, loggf = joint.posterior, known_loggf(joint, groups)
     apparent_sd = np.sqrt(np.diag(np.asarray(posterior.covariance)))[:n]
+    means = groups.means(options.lines.model_error)
     partner, correlation = partners(np.asarray(posterior.covariance)[:n, :n])
     widths = posterior.widths
-    prior = np.hypot(widths.sd, hyper.MEAN_SD)[groups.member]
+    prior = np.hypot(widths.sd[groups.member], means.list_sd[means.of])
     parts = [np.flatnonzero(lines.transition == t) for t in leaders.transition]
     table = Table(
         {
@@ -127,7 +128,7 @@ def line_table(lines: LineList, strength, chosen: Choice, joint: Joint, groups: 
             "badly_wrong": loggf.wide,
             "apparent": np.asarray(posterior.mean)[:n],
             "apparent_sd": apparent_sd,
-            "ratio": apparent_sd / np.hypot(prior, widths.phi[groups.member]),
+            "ratio": apparent_sd / np.hypot(np.hypot(prior, widths.phi[groups.member]), means.model_sd[means.of]),
             "group": [groups.names[g] for g in groups.member],
             "components": [len(rows) for rows in parts],
             "component_wavelengths": [" ".join(f"{w:.4f}" for w in lines.wavelength[rows]) for rows in parts],
@@ -234,7 +235,7 @@ def assemble(
         chi2_original=np.asarray(original.chi2),
         chi2_corrected=np.asarray(joint.passed.chi2),
         n_pixel=n_pixel,
-        lines=line_table(origin.lines, strength, chosen, joint, groups),
+        lines=line_table(origin.lines, strength, chosen, joint, groups, options),
         correction_covariance=known_loggf(joint, groups).covariance,
         apparent_covariance=np.asarray(joint.posterior.covariance)[:n, :n],
         shared=shared_table(joint, sample, origin.releases),

@@ -134,7 +134,7 @@ def posterior(
     belief = groups.belief(model_error)
     off = statistics.point - np.concatenate([groups.line_mean, other_mean])
     system = System.of(
-        statistics.precision, statistics.gradient, off, groups.member, len(groups.names), np.asarray(other_sd)
+        statistics.precision, statistics.gradient, off, groups.member, groups.means(model_error), np.asarray(other_sd)
     )
     learned, _, _ = hyper.learn(system, belief, hyper.Learned.start(belief, groups.member))
     return integrate(system, belief, learned, jnp.asarray(statistics.point), seed=seed, sweeps=sweeps)

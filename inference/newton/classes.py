@@ -47,7 +47,7 @@ def _lengths(rng: np.random.Generator, n: int) -> Float[np.ndarray, " n"]:
     return np.exp(rng.uniform(low, high, n)) * rng.normal(size=n)
 
 
-def _together(rng: np.random.Generator, belief: Belief, place: np.ndarray, top: np.ndarray, row: int):
+def _together(rng: np.random.Generator, belief: Belief, place: np.ndarray, top: np.ndarray, row: int | np.integer):
     """A coordinate of all tied groups moved with its straight line, of which it keeps its distance."""
     line = _lengths(rng, 2) * (rng.uniform(size=2) < 0.5)
     tried, upper = place.copy(), top.copy()

@@ -1,11 +1,12 @@
 """The posterior of the shared parameters given the width of every line's prior: a Gaussian, from (A, b).
 
-The groups' means mu stay in the matrix, for then the prior of the lines is diagonal. With x the lines, what else is
-shared (the survey's resolution) and the means, as steps from the point of (A, b),
+The lines of a species share a mean, m = mu + nu: the list may be off for a whole species by mu, the model by nu. The
+spectra see the sum. The means stay in the matrix, for then the prior of the lines is diagonal. With x the lines, what
+else is shared (the survey's resolution) and the means, as steps from the point of (A, b),
 
-    M = A + (priors of resolution and means) + Z'T Z,   p = b - (pull of the priors),   Z x = u - mu,
+    M = A + (priors of resolution and means) + Z'T Z,   p = b - (pull of the priors),   Z x = u - m,
 
-T the precision of every line about its group's mean: covariance M^-1, step M^-1 p. All of it is numpy and LAPACK on
+T the precision of every line about its species' mean: covariance M^-1, step M^-1 p. All of it is numpy and LAPACK on
 the host.
 """
 
@@ -16,44 +17,67 @@ from jaxtyping import Float, Int
 
 from astrogf.inference.newton.lapack import factored, lower_inverse, mirrored, solved, turned
 
-MEAN_SD = 0.05
-"""dex. A common shift of a species is its abundance, so mu_g is held close to zero."""
+LIST_MEAN_SD, MODEL_MEAN_SD = 0.05, 0.07
+"""dex: sds of mu and nu. Sets of log gf of one source and species are off together by a few hundredths of a dex (Jofre
+et al. 2014, A&A 564, A133). The model's common error of a species is that of its abundance in the Sun, and what one
+dimension and LTE make of it: the two shift solar abundances by 0.03-0.1 dex, unlike from species to species (Scott et
+al. 2015, A&A 573, A25 and A26)."""
 LEAST_KNOWN = 1e-3
 """The least part of a line's knowledge about its mean that is the spectra's: of a line of which they say nothing,
 rounding leaves less than nothing."""
 
 
-class System(NamedTuple):
-    """M and p without the lines' prior: for the lines, what else is shared, and the groups' means, in this order.
+class Means(NamedTuple):
+    """Which mean m every line has, and for each mean the sds of mu and nu."""
 
-    `off`: the lines at the point, less their prior mean; `member`: group of every line.
+    of: Int[np.ndarray, " line"]
+    list_sd: Float[np.ndarray, " mean"]
+    model_sd: Float[np.ndarray, " mean"]
+
+    @property
+    def sd(self) -> Float[np.ndarray, " mean"]:
+        """Of m."""
+        return np.hypot(self.list_sd, self.model_sd)
+
+    @property
+    def of_list(self) -> tuple[Float[np.ndarray, " mean"], Float[np.ndarray, " mean"]]:
+        """Given m, mu ~ Normal(part m, sqrt(variance)): part and variance."""
+        part = (self.list_sd / self.sd) ** 2
+        return part, part * self.model_sd**2
+
+
+class System(NamedTuple):
+    """M and p without the lines' prior: for the lines, what else is shared, and the means, in this order.
+
+    `off`: the lines at the point, less their prior mean; `member`: group of every line, whose width it has.
     """
 
     precision: Float[np.ndarray, "all all"]
     gradient: Float[np.ndarray, " all"]
     off: Float[np.ndarray, " line"]
     member: Int[np.ndarray, " line"]
+    means: Means
     shared: int
 
     @classmethod
-    def of(cls, precision, gradient, off, member, n_group: int, other_sd) -> "System":
+    def of(cls, precision, gradient, off, member, means: Means, other_sd) -> "System":
         """From A and b of the shared parameters (prior excluded), `off` their point less the prior mean, `other_sd` the
         prior sd of those that are no lines."""
         a, b, off, member = (np.asarray(x) for x in (precision, gradient, off, member))
-        n, shared = len(member), len(b)
-        full, pull = np.zeros((shared + n_group,) * 2), np.zeros(shared + n_group)
+        n, shared, n_mean = len(member), len(b), len(means.list_sd)
+        full, pull = np.zeros((shared + n_mean,) * 2), np.zeros(shared + n_mean)
         full[:shared, :shared], pull[:shared] = a, b
-        other, means = np.arange(n, shared), shared + np.arange(n_group)
+        other, last = np.arange(n, shared), shared + np.arange(n_mean)
         weight = np.broadcast_to(np.asarray(other_sd, float), len(other)) ** -2.0
         full[other, other] += weight
         pull[other] -= weight * off[n:]
-        full[means, means] += MEAN_SD**-2
-        return cls(np.asfortranarray(full), pull, off[:n], member, shared)
+        full[last, last] += means.sd**-2.0
+        return cls(np.asfortranarray(full), pull, off[:n], member, means, shared)
 
     @property
     def mean_of(self) -> Int[np.ndarray, " line"]:
-        """Row of the mean of every line's group."""
-        return self.shared + self.member
+        """Row of every line's mean."""
+        return self.shared + self.means.of
 
     def factor(
         self, weight: Float[np.ndarray, " line"]
@@ -71,11 +95,11 @@ class System(NamedTuple):
         return factor, solved(factor, pull)
 
     def from_mean(self, step: Float[np.ndarray, " all"]) -> Float[np.ndarray, " line"]:
-        """u - mu of every line after a step."""
+        """u - m of every line after a step."""
         return self.off + step[: len(self.member)] - step[self.mean_of]
 
     def spread(self, covariance: Float[np.ndarray, "all all"]) -> Float[np.ndarray, " line"]:
-        """Variance of u - mu of every line."""
+        """Variance of u - m of every line."""
         lines, means = np.arange(len(self.member)), self.mean_of
         diagonal = np.diagonal(covariance)
         return diagonal[lines] + diagonal[means] - 2.0 * covariance[lines, means]
@@ -86,7 +110,7 @@ class System(NamedTuple):
         covariance: Float[np.ndarray, "all all"],
         step: Float[np.ndarray, " all"],
     ) -> tuple[Float[np.ndarray, " line"], Float[np.ndarray, " line"]]:
-        """u - mu of every line as all that is known but its own prior measures it, and the variance of that."""
+        """u - m of every line as all that is known but its own prior measures it, and the variance of that."""
         spread = self.spread(covariance)
         told = np.maximum(1.0 / spread - weight, LEAST_KNOWN / spread)
         return self.from_mean(step) / spread / told, 1.0 / told

@@ -14,8 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from astrogf.inference.newton.conditional import MEAN_SD as MEAN_SD
-from astrogf.inference.newton.conditional import System, inverse_of
+from astrogf.inference.newton.conditional import LIST_MEAN_SD, MODEL_MEAN_SD, Means, System, inverse_of
 from astrogf.inference.newton.lapack import threads_for
 from astrogf.inference.newton.widths import Belief, Widths, most_probable, wide_probability
 
@@ -32,10 +31,11 @@ SETTLED = 0.01
 class Groups(NamedTuple):
     """Group of every free line, the groups' names, their scatter where it is held (nan: learned), the prior mean of
     their corrections where it is not 0, tau where it is stated (nan: learned as in the other groups), and how well the
-    spectra see their lines, -1 to 1."""
+    spectra see their lines, -1 to 1; and the species of every line (-1 for lines of a held group)."""
 
     member: Int[np.ndarray, " line"]
     names: tuple[str, ...]
+    species: Int[np.ndarray, " line"]
     held: Float[np.ndarray, " group"]
     mean: Float[np.ndarray, " group"] | None = None
     stated: Float[np.ndarray, " group"] | None = None
@@ -48,6 +48,14 @@ class Groups(NamedTuple):
     def belief(self, model_error: float) -> Belief:
         """The prior of the groups' widths."""
         return Belief.of(self.held, self.stated, model_error, self.seen)
+
+    def means(self, model_error: float) -> Means:
+        """The means of the species, and those of held groups, in which the model makes no error: nor does it where
+        `model_error` is 0."""
+        apart = np.where(self.species >= 0, self.species, self.species.max(initial=-1) + 1 + self.member)
+        species, of = np.unique(apart, return_inverse=True)
+        model_sd = np.where(species <= self.species.max(initial=-1), MODEL_MEAN_SD * (model_error > 0.0), 0.0)
+        return Means(of, np.full(len(species), LIST_MEAN_SD), model_sd)
 
     @property
     def line_mean(self) -> Float[np.ndarray, " line"]:
@@ -98,16 +106,16 @@ def make_groups(
     )
     known = [np.array([which.get(str(x), np.nan) for x in names]) for which in (held, stated)]
     seen = place if many > 1 else np.zeros(len(names))
-    return Groups(index, tuple(str(x) for x in names), known[0], None, known[1], seen)
+    of_species = np.unique(np.asarray(species).astype(str), return_inverse=True)[1]
+    of_species[np.isin(quality, list(held))] = -1
+    return Groups(index, tuple(str(x) for x in names), of_species, known[0], None, known[1], seen)
 
 
-def prior_precision(
-    weight: Float[Array, " line"], index: Int[Array, " line"], n_group: int
-) -> Float[Array, "line line"]:
-    """Inverse of the prior covariance of the lines, mu marginalised, from their precision about it (Sherman-Morrison,
-    group by group)."""
-    member = jax.nn.one_hot(index, n_group) * jnp.asarray(weight)[:, None]
-    return jnp.diag(jnp.asarray(weight)) - (member / (MEAN_SD**-2 + member.sum(0))) @ member.T
+def prior_precision(weight: Float[Array, " line"], means: Means) -> Float[Array, "line line"]:
+    """Inverse of the prior covariance of the lines, their means marginalised, from the precision about these
+    (Sherman-Morrison, mean by mean)."""
+    member = jax.nn.one_hot(means.of, len(means.sd)) * jnp.asarray(weight)[:, None]
+    return jnp.diag(jnp.asarray(weight)) - (member / (jnp.asarray(means.sd) ** -2 + member.sum(0))) @ member.T
 
 
 class LogGf(NamedTuple):
@@ -150,10 +158,10 @@ class Learned(NamedTuple):
         return cls(place, top, 1.0 / (widths.sd**2 + widths.phi**2)[member])
 
 
-def shared_precision(weight, index, n_group: int, ln_sigma_sd) -> Float[Array, "shared shared"]:
+def shared_precision(weight, means: Means, ln_sigma_sd) -> Float[Array, "shared shared"]:
     """Prior precision of (corrections, survey ln_sigma)."""
     n = len(weight)
-    full = jnp.zeros((n + 1, n + 1)).at[:n, :n].set(prior_precision(weight, index, n_group))
+    full = jnp.zeros((n + 1, n + 1)).at[:n, :n].set(prior_precision(weight, means))
     return full.at[n, n].set(ln_sigma_sd**-2)
 
 

@@ -28,21 +28,28 @@ class Parts(NamedTuple):
         return cls(*(np.concatenate(x) for x in zip(*parts, strict=True)))
 
 
+class MeanOf(NamedTuple):
+    """What is known of the list's mean mu for every line: value, variance, and covariance with u - m."""
+
+    value: Float[np.ndarray, " line"]
+    variance: Float[np.ndarray, " line"]
+    with_off: Float[np.ndarray, " line"]
+
+
 def by_class(
     widths: Widths,
     off: Float[np.ndarray, " line"],
     variance: Float[np.ndarray, " line"],
     member: Int[np.ndarray, " line"],
-    mean: Float[np.ndarray, " line"],
-    mean_variance: Float[np.ndarray, " line"],
+    mean: MeanOf,
 ) -> Parts:
-    """delta as one of two classes, where all but the line's own prior measure u - mu as `off` with this `variance`, and
-    mu as `mean` with `mean_variance`."""
+    """delta as one of two classes, where all but the line's own prior measure u - m as `off` with this `variance`."""
     wide = wide_probability(widths.log_classes(off, member, variance))
-    listed, seen = widths.listed[:, member], widths.phi[member] ** 2 + variance
-    k = listed / (listed + seen)
-    spread = k * seen + (1.0 - k) ** 2 * mean_variance
-    return Parts(np.stack([1.0 - wide, wide]), mean + k * off, np.sqrt(spread))
+    listed, own = widths.listed[:, member], widths.phi[member] ** 2
+    k, k_seen = listed / (listed + own), listed / (listed + own + variance)
+    # of delta - mu, of mu, and of the two together
+    spread = k_seen * (own + variance) + mean.variance + 2.0 * k * mean.with_off
+    return Parts(np.stack([1.0 - wide, wide]), mean.value + k_seen * off, np.sqrt(np.maximum(spread, 0.0)))
 
 
 def quantiles(parts: Parts, levels: tuple[float, ...] = LEVELS) -> Float[np.ndarray, "level line"]:

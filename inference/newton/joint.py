@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.conditional import System
+from astrogf.inference.newton.conditional import Means, System
 from astrogf.inference.newton.learned_noise import learn, noise_summary
 from astrogf.inference.newton.misfit import with_misfit
 from astrogf.inference.newton.stars import FitState, Progress, bounded_step, keep_physical
@@ -28,34 +28,29 @@ MISFIT = range(2, 5)
 
 
 class SharedPrior(NamedTuple):
-    """Prior of the shared parameters: corrections (mean, group, and what is believed of the groups' widths), then the
-    survey's ln_sigma."""
+    """Prior of the shared parameters: corrections (mean, group, means of the species, and what is believed of the
+    groups' widths), then the survey's ln_sigma."""
 
     mean: Float[Array, " shared"]
     ln_sigma_sd: Float[Array, ""]
     group: Int[np.ndarray, " line"]
+    means: Means
     belief: Belief
 
     @classmethod
     def of(cls, groups: hyper.Groups, options: FitOptions) -> "SharedPrior":
         """What the options say."""
         mean = jnp.append(jnp.asarray(groups.line_mean), lsf_sigma(options.stars.resolution))
-        return cls(
-            mean, jnp.asarray(options.stars.ln_resolution_sd), groups.member, groups.belief(options.lines.model_error)
-        )
-
-    @property
-    def n_group(self) -> int:
-        """Groups, those without lines too."""
-        return self.belief.centre.shape[1]
+        sd, error = jnp.asarray(options.stars.ln_resolution_sd), options.lines.model_error
+        return cls(mean, sd, groups.member, groups.means(error), groups.belief(error))
 
     def system(self, reduced: Reduced, shared: Float[Array, " shared"]) -> System:
         """(A, b) at a point with all of the prior but the widths of the lines'."""
-        return System.of(*reduced, shared - self.mean, self.group, self.n_group, self.ln_sigma_sd)
+        return System.of(*reduced, shared - self.mean, self.group, self.means, self.ln_sigma_sd)
 
     def precision(self, weight: Float[np.ndarray, " line"]) -> Float[Array, "shared shared"]:
         """Of the Gaussian that stands for the prior within the fit."""
-        return hyper.shared_precision(weight, self.group, self.n_group, self.ln_sigma_sd)
+        return hyper.shared_precision(weight, self.means, self.ln_sigma_sd)
 
     def log_density(self, shared: Float[Array, " shared"], weight: Float[np.ndarray, " line"]) -> float:
         """Of the same, up to a constant in `shared`."""

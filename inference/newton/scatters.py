@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.classes import Chain, sweep
 from astrogf.inference.newton.conditional import System, inverse_of
-from astrogf.inference.newton.intervals import Parts, by_class, quantiles
+from astrogf.inference.newton.intervals import MeanOf, Parts, by_class, quantiles
 from astrogf.inference.newton.joint import Joint, SharedPrior
 from astrogf.inference.newton.lapack import threads_for
 from astrogf.inference.newton.stars import bounded_step, keep_physical
@@ -46,25 +46,30 @@ class _Sums(NamedTuple):
     def add(
         self, system: System, widths: Widths, wide: np.ndarray, weight: np.ndarray, factor: np.ndarray, step: np.ndarray
     ) -> None:
-        """One sweep's Gaussian, which has the prior `weight`. delta = mu + k (u - mu) + Normal(0, sqrt(k) phi)."""
+        """One sweep's Gaussian, which has the prior `weight`. delta = mu + k (u - m) + Normal(0, sqrt(k) phi), and mu
+        is a part of m that m leaves uncertain."""
         n, member, means = len(system.member), system.member, system.mean_of
         covariance = inverse_of(factor)
         k, left = shrunk(widths, wide, member)
         listed = np.where(wide, widths.listed[1][member], widths.listed[0][member])
+        part, apart = (x[system.means.of] for x in system.means.of_list)
         with_all = covariance[:, :n] * k
-        with_all += covariance[:, means] * (1.0 - k)
+        with_all += covariance[:, means] * (part - k)
         delta = with_all[:n] * k[:, None]
-        delta += with_all[means] * (1.0 - k)[:, None]
+        delta += with_all[means] * (part - k)[:, None]
+        delta += apart * (means[:, None] == means)
         delta[np.arange(n), np.arange(n)] += left
         shared = system.shared
         self.covariance[:] += covariance[:shared, :shared]
         self.delta_covariance[:] += delta
-        self.list_share[:] += (np.diagonal(delta) - with_all[means, np.arange(n)]) / listed
+        self.list_share[:] += (np.diagonal(delta) - part * with_all[means, np.arange(n)] - apart) / listed
         self.steps.append(step[:shared])
-        at_mean = step[means]
+        at_mean = part * step[means]
         self.deltas.append(at_mean + k * system.from_mean(step))
         off, variance = system.cavity(weight, covariance, step)
-        self.parts.append(by_class(widths, off, variance, member, at_mean, np.diagonal(covariance)[means]))
+        of_mean = np.diagonal(covariance)[means]
+        mean = MeanOf(at_mean, part**2 * of_mean + apart, part * (covariance[means, np.arange(n)] - of_mean))
+        self.parts.append(by_class(widths, off, variance, member, mean))
 
 
 def _moments(values: list[np.ndarray], covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -87,7 +87,7 @@ class Draw(NamedTuple):
     data: StarData
     theta: Float[np.ndarray, "star star_parameter"]
     shared: Float[np.ndarray, " shared"]
-    mu: Float[np.ndarray, " group"]
+    m: Float[np.ndarray, " mean"]
     widths: Widths
     loggf: Float[np.ndarray, " line"]
 
@@ -189,14 +189,14 @@ def draw(
     `truth`: another problem to compute the spectra with (`refined`). The continuum is level, 1: its prior is so much
     wider than what the pixels say of it that where in it the truth lies does not matter.
     """
-    g = len(small.groups.names)
     o, member = small.options, small.groups.member
     if widths is None:
         belief = small.groups.belief(o.lines.model_error)
         place = belief.middle(belief.top + np.array([TOP_SD, np.zeros(4)]) * rng.normal(size=(2, 4)))
         widths = Widths.at(place + GROUP_SD[:, None] * rng.normal(size=place.shape))
-    mu = hyper.MEAN_SD * rng.normal(size=g)
-    loggf, u = draw_lines(rng, mu, widths, member)
+    means = small.groups.means(o.lines.model_error)
+    mu, nu = (sd * rng.normal(size=len(sd)) for sd in (means.list_sd, means.model_sd))
+    loggf, u = draw_lines(rng, mu[means.of], nu[means.of], widths, member)
     ln_sigma0 = float(lsf_sigma(o.stars.resolution)) + o.stars.ln_resolution_sd * rng.normal()
     theta = draw_stars(small, rng, ln_sigma0)
     clean = np.asarray(spectra(small.problem if truth is None else truth, jnp.asarray(theta), jnp.asarray(u)))
@@ -204,17 +204,21 @@ def draw(
     wide = (rng.uniform(size=sd.shape) < OUTLIER_SHARE) & outliers
     noisy = clean + sd * np.where(wide, OUTLIER_WIDTH, 1.0) * rng.normal(size=sd.shape)
     data = StarData(jnp.asarray(noisy), jnp.asarray(sd**-2.0))
-    return Draw(data, theta, np.append(u, ln_sigma0), mu, widths, loggf)
+    return Draw(data, theta, np.append(u, ln_sigma0), mu + nu, widths, loggf)
 
 
 def draw_lines(
-    rng: np.random.Generator, mu: Float[np.ndarray, " group"], widths: Widths, member: Int[np.ndarray, " line"]
+    rng: np.random.Generator,
+    mu: Float[np.ndarray, " line"],
+    nu: Float[np.ndarray, " line"],
+    widths: Widths,
+    member: Int[np.ndarray, " line"],
 ) -> tuple[Float[np.ndarray, " line"], Float[np.ndarray, " line"]]:
     """Errors of the list's log gf, delta, and what the spectra see of them, u, from the prior given its widths."""
     wide = rng.uniform(size=len(member)) < widths.share[member]
     sd = np.sqrt(np.where(wide, widths.listed[1][member], widths.listed[0][member]))
-    delta = mu[member] + sd * rng.normal(size=len(member))
-    return delta, delta + widths.phi[member] * rng.normal(size=len(member))
+    delta = mu + sd * rng.normal(size=len(member))
+    return delta, delta + nu + widths.phi[member] * rng.normal(size=len(member))
 
 
 def maximise(

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.conditional import Means
 from astrogf.inference.newton.sweep import Pass
 from astrogf.inference.problem.parameters import names, steps
 
@@ -77,16 +77,15 @@ def laplace_gaussian(
     return ArrowGaussian(mean, jnp.linalg.cholesky(covariance), own, slope, jnp.concatenate([left, right], axis=2))
 
 
-def with_group_means(
-    gaussian: ArrowGaussian, weight: Float[np.ndarray, " line"], member: Int[np.ndarray, " line"], n_group: int
-) -> ArrowGaussian:
-    """Append the group means mu, that the arrow has marginalised, to the shared parameters (corrections first).
+def with_means(gaussian: ArrowGaussian, weight: Float[np.ndarray, " line"], means: Means) -> ArrowGaussian:
+    """Append the species' means m, that the arrow has marginalised, to the shared parameters (corrections first).
 
-    Given the corrections and their precision `weight` about the means, mu_g ~ Normal(v_g sum of weight x correction,
-    sqrt(v_g)) with v_g = 1 / (sum of weight + 1 / MEAN_SD^2).
+    Given the corrections and their precision `weight` about the means, m ~ Normal(v sum of weight x correction,
+    sqrt(v)) with v = 1 / (sum of weight + 1 / sd^2).
     """
-    n, g, size = len(member), n_group, len(gaussian.mean)
-    v = jnp.asarray(1.0 / (np.bincount(member, weight, minlength=g) + hyper.MEAN_SD**-2))
+    member, g, size = means.of, len(means.sd), len(gaussian.mean)
+    n = len(member)
+    v = jnp.asarray(1.0 / (np.bincount(member, weight, minlength=g) + means.sd**-2.0))
     weights = jnp.zeros((g, size)).at[member, np.arange(n)].set(v[member] * weight)
     factor = jnp.block(
         [
@@ -100,14 +99,14 @@ def with_group_means(
 
 
 def joint_sites(n_line: int, abundances: tuple[str, ...] = ()):
-    """How `inference.solvers.model.joint_model` names what (shared, own) hold; shared is u, ln_sigma0, mu."""
+    """How `inference.solvers.model.joint_model` names what (shared, own) hold; shared is u, ln_sigma0, m."""
 
     labels = names(abundances)
 
     def sites(shared: Float[Array, " shared"], own: Float[Array, "star own"]) -> dict[str, Array]:
         n = len(labels)
         theta = own[:, :n] * steps(n)
-        named = {"u": shared[:n_line], "ln_sigma0": shared[n_line], "mu": shared[n_line + 1 :]}
+        named = {"u": shared[:n_line], "ln_sigma0": shared[n_line], "m": shared[n_line + 1 :]}
         return named | {name: theta[:, i] for i, name in enumerate(labels)} | {"continuum": own[:, n:]}
 
     return sites

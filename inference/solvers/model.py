@@ -1,9 +1,9 @@
 """The statistical model, as NumPyro states it: the definition that the solvers are held against.
 
-mu_g ~ Normal(0, 0.05)                                               groups: species x quality class
+mu ~ Normal(0, 0.05)   nu ~ Normal(0, 0.07)                          errors common to a species: the list's, the model's
 top_k ~ Normal(TOP_k, TOP_SD_k)   x_kg ~ Normal(top_k, GROUP_SD_k)   widths x = ln tau, ln gross, logit w, ln phi
 delta_i ~ (1 - w) Normal(mu, tau) + w Normal(mu, sqrt(tau^2 + gross^2))  errors of the list's log gf, for all stars
-eta_i ~ Normal(0, phi)                                               the model's own error of a line, for all stars
+eta_i ~ Normal(nu, phi)                                              the model's own error of a line, for all stars
 u_i = delta_i + eta_i                                                what the spectra see (of lines the list may lack
                                                                      delta, of one held width)
 ln_sigma0 ~ Normal(R0)                                               the survey's resolution
@@ -12,9 +12,10 @@ c_sw ~ Normal(0, 3)                                                  continuum c
 e_sw ~ Normal(0, scatter)         log gf in a spectrum: u + e          deviations of its lines (where there is scatter)
 y_sp ~ (1 - q) Normal(m_sp, sigma_sp) + q Normal(m_sp, 10 sigma_sp)  pixels, with a share q of outliers
 
-Only u meets the spectra, so eta and the class of every line are summed over: the site is u, two Normals whose
-variances are wider by phi^2. Given u and the class, delta ~ Normal(mu + k (u - mu), sqrt(k) phi) with
-k = 1 / (1 + phi^2 / variance of delta in the class): `inference.newton.widths.shrunk`. Groups by how well lines are
+Only u meets the spectra, so eta and the class of every line are summed over, and m = mu + nu is one site: u has two
+Normals about m whose variances are wider by phi^2. Given u, m and the class, delta ~ Normal(mu + k (u - m), sqrt(k)
+phi) with k = 1 / (1 + phi^2 / variance of delta in the class): `inference.newton.widths.shrunk`; mu given m is
+`conditional.Means.of_list`. Groups by how well lines are
 seen have slopes beside the tops, as `widths` says.
 """
 
@@ -27,7 +28,7 @@ import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array, Float, Int
 
-from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.conditional import Means
 from astrogf.inference.newton.widths import GROUP_SD, TOP_SD, Belief, Widths
 from astrogf.inference.problem import noise
 from astrogf.inference.problem.options import FitOptions
@@ -49,8 +50,8 @@ def sampled_widths(n_group: int, model_error: float) -> Widths:
     return Widths(*parts)
 
 
-def corrections_of(mu: Float[Array, " group"], group: Int[Array, " line"], widths: Widths) -> Float[Array, " line"]:
-    """What the spectra want of every line: eta and the classes summed over."""
+def corrections_of(mean: Float[Array, " line"], group: Int[Array, " line"], widths: Widths) -> Float[Array, " line"]:
+    """What the spectra want of every line about its mean: eta and the classes summed over."""
     narrow, wide = jnp.sqrt(widths.tau**2 + widths.phi**2), jnp.sqrt(widths.tau**2 + widths.gross**2 + widths.phi**2)
     share = jnp.asarray(widths.share)
     with numpyro.plate("lines", group.shape[0]):
@@ -58,7 +59,7 @@ def corrections_of(mu: Float[Array, " group"], group: Int[Array, " line"], width
             "u",
             dist.MixtureSameFamily(
                 dist.Categorical(probs=jnp.stack([1.0 - share, share], axis=-1)[group]),
-                dist.Normal(mu[group][:, None], jnp.stack([narrow, wide], axis=-1)[group]),
+                dist.Normal(mean[:, None], jnp.stack([narrow, wide], axis=-1)[group]),
             ),
         )
 
@@ -67,6 +68,7 @@ def joint_model(
     sample: Sample,
     group: Int[Array, " line"],
     n_group: int,
+    means: Means,
     options: FitOptions,
     noise_model: Noise,
     widths: Widths | None = None,
@@ -77,9 +79,11 @@ def joint_model(
     units of the stars' parameters as in `parameters.STAR`. The continuum of window k is 'continuum' for the
     first and 'continuum_k' for the others.
     """
-    with numpyro.plate("groups", n_group):
-        mu = numpyro.sample("mu", dist.Normal(0.0, hyper.MEAN_SD))
-    u = corrections_of(mu, group, sampled_widths(n_group, options.lines.model_error) if widths is None else widths)
+    with numpyro.plate("species", len(means.sd)):
+        m = numpyro.sample("m", dist.Normal(0.0, jnp.asarray(means.sd)))
+    if widths is None:
+        widths = sampled_widths(n_group, options.lines.model_error)
+    u = corrections_of(m[jnp.asarray(means.of)], group, widths)
     ln_sigma0 = numpyro.sample(
         "ln_sigma0", dist.Normal(lsf_sigma(options.stars.resolution), options.stars.ln_resolution_sd)
     )

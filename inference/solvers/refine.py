@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.conditional import Means
 from astrogf.inference.newton.intervals import Parts, quantiles
 from astrogf.inference.newton.joint import Joint
 from astrogf.inference.newton.widths import Widths, shrunk, wide_probability
@@ -17,7 +18,7 @@ from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import steps
 from astrogf.inference.problem.problem import StarData
 from astrogf.inference.problem.spectra import Sample, WindowSpectra
-from astrogf.inference.solvers.gaussian import joint_sites, laplace_gaussian, with_group_means
+from astrogf.inference.solvers.gaussian import joint_sites, laplace_gaussian, with_means
 from astrogf.inference.solvers.laplace import recentred
 from astrogf.inference.solvers.model import joint_model
 from astrogf.inference.solvers.nuts import Density, Solution, nuts, split_density
@@ -41,7 +42,8 @@ def refined(sample: Sample, joint: Joint, groups: hyper.Groups, options: FitOpti
     n, p = len(groups.member) + 1, joint.posterior
     by_star = joint.passed._replace(rows=(jax.tree.map(lambda x: np.asarray(x)[order], joint.passed.rows[0]),))
     start = laplace_gaussian(by_star, joint.run.theta, joint.run.shared, p.mean, p.covariance)
-    start = with_group_means(start, p.weight, groups.member, len(groups.names))
+    means = groups.means(options.lines.model_error)
+    start = with_means(start, p.weight, means)
     key = jax.random.key(options.solver.seed)
     if options.solver.method == "laplace":
         solution = recentred(density_of(jnp.arange(sample.n_star)), start, key, pairs=options.solver.draws)
@@ -55,7 +57,7 @@ def refined(sample: Sample, joint: Joint, groups: hyper.Groups, options: FitOpti
     theta = jnp.asarray(solution.own_mean[:, : sample.n_own] * steps(sample.n_own))
     covariance = jnp.asarray(shared_covariance(solution)[:n, :n])
     draws = shared_draws(solution, jax.random.key(options.solver.seed + 1))
-    loggf = loggf_of(draws, groups, p.widths)
+    loggf = loggf_of(draws, groups, means, p.widths)
     posterior = p._replace(mean=jnp.asarray(solution.mean[:n]), covariance=covariance, loggf=loggf)
     return joint._replace(run=replace(joint.run, theta=theta), posterior=posterior, status=solution.status)
 
@@ -72,7 +74,8 @@ def density_of_stars(
         some = Sample((part,), jax.tree.map(lambda x: jnp.asarray(x)[index], sample.prior))
         mine = NoiseModel(*(x[index] for x in noise))
         member = jnp.asarray(groups.member)
-        args = (some, member, len(groups.names), options, (mine,), joint.posterior.widths)
+        means = groups.means(options.lines.model_error)
+        args = (some, member, len(groups.names), means, options, (mine,), joint.posterior.widths)
         return split_density(joint_model, args, {}, joint_sites(len(groups.member), options.stars.abundances))
 
     return of
@@ -86,21 +89,27 @@ def shared_draws(solution: Solution, key: Array, n: int = 2000) -> np.ndarray:
     return np.asarray(solution.gaussian.draw(key, n)[0])
 
 
-def loggf_of(draws: Float[np.ndarray, "draw shared"], groups: hyper.Groups, widths: Widths) -> hyper.LogGf:
-    """What draws of (u, ln_sigma0, mu) say of the log gf, widths held, the classes summed over.
+def loggf_of(
+    draws: Float[np.ndarray, "draw shared"], groups: hyper.Groups, species: Means, widths: Widths
+) -> hyper.LogGf:
+    """What draws of (u, ln_sigma0, m) say of the log gf, widths held, the classes summed over.
 
     The list's share is the covariance of delta and delta - mu, in units of the list's variance, class by class.
     """
     member, n = groups.member, len(groups.member)
-    u, mu = draws[:, :n] - groups.line_mean, draws[:, n + 1 :][:, member]
-    wide = np.stack([wide_probability(widths.log_classes(off, member)) for off in u - mu])
+    part, uncertain = (x[species.of] for x in species.of_list)
+    m = draws[:, n + 1 :][:, species.of]
+    u, mu = draws[:, :n] - groups.line_mean, part * m
+    wide = np.stack([wide_probability(widths.log_classes(off, member)) for off in u - m])
     means, second, share, parts = np.zeros_like(u), np.zeros(n), np.zeros(n), []
     for which, probability in ((False, 1.0 - wide), (True, wide)):
         k, left = shrunk(widths, np.full(n, which), member)
-        inside = mu + k * (u - mu)
+        inside = mu + k * (u - m)
         means += probability * inside
         thin = slice(None, None, max(len(u) // INTERVAL_DRAWS, 1))
-        parts.append(Parts(probability[thin], inside[thin], np.broadcast_to(np.sqrt(left), inside[thin].shape)))
+        parts.append(
+            Parts(probability[thin], inside[thin], np.broadcast_to(np.sqrt(left + uncertain), inside[thin].shape))
+        )
         second += np.mean(probability * (inside**2 + left), axis=0)
         weight = probability / np.maximum(probability.sum(axis=0), 1e-300)
         apart = inside - np.sum(weight * inside, axis=0)
@@ -108,6 +117,7 @@ def loggf_of(draws: Float[np.ndarray, "draw shared"], groups: hyper.Groups, widt
         share += np.mean(probability, axis=0) * np.clip(follows, 0.0, 1.0)
     covariance = np.cov(means.T, bias=True).reshape(n, n)
     covariance[np.arange(n), np.arange(n)] = second - means.mean(axis=0) ** 2
+    covariance += uncertain * (species.of[:, None] == species.of)
     ends = groups.line_mean + quantiles(Parts.of(parts))
     return hyper.LogGf(groups.line_mean + means.mean(axis=0), covariance, share, wide.mean(axis=0), ends)
 

@@ -92,19 +92,20 @@ def test_converged(simulated):
 def test_maximum_of_the_numpyro_model(simulated):
     """The gradient of NumPyro's own log density vanishes where the arrow solver stopped, in units of 1/sd."""
     sample, joint, groups, _, _ = simulated
-    weight, index, n_line = joint.posterior.weight, groups.member, len(groups.member)
+    weight, n_line = joint.posterior.weight, len(groups.member)
     u, theta = joint.run.shared[:-1], joint.run.theta
-    # given the corrections, the group means that the solver has marginalised sit at their conditional mode
-    mean = np.bincount(index, weight * np.asarray(u)) / (np.bincount(index, weight) + hyper.MEAN_SD**-2)
+    # given the corrections, the species' means that the solver has marginalised sit at their conditional mode
+    means = groups.means(OPTIONS.lines.model_error)
+    mean = np.bincount(means.of, weight * np.asarray(u)) / (np.bincount(means.of, weight) + means.sd**-2.0)
     # within the fit the prior is one Normal a line, as wide as the solver left it: each line a group
     widths = Widths(weight**-0.5, np.zeros(n_line), np.zeros(n_line), np.zeros(n_line))
-    values = {"mu": jnp.asarray(mean[index]), "u": u, "ln_sigma0": joint.run.shared[-1]}
+    values = {"m": jnp.asarray(mean), "u": u, "ln_sigma0": joint.run.shared[-1]}
     values |= {"continuum": joint.passed.rows[0].coefficients, "continuum_1": joint.passed.rows[1].coefficients}
     labels = names(OPTIONS.stars.abundances)
     values |= {name: theta[:, i] for i, name in enumerate(labels)}
 
     def density(values):
-        arguments = (sample, jnp.arange(n_line), n_line, OPTIONS, joint.run.noise, widths)
+        arguments = (sample, jnp.arange(n_line), n_line, means, OPTIONS, joint.run.noise, widths)
         return log_density(joint_model, arguments, {}, values)[0]
 
     slope = eqx.filter_jit(jax.grad(density))(values)

@@ -10,6 +10,7 @@ from numpyro.infer import MCMC, NUTS
 from scipy.stats import norm
 
 from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.conditional import LIST_MEAN_SD, MODEL_MEAN_SD
 from astrogf.inference.problem.arrow import eliminate, reduce
 from astrogf.inference.solvers.model import corrections_of, sampled_widths
 from astrogf.inference.statistics import LineNames, Statistics, combine, load, posterior, save
@@ -112,15 +113,16 @@ def test_the_posterior_from_the_statistics_against_nuts():
     listed = LineNames(np.arange(n) + 5000.0, np.full(n, "Fe I"), np.zeros(n), np.zeros(n))
     point, member = 0.1 * rng.normal(size=n), np.zeros(n, int)
     s = Statistics(precision, precision @ (measured - point), point, listed, (), 5)
-    groups = hyper.Groups(member, ("Fe I",), np.array([np.nan]))
+    groups = hyper.Groups(member, ("Fe I",), member, np.array([np.nan]))
     found, said = posterior(s, groups, other_mean=np.zeros(0), other_sd=np.zeros(0), model_error=0.08, sweeps=6000)
     assert said["effective_sweeps"] > 100
 
     def model():
-        with numpyro.plate("groups", 1):
-            mu = numpyro.sample("mu", dist.Normal(0.0, hyper.MEAN_SD))
+        with numpyro.plate("species", 1):
+            mu = numpyro.sample("mu", dist.Normal(0.0, LIST_MEAN_SD))
+            nu = numpyro.sample("nu", dist.Normal(0.0, MODEL_MEAN_SD))
         widths = sampled_widths(1, 0.08)
-        u = corrections_of(mu, jnp.asarray(member), widths)
+        u = corrections_of(jnp.repeat(mu + nu, n), jnp.asarray(member), widths)
         numpyro.deterministic("widths", jnp.stack([*widths])[:, 0])
         numpyro.factor("spectra", -0.5 * (u - measured) @ precision @ (u - measured))
 
@@ -136,11 +138,11 @@ def test_the_posterior_from_the_statistics_against_nuts():
         assert mine_sd[0] == pytest.approx(theirs.std(), rel=0.15), k
     # the log gf, by the conditional of each draw
     tau, gross, share, phi = draws["widths"].T[:, :, None]
-    mu, u = draws["mu"], draws["u"]
+    mu, m, u = draws["mu"], draws["mu"] + draws["nu"], draws["u"]
     narrow, wide = tau**2, tau**2 + gross**2
-    logs = [np.log(w) + norm.logpdf(u, mu, np.sqrt(v + phi**2)) for w, v in ((1 - share, narrow), (share, wide))]
+    logs = [np.log(w) + norm.logpdf(u, m, np.sqrt(v + phi**2)) for w, v in ((1 - share, narrow), (share, wide))]
     p = 1.0 / (1.0 + np.exp(logs[0] - logs[1]))
-    inside = [mu + v / (v + phi**2) * (u - mu) for v in (narrow, wide)]
+    inside = [mu + v / (v + phi**2) * (u - m) for v in (narrow, wide)]
     mean = (1 - p) * inside[0] + p * inside[1]
     np.testing.assert_allclose(found.loggf.wide, p.mean(axis=0), atol=0.03)
     np.testing.assert_allclose((found.loggf.mean - mean.mean(axis=0)) / sd, 0.0, atol=0.1)

@@ -53,9 +53,9 @@ def test_widths_of_separate_lines_are_the_most_probable_ones():
     seen = truth + noise * rng.normal(size=n)
     a = np.zeros((n + 1, n + 1))
     a[:n, :n], member = np.diag(noise**-2.0), np.zeros(n, int)
-    system = System.of(a, np.append(seen / noise**2, 0.0), np.zeros(n + 1), member, 1, 0.1)
+    groups = hyper.Groups(member, ("Fe I",), member, np.array([np.nan]))
+    system = System.of(a, np.append(seen / noise**2, 0.0), np.zeros(n + 1), member, groups.means(0.08), 0.1)
     system.precision[-1, -1] += 1e8
-    groups = hyper.Groups(member, ("Fe I",), np.array([np.nan]))
     belief = groups.belief(0.08)
     learned, step, covariance = hyper.learn(system, belief, hyper.Learned.start(belief, member), rounds=60)
 

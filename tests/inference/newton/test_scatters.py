@@ -10,7 +10,8 @@ from scipy.stats import multivariate_normal
 
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.classes import Chain, sweep
-from astrogf.inference.newton.conditional import MEAN_SD, System
+from astrogf.inference.newton.conditional import LIST_MEAN_SD, MODEL_MEAN_SD, Means, System
+from astrogf.inference.newton.intervals import Parts, quantiles
 from astrogf.inference.newton.joint import Joint, SharedPrior
 from astrogf.inference.newton.scatters import integrate, over_scatters
 from astrogf.inference.newton.stars import FitState
@@ -20,6 +21,7 @@ from astrogf.inference.problem.arrow import Reduced
 LN_SIGMA_SD = 0.08
 MEMBER = np.array([0, 0, 0, 0, 1, 1])
 N = len(MEMBER)
+MEANS = Means(MEMBER, np.full(2, LIST_MEAN_SD), np.full(2, MODEL_MEAN_SD))
 HELD = Widths(np.array([0.07, 0.1]), np.array([0.4, 0.5]), np.array([0.15, 0.4]), np.array([0.08, 0.06]))
 
 
@@ -38,20 +40,21 @@ def problem():
 def system_of(problem, **changes) -> System:
     precision, measured, point, mean = problem
     args = {"precision": precision, "gradient": precision @ (measured - point), "off": point - mean} | changes
-    return System.of(**args, member=MEMBER, n_group=2, other_sd=LN_SIGMA_SD)
+    return System.of(**args, member=MEMBER, means=MEANS, other_sd=LN_SIGMA_SD)
 
 
 def dense(problem, widths: Widths):
-    """By scipy's densities, every class of every line: probabilities, and the joint posterior of u, ln_sigma, delta."""
+    """By scipy's densities, every class of every line: probability of the widths, the joint posterior of u, ln_sigma,
+    delta, each line's probability of the wide class, and delta as a mixture."""
     precision, measured, _, mean = problem
-    noise, same = np.linalg.inv(precision), MEAN_SD**2 * (MEMBER[:, None] == MEMBER)
+    noise, same = np.linalg.inv(precision), 1.0 * (MEMBER[:, None] == MEMBER)
     log, means, covariances, classes = [], [], [], []
     for wide in product((False, True), repeat=N):
         wide = np.array(wide)
         listed = np.where(wide, widths.listed[1][MEMBER], widths.listed[0][MEMBER])
-        delta = np.diag(listed) + same
+        delta = np.diag(listed) + LIST_MEAN_SD**2 * same
         prior = np.zeros((2 * N + 1, 2 * N + 1))
-        prior[:N, :N] = delta + np.diag(widths.phi[MEMBER] ** 2)
+        prior[:N, :N] = delta + np.diag(widths.phi[MEMBER] ** 2) + MODEL_MEAN_SD**2 * same
         prior[N, N] = LN_SIGMA_SD**2
         prior[N + 1 :, N + 1 :] = prior[:N, N + 1 :] = prior[N + 1 :, :N] = delta
         seen = prior[: N + 1, : N + 1] + noise
@@ -66,12 +69,13 @@ def dense(problem, widths: Widths):
     whole, p = float(log.max() + np.log(p.sum())), p / p.sum()
     centre = p @ means
     covariance = np.einsum("c,cij->ij", p, covariances) + np.einsum("c,ci,cj->ij", p, means - centre, means - centre)
-    return whole, centre, covariance, p @ classes
+    sd = np.sqrt(np.array([np.diag(c)[N + 1 :] for c in covariances]))
+    return whole, centre, covariance, p @ classes, Parts(np.tile(p[:, None], N), means[:, N + 1 :], sd)
 
 
 def test_classes_are_summed_over_as_by_enumeration(problem) -> None:
     """Widths known, all 64 classes: corrections, log gf, their covariances and the probability to be badly wrong."""
-    _, centre, covariance, wide = dense(problem, HELD)
+    _, centre, covariance, wide, parts = dense(problem, HELD)
     belief = Belief.known(HELD)
     begin = hyper.Learned(belief.centre, belief.top, np.full(N, 30.0))
     found, _ = integrate(system_of(problem), belief, begin, jnp.asarray(problem[2]), sweeps=6000)
@@ -85,6 +89,9 @@ def test_classes_are_summed_over_as_by_enumeration(problem) -> None:
     scale = np.outer(sd[N + 1 :], sd[N + 1 :])
     np.testing.assert_allclose(found.loggf.covariance / scale, covariance[N + 1 :, N + 1 :] / scale, atol=0.07)
     np.testing.assert_allclose(found.loggf.wide, wide, atol=0.03)
+    off = (found.loggf.ends - quantiles(parts)) / sd[N + 1 :]
+    assert np.abs(off[1:3]).max() < 0.1
+    assert np.abs(off[[0, 3]]).max() < 0.25  # in the tails, where classes part
 
 
 def test_the_lists_share_is_how_far_the_log_gf_follow_the_list(problem) -> None:
@@ -114,7 +121,7 @@ def test_widths_are_integrated_over_as_by_weighted_draws(problem) -> None:
     for i in range(draws):
         top = np.stack([TOP, np.zeros(4)]) + np.stack([TOP_SD, SLOPE_SD]) * rng.normal(size=(2, 4))
         place = belief.middle(top) + GROUP_SD[:, None] * rng.normal(size=(4, 2))
-        log[i], mean, covariance, _ = dense(problem, Widths.at(place))
+        log[i], mean, covariance, *_ = dense(problem, Widths.at(place))
         means.append(mean)
         second.append(np.diag(covariance) + mean**2)
         places.append(place)
@@ -145,7 +152,7 @@ def test_widths_are_integrated_over_as_by_weighted_draws(problem) -> None:
 def test_without_spectra_the_sampler_returns_the_prior() -> None:
     """Coordinates of the widths then have their prior's mean and sd, whatever the two ways they are moved in."""
     belief = Belief.of(np.full(2, np.nan), model_error=0.08, seen=np.array([0.5, -1.0]))
-    system = System.of(np.zeros((N + 1, N + 1)), np.zeros(N + 1), np.zeros(N + 1), MEMBER, 2, LN_SIGMA_SD)
+    system = System.of(np.zeros((N + 1, N + 1)), np.zeros(N + 1), np.zeros(N + 1), MEMBER, MEANS, LN_SIGMA_SD)
     rng, begin = np.random.default_rng(7), hyper.Learned.start(belief, MEMBER)
     chain, places = Chain(begin.place, begin.top, np.zeros(N, bool), np.zeros(N + 3)), []
     for _ in range(6000):
@@ -157,9 +164,9 @@ def test_without_spectra_the_sampler_returns_the_prior() -> None:
 
 
 def test_a_posterior_that_is_none_leaves_the_fit_as_it_was(problem) -> None:
-    groups = hyper.Groups(MEMBER, ("a", "b"), np.full(2, np.nan))
+    groups = hyper.Groups(MEMBER, ("a", "b"), MEMBER, np.full(2, np.nan))
     belief = groups.belief(0.08)
-    prior = SharedPrior(jnp.asarray(problem[3]), jnp.asarray(LN_SIGMA_SD), MEMBER, belief)
+    prior = SharedPrior(jnp.asarray(problem[3]), jnp.asarray(LN_SIGMA_SD), MEMBER, MEANS, belief)
 
     class Passed(NamedTuple):
         reduced: Reduced
@@ -187,22 +194,25 @@ def test_ranks_of_the_truth_are_uniform() -> None:
         top = np.stack([TOP, np.zeros(4)]) + np.stack([TOP_SD, SLOPE_SD]) * rng.normal(size=(2, 4))
         place = belief.middle(top) + GROUP_SD[:, None] * rng.normal(size=(4, 2))
         widths = Widths.at(place)
-        mu, wide = MEAN_SD * rng.normal(size=2), rng.uniform(size=n) < widths.share[member]
+        mu, nu = LIST_MEAN_SD * rng.normal(size=2), MODEL_MEAN_SD * rng.normal(size=2)
+        wide = rng.uniform(size=n) < widths.share[member]
         listed = np.where(wide, widths.listed[1][member], widths.listed[0][member])
         delta = mu[member] + np.sqrt(listed) * rng.normal(size=n)
-        u = delta + widths.phi[member] * rng.normal(size=n)
+        u = delta + nu[member] + widths.phi[member] * rng.normal(size=n)
         half = np.exp(rng.normal(1.5, 1.0, n))[:, None] * (np.eye(n) + 0.3 * rng.normal(size=(n, n)) / np.sqrt(n))
         a = np.zeros((n + 1, n + 1))
         a[:n, :n], a[n, n] = half @ half.T, 1.0
         b = a @ np.append(u, 0.0) + np.append(half @ rng.normal(size=n), 0.0)
-        system = System.of(a, b, np.zeros(n + 1), member, 2, LN_SIGMA_SD)
+        system = System.of(a, b, np.zeros(n + 1), member, MEANS._replace(of=member), LN_SIGMA_SD)
         begin = hyper.Learned.start(belief, member)
         chain, found = Chain(begin.place, begin.top, np.zeros(n, bool), np.zeros(n + 3)), []
         for k in range(-50, 6 * draws):
             chain, *_ = sweep(rng, belief, system, chain)
             if k >= 0 and k % 6 == 0:
                 share, left = shrunk(Widths.at(chain.place), chain.wide, member)
-                inside = share * system.from_mean(chain.step) + chain.step[system.mean_of]
+                part, apart = MEANS.of_list
+                mu = part * chain.step[system.shared :] + np.sqrt(apart) * rng.normal(size=2)
+                inside = share * system.from_mean(chain.step) + mu[member]
                 found.append((chain.step[:n], inside + np.sqrt(left) * rng.normal(size=n), chain.place.ravel()))
         for name, true, values in zip(ranks, (u, delta, place.ravel()), zip(*found, strict=True), strict=True):
             ranks[name].append(np.mean(np.array(values) < true, axis=0))

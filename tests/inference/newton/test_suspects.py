@@ -32,7 +32,7 @@ def judged(residual: np.ndarray, at: np.ndarray, correction=(0.1, -0.2), sd=(0.0
     leaders = np.array([5002.0, 5010.0])
     sample = sample_of(residual)
     joint = joint_of(sample, RVS, np.array(correction), np.array(sd), 0.2)
-    groups = hyper.Groups(np.zeros(2, int), ("Fe I",), np.array([np.nan]))
+    groups = hyper.Groups(np.zeros(2, int), ("Fe I",), np.zeros(2, int), np.array([np.nan]))
     return suspicion(sample, joint, groups, leaders, [WAVELENGTH], at)
 
 

@@ -1,11 +1,11 @@
 """Arrow elimination against the dense normal equations; the EM of the prior scatters against direct maximisation."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.conditional import Means
 from astrogf.inference.problem.arrow import Reduced, absorb, eliminate, own_covariance, reduce, solve_shared, substitute
 
 N_STAR, N_OWN, N_SHARED, N_PIXEL = 5, 6, 9, 60
@@ -48,12 +48,11 @@ def test_elimination_equals_dense(problem):
 
 
 def test_prior_precision_is_the_inverse_of_the_covariance():
-    index, tau = jnp.array([0, 0, 1, 1, 1]), jnp.array([0.2, 0.4])
-    member = np.asarray(jax.nn.one_hot(index, 2))
-    covariance = np.diag(np.asarray(tau)[np.asarray(index)] ** 2) + hyper.MEAN_SD**2 * member @ member.T
-    np.testing.assert_allclose(
-        hyper.prior_precision(tau[index] ** -2.0, index, 2), np.linalg.inv(covariance), rtol=1e-10
-    )
+    index, tau = np.array([0, 0, 1, 1, 1]), np.array([0.2, 0.4])
+    means = Means(index, np.array([0.05, 0.05]), np.array([0.07, 0.0]))
+    member = np.eye(2)[index]
+    covariance = np.diag(tau[index] ** 2) + member @ np.diag([0.05**2 + 0.07**2, 0.05**2]) @ member.T
+    np.testing.assert_allclose(hyper.prior_precision(tau[index] ** -2.0, means), np.linalg.inv(covariance), rtol=1e-10)
 
 
 @pytest.mark.parametrize("scatter", [0.0, 0.03, 0.4])

@@ -75,7 +75,7 @@ def test_their_scatter_is_held_and_those_of_other_groups_are_learned() -> None:
     truth = 0.3 * rng.normal(size=80)
     a, at = np.diag(np.append(np.full(80, 1e6), 1.0)), np.append(truth, 0.0)
     belief = groups.belief(0.08)
-    system = System.of(a, np.zeros(81), at, groups.member, 2, 1.0)
+    system = System.of(a, np.zeros(81), at, groups.member, groups.means(0.08), 1.0)
     learned, _, _ = hyper.learn(system, belief, hyper.Learned.start(belief, groups.member))
     widths = Widths.at(learned.place)
     found = np.sqrt(widths.sd**2 + widths.phi**2)

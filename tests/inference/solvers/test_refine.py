@@ -32,12 +32,13 @@ def test_density_is_that_of_the_model(fitted):
     small, sample, joint = fitted
     own = jnp.concatenate([joint.run.theta / jnp.array([100, 0.1, 0.1, 0.1, 0.1, 0.05, 5.0]),
                            joint.passed.rows[0].coefficients], axis=1)  # fmt: skip
-    shared = jnp.append(joint.run.shared, jnp.zeros(len(small.groups.names)))
+    means = small.groups.means(small.options.lines.model_error)
+    shared = jnp.append(joint.run.shared, jnp.zeros(len(means.sd)))
     of = density_of_stars(sample, joint.run.noise[0], joint, small.groups, small.options)
     once, each = of(jnp.arange(N_STAR))(shared, own)
     sites = joint_sites(small.n_line)(shared, own)
     member, n_group = jnp.asarray(small.groups.member), len(small.groups.names)
-    args = (sample, member, n_group, small.options, joint.run.noise, joint.posterior.widths)
+    args = (sample, member, n_group, means, small.options, joint.run.noise, joint.posterior.widths)
     whole, _ = log_density(joint_model, args, {}, sites)
     np.testing.assert_allclose(once + each, whole, rtol=1e-9)
     alone = [of(jnp.array([s]))(shared, own[s : s + 1]) for s in range(N_STAR)]

@@ -9,7 +9,8 @@ import pytest
 from scipy.special import polygamma, psi
 
 from astrogf.inference.newton import groups as hyper
-from astrogf.inference.solvers.gaussian import ArrowGaussian, with_group_means
+from astrogf.inference.newton.conditional import Means
+from astrogf.inference.solvers.gaussian import ArrowGaussian, with_means
 from astrogf.inference.solvers.laplace import recentred
 from astrogf.inference.solvers.nuts import importance, laplace, nuts, split_density
 from astrogf.inference.solvers.svi import svi
@@ -193,16 +194,17 @@ def test_recentring_finds_the_mean_of_a_skewed_posterior(shape):
         assert "more pairs" in recentred(density, start, jax.random.key(5), pairs=3).status
 
 
-def test_group_means_join_the_shared_parameters(linear):
-    """Covariance of (delta, mu) from the closed form of the hierarchical prior, without data."""
+def test_means_join_the_shared_parameters(linear):
+    """Covariance of (u, m) from the closed form of the hierarchical prior, without data."""
     member, weight = np.array([0, 0, 1, 1, 1]), np.array([0.1, 0.2, 0.3, 0.25, 0.3]) ** -2.0
-    precision = np.asarray(hyper.prior_precision(weight, jnp.asarray(member), 2))
+    means = Means(member, np.array([0.05, 0.04]), np.array([0.07, 0.0]))
+    precision = np.asarray(hyper.prior_precision(weight, means))
     own = jnp.zeros((1, 2)), jnp.ones((1, 2, 5)), jnp.eye(2)[None]
     base = ArrowGaussian(jnp.zeros(5), jnp.linalg.cholesky(np.linalg.inv(precision)), *own)
-    full = with_group_means(base, weight, member, 2)
+    full = with_means(base, weight, means)
     covariance = np.asarray(full.factor @ full.factor.T)
-    np.testing.assert_allclose(np.diag(covariance)[5:], hyper.MEAN_SD**2, rtol=1e-10)
-    wanted = hyper.MEAN_SD**2 * np.eye(2)[member]
+    np.testing.assert_allclose(np.diag(covariance)[5:], means.sd**2, rtol=1e-10)
+    wanted = means.sd**2 * np.eye(2)[member]
     np.testing.assert_allclose(covariance[:5, 5:], wanted, atol=1e-14)
     draws = full.draw(jax.random.key(0), 7)
     assert draws[0].shape == (7, 7)

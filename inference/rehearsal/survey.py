@@ -2,8 +2,9 @@
 
 Every atomic transition has an error of Normal(0, `demo.scatter`) dex, and a share `demo.wrong_share` of them one of
 Normal(0, `demo.wrong`) in addition; what the stars show of a line is off by `demo.model_error` more, the same in all of
-them, which is no error of the list. `demo.missing` more lines are in the stars but
-not in the list: copies of strong ones at wavelengths of their own. `survey.kind` is the layout written: 'lamost_lrs',
+them, which is no error of the list. Lines of a species share an error of each kind, `demo.species_error` and
+`demo.species_model_error`. `demo.missing` more lines are in the stars but not in the list: copies of strong ones at
+wavelengths of their own. `survey.kind` is the layout written: 'lamost_lrs',
 'lamost_mrs' or 'stated' (high resolution, one text file for each star of which something is known, with labels drawn
 from just that; `demo.stars` then counts nothing, and `demo.snr` is that of the fit's pixels of `survey.log_step`). The
 spectra are computed on a finer grid than the fit will use (`demo.oversampling`, `demo.depths`), so that the fit's own
@@ -151,6 +152,12 @@ def falsify(
     error[atomic] = np.hypot(demo.scatter, demo.wrong * wrong) * rng.normal(size=len(atomic))
     shown = error.copy()
     shown[atomic] += demo.model_error * rng.normal(size=len(atomic))
+    species = np.zeros(len(error), int)
+    species[lines.transition] = 10 * lines.z + lines.ion
+    names, of = np.unique(species[atomic], return_inverse=True)
+    shared = demo.species_error * rng.normal(size=len(names))
+    error[atomic] += shared[of]
+    shown[atomic] += (shared + demo.species_model_error * rng.normal(size=len(names)))[of]
     lines = with_missing(lines, demo, survey, fit, rng)
     finer = fit.changed(model={"oversampling": demo.oversampling, "depths": demo.depths})
     windows, rows = [], []

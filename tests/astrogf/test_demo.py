@@ -57,7 +57,7 @@ def test_medium_resolution_survey_holds_what_it_says(tmp_path) -> None:
 
 def test_every_line_of_the_list_is_wrong_and_components_agree() -> None:
     survey = SurveyOptions(kind="lamost_mrs", windows=WINDOWS)
-    demo = DemoOptions(**COARSE)
+    demo = DemoOptions(species_error=0.0, species_model_error=0.0, **COARSE)
     windows, lines, shown = falsify(demo, survey, FIT, np.random.default_rng(1))
     _, first = np.unique(lines["transition"], return_index=True)
     injected = np.asarray(lines["injected"])
@@ -73,6 +73,19 @@ def test_every_line_of_the_list_is_wrong_and_components_agree() -> None:
     assert all(len(np.unique(injected[lines["transition"] == t])) == 1 for t in lines["transition"][first])
     assert {float(w) // 1000 for w in lines["wavelength"]} == {5.0, 6.0}
     assert len(windows) == 2
+
+
+def test_a_species_errs_together() -> None:
+    survey = SurveyOptions(kind="lamost_mrs", windows=WINDOWS)
+    alone = {"scatter": 1e-6, "wrong_share": 0.0, "model_error": 0.0}
+    demo = DemoOptions(**alone, **COARSE)
+    _, lines, _ = falsify(demo, survey, FIT, np.random.default_rng(1))
+    injected, model = np.asarray(lines["injected"]), np.asarray(lines["shown"] - lines["injected"])
+    species, of = np.unique(lines["species"], return_inverse=True)
+    for errors, sd in ((injected, demo.species_error), (model, demo.species_model_error)):
+        means = np.bincount(of, errors) / np.bincount(of)
+        assert np.abs(errors - means[of]).max() < 1e-4
+        assert np.std(means) == pytest.approx(sd, rel=3 / np.sqrt(2 * len(species)))
 
 
 def test_stated_spectra_are_drawn_from_what_is_said_of_them(tmp_path) -> None:

@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.conditional import LIST_MEAN_SD
+from astrogf.inference.newton.means import LIST_MEAN_SD
 from astrogf.inference.newton.widths import Widths
 from astrogf.inference.problem.problem import StarData
 from astrogf.inference.rehearsal.small import build, draw, maximise

@@ -57,9 +57,8 @@ def sampled(small, fit, belief, rng) -> tuple[np.ndarray, np.ndarray]:
         if k < 0 or k % APART:
             continue
         share, left = shrunk(Widths.at(chain.place), chain.wide, member)
-        part, uncertain = system.means.of_list
-        mu = part * chain.step[system.shared :] + np.sqrt(uncertain) * rng.normal(size=len(part))
-        mean = share * system.from_mean(chain.step) + mu[system.means.of]
+        mu = system.means.draw_of_list(rng, chain.step[system.shared :])
+        mean = share * system.from_mean(chain.step) + mu
         loggf.append(mean + np.sqrt(left) * rng.normal(size=len(member)))
         shared.append(np.asarray(fit.shared) + chain.step[: system.shared])
     return np.array(shared), np.array(loggf)
@@ -91,7 +90,8 @@ def one(small, rng, truth_problem, setting) -> dict:
     out["z"] = {k: (d.mean(axis=0) - t) / d.std(axis=0) for k, (t, d) in values.items()}
     widths = Widths.at(fit.learned.place)
     means = small.groups.means(small.options.lines.model_error)
-    prior_sd = np.hypot(np.hypot(widths.sd, widths.phi)[small.groups.member], means.sd[means.of])
+    of_mean = np.diagonal(means.covariance)[means.of]
+    prior_sd = np.sqrt((widths.sd**2 + widths.phi**2)[small.groups.member] + of_mean)
     out["ratio"] = shared[:, :-1].std(axis=0) / prior_sd
     # independent, if the posterior is right: the truth in the posterior's own white coordinates
     out["white"] = np.linalg.solve(np.asarray(gaussian.factor), drawn.shared - np.asarray(gaussian.mean))

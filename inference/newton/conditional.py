@@ -1,8 +1,7 @@
 """The posterior of the shared parameters given the width of every line's prior: a Gaussian, from (A, b).
 
-The lines of a species share a mean, m = mu + nu: the list may be off for a whole species by mu, the model by nu. The
-spectra see the sum. The means stay in the matrix, for then the prior of the lines is diagonal. With x the lines, what
-else is shared (the survey's resolution) and the means, as steps from the point of (A, b),
+The means of the species (`means`) stay in the matrix, for then the prior of the lines is diagonal. With x the lines,
+what else is shared (the survey's resolution) and the means m, as steps from the point of (A, b),
 
     M = A + (priors of resolution and means) + Z'T Z,   p = b - (pull of the priors),   Z x = u - m,
 
@@ -16,34 +15,11 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from astrogf.inference.newton.lapack import factored, lower_inverse, mirrored, solved, turned
+from astrogf.inference.newton.means import Means
 
-LIST_MEAN_SD, MODEL_MEAN_SD = 0.05, 0.07
-"""dex: sds of mu and nu. Sets of log gf of one source and species are off together by a few hundredths of a dex (Jofre
-et al. 2014, A&A 564, A133). The model's common error of a species is that of its abundance in the Sun, and what one
-dimension and LTE make of it: the two shift solar abundances by 0.03-0.1 dex, unlike from species to species (Scott et
-al. 2015, A&A 573, A25 and A26)."""
 LEAST_KNOWN = 1e-3
 """The least part of a line's knowledge about its mean that is the spectra's: of a line of which they say nothing,
 rounding leaves less than nothing."""
-
-
-class Means(NamedTuple):
-    """Which mean m every line has, and for each mean the sds of mu and nu."""
-
-    of: Int[np.ndarray, " line"]
-    list_sd: Float[np.ndarray, " mean"]
-    model_sd: Float[np.ndarray, " mean"]
-
-    @property
-    def sd(self) -> Float[np.ndarray, " mean"]:
-        """Of m."""
-        return np.hypot(self.list_sd, self.model_sd)
-
-    @property
-    def of_list(self) -> tuple[Float[np.ndarray, " mean"], Float[np.ndarray, " mean"]]:
-        """Given m, mu ~ Normal(part m, sqrt(variance)): part and variance."""
-        part = (self.list_sd / self.sd) ** 2
-        return part, part * self.model_sd**2
 
 
 class System(NamedTuple):
@@ -64,14 +40,14 @@ class System(NamedTuple):
         """From A and b of the shared parameters (prior excluded), `off` their point less the prior mean, `other_sd` the
         prior sd of those that are no lines."""
         a, b, off, member = (np.asarray(x) for x in (precision, gradient, off, member))
-        n, shared, n_mean = len(member), len(b), len(means.list_sd)
+        n, shared, n_mean = len(member), len(b), len(means)
         full, pull = np.zeros((shared + n_mean,) * 2), np.zeros(shared + n_mean)
         full[:shared, :shared], pull[:shared] = a, b
         other, last = np.arange(n, shared), shared + np.arange(n_mean)
         weight = np.broadcast_to(np.asarray(other_sd, float), len(other)) ** -2.0
         full[other, other] += weight
         pull[other] -= weight * off[n:]
-        full[last, last] += means.sd**-2.0
+        full[np.ix_(last, last)] += means.precision
         return cls(np.asfortranarray(full), pull, off[:n], member, means, shared)
 
     @property

@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from astrogf.inference.newton.conditional import LIST_MEAN_SD, MODEL_MEAN_SD, Means, System, inverse_of
+from astrogf.inference.newton.conditional import System, inverse_of
 from astrogf.inference.newton.lapack import threads_for
+from astrogf.inference.newton.means import MODEL_MEAN_SD, Means
 from astrogf.inference.newton.widths import Belief, Widths, most_probable, wide_probability
 
 MIN_GROUP = 8
@@ -51,11 +52,11 @@ class Groups(NamedTuple):
 
     def means(self, model_error: float) -> Means:
         """The means of the species, and those of held groups, in which the model makes no error: nor does it where
-        `model_error` is 0."""
-        apart = np.where(self.species >= 0, self.species, self.species.max(initial=-1) + 1 + self.member)
-        species, of = np.unique(apart, return_inverse=True)
-        model_sd = np.where(species <= self.species.max(initial=-1), MODEL_MEAN_SD * (model_error > 0.0), 0.0)
-        return Means(of, np.full(len(species), LIST_MEAN_SD), model_sd)
+        `model_error` is 0. Groups that state their tau are of lines whose values are known well."""
+        named = self.species >= 0
+        species = np.where(named, self.species, self.species.max(initial=-1) + 1 + self.member)
+        known = np.zeros(len(species), bool) if self.stated is None else ~np.isnan(self.stated[self.member])
+        return Means.by_species(species, known & named, np.where(named & (model_error > 0.0), MODEL_MEAN_SD, 0.0))
 
     @property
     def line_mean(self) -> Float[np.ndarray, " line"]:
@@ -113,9 +114,10 @@ def make_groups(
 
 def prior_precision(weight: Float[Array, " line"], means: Means) -> Float[Array, "line line"]:
     """Inverse of the prior covariance of the lines, their means marginalised, from the precision about these
-    (Sherman-Morrison, mean by mean)."""
-    member = jax.nn.one_hot(means.of, len(means.sd)) * jnp.asarray(weight)[:, None]
-    return jnp.diag(jnp.asarray(weight)) - (member / (jnp.asarray(means.sd) ** -2 + member.sum(0))) @ member.T
+    (Woodbury's identity)."""
+    member = jax.nn.one_hot(means.of, len(means)) * jnp.asarray(weight)[:, None]
+    inner = jnp.asarray(means.precision) + jnp.diag(member.sum(0))
+    return jnp.diag(jnp.asarray(weight)) - member @ jnp.linalg.solve(inner, member.T)
 
 
 class LogGf(NamedTuple):

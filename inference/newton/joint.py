@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.conditional import Means, System
+from astrogf.inference.newton.conditional import System
 from astrogf.inference.newton.learned_noise import learn, noise_summary
+from astrogf.inference.newton.means import Means
 from astrogf.inference.newton.misfit import with_misfit
 from astrogf.inference.newton.stars import FitState, Progress, bounded_step, keep_physical
 from astrogf.inference.newton.sweep import Pass, sweep

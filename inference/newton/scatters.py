@@ -47,28 +47,31 @@ class _Sums(NamedTuple):
         self, system: System, widths: Widths, wide: np.ndarray, weight: np.ndarray, factor: np.ndarray, step: np.ndarray
     ) -> None:
         """One sweep's Gaussian, which has the prior `weight`. delta = mu + k (u - m) + Normal(0, sqrt(k) phi), and mu
-        is a part of m that m leaves uncertain."""
+        is a part of the means that they leave uncertain."""
         n, member, means = len(system.member), system.member, system.mean_of
         covariance = inverse_of(factor)
         k, left = shrunk(widths, wide, member)
         listed = np.where(wide, widths.listed[1][member], widths.listed[0][member])
+        every, lines = slice(system.shared, None), np.arange(n)
         part, apart = (x[system.means.of] for x in system.means.of_list)
+        with_mean = covariance[:, every] @ part.T
         with_all = covariance[:, :n] * k
-        with_all += covariance[:, means] * (part - k)
+        with_all += with_mean - covariance[:, means] * k
+        delta_with_mean = part @ with_all[every]
         delta = with_all[:n] * k[:, None]
-        delta += with_all[means] * (part - k)[:, None]
+        delta += delta_with_mean - with_all[means] * k[:, None]
         delta += apart * (means[:, None] == means)
-        delta[np.arange(n), np.arange(n)] += left
+        delta[lines, lines] += left
         shared = system.shared
         self.covariance[:] += covariance[:shared, :shared]
         self.delta_covariance[:] += delta
-        self.list_share[:] += (np.diagonal(delta) - part * with_all[means, np.arange(n)] - apart) / listed
+        self.list_share[:] += (np.diagonal(delta) - np.diagonal(delta_with_mean) - apart) / listed
         self.steps.append(step[:shared])
-        at_mean = part * step[means]
+        at_mean = part @ step[every]
         self.deltas.append(at_mean + k * system.from_mean(step))
         off, variance = system.cavity(weight, covariance, step)
-        of_mean = np.diagonal(covariance)[means]
-        mean = MeanOf(at_mean, part**2 * of_mean + apart, part * (covariance[means, np.arange(n)] - of_mean))
+        of_mean = np.sum(part * with_mean[every].T, axis=1) + apart
+        mean = MeanOf(at_mean, of_mean, with_mean[lines, lines] - with_mean[means, lines])
         self.parts.append(by_class(widths, off, variance, member, mean))
 
 

@@ -87,7 +87,6 @@ class Draw(NamedTuple):
     data: StarData
     theta: Float[np.ndarray, "star star_parameter"]
     shared: Float[np.ndarray, " shared"]
-    m: Float[np.ndarray, " mean"]
     widths: Widths
     loggf: Float[np.ndarray, " line"]
 
@@ -195,8 +194,8 @@ def draw(
         place = belief.middle(belief.top + np.array([TOP_SD, np.zeros(4)]) * rng.normal(size=(2, 4)))
         widths = Widths.at(place + GROUP_SD[:, None] * rng.normal(size=place.shape))
     means = small.groups.means(o.lines.model_error)
-    mu, nu = (sd * rng.normal(size=len(sd)) for sd in (means.list_sd, means.model_sd))
-    loggf, u = draw_lines(rng, mu[means.of], nu[means.of], widths, member)
+    mu, nu = means.draw(rng)
+    loggf, u = draw_lines(rng, mu, nu, widths, member)
     ln_sigma0 = float(lsf_sigma(o.stars.resolution)) + o.stars.ln_resolution_sd * rng.normal()
     theta = draw_stars(small, rng, ln_sigma0)
     clean = np.asarray(spectra(small.problem if truth is None else truth, jnp.asarray(theta), jnp.asarray(u)))
@@ -204,7 +203,7 @@ def draw(
     wide = (rng.uniform(size=sd.shape) < OUTLIER_SHARE) & outliers
     noisy = clean + sd * np.where(wide, OUTLIER_WIDTH, 1.0) * rng.normal(size=sd.shape)
     data = StarData(jnp.asarray(noisy), jnp.asarray(sd**-2.0))
-    return Draw(data, theta, np.append(u, ln_sigma0), mu + nu, widths, loggf)
+    return Draw(data, theta, np.append(u, ln_sigma0), widths, loggf)
 
 
 def draw_lines(

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from astrogf.inference.newton.conditional import Means
+from astrogf.inference.newton.means import Means
 from astrogf.inference.newton.sweep import Pass
 from astrogf.inference.problem.parameters import names, steps
 
@@ -80,17 +80,17 @@ def laplace_gaussian(
 def with_means(gaussian: ArrowGaussian, weight: Float[np.ndarray, " line"], means: Means) -> ArrowGaussian:
     """Append the species' means m, that the arrow has marginalised, to the shared parameters (corrections first).
 
-    Given the corrections and their precision `weight` about the means, m ~ Normal(v sum of weight x correction,
-    sqrt(v)) with v = 1 / (sum of weight + 1 / sd^2).
+    Given the corrections and their precision `weight` about the means, m ~ Normal(V sum of weight x correction, V)
+    with V the inverse of (prior precision + sum of weight).
     """
-    member, g, size = means.of, len(means.sd), len(gaussian.mean)
+    member, g, size = means.of, len(means), len(gaussian.mean)
     n = len(member)
-    v = jnp.asarray(1.0 / (np.bincount(member, weight, minlength=g) + means.sd**-2.0))
-    weights = jnp.zeros((g, size)).at[member, np.arange(n)].set(v[member] * weight)
+    v = jnp.linalg.inv(jnp.asarray(means.precision + np.diag(np.bincount(member, weight, minlength=g))))
+    weights = jnp.zeros((g, size)).at[:, :n].set(v[:, member] * weight)
     factor = jnp.block(
         [
             [gaussian.factor, jnp.zeros((size, g))],
-            [weights @ gaussian.factor, jnp.diag(jnp.sqrt(v))],
+            [weights @ gaussian.factor, jnp.linalg.cholesky(v)],
         ]
     )
     mean = jnp.concatenate([gaussian.mean, weights @ gaussian.mean])

@@ -15,7 +15,7 @@ y_sp ~ (1 - q) Normal(m_sp, sigma_sp) + q Normal(m_sp, 10 sigma_sp)  pixels, wit
 Only u meets the spectra, so eta and the class of every line are summed over, and m = mu + nu is one site: u has two
 Normals about m whose variances are wider by phi^2. Given u, m and the class, delta ~ Normal(mu + k (u - m), sqrt(k)
 phi) with k = 1 / (1 + phi^2 / variance of delta in the class): `inference.newton.widths.shrunk`; mu given m is
-`conditional.Means.of_list`. Groups by how well lines are
+`inference.newton.means.Means.of_list`. Groups by how well lines are
 seen have slopes beside the tops, as `widths` says.
 """
 
@@ -28,7 +28,7 @@ import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array, Float, Int
 
-from astrogf.inference.newton.conditional import Means
+from astrogf.inference.newton.means import Means
 from astrogf.inference.newton.widths import GROUP_SD, TOP_SD, Belief, Widths
 from astrogf.inference.problem import noise
 from astrogf.inference.problem.options import FitOptions
@@ -79,8 +79,7 @@ def joint_model(
     units of the stars' parameters as in `parameters.STAR`. The continuum of window k is 'continuum' for the
     first and 'continuum_k' for the others.
     """
-    with numpyro.plate("species", len(means.sd)):
-        m = numpyro.sample("m", dist.Normal(0.0, jnp.asarray(means.sd)))
+    m = numpyro.sample("m", dist.MultivariateNormal(jnp.zeros(len(means)), jnp.asarray(means.covariance)))
     if widths is None:
         widths = sampled_widths(n_group, options.lines.model_error)
     u = corrections_of(m[jnp.asarray(means.of)], group, widths)

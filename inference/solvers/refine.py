@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.conditional import Means
 from astrogf.inference.newton.intervals import Parts, quantiles
 from astrogf.inference.newton.joint import Joint
+from astrogf.inference.newton.means import Means
 from astrogf.inference.newton.widths import Widths, shrunk, wide_probability
 from astrogf.inference.problem.noise import NoiseModel
 from astrogf.inference.problem.options import FitOptions
@@ -98,8 +98,9 @@ def loggf_of(
     """
     member, n = groups.member, len(groups.member)
     part, uncertain = (x[species.of] for x in species.of_list)
-    m = draws[:, n + 1 :][:, species.of]
-    u, mu = draws[:, :n] - groups.line_mean, part * m
+    means_of_species = draws[:, n + 1 :]
+    m, mu = means_of_species[:, species.of], means_of_species @ part.T
+    u = draws[:, :n] - groups.line_mean
     wide = np.stack([wide_probability(widths.log_classes(off, member)) for off in u - m])
     means, second, share, parts = np.zeros_like(u), np.zeros(n), np.zeros(n), []
     for which, probability in ((False, 1.0 - wide), (True, wide)):

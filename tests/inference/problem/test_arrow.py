@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.conditional import Means
+from astrogf.inference.newton.means import Means
 from astrogf.inference.problem.arrow import Reduced, absorb, eliminate, own_covariance, reduce, solve_shared, substitute
 
 N_STAR, N_OWN, N_SHARED, N_PIXEL = 5, 6, 9, 60
@@ -49,9 +49,9 @@ def test_elimination_equals_dense(problem):
 
 def test_prior_precision_is_the_inverse_of_the_covariance():
     index, tau = np.array([0, 0, 1, 1, 1]), np.array([0.2, 0.4])
-    means = Means(index, np.array([0.05, 0.05]), np.array([0.07, 0.0]))
-    member = np.eye(2)[index]
-    covariance = np.diag(tau[index] ** 2) + member @ np.diag([0.05**2 + 0.07**2, 0.05**2]) @ member.T
+    means = Means.by_species(index, np.array([False, True, False, False, False]))
+    listed, member = np.array([0.05, 0.0, 0.05, 0.05, 0.05]), np.eye(2)[index]
+    covariance = np.diag(tau[index] ** 2) + member @ member.T * (0.07**2 + np.outer(listed, listed))
     np.testing.assert_allclose(hyper.prior_precision(tau[index] ** -2.0, means), np.linalg.inv(covariance), rtol=1e-10)
 
 

@@ -33,7 +33,7 @@ def test_density_is_that_of_the_model(fitted):
     own = jnp.concatenate([joint.run.theta / jnp.array([100, 0.1, 0.1, 0.1, 0.1, 0.05, 5.0]),
                            joint.passed.rows[0].coefficients], axis=1)  # fmt: skip
     means = small.groups.means(small.options.lines.model_error)
-    shared = jnp.append(joint.run.shared, jnp.zeros(len(means.sd)))
+    shared = jnp.append(joint.run.shared, jnp.zeros(len(means)))
     of = density_of_stars(sample, joint.run.noise[0], joint, small.groups, small.options)
     once, each = of(jnp.arange(N_STAR))(shared, own)
     sites = joint_sites(small.n_line)(shared, own)

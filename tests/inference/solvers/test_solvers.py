@@ -9,7 +9,7 @@ import pytest
 from scipy.special import polygamma, psi
 
 from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.conditional import Means
+from astrogf.inference.newton.means import Means
 from astrogf.inference.solvers.gaussian import ArrowGaussian, with_means
 from astrogf.inference.solvers.laplace import recentred
 from astrogf.inference.solvers.nuts import importance, laplace, nuts, split_density
@@ -196,16 +196,18 @@ def test_recentring_finds_the_mean_of_a_skewed_posterior(shape):
 
 def test_means_join_the_shared_parameters(linear):
     """Covariance of (u, m) from the closed form of the hierarchical prior, without data."""
-    member, weight = np.array([0, 0, 1, 1, 1]), np.array([0.1, 0.2, 0.3, 0.25, 0.3]) ** -2.0
-    means = Means(member, np.array([0.05, 0.04]), np.array([0.07, 0.0]))
+    weight = np.array([0.1, 0.2, 0.3, 0.25, 0.3]) ** -2.0
+    means = Means.by_species(np.array([0, 0, 0, 1, 1]), np.array([True, True, False, False, False]))
+    member = means.of
+    assert len(means) == 3
     precision = np.asarray(hyper.prior_precision(weight, means))
     own = jnp.zeros((1, 2)), jnp.ones((1, 2, 5)), jnp.eye(2)[None]
     base = ArrowGaussian(jnp.zeros(5), jnp.linalg.cholesky(np.linalg.inv(precision)), *own)
     full = with_means(base, weight, means)
     covariance = np.asarray(full.factor @ full.factor.T)
-    np.testing.assert_allclose(np.diag(covariance)[5:], means.sd**2, rtol=1e-10)
-    wanted = means.sd**2 * np.eye(2)[member]
+    np.testing.assert_allclose(covariance[5:, 5:], means.covariance, atol=1e-14)
+    wanted = means.covariance[member]
     np.testing.assert_allclose(covariance[:5, 5:], wanted, atol=1e-14)
     draws = full.draw(jax.random.key(0), 7)
-    assert draws[0].shape == (7, 7)
+    assert draws[0].shape == (7, 8)
     assert draws[1].shape == (7, 1, 2)

@@ -33,6 +33,8 @@ from astrogf.inference.solvers.refine import refined
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.surveys.directory.load import aside_table
 from astrogf.synthesis.gas.abundances import SYMBOLS
+from astrogf.synthesis.lines.agreement import AGREED, AGREED_SD, agreement
+from astrogf.synthesis.lines.agreement import NAMES as KINDS
 from astrogf.synthesis.lines.linelist import QUALITY, LineList
 
 
@@ -146,6 +148,14 @@ def freed(sample: Sample, setups: Sequence[Setup], free: Int[np.ndarray, " line"
     return sample.with_problems([with_free(setup.problem(n), free[setup.row]) for setup in setups])
 
 
+def classes(leaders: LineList, shipped: bool) -> np.ndarray:
+    """What is known of the value of each correction's line: that the shipped list and another agree or do not, or else
+    what the list knows of its damping."""
+    known = np.array(QUALITY, dtype=object)[leaders.quality]
+    kind = agreement(leaders.transition) if shipped else np.zeros(len(leaders), int)
+    return np.where(kind > 0, np.array(KINDS, dtype=object)[kind], known)
+
+
 class Stage(NamedTuple):
     """A joint fit and what it was of: the run's lines in every window, the stars by themselves and with free lines, the
     knowledge that the lines were chosen from, the free lines and their groups."""
@@ -172,14 +182,16 @@ def fit_lines(
     run: FitState,
     options: FitOptions,
     progress: Progress,
+    shipped: bool,
     first: Joint | None = None,
     corrections: Callable[[LineList], Float[np.ndarray, " free"]] = lambda leaders: START * is_unlisted(leaders),
     unlisted_mean: float = 0.0,
 ) -> Stage:
     """Choose free lines and fit them with the stars.
 
-    `run`: the stars on their own. The fit starts from them, or from a `first` joint fit, with these `corrections` of
-    the leaders. Raises NoStarsError where no line can be free.
+    `run`: the stars on their own; `shipped`: whether the lines are those that come with the package. The fit starts
+    from them, or from a `first` joint fit, with these `corrections` of the leaders. Raises NoStarsError where no line
+    can be free.
     """
     known = known_lines(setups, lines, alone, run, options, progress)
     chosen = select_lines(known, lines, options)
@@ -191,10 +203,11 @@ def fit_lines(
     leaders = lines.take(chosen.leader)
     groups = hyper.make_groups(
         leaders.species(),
-        np.array(QUALITY)[leaders.quality],
+        classes(leaders, shipped),
         options.lines.least_group,
         {CLASS: SCATTER},
-        information=chosen.information,
+        {KINDS[AGREED]: AGREED_SD},
+        chosen.information,
     ).about({CLASS: unlisted_mean})
     last = run if first is None else first.run
     # the errors by wavelength are for what the lines so far did not explain
@@ -206,7 +219,9 @@ def fit_lines(
     return Stage(setups, lines, alone, free, known, chosen, groups, joint)
 
 
-def with_suspects(first: Stage, origin: Origin, run: FitState, options: FitOptions, progress: Progress) -> Stage:
+def with_suspects(
+    first: Stage, origin: Origin, run: FitState, options: FitOptions, progress: Progress, shipped: bool
+) -> Stage:
     """The joint fit again, with lines that the list may lack at the places that a first one makes suspect.
 
     It starts where the first one ended, but for the corrections at those places, which start anew. There the unlisted
@@ -236,7 +251,7 @@ def with_suspects(first: Stage, origin: Origin, run: FitState, options: FitOptio
         beside = np.abs(leaders.wavelength[:, None] - at).min(axis=1) <= options.lines.unlisted
         return np.where(is_unlisted(leaders), mean, np.where(beside, 0.0, so_far))
 
-    return fit_lines(setups, lines, alone, run, options, progress, first.joint, corrections, mean)
+    return fit_lines(setups, lines, alone, run, options, progress, shipped, first.joint, corrections, mean)
 
 
 def fit(
@@ -289,9 +304,9 @@ def fit(
     alone, origin = sample.select(keep), origin.select(keep, row_keep)
     run = FitState(run.theta[keep], run.shared, noise, run.trace)
 
-    stage = fit_lines(setups, origin.lines, alone, run, options, progress)
+    stage = fit_lines(setups, origin.lines, alone, run, options, progress, lines is None)
     if options.lines.unlisted > 0.0 and options.lines.unlisted_where == "suspect":
-        stage = with_suspects(stage, origin, run, options, progress)
+        stage = with_suspects(stage, origin, run, options, progress, lines is None)
         origin, alone = replace(origin, lines=stage.lines), stage.alone
     joint, groups = stage.joint, stage.groups
     if options.solver.method == "gauss-newton":

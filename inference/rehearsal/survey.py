@@ -1,8 +1,9 @@
 """A small survey with a known truth: files of simulated stars, made with a line list that is wrong everywhere.
 
-Every atomic transition has an error of Normal(0, `demo.scatter`) dex, and a share `demo.wrong_share` of them one of
-Normal(0, `demo.wrong`) in addition; what the stars show of a line is off by `demo.model_error` more, the same in all of
-them, which is no error of the list. Lines of a species share an error of each kind, `demo.species_error` and
+Every atomic transition has an error of Normal(0, `demo.scatter`) dex, those whose values two lists agree on (see
+`synthesis.lines.agreement`) one of AGREED_SD, and a share `demo.wrong_share` of them one of Normal(0, `demo.wrong`) in
+addition; what the stars show of a line is off by `demo.model_error` more, the same in all of them, which is no error of
+the list. Lines of a species share an error of each kind, `demo.species_error`, which values that agree do not have, and
 `demo.species_model_error`. `demo.missing` more lines are in the stars but not in the list: copies of strong ones at
 wavelengths of their own. `survey.kind` is the layout written: 'lamost_lrs',
 'lamost_mrs' or 'stated' (high resolution, one text file for each star of which something is known, with labels drawn
@@ -34,6 +35,7 @@ from astrogf.surveys.simulate import observe, write_lamost_lrs, write_lamost_mrs
 from astrogf.surveys.spectrum import LOG_STEP, MRS_STEP, grid, window_pixels
 from astrogf.synthesis.gas.abundances import SYMBOLS
 from astrogf.synthesis.linelists import windows_lines
+from astrogf.synthesis.lines.agreement import AGREED, AGREED_SD, agreement
 from astrogf.synthesis.lines.linelist import LineList
 
 KINDS = ("lamost_lrs", "lamost_mrs", "stated")
@@ -149,15 +151,17 @@ def falsify(
     atomic = np.unique(lines.transition[lines.z <= len(SYMBOLS)])
     error = np.zeros(last_listed + 1 + demo.missing)
     wrong = rng.uniform(size=len(atomic)) < demo.wrong_share
-    error[atomic] = np.hypot(demo.scatter, demo.wrong * wrong) * rng.normal(size=len(atomic))
+    agreed = agreement(atomic) == AGREED
+    scatter = np.where(agreed, np.minimum(AGREED_SD, demo.scatter), demo.scatter)
+    error[atomic] = np.hypot(scatter, demo.wrong * wrong) * rng.normal(size=len(atomic))
     shown = error.copy()
     shown[atomic] += demo.model_error * rng.normal(size=len(atomic))
     species = np.zeros(len(error), int)
     species[lines.transition] = 10 * lines.z + lines.ion
     names, of = np.unique(species[atomic], return_inverse=True)
     shared = demo.species_error * rng.normal(size=len(names))
-    error[atomic] += shared[of]
-    shown[atomic] += (shared + demo.species_model_error * rng.normal(size=len(names)))[of]
+    error[atomic] += shared[of] * ~agreed
+    shown[atomic] += shared[of] * ~agreed + demo.species_model_error * rng.normal(size=len(names))[of]
     lines = with_missing(lines, demo, survey, fit, rng)
     finer = fit.changed(model={"oversampling": demo.oversampling, "depths": demo.depths})
     windows, rows = [], []

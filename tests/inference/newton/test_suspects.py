@@ -102,8 +102,8 @@ def test_lines_that_the_list_lacks_are_put_where_they_are_missing() -> None:
     batch = SpectrumBatch(p.wavelength, np.asarray(spectra.flux), np.asarray(spectra.ivar), Table())
     origin = Origin([batch], Table(), p.lines, [np.ones(len(spectra.flux))], [np.array(["made"])])
     run = FitState(p.theta, jnp.array([p.sigma]), quiet(p.sample, 0.01))
-    first = fit_lines([p.model], p.lines, p.sample, run, options, lambda *_: None)
-    second = with_suspects(first, origin, run, options, lambda *_: None)
+    first = fit_lines([p.model], p.lines, p.sample, run, options, lambda *_: None, False)
+    second = with_suspects(first, origin, run, options, lambda *_: None, False)
     [said] = [step for step in run.trace if step["stage"] == "suspects"]
     assert 5 < said["places"] < 60
     error = dict(zip(p.lines.transition.tolist(), p.injected, strict=True))

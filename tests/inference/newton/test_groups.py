@@ -8,6 +8,7 @@ from scipy.stats import norm
 
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.conditional import System
+from astrogf.inference.newton.means import LIST_MEAN_SD, MODEL_MEAN_SD
 from astrogf.inference.newton.widths import GROUP_SD, TOP, TOP_SD, Widths
 
 
@@ -41,6 +42,23 @@ def test_a_class_known_well_is_a_group_with_its_own_tau():
     assert np.exp(belief.centre[0, k]) == pytest.approx(0.03)
     assert not belief.tied[0, k]
     assert belief.tied[1:, k].all()
+
+
+def test_means_are_of_species_but_for_lines_known_well_and_lines_of_no_list():
+    species = np.array(["Fe I"] * 12 + ["Ti I"] * 12)
+    quality = np.array(["agreed", "abo", "unlisted"] * 8)
+    groups = hyper.make_groups(species, quality, held={"unlisted": 0.8}, stated={"agreed": 0.03})
+    means = groups.means(0.08)
+    agreed, abo, unlisted = (quality == name for name in ("agreed", "abo", "unlisted"))
+    assert len(np.unique(means.of[agreed])) == 2
+    assert len(np.unique(means.of[abo])) == 2
+    assert len(np.unique(means.of[unlisted])) == 1
+    assert np.all(means.list_sd[means.of[agreed]] == 0.0)
+    assert np.all(means.list_sd[means.of[abo]] == LIST_MEAN_SD)
+    assert np.all(means.model_sd[means.of[~unlisted]] == MODEL_MEAN_SD)
+    assert np.all(means.model_sd[means.of[unlisted]] == 0.0)
+    assert np.all(means.species[means.of[agreed]] == means.species[means.of[abo]])
+    assert np.all(groups.means(0.0).model_sd == 0.0)
 
 
 def test_widths_of_separate_lines_are_the_most_probable_ones():

@@ -1,0 +1,95 @@
+"""Which lines of another list the corrections belong to, and what each of them is to be changed by."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from astrogf.exporting.overlay import Overlay, pure_loggf
+from astrogf.synthesis.lines.identity import Tolerance, pairs
+from astrogf.synthesis.lines.isotopes import natural_share
+from astrogf.synthesis.lines.linelist import LineList
+
+WRITTEN = 0.0051
+"""dex: one value written in two lists, one of them with two decimals."""
+
+
+class Matched(NamedTuple):
+    """`row[k]` is the line of the list that is row k of the overlay, -1 for none; `in_range` says whether that lies
+    within the list's wavelengths; `apart` is log gf of the list minus the overlay's (nan where there is none)."""
+
+    row: Int[np.ndarray, " line"]
+    in_range: Bool[np.ndarray, " line"]
+    apart: Float[np.ndarray, " line"]
+
+
+def match(overlay: Overlay, lines: LineList, tolerance: Tolerance) -> Matched:
+    """Pair every row of the overlay with one line of a list: same species, wavelength and lower energy within
+    `tolerance`, isotopes that do not contradict each other.
+
+    One to one: lines of the same log gf before others, then the nearest in wavelength, then in energy.
+    """
+    k, i = pairs(overlay, lines, tolerance).T
+    mine, theirs = overlay.isotope[k], lines.isotope[i]
+    fits = (mine == theirs) | (mine == 0) | (theirs == 0)
+    k, i = k[fits], i[fits]
+    value = pure_loggf(lines)
+    apart = value[i] - overlay.loggf[k]
+    # pairs are sorted by distance: a stable sort keeps that among those of the same value
+    order = np.argsort(np.abs(apart) > WRITTEN, kind="stable")
+    row, taken = np.full(len(overlay.code), -1), np.zeros(len(lines), bool)
+    for a, b in zip(k[order].tolist(), i[order].tolist(), strict=True):
+        if row[a] < 0 and not taken[b]:
+            row[a], taken[b] = b, True
+    found = row >= 0
+    difference = np.where(found, value[row] - overlay.loggf, np.nan)
+    reach = tolerance.wavelength
+    first, last = lines.wavelength[0] - reach, lines.wavelength[-1] + reach
+    return Matched(row, (overlay.wavelength >= first) & (overlay.wavelength <= last), difference)
+
+
+def shifts(overlay: Overlay, lines: LineList, matched: Matched) -> Float[np.ndarray, " line"]:
+    """What is added to log gf of each line where the list is the one the corrections were inferred with: they are."""
+    delta = np.zeros(len(lines))
+    found = matched.row >= 0
+    delta[matched.row[found]] = overlay.correction[found]
+    return delta
+
+
+def to_values(overlay: Overlay, lines: LineList, matched: Matched) -> Float[np.ndarray, " line"]:
+    """What is added to log gf of each line of any list so that the transition has the inferred value.
+
+    Transitions are compared by the sum of the gf of their components, isotopes by their natural shares: a list may
+    split what the other has as one line. All components of a transition in the list move alike.
+    """
+    delta = np.zeros(len(lines))
+    mine = overlay.loggf + natural_share(overlay.code // 10, overlay.isotope)
+    theirs = pure_loggf(lines) + natural_share(lines.z, lines.isotope)
+    owned = np.zeros(len(lines), bool)
+    owned[matched.row[matched.row >= 0]] = True
+    members = _members(lines.transition)
+    for number in np.unique(overlay.transition[matched.row >= 0]):
+        parts = np.flatnonzero(overlay.transition == number)
+        found = parts[matched.row[parts] >= 0]
+        rows = matched.row[found]
+        # components of the list's own that no row of the overlay is: they belong to the same transition
+        others = [j for t in np.unique(lines.transition[rows]) for j in members[int(t)] if not owned[j]]
+        whole = len(found) == len(parts) or len(rows) == 1
+        if whole:
+            rows = np.append(rows, np.array(others, int))
+        else:
+            parts = found
+        inferred = _total(mine[parts]) + overlay.correction[found[0]]
+        delta[rows] = inferred - _total(theirs[rows])
+    return delta
+
+
+def _members(transition: Int[np.ndarray, " line"]) -> dict[int, list[int]]:
+    members: dict[int, list[int]] = {}
+    for i, number in enumerate(transition.tolist()):
+        members.setdefault(number, []).append(i)
+    return members
+
+
+def _total(loggf: Float[np.ndarray, " component"]) -> float:
+    return float(np.log10(np.sum(10.0**loggf)))

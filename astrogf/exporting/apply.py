@@ -41,8 +41,9 @@ def apply(
     """Copy the list `lines_at` to `out` with the corrections in it, every byte but log gf kept.
 
     Corrections are shifts of the list that they were inferred with, so the list has to be that one: the same file, or
-    every corrected transition within its wavelengths with the same log gf. With `values` it may be any list: what
-    matches within `OTHER_LIST` gets the inferred log gf, the rest stays. Returns what is told. Raises AstrogfError.
+    every corrected transition of its wavelengths and species with the same log gf. With `values` it may be any list:
+    what matches within `OTHER_LIST` gets the inferred log gf, the rest stays. Returns what is told. Raises
+    AstrogfError.
     """
     console = console or Console()
     check_output(out, "list", overwrite=overwrite)
@@ -59,12 +60,13 @@ def apply(
         said = {key: found.said.get(key) if value in (None, "raise") else value for key, value in said.items()}
         said["on_bad"] = said["on_bad"] or "raise"
     lines, rows, known_as = read_indexed(lines_at, **said)
-    matched = matching.match(found, lines, OTHER_LIST if values else SAME_LIST)
+    matched = matching.match(found, lines, OTHER_LIST if values else SAME_LIST, same_values=not values)
     told = _count(found, matched, lines, corrections, lines_at, same_file, known_as)
     if not told["transitions_matched"]:
         raise AstrogfError(
-            f"{lines_at}: none of the {told['transitions']} corrected transitions is in it ({told['in_range']} lie "
-            "within its wavelengths); see that it is a list of these lines, and --medium"
+            f"{lines_at}: none of the {told['transitions']} corrected transitions is in it ({told['in_range']} "
+            "are of its wavelengths and species); see that it is a list of these lines, and --medium"
+            + ("" if values else "; lists that differ in wavelengths or energies need --values")
         )
     if not values:
         _refuse(told, found, matched, lines_at, same_file)
@@ -112,7 +114,8 @@ def _refuse(told: dict[str, Any], found, matched, lines_at: Path, same_file: boo
     if same_file:
         what = f"{lines_at} is read otherwise than the run read it (see --format, --medium, --scaled)"
     details = [
-        f"{told['transitions_matched']} of the {told['in_range']} corrected transitions of its wavelengths are in it"
+        f"{told['transitions_matched']} of the {told['in_range']} corrected transitions of its wavelengths and species "
+        "are in it"
     ]
     if told["with_another_loggf"]:
         k = int(np.argmax(apart))
@@ -153,7 +156,7 @@ def _say(told: dict[str, Any], console: Console) -> None:
             ("list", f"{told['list']} ({told['format']}, {told['lines']} lines), {how}"),
             (
                 "transitions",
-                f"{told['transitions_matched']} of {told['in_range']} within its wavelengths "
+                f"{told['transitions_matched']} of {told['in_range']} of its wavelengths and species "
                 f"({told['transitions']} corrected in all)",
             ),
             ("lines changed", f"{told['lines_changed']}, by {told['largest_change_dex']:.3f} dex at most"),

@@ -97,7 +97,7 @@ def _write(
         name, medium = format, medium or AIR
     with complete(out) as draft:
         write_lines(draft, lines, name, medium, title=f"corrected by astrogf, {'air' if medium == AIR else 'vacuum'}")
-    told = {"lines": len(lines), "molecular_lines_left_out": left_out, "medium": medium or "vacuum"}
+    told: dict[str, Any] = {"lines": len(lines), "molecular_lines_left_out": left_out, "medium": medium or "vacuum"}
     if format == "moog":
         told |= {"molecular_lines_without_d0": int(np.sum(lines.z > 92)), "isotopes": _shares(lines)}
     return told

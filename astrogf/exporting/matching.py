@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from astrogf.exporting.overlay import Overlay, pure_loggf
-from astrogf.synthesis.lines.identity import Tolerance, pairs
+from astrogf.synthesis.lines.identity import SAME_LIST, Tolerance, pairs
 from astrogf.synthesis.lines.isotopes import natural_share
 from astrogf.synthesis.lines.linelist import LineList
 
@@ -16,27 +16,34 @@ WRITTEN = 0.0051
 
 class Matched(NamedTuple):
     """`row[k]` is the line of the list that is row k of the overlay, -1 for none; `in_range` says whether that lies
-    within the list's wavelengths; `apart` is log gf of the list minus the overlay's (nan where there is none)."""
+    within the list's wavelengths and is of a species that it has; `apart` is log gf of the list minus the overlay's
+    (nan where there is none)."""
 
     row: Int[np.ndarray, " line"]
     in_range: Bool[np.ndarray, " line"]
     apart: Float[np.ndarray, " line"]
 
 
-def match(overlay: Overlay, lines: LineList, tolerance: Tolerance) -> Matched:
+def match(overlay: Overlay, lines: LineList, tolerance: Tolerance, *, same_values: bool) -> Matched:
     """Pair every row of the overlay with one line of a list: same species, wavelength and lower energy within
-    `tolerance`, isotopes that do not contradict each other.
+    `tolerance` (molecules: within `SAME_LIST`), isotopes that do not contradict each other.
 
-    One to one: lines of the same log gf before others, then the nearest in wavelength, then in energy.
+    One to one, the nearest in wavelength first, then in energy; where the list is to have the `same_values`, lines of
+    the same log gf before all others.
     """
     k, i = pairs(overlay, lines, tolerance).T
     mine, theirs = overlay.isotope[k], lines.isotope[i]
     fits = (mine == theirs) | (mine == 0) | (theirs == 0)
+    # of a molecule another line lies within what two lists of atoms may differ by
+    exact = (np.abs(overlay.wavelength[k] - lines.wavelength[i]) <= SAME_LIST.wavelength * (1 + 1e-6)) & (
+        np.abs(overlay.elow[k] - lines.elow[i]) <= SAME_LIST.elow * (1 + 1e-6)
+    )
+    fits &= exact | (lines.z[i] <= 92)
     k, i = k[fits], i[fits]
     value = pure_loggf(lines)
     apart = value[i] - overlay.loggf[k]
     # pairs are sorted by distance: a stable sort keeps that among those of the same value
-    order = np.argsort(np.abs(apart) > WRITTEN, kind="stable")
+    order = np.argsort((np.abs(apart) > WRITTEN) & same_values, kind="stable")
     row, taken = np.full(len(overlay.code), -1), np.zeros(len(lines), bool)
     for a, b in zip(k[order].tolist(), i[order].tolist(), strict=True):
         if row[a] < 0 and not taken[b]:
@@ -45,7 +52,8 @@ def match(overlay: Overlay, lines: LineList, tolerance: Tolerance) -> Matched:
     difference = np.where(found, value[row] - overlay.loggf, np.nan)
     reach = tolerance.wavelength
     first, last = lines.wavelength[0] - reach, lines.wavelength[-1] + reach
-    return Matched(row, (overlay.wavelength >= first) & (overlay.wavelength <= last), difference)
+    inside = (overlay.wavelength >= first) & (overlay.wavelength <= last)
+    return Matched(row, inside & np.isin(overlay.code, lines.code), difference)
 
 
 def shifts(overlay: Overlay, lines: LineList, matched: Matched) -> Float[np.ndarray, " line"]:

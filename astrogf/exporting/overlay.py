@@ -10,7 +10,8 @@ from jaxtyping import Bool, Float, Int
 
 from astrogf import __version__
 from astrogf.base.errors import AstrogfError
-from astrogf.base.tables import numbers, read_table
+from astrogf.base.files import beginning_of
+from astrogf.base.tables import kind_of, numbers, read_table
 from astrogf.comparing.reference_table import species_codes
 from astrogf.exporting.run_list import RunList
 from astrogf.runs.outputs import complete
@@ -98,8 +99,10 @@ def write(path: Path, listed: RunList, chosen: Bool[np.ndarray, " free"], run: P
 
 def read(path: Path) -> Overlay:
     """An overlay. Raises AstrogfError for what is none, and for rows that cannot be."""
-    table = read_table(path)
-    if table.meta.get("kind") != KIND:
+    if not path.is_file():
+        raise AstrogfError(f"There is no file {path}.")
+    table = read_table(path) if kind_of(beginning_of(path)) == "ecsv" else None
+    if table is None or table.meta.get("kind") != KIND:
         raise AstrogfError(
             f"{path} holds no corrections of astrogf; write them with `astrogf export RUN --format overlay --out FILE`"
         )

@@ -69,11 +69,16 @@ def read(run: Path, lines_at: Path | None = None) -> RunList:
         path = lines_at or Path(config.lines.list)
         if not path.is_file():
             raise AstrogfError(f"The list of {run}, {path}, is not there; say with --list where it lies now")
+        checksum, known = sha256(path), ((record.get("inputs") or {}).get("lines") or {}).get("sha256")
+        if known not in (None, checksum):
+            raise AstrogfError(
+                f"{path} has changed since {run} read it; give the list as it was with --list, or fit again"
+            )
         config = config.changed(lines={"list": str(path)})
         read_now = engine.lines_of(config)
         assert read_now is not None
         said = {key: getattr(config.lines, key) for key in ("format", "medium", "scaled", "on_bad")}
-        lines, source = read_now, Source(path.name, sha256(path), said)
+        lines, source = read_now, Source(path.name, checksum, said)
     return RunList(lines, rows_of(lines, table, run), table, source)
 
 

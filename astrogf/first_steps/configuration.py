@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from astrogf.config import parse, sample
+from astrogf.config import sample
 from astrogf.first_steps.kinds import Kind
 from astrogf.runs.folder import as_json
 from astrogf.runs.outputs import check_output, write_text
@@ -84,10 +84,7 @@ def init(
     check_output(out, "configuration", overwrite=overwrite)
     check_output(json_out, "json")
     write_text(out, text(kind))
-    told = {"file": str(out), "kind": kind, "not_default": parse(PRESETS[kind], "the preset").model_dump(mode="json")}
-    told["not_default"] = {
-        section: {key: told["not_default"][section][key] for key in keys} for section, keys in PRESETS[kind].items()
-    }
+    told = {"file": str(out), "kind": kind, "not_default": PRESETS[kind]}
     if json_out is not None:
         write_text(json_out, as_json(told))
     for line in (

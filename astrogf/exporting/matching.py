@@ -28,22 +28,21 @@ def match(overlay: Overlay, lines: LineList, tolerance: Tolerance, *, same_value
     """Pair every row of the overlay with one line of a list: same species, wavelength and lower energy within
     `tolerance` (molecules: within `SAME_LIST`), isotopes that do not contradict each other.
 
-    One to one, the nearest in wavelength first, then in energy; where the list is to have the `same_values`, lines of
-    the same log gf before all others.
+    One to one, the nearest in wavelength first, then in energy, then in log gf; where the list is to have the
+    `same_values`, lines of the same log gf before all others.
     """
     k, i = pairs(overlay, lines, tolerance).T
     mine, theirs = overlay.isotope[k], lines.isotope[i]
     fits = (mine == theirs) | (mine == 0) | (theirs == 0)
+    # as `identity.pairs` takes them
+    distance = np.round(np.abs(overlay.wavelength[k] - lines.wavelength[i]), 4)
+    energy = np.round(np.abs(overlay.elow[k] - lines.elow[i]), 4)
     # of a molecule another line lies within what two lists of atoms may differ by
-    exact = (np.abs(overlay.wavelength[k] - lines.wavelength[i]) <= SAME_LIST.wavelength * (1 + 1e-6)) & (
-        np.abs(overlay.elow[k] - lines.elow[i]) <= SAME_LIST.elow * (1 + 1e-6)
-    )
-    fits &= exact | (lines.z[i] <= 92)
-    k, i = k[fits], i[fits]
+    fits &= (lines.z[i] <= 92) | ((distance <= SAME_LIST.wavelength) & (energy <= SAME_LIST.elow))
+    k, i, distance, energy = k[fits], i[fits], distance[fits], energy[fits]
     value = pure_loggf(lines)
-    apart = value[i] - overlay.loggf[k]
-    # pairs are sorted by distance: a stable sort keeps that among those of the same value
-    order = np.argsort((np.abs(apart) > WRITTEN) & same_values, kind="stable")
+    apart = np.abs(value[i] - overlay.loggf[k])
+    order = np.lexsort((np.round(apart, 4), energy, distance, (apart > WRITTEN) & same_values))
     row, taken = np.full(len(overlay.code), -1), np.zeros(len(lines), bool)
     for a, b in zip(k[order].tolist(), i[order].tolist(), strict=True):
         if row[a] < 0 and not taken[b]:

@@ -124,11 +124,11 @@ def rng_of_transitions(lines: LineList, sd: float) -> np.ndarray:
 
 
 def test_another_list_and_the_values(tmp_path, made):
-    """Other log gf, those of atoms at wavelengths and energies a little off: lines that match get the inferred value,
-    others stay."""
+    """Atoms with other log gf, wavelengths and energies a little off: lines that match get the inferred value, others
+    stay. (Doublets of MgH lie at one wavelength and energy, so that nothing but log gf tells them apart.)"""
     lines = made.lines
-    off = rng_of_transitions(lines, 0.3)
     atoms = lines.z <= 92
+    off = rng_of_transitions(lines, 0.3) * atoms
     other = lines.replace(
         wavelength=lines.wavelength + 0.003 * atoms, elow=lines.elow + 0.002 * atoms, loggf=lines.loggf + off
     )

@@ -135,7 +135,7 @@ def load(path: Path) -> Config:
         raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise AstrogfError(
-            f"There is no configuration file {path}; copy configs/lamost_lrs.toml and edit it."
+            f"There is no configuration file {path}; `astrogf init --out {path}` writes one to begin with."
         ) from None
     except UnicodeDecodeError as error:
         raise AstrogfError(f"The configuration file {path} is no text in UTF-8; save it as that.") from error

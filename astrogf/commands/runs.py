@@ -10,7 +10,7 @@ from astrogf.commands.app import AGAIN, Debug, Json, Overwrite, Quiet, answer, a
 
 @app.command()
 def fit(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file; copy configs/lamost_lrs.toml.")],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file; `astrogf init` writes one.")],
     spectra: Annotated[Path, typer.Option(help="Directory with the spectra, searched with all below it.")],
     out: Annotated[Path, typer.Option(help="Folder for the run; new or empty.")],
     labels: Annotated[

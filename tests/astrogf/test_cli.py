@@ -68,15 +68,15 @@ def test_completion_knows_commands_options_and_words() -> None:
 
 def test_json_on_stdout_and_quiet(tmp_path: Path, fake_engine: SpectrumBatch) -> None:
     """With --json - nothing else is on stdout; --quiet says nothing; both together are JSON alone."""
-    loud = astrogf("demo", "--out", tmp_path / "a", "--json", "-")
-    assert json.loads(loud.stdout)["stars_set_aside"] == 6
-    assert "snr_too_low" in loud.stderr
+    loud = astrogf("init", "--out", tmp_path / "a.toml", "--json", "-")
+    assert json.loads(loud.stdout)["kind"] == "lamost_lrs"
+    assert "written" in loud.stderr
     both = astrogf("demo", "--out", tmp_path / "b", "--json", "-", "--quiet")
     assert json.loads(both.stdout) == json.loads((tmp_path / "b" / "summary.json").read_text())
     assert both.stderr == ""
-    quiet = astrogf("demo", "--out", tmp_path / "c", "-q", "--json", tmp_path / "c.json")
+    quiet = astrogf("init", "--out", tmp_path / "c.toml", "-q", "--json", tmp_path / "c.json")
     assert (quiet.exit_code, quiet.output) == (0, "")
-    assert json.loads((tmp_path / "c.json").read_text())["stars_set_aside"] == 6
+    assert json.loads((tmp_path / "c.json").read_text())["file"] == str(tmp_path / "c.toml")
     wrong = astrogf("report", tmp_path / "none", "--quiet")
     assert wrong.exit_code == 2
     assert "not a run" in wrong.stderr

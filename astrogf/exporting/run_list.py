@@ -60,7 +60,7 @@ def read(run: Path, lines_at: Path | None = None) -> RunList:
     """
     table = run_lines(run)
     record = _record(run)
-    config = parse(record["config"], f"the configuration of {run}")
+    config = _config(record["config"], run)
     if config.lines.list is None:
         if lines_at is not None:
             raise AstrogfError(f"--list: {run} had the shipped list; drop this option")
@@ -120,6 +120,16 @@ def _record(run: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AstrogfError(f"{run} is not a finished run of astrogf: record.json cannot be read ({error})") from error
     return record
+
+
+def _config(raw: dict[str, Any], run: Path) -> Config:
+    """What a run was told of its list and of the model; options of other versions of astrogf are no matter here."""
+    sections = {name: type(Config.model_fields[name].default) for name in ("lines", "model")}
+    known = {
+        name: {key: value for key, value in (raw.get(name) or {}).items() if key in section.model_fields}
+        for name, section in sections.items()
+    }
+    return parse(known, f"the configuration of {run}")
 
 
 def _shipped(run: Path, config: Config) -> LineList:

@@ -201,6 +201,17 @@ def test_a_list_that_is_not_the_one_of_the_run_is_refused(tmp_path):
     assert not (tmp_path / "out2").exists()
 
 
+def test_a_run_of_another_version_is_exported(tmp_path):
+    """Options that this version does not have, of the fit or of the lines, do not matter for the list."""
+    path = written(tmp_path, "ecsv")
+    lines = read(path, "ecsv")
+    run_with(tmp_path / "run", path, lines)
+    record = json.loads((tmp_path / "run" / "record.json").read_text())
+    record["config"]["lines"]["option_of_old"] = record["config"]["solver"]["another"] = 1.0
+    (tmp_path / "run" / "record.json").write_text(json.dumps(record))
+    assert export(tmp_path / "run", tmp_path / "out", "vald")["lines"] == len(lines)
+
+
 def test_what_cannot_be_exported_is_refused_in_a_sentence(tmp_path, run):
     folder, _, _ = run
     for change, words in (

@@ -17,6 +17,7 @@ from astrogf.runs.outputs import check_output, complete, write_text
 from astrogf.synthesis.lineio.read import read_indexed
 from astrogf.synthesis.lineio.records import Medium, OnBad
 from astrogf.synthesis.lineio.rewrite import rewrite_lines
+from astrogf.synthesis.lineio.words import COMMAND
 from astrogf.synthesis.lines.identity import OTHER_LIST, SAME_LIST
 from astrogf.synthesis.lines.linelist import LineList
 
@@ -59,7 +60,7 @@ def apply(
     if same_file:  # read as the run read it, unless something else is said
         said = {key: found.said.get(key) if value in (None, "raise") else value for key, value in said.items()}
         said["on_bad"] = said["on_bad"] or "raise"
-    lines, rows, known_as = read_indexed(lines_at, **said)
+    lines, rows, known_as = read_indexed(lines_at, **said, words=COMMAND)
     matched = matching.match(found, lines, OTHER_LIST if values else SAME_LIST, same_values=not values)
     told = _count(found, matched, lines, corrections, lines_at, same_file, known_as)
     if not told["transitions_matched"]:

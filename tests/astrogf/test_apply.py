@@ -212,8 +212,26 @@ def test_the_same_file_is_read_as_the_run_read_it(tmp_path):
     assert told["transitions_matched"] == told["transitions"]
     copy = tmp_path / "copy.list"
     copy.write_bytes(path.read_bytes() + b"\n")
-    with pytest.raises(AstrogfError, match="does not say if wavelengths are air or vacuum"):
+    with pytest.raises(AstrogfError, match=r"does not say if wavelengths .* add --medium air or --medium vacuum"):
         apply(tmp_path / "c.ecsv", copy, tmp_path / "other")
+
+
+def test_messages_name_the_options_of_the_command(tmp_path, made):
+    """What a list does not say, or says otherwise, and rows that cannot be read."""
+    vald, moog = written(tmp_path / "v", "vald"), written(tmp_path / "m", "moog")
+    silent = tmp_path / "silent.vald"
+    silent.write_text("\n".join(r for r in vald.read_text().splitlines() if not r.startswith("*")))
+    broken = tmp_path / "broken.list"
+    broken.write_text(moog.read_text().replace("  24.0 ", "  2x.0 ", 1).replace(" 26.0 ", " 2x.0 ", 1))
+    for lines, said, words in (
+        (vald, {"medium": "vacuum"}, "but --medium vacuum was said; drop --medium"),
+        (silent, {}, "add --scaled or --no-scaled"),
+        (broken, {"medium": "air"}, "add --on-bad skip"),
+    ):
+        with pytest.raises(AstrogfError, match=words):
+            apply(made.overlay, lines, tmp_path / "target", **said)
+    told = apply(made.overlay, silent, tmp_path / "target", scaled=False)
+    assert told["transitions_matched"] == told["transitions"]
 
 
 def test_a_user_s_own_file_keeps_what_is_not_read(tmp_path, made):

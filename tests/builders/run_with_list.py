@@ -33,6 +33,7 @@ def written(folder: Path, format: str, lines: LineList | None = None, medium: Me
     """A list in a format, as a user has it; without molecules where the format has none."""
     lines = mixed_lines() if lines is None else lines
     lines = lines.take(lines.z <= 92) if format == "kurucz" else lines
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"mine.{SUFFIX.get(format, 'list')}"
     write_lines(path, lines, format, None if format == "ecsv" else medium)
     return path

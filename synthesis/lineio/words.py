@@ -1,4 +1,4 @@
-"""How messages name what can be said of a list: as arguments of `read_lines`, or options of a configuration or command."""
+"""How messages name what can be said of a list: arguments of `read_lines`, options of a configuration or a command."""
 
 from typing import NamedTuple
 

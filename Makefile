@@ -40,9 +40,11 @@ lock: env  ## pin newer versions into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --no-header \
 	  --extra dev --upgrade --output-file requirements.lock pyproject.toml
 
-docs: env  ## write the reference of the configuration and the sample file from the code
+docs: env  ## write the reference of configuration and commands, and the sample file, from the code
 	{ sed '/^## /,$$d' docs/reference/configuration.md; $(BIN)/python -m astrogf.config; } > docs/reference/.configuration.md
 	mv docs/reference/.configuration.md docs/reference/configuration.md
+	{ sed '/^## /,$$d' docs/reference/commands.md; $(BIN)/python -m astrogf.commands.reference; } > docs/reference/.commands.md
+	mv docs/reference/.commands.md docs/reference/commands.md
 	$(BIN)/python -m astrogf.config sample > configs/.sample.toml
 	mv configs/.sample.toml configs/lamost_lrs.toml
 

@@ -10,10 +10,13 @@ import json
 import os
 import sys
 import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 from pydantic import ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from astrogf.base.constants import C_KMS
@@ -132,7 +135,7 @@ def load(path: Path) -> Config:
         raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise AstrogfError(
-            f"There is no configuration file {path}; copy configs/lamost_lrs.toml and edit it."
+            f"There is no configuration file {path}; `astrogf init --out {path}` writes one to begin with."
         ) from None
     except UnicodeDecodeError as error:
         raise AstrogfError(f"The configuration file {path} is no text in UTF-8; save it as that.") from error
@@ -220,26 +223,58 @@ def _as_toml(value: Any) -> str:
         return "[" + ", ".join(_as_toml(v) for v in value) + "]"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key} = {_as_toml(v)}" for key, v in value.items()) + "}"
     return json.dumps(value) if isinstance(value, str) else repr(value)
 
 
-def sample() -> str:
-    """A configuration file that says every key, at its default, with what it means: made from the definitions."""
-    out = [
-        "# A joint fit of LAMOST low-resolution spectra. Copy this file and edit the copy:",
-        "#     astrogf fit my.toml --spectra DIR --out runs/mine",
-        "# Every key stands at its default here, so a file needs only the keys that differ from these.",
-        "# Written by `make docs` from the code.",
-    ]
+HEADING = [
+    "# A joint fit of LAMOST low-resolution spectra. Copy this file and edit the copy:",
+    "#     astrogf fit my.toml --spectra DIR --out runs/mine",
+    "# Every key stands at its default here, so a file needs only the keys that differ from these.",
+    "# Written by `make docs` from the code.",
+]
+
+
+def sample(
+    changes: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    heading: Sequence[str] = HEADING,
+    example: tuple[str, Mapping[str, Any]] | None = None,
+) -> str:
+    """A configuration file that says every key with what it means: made from the definitions.
+
+    Keys stand at their defaults but for `changes`, by section, whose comments say so. `example` is the name of a
+    section [spectra.NAME] and its values; keys without one stand there as comments.
+    """
+    out = [*heading]
     for name, model in _sections().items():
         if name in ("demo", "spectra"):
             continue
-        summary = (model.__doc__ or "").strip().splitlines()[0]
-        out += ["", f"[{name}]", f"# {summary}"]
-        for key, field in model.model_fields.items():
-            setting = f"# {key} =" if field.default is None else f"{key} = {_as_toml(field.default)}"
-            out.append(f"{setting:<29} # {field.description}")
+        out += ["", f"[{name}]", *_summary(model)]
+        out += [_setting(key, field, changes.get(name, {})) for key, field in model.model_fields.items()]
+    if example is not None:
+        name, values = example
+        out += ["", f"[spectra.{name}]", *_summary(Stated)]
+        out += [_setting(key, field, values, marked=False) for key, field in Stated.model_fields.items()]
     return "\n".join(out) + "\n"
+
+
+def _summary(model: type[Section]) -> list[str]:
+    """What a section is for, as comments."""
+    return [f"# {(model.__doc__ or '').strip().splitlines()[0]}"]
+
+
+def _setting(key: str, field: FieldInfo, values: Mapping[str, Any], marked: bool = True) -> str:
+    """One key with its value, which is that of `values` or the default, and what it means."""
+    if key in values:
+        setting = f"{key} = {_as_toml(values[key])}"
+        nothing = field.default is None or field.default == ()
+        note = f" (default: {'none' if nothing else _as_toml(field.default)})" if marked else ""
+    else:
+        example = "" if field.default is None or field.is_required() else f" {_as_toml(field.default)}"
+        commented = field.default is None or not marked
+        setting, note = (f"# {key} ={example}" if commented else f"{key} ={example}"), ""
+    return f"{setting:<29} # {field.description}{note}"
 
 
 def reference() -> str:

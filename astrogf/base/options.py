@@ -4,6 +4,7 @@ Nothing here or in the modules that define sections imports JAX, so that a mista
 """
 
 import difflib
+import re
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -70,7 +71,16 @@ def complaint(error: dict[str, Any], section: type[Section], key: str | None = N
         return f"{name}: unknown key; " + (f"did you mean '{near[0]}'?" if near else f"known are {', '.join(names)}.")
     value = error["input"]
     shown = list(value) if isinstance(value, tuple) else value
-    return f"{name}: expected {_expected(error, section, key)}, got {shown!r}."
+    return f"{name}: expected {_expected(error, section, key)}, got {shown!r}.{_nearest(error)}"
+
+
+def _nearest(error: dict[str, Any]) -> str:
+    """Which of a few words a misspelt one may have been meant for."""
+    if error["type"] != "literal_error" or not isinstance(error["input"], str):
+        return ""
+    words = re.findall(r"'([^']*)'", str(error["ctx"]["expected"]))
+    near = difflib.get_close_matches(error["input"], words, n=1)
+    return f" Did you mean '{near[0]}'?" if near else ""
 
 
 def _expected(error: dict[str, Any], section: type[Section], key: str) -> str:

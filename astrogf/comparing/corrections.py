@@ -173,25 +173,26 @@ def _rows(table: Table) -> list[dict[str, Any]]:
 def compare(
     run: Path,
     table: Path,
-    json_path: Path,
+    json_path: Path | None = None,
     figure: Path | None = None,
     *,
     ratio: float = 0.3,
     medium: str | None = None,
     tolerance: Tolerance = OTHER_LIST,
 ) -> dict[str, Any]:
-    """Write the JSON file, the picture if asked for, and print the table. Raises AstrogfError."""
+    """Print the table, and write the JSON file and the picture if asked for. Raises AstrogfError."""
     if medium not in (None, "air", "vacuum"):
         raise AstrogfError(f"--medium is {medium!r}; expected air or vacuum.")
     check_output(json_path, "json")
     check_output(figure, "picture")
-    if table.is_file() and json_path.resolve() == table.resolve():
+    if json_path is not None and table.is_file() and json_path.resolve() == table.resolve():
         raise AstrogfError(f"--json: {json_path} is the table that is compared with; name another file.")
     result, pairs, per_line = compare_run(run, table, ratio=ratio, medium=medium, tolerance=tolerance)
-    write_text(json_path, json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    if json_path is not None:
+        write_text(json_path, json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     say(result, Console(highlight=False))
     if figure is not None:
-        with after_results("The picture", str(json_path)):
+        with after_results("The picture", str(json_path or "the figures above")):
             from astrogf.comparing.figures import against_reference
 
             write_picture(figure, against_reference(per_line, pairs, ratio))

@@ -1,6 +1,7 @@
 """`astrogf fetch`: public files of SDSS, APOGEE and LAMOST from identifiers."""
 
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -28,9 +29,10 @@ def fetch(
     tries: int = 4,
     only_list: bool = False,
     console: Console | None = None,
-) -> bool:
-    """Download the files, or with `only_list` print their addresses; whether all of them are there.
+) -> dict[str, Any]:
+    """Download the files, or with `only_list` print their addresses; what is told: how many of them are there.
 
+    Keys: `wanted`, `there`, `new`, `failed` (identifier, reason, detail of each); of a list, `wanted` and `addresses`.
     Raises AstrogfError for identifiers, releases, tables or folders that cannot be used.
     """
     console = console or Console()
@@ -46,7 +48,7 @@ def fetch(
     if only_list:
         for target in wanted:
             console.print(target.urls[0], soft_wrap=True, highlight=False, markup=False)
-        return True
+        return {"wanted": len(wanted), "addresses": [target.urls[0] for target in wanted], "failed": []}
     check_output(out, "folder")
     bars = Bars(console)
     with bars:
@@ -68,4 +70,6 @@ def fetch(
         for row in failed[:MOST_ROWS]:
             console.print(Text(printable(row["detail"])), soft_wrap=True, highlight=False)
         console.print(f"{len(failed)} failed; all of them are in {out / 'failed.ecsv'}", soft_wrap=True, markup=False)
-    return not len(failed)
+    columns_of_failed = ("identifier", "reason", "detail")
+    refused = [{name: printable(row[name]) for name in columns_of_failed} for row in failed]
+    return {"wanted": len(wanted), "there": len(files), "new": new, "failed": refused}

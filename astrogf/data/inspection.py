@@ -16,7 +16,7 @@ from rich.text import Text
 from astrogf.base.errors import AstrogfError, printable
 from astrogf.console import Bars
 from astrogf.data.screen import Column, show_left_out, show_table
-from astrogf.runs.outputs import check_output
+from astrogf.runs.outputs import PRINTED, check_output, write_text
 from astrogf.style import CORRECTED, OBSERVED, ORIGINAL, QUIET, WIDE, finish, paper
 
 MOST_ROWS = 60
@@ -71,8 +71,7 @@ def inspect(
             files = _census(path, settings, progress, keep)
     record = {"path": printable(path), "settings": settings, "summary": summary(files), "files": files}
     if json_out is not None:
-        json_out.parent.mkdir(parents=True, exist_ok=True)
-        json_out.write_text(json.dumps(record, indent=1, allow_nan=False) + "\n")
+        write_text(json_out, json.dumps(record, indent=1, allow_nan=False) + "\n")
     show(console, record)
     if figure_out is not None:
         chosen = choose(shown)
@@ -82,7 +81,7 @@ def inspect(
             console.print(f"picture: {printable(figure_out)}", soft_wrap=True, highlight=False, markup=False)
         else:
             console.print("no picture: no file could be read", highlight=False)
-    if json_out is not None:
+    if json_out is not None and json_out != PRINTED:
         said = f"everything as JSON: {printable(json_out)}"
         console.print(said, soft_wrap=True, highlight=False, markup=False)
     return record

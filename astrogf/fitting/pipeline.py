@@ -176,7 +176,10 @@ class _Job:
         runs.write_set_aside(self.out, combine_set_aside(unread))
         if len(loaded.partly):
             runs.write_partly(self.out, loaded.partly)
-        self.record["inputs"] = _inputs(spectra, loaded.inputs, unread, labels.path if labels else None)
+        own = self.config.lines.list
+        self.record["inputs"] = _inputs(
+            spectra, loaded.inputs, unread, labels.path if labels else None, Path(own) if own else None
+        )
         if not loaded.inputs:
             counts = ", ".join(f"{n} {reason}" for reason, n in reasons(combine_set_aside(unread)))
             raise AstrogfError(
@@ -279,12 +282,15 @@ def _sha256(path: Path) -> str | None:
         return None
 
 
-def _inputs(spectra: Path, used: dict[str, str], unread: Table, labels: Path | None) -> dict[str, Any]:
+def _inputs(
+    spectra: Path, used: dict[str, str], unread: Table, labels: Path | None, lines: Path | None
+) -> dict[str, Any]:
     """What went in: every file with its sha256 (null where it cannot be read)."""
     files: dict[str, str | None] = dict(used)
     files |= {str(path): _sha256(spectra / str(path)) for path in np.asarray(unread["path"])}
     return {
         "spectra": str(spectra.resolve()),
         "labels": {"path": str(labels.resolve()), "sha256": _sha256(labels)} if labels else None,
+        "lines": {"path": str(lines.resolve()), "sha256": _sha256(lines)} if lines else None,
         "files": dict(sorted(files.items())),
     }

@@ -3,32 +3,38 @@
 import errno
 import os
 import shutil
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, redirect_stdout, suppress
+from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TextIO
 
 from astrogf.base.errors import AstrogfError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Kind = Literal["folder", "store", "json", "picture"]
+Kind = Literal["folder", "store", "json", "picture", "list", "configuration"]
 PICTURES = ("png", "pdf", "svg", "jpg", "jpeg", "tif", "tiff", "eps", "ps", "webp")
 """Endings of a picture's file."""
-OPTION: dict[str, str] = {"folder": "--out", "store": "--store", "json": "--json", "picture": "--figure"}
-ROOM = {"folder": 32e6, "store": 32e6, "json": 1e6, "picture": 4e6}
+OPTION: dict[str, str] = {
+    **{"folder": "--out", "store": "--store", "json": "--json", "picture": "--figure"},
+    **{"list": "--out", "configuration": "--out"},
+}
+ROOM = {"folder": 32e6, "store": 32e6, "json": 1e6, "picture": 4e6, "list": 32e6, "configuration": 1e6}
 """Bytes that must be free before the work begins: no run, store or picture is smaller."""
 
 
-def check_output(path: Path | None, kind: Kind, option: str | None = None) -> None:
+def check_output(path: Path | None, kind: Kind, option: str | None = None, *, overwrite: bool = True) -> None:
     """Try that `path` can be written, leaving nothing behind; missing folders above it will be made then.
 
-    `option` is what the sentence calls it. Raises AstrogfError where a folder is wanted and a file is there or the
-    other way round, for a picture with an ending that is none of `PICTURES`, and where the system refuses: read-only
-    or forbidden folders, names that are too long, a full disk. None (an option that was not given) is always right.
+    `option` is what the sentence calls it; a file that is there is refused unless `overwrite`. Raises AstrogfError
+    where a folder is wanted and a file is there or the other way round, for a picture with an ending that is none of
+    `PICTURES`, and where the system refuses: read-only or forbidden folders, names that are too long, a full disk.
+    None (an option that was not given) is always right.
     """
-    if path is None:
+    if path is None or (kind == "json" and path == PRINTED):
         return
     option = option or OPTION[kind]
     wanted = "a folder" if kind in ("folder", "store") else "a file"
@@ -39,6 +45,8 @@ def check_output(path: Path | None, kind: Kind, option: str | None = None) -> No
             raise AstrogfError(f"{option}: {path} is a folder; name a file, such as {path / _example(kind)}.")
         if path.exists() and wanted == "a file" and not path.is_file():
             raise AstrogfError(f"{option}: {path} is no ordinary file (a device or a pipe); name another.")
+        if path.exists() and not overwrite:
+            raise AstrogfError(f"{option}: {path} is there already; name another file, or add --overwrite.")
         if path.exists() and wanted == "a folder" and not path.is_dir():
             raise AstrogfError(f"{option}: {path} is a file; name a folder.")
         for above in path.absolute().parents:
@@ -87,8 +95,31 @@ def complete(path: Path) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
+PRINTED = Path("-")
+"""As the file of --json: stdout."""
+_answers: ContextVar[TextIO | None] = ContextVar("answers", default=None)
+
+
+@contextmanager
+def speaking(quiet: bool, json: Path | None) -> Iterator[None]:
+    """Within, what a command says goes to stdout: nowhere if `quiet`, to stderr where JSON is `PRINTED`."""
+    token = _answers.set(sys.stdout)
+    try:
+        with ExitStack() as stack:
+            if quiet:
+                stack.enter_context(redirect_stdout(stack.enter_context(open(os.devnull, "w", encoding="utf-8"))))
+            elif json == PRINTED:
+                stack.enter_context(redirect_stdout(sys.stderr))
+            yield
+    finally:
+        _answers.reset(token)
+
+
 def write_text(path: Path, text: str) -> None:
-    """A text file, complete or absent."""
+    """A text file, complete or absent; on stdout where it is `PRINTED`."""
+    if path == PRINTED:
+        print(text, end="", file=_answers.get() or sys.stdout, flush=True)
+        return
     with complete(path) as draft:
         draft.write_text(text, encoding="utf-8")
 
@@ -130,7 +161,9 @@ def _check_ending(path: Path, option: str) -> None:
 
 
 def _example(kind: Kind) -> str:
-    return "figure.png" if kind == "picture" else "figures.json"
+    return {"picture": "figure.png", "list": "corrected.list", "configuration": "astrogf.toml"}.get(
+        kind, "figures.json"
+    )
 
 
 def _shown(path: Path) -> str:

@@ -1,7 +1,8 @@
 """Line lists of other codes, read and written: VALD, Kurucz, Turbospectrum, MOOG, Gaia-ESO, and our own ECSV.
 
 Order of reading: records (what every format becomes), one format in text (moog), columns, species and plain (tables),
-checks, complete (records to a `LineList`), recognise, read; then listed, write and rewrite, the way back. Messages
+checks, complete (records to a `LineList`), recognise, read; then listed, write, ecsv_rows and rewrite,
+the way back. Messages
 name options through words.
 """
 

@@ -1,6 +1,7 @@
 """The command: help, exit codes, sentences instead of tracebacks, and a whole run with the engine replaced."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ from astropy.table import Table
 from typer.testing import CliRunner
 
 from astrogf import __version__
-from astrogf.cli import app
+from astrogf.cli import ORDER, app
 from astrogf.fitting import engine
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.surveys.directory.load import partly_table
@@ -29,15 +30,59 @@ def astrogf(*arguments: str | Path):
 def test_help_names_every_command() -> None:
     result = astrogf("--help")
     assert result.exit_code == 0
-    for name in ("fit", "demo", "train", "report", "--version"):
-        assert name in result.stdout
+    places = [result.stdout.index(f"│ {name} ") for name in ORDER]
+    assert places == sorted(places)
+    assert "--version" in result.stdout
 
 
-@pytest.mark.parametrize("command", ["fit", "demo", "train", "report"])
+@pytest.mark.parametrize("command", ORDER)
+def test_every_command_has_the_common_options(command: str) -> None:
+    said = astrogf(command, "--help").stdout
+    for option in ("--json", "--quiet", "-q", "--debug"):
+        assert option in said
+
+
+@pytest.mark.parametrize("command", ORDER)
 def test_help_shows_an_example(command: str) -> None:
     result = astrogf(command, "--help")
     assert result.exit_code == 0
     assert f"astrogf {command} " in result.stdout.partition("Example:")[2]
+
+
+def test_a_command_or_option_that_is_misspelt_names_the_nearest() -> None:
+    assert "Did you mean 'export'?" in astrogf("exprot").stderr
+    assert "--spectra" in astrogf("fit", CONFIG, "--spctra", "x").stderr
+
+
+def test_completion_knows_commands_options_and_words() -> None:
+    def completed(words: str, count: int) -> str:
+        env = os.environ | {"_ASTROGF_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(count)}
+        code = "import sys; sys.argv = ['astrogf']; from astrogf.cli import main; main()"
+        return subprocess.run([sys.executable, "-c", code], env=env, cwd=ROOT, capture_output=True, text=True).stdout
+
+    assert completed("astrogf exp", 1).split() == ["export"]
+    assert completed("astrogf init la", 2).split() == ["lamost_lrs", "lamost_mrs"]
+    assert completed("astrogf export run --format m", 4).split() == ["moog"]
+    assert "--overwrite" in completed("astrogf fit --o", 2)
+
+
+def test_json_on_stdout_and_quiet(tmp_path: Path, fake_engine: SpectrumBatch) -> None:
+    """With --json - nothing else is on stdout; --quiet says nothing; both together are JSON alone."""
+    loud = astrogf("init", "--out", tmp_path / "a.toml", "--json", "-")
+    assert json.loads(loud.stdout)["kind"] == "lamost_lrs"
+    assert "written" in loud.stderr
+    both = astrogf("demo", "--out", tmp_path / "b", "--json", "-", "--quiet")
+    assert json.loads(both.stdout) == json.loads((tmp_path / "b" / "summary.json").read_text())
+    assert both.stderr == ""
+    quiet = astrogf("init", "--out", tmp_path / "c.toml", "-q", "--json", tmp_path / "c.json")
+    assert (quiet.exit_code, quiet.output) == (0, "")
+    assert json.loads((tmp_path / "c.json").read_text())["file"] == str(tmp_path / "c.toml")
+    wrong = astrogf("report", tmp_path / "none", "--quiet")
+    assert wrong.exit_code == 2
+    assert "not a run" in wrong.stderr
+    nowhere = astrogf("demo", "--out", tmp_path / "d", "--json", tmp_path)
+    one_sentence(nowhere, "--json", "is a folder")
+    assert not (tmp_path / "d").exists()
 
 
 def test_version() -> None:

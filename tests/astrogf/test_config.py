@@ -9,6 +9,7 @@ import pytest
 
 from astrogf import config
 from astrogf.base.errors import AstrogfError
+from astrogf.commands import reference
 from astrogf.emulator.options import TrainOptions
 from astrogf.inference.problem.options import FitOptions
 from tests.places import ROOT
@@ -59,6 +60,15 @@ def test_partial_file_keeps_the_other_defaults(tmp_path: Path) -> None:
     assert loaded.survey.window == (5000.0, 5300.0)
     assert loaded.noise.inflation == 0.02
     assert loaded.survey.snr_min == config.Config().survey.snr_min
+
+
+def test_the_page_of_commands_says_what_the_commands_do() -> None:
+    """`make docs` writes it from their definitions; the names of options are those that the program takes."""
+    page = (ROOT / "docs" / "reference" / "commands.md").read_text()
+    assert reference.reference().strip() in page
+    for name in ("--all", "--list", "--values", "`OVERLAY`", "`korg`", "--overwrite", "--force"):
+        assert name in page
+    assert "--everything" not in page
 
 
 def test_shipped_files_say_what_the_code_does() -> None:

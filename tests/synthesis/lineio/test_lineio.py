@@ -28,7 +28,6 @@ FILES = [
     ("moog_free.list", "moog", "air"),
     ("geslines.ecsv", "gaia-eso", None),
 ]
-REWRITABLE = [f for f in FILES if f[1] != "gaia-eso"]
 
 
 def line(lines: LineList, z: int, wavelength: float) -> dict[str, float]:
@@ -340,6 +339,42 @@ def test_scaled_lists_lose_their_fractions_on_the_way_out(tmp_path):
     assert again.loggf[again.z == 56][0] > lines.loggf[lines.z == 56][0]
 
 
+@pytest.mark.parametrize("delimiter", [" ", ","])
+def test_cells_of_a_table_are_found(tmp_path, delimiter):
+    """Quotes, blanks within them, empty cells, a byte-order mark and either separator: only log gf changes."""
+    table = Table(
+        {
+            "note": ['a, "b" c', "", "d#e", "last one"],
+            "species": ["Fe I", "Fe II", "Ca I", "Mg I"],
+            "wavelength_vac": [5432.1, 5433.7, 5001.0, 5002.0],
+            "E_low": [1.75, 3.5, 2.0, 1.0],
+            "log_gf": [-1.4, -2.0, 0.5, -0.25],
+            "after": ["x y", "'", ",", "\u00e5"],
+        }
+    )
+    source, target = tmp_path / "source.ecsv", tmp_path / "target.ecsv"
+    table.write(source, format="ascii.ecsv", delimiter=delimiter)
+    source.write_bytes(b"\xef\xbb\xbf" + source.read_bytes())
+    lines = read_lines(source)
+    delta = np.array([0.1234567, 0.0, -0.3, 0.0])
+    assert rewrite_lines(source, target, delta) == 2
+    np.testing.assert_allclose(read_lines(target).loggf, lines.loggf + delta, atol=1e-9)
+    old, new = source.read_bytes().split(b"\n"), target.read_bytes().split(b"\n")
+    assert sum(a != b for a, b in zip(old, new, strict=True)) == 2
+    before, after = (Table.read(p.read_text(encoding="utf-8-sig"), format="ascii.ecsv") for p in (source, target))
+    for name in ("note", "species", "wavelength_vac", "E_low", "after"):
+        assert before[name].tolist() == after[name].tolist()
+
+
+def test_a_table_of_gf_is_not_rewritten(tmp_path):
+    """A correction of log gf cannot be added to a gf."""
+    source = tmp_path / "gf.ecsv"
+    Table({"species": ["Fe I"], "wavelength_vac": [5432.1], "E_low": [1.75], "gf": [0.04]}).write(source)
+    with pytest.raises(ValueError, match="column gf holds gf"):
+        rewrite_lines(source, tmp_path / "out", np.array([0.1]))
+    assert not (tmp_path / "out").exists()
+
+
 def test_gaia_eso_as_fits_and_votable(tmp_path):
     """VizieR gives the table as FITS or VOTable: the same lines; a missing column is named."""
     lines = read_lines(LISTS / "geslines.ecsv")
@@ -357,7 +392,7 @@ def test_gaia_eso_as_fits_and_votable(tmp_path):
 
 @OUTSIDE
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
-@pytest.mark.parametrize(("name", "format", "medium"), REWRITABLE)
+@pytest.mark.parametrize(("name", "format", "medium"), FILES)
 def test_rewriting_touches_log_gf_only(tmp_path, name, format, medium, ending):
     """Corrections come back on reading, and every byte that differs lies in a log gf field."""
     source, target = tmp_path / "source", tmp_path / "target"
@@ -370,7 +405,7 @@ def test_rewriting_touches_log_gf_only(tmp_path, name, format, medium, ending):
     order = [np.lexsort((x.elow, np.round(x.wavelength, 3), x.z)) for x in (lines, again)]
     np.testing.assert_allclose(again.loggf[order[1]], (lines.loggf + delta)[order[0]], atol=1e-9)
     before, after = source.read_bytes(), target.read_bytes()
-    assert len(before) == len(after) or name == "moog_free.list"
+    assert len(before) == len(after) or name in ("moog_free.list", "geslines.ecsv")
     old, new = before.decode().split("\n"), after.decode().split("\n")
     assert len(old) == len(new)
     number = re.compile(r"-?\d+\.\d+")
@@ -392,8 +427,9 @@ def test_rewriting_refuses_what_does_not_fit(tmp_path):
         rewrite_lines(source, tmp_path / "out", np.zeros(2), medium="air")
     with pytest.raises(ValueError, match="correction 0 is not a number"):
         rewrite_lines(source, tmp_path / "out", np.array([np.nan]), medium="air")
-    with pytest.raises(ValueError, match="use write_lines"):
-        rewrite_lines(LISTS / "geslines.ecsv", tmp_path / "out", np.zeros(4))
+    Table.read(LISTS / "geslines.ecsv").write(tmp_path / "geslines.fits")
+    with pytest.raises(ValueError, match="only as ECSV text"):
+        rewrite_lines(tmp_path / "geslines.fits", tmp_path / "out", np.zeros(4))
     lines = read_lines(source, medium="air")
     np.testing.assert_allclose(corrected(lines, np.array([0.1])).loggf, lines.loggf + 0.1)
 

@@ -284,7 +284,7 @@ def injected(run: Run) -> Figure:
     right.set(xlabel="(recovered − injected) / posterior sd", ylabel="density", xlim=(-5, 5))
     figures = run.summary["coverage_68"], run.summary["coverage_95"]
     if all(f is not None for f in figures):
-        right.set_title(f"in the 68% interval {100 * figures[0]:.0f}%, in the 95% one {100 * figures[1]:.0f}%")
+        right.set_title(f"68, 95% intervals hold {100 * figures[0]:.0f}, {100 * figures[1]:.0f}%")
     return finish(figure)
 
 

@@ -31,6 +31,7 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run th
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 AGAIN = "{folder}/record.json says so; start it again with --overwrite."
+GO_ON = "{folder}/record.json says so; the same command with --resume goes on from the last finished iteration."
 
 
 @contextmanager
@@ -91,19 +92,22 @@ def fit(
         Path | None, typer.Option(help="Table of labels to compare with (lasp_teff, lasp_logg, lasp_feh).")
     ] = None,
     overwrite: Overwrite = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the unfinished run that is in the folder.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Fit stars and log gf jointly to a directory of survey spectra.
 
     Example: `astrogf fit configs/lamost_lrs.toml --spectra ~/lamost --out runs/first`
     """
-    with plain_errors(debug, AGAIN.format(folder=out)):
+    with plain_errors(debug, GO_ON.format(folder=out)):
         from astrogf.config import load
 
         settings = load(config)
         from astrogf.fitting.pipeline import fit_survey
 
-        fit_survey(settings, spectra, out, labels=labels, overwrite=overwrite)
+        fit_survey(settings, spectra, out, labels=labels, overwrite=overwrite, resume=resume)
 
 
 @app.command()

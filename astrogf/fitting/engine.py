@@ -12,6 +12,7 @@ from astrogf.runtime import ready_to_compute
 
 if TYPE_CHECKING:
     from astrogf.inference.check import Checked, Corrections
+    from astrogf.inference.checkpoint import Checkpoint
     from astrogf.inference.result import FitResult
     from astrogf.surveys.batch import SpectrumBatch
     from astrogf.surveys.load import Loaded
@@ -68,20 +69,24 @@ def fit(
     labels: Table | None = None,
     *,
     lines: "LineList | None",
+    checkpoint: "Checkpoint | None" = None,
 ) -> "tuple[FitResult, Table]":
-    """The joint fit, and the stars it set aside; `labels` are priors where the configuration says so.
+    """The joint fit, and the stars it set aside; `labels` are priors where the configuration says so. It goes on from
+    what `checkpoint` has.
 
     `labels`: what `surveys.catalogues.labels.read_usable` read; `lines`: what `lines_of` read.
     Raises AstrogfError when nothing is left to fit.
     """
     ready_to_compute()
+    from astrogf.inference.checkpoint import NOWHERE
     from astrogf.inference.fit import fit as joint_fit
     from astrogf.inference.problem.priors import catalogue_beliefs, stated_beliefs
 
     beliefs = stated_beliefs(config.spectra, config.stars)
     if labels is not None and config.survey.labels == "prior":
         beliefs = catalogue_beliefs(labels, batches) | beliefs
-    return joint_fit(batches, config, progress, lines=lines, beliefs=beliefs)
+    keeper = checkpoint or NOWHERE
+    return joint_fit(batches, config, progress, lines=lines, beliefs=beliefs, checkpoint=keeper)
 
 
 def check(

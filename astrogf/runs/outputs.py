@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,8 @@ Kind = Literal["folder", "store", "json", "picture"]
 PICTURES = ("png", "pdf", "svg", "jpg", "jpeg", "tif", "tiff", "eps", "ps", "webp")
 """Endings of a picture's file."""
 OPTION: dict[str, str] = {"folder": "--out", "store": "--store", "json": "--json", "picture": "--figure"}
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of a disk that takes nothing more."""
 ROOM = {"folder": 32e6, "store": 32e6, "json": 1e6, "picture": 4e6}
 """Bytes that must be free before the work begins: no run, store or picture is smaller."""
 
@@ -120,6 +123,14 @@ def cause(error: BaseException) -> str:
 
 def _draft(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+
+
+_DRAFT = re.compile(r"\..+\.\d+(\.\w+)?")
+
+
+def is_draft(name: str) -> bool:
+    """Whether a file has the name of one that was being written: a killed process leaves it."""
+    return bool(_DRAFT.fullmatch(name))
 
 
 def _check_ending(path: Path, option: str) -> None:

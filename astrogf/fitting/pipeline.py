@@ -221,9 +221,10 @@ class _Job:
         with suppress(OSError):
             runs.write_record(self.out, self.record)
         if isinstance(error, OSError) and error.errno in FULL and self.kept is not None:
+            file = f"The file {error.filename}" if error.filename else f"A file of {self.out}"
             raise AstrogfError(
-                f"{error.filename or f'A file of {self.out}'} cannot be written: {why(error)}. What was computed is "
-                "kept; the same command with --resume goes on from there."
+                f"{file} cannot be written: {why(error)}. What was computed is kept; the same command with "
+                "--resume goes on from there."
             ) from error
 
     def fit(self, spectra: Path, labels: Known | None, truth: engine.Truth | None = None) -> None:

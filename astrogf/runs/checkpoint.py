@@ -24,6 +24,7 @@ from astrogf.base.errors import AstrogfError
 from astrogf.runs.outputs import complete, is_draft, why, write_text
 
 NAME = "checkpoint"
+_DAMAGED = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
 _FOLLOWS, _LOCK = "follows.json", "lock"
 
 
@@ -41,8 +42,8 @@ class CheckpointFolder:
             return None
         except (OSError, ValueError) as error:
             raise AstrogfError(
-                f"{self.folder / _FOLLOWS} cannot be read ({error}): the run cannot be gone on with; --overwrite "
-                "begins it anew."
+                f"The file {self.folder / _FOLLOWS} cannot be read ({error}): the run cannot be gone on with; "
+                "--overwrite begins it anew."
             ) from error
 
     def begin(self, follows: Mapping[str, Any]) -> None:
@@ -59,13 +60,13 @@ class CheckpointFolder:
         if not path.is_file():
             return None
         try:
-            with np.load(path, allow_pickle=False) as file:
+            # opened here, because np.load leaves what it cannot read open
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 return _unpacked(json.loads(str(file["state"]))["state"], file)
-        except (OSError, ValueError, KeyError, EOFError, AttributeError, ImportError, zipfile.BadZipFile,
-                zlib.error) as error:  # fmt: skip
+        except (*_DAMAGED, AttributeError, ImportError) as error:
             raise AstrogfError(
-                f"{path} is damaged ({error}): remove it, and this stage is computed again; or begin anew with "
-                "--overwrite."
+                f"The checkpoint {path} is damaged ({error}): remove it, and this stage is computed again; or begin "
+                "anew with --overwrite."
             ) from error
 
     def save(self, stage: str, state: Any) -> None:
@@ -82,7 +83,8 @@ class CheckpointFolder:
         """What the run had taken when it last saved a state; 0 where it has none."""
         found = [0.0]
         for path in self.folder.glob("*.npz"):
-            with suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(path) as file:
+            # of a damaged one `load` speaks
+            with suppress(*_DAMAGED), path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 found.append(json.loads(str(file["state"]))["seconds"])
         return max(found)
 
@@ -113,8 +115,8 @@ class CheckpointFolder:
             yield
         except OSError as error:
             raise AstrogfError(
-                f"{path} cannot be written: {why(error)}. What was finished before is kept; then the same command "
-                "with --resume goes on from there."
+                f"The checkpoint {path} cannot be written: {why(error)}. What was finished before is kept; then the "
+                "same command with --resume goes on from there."
             ) from error
 
     def _path(self, stage: str) -> Path:

@@ -153,7 +153,7 @@ def reopen(folder: Path) -> dict[str, Any]:
         return {}
     if not _is_run(folder):
         raise AstrogfError(
-            f"{folder} holds files but no run of astrogf (there is no record.json): there is nothing to go on with; "
+            f"The folder {folder} holds no run of astrogf (there is no record.json): there is nothing to go on with; "
             "name another folder with --out."
         )
     record = _record(folder)

@@ -302,6 +302,12 @@ def over_widths(
     return stage.joint._replace(run=run, posterior=found.posterior, status=found.status)
 
 
+def completed(lines: LineList, options: FitOptions) -> LineList:
+    """The list with the lines that it may lack everywhere, as the options say."""
+    everywhere = options.lines.unlisted if options.lines.unlisted_where == "everywhere" else 0.0
+    return with_unlisted(lines, everywhere, options.lines.unlisted_levels)
+
+
 def fit(
     batches: SpectrumBatch | Sequence[SpectrumBatch],
     options: FitOptions,
@@ -325,11 +331,7 @@ def fit(
             f"solver.method = {options.solver.method!r} takes one window, noise.line_scatter = 0 and "
             "lines.unlisted = 0: use 'gauss-newton' for this problem"
         )
-    everywhere = options.lines.unlisted if options.lines.unlisted_where == "everywhere" else 0.0
-    collected = collect(
-        batches, options, lines, beliefs or {},
-        complete=lambda lines_so_far: with_unlisted(lines_so_far, everywhere, options.lines.unlisted_levels),
-    )  # fmt: skip
+    collected = collect(batches, options, lines, beliefs or {}, complete=partial(completed, options=options))
     setups, sample, beliefs_of_stars, origin = collected
     theta, seconds = once(checkpoint, "search", lambda: starting_points(collected, options, progress))
     start = float(lsf_sigma(options.stars.resolution))

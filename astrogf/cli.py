@@ -111,6 +111,31 @@ def fit(
 
 
 @app.command()
+def plan(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file, as for `astrogf fit`.")],
+    spectra: Annotated[Path, typer.Option(help="Directory or store with the spectra.")],
+    memory: Annotated[
+        float | None, typer.Option(min=0.1, help="GB that the process may take; what is free now if not given.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="File for all figures, as JSON.")] = None,
+    debug: Debug = False,
+) -> None:
+    """Say what a fit will need before it begins: lines, memory, disk, time on this machine.
+
+    Example: `astrogf plan configs/lamost_lrs.toml --spectra ~/lamost --memory 8`
+    """
+    with plain_errors(debug):
+        from astrogf.config import load
+
+        settings = load(config)
+        from astrogf.fitting.pipeline import check_spectra
+        from astrogf.planning.plan import plan_run
+
+        check_spectra(spectra)
+        plan_run(settings, spectra, memory=None if memory is None else memory * 1e9, json=json)
+
+
+@app.command()
 def demo(
     out: Annotated[Path, typer.Option(help="Folder for the run; new or empty.")] = Path("runs/demo"),
     config: Annotated[

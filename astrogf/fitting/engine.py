@@ -13,6 +13,7 @@ from astrogf.runtime import ready_to_compute
 if TYPE_CHECKING:
     from astrogf.inference.check import Checked, Corrections
     from astrogf.inference.checkpoint import Checkpoint
+    from astrogf.inference.problem.counts import Counts
     from astrogf.inference.result import FitResult
     from astrogf.surveys.batch import SpectrumBatch
     from astrogf.surveys.load import Loaded
@@ -87,6 +88,19 @@ def fit(
         beliefs = catalogue_beliefs(labels, batches) | beliefs
     keeper = checkpoint or NOWHERE
     return joint_fit(batches, config, progress, lines=lines, beliefs=beliefs, checkpoint=keeper)
+
+
+def count(batches: "list[SpectrumBatch]", config: Config, *, lines: "LineList | None") -> "Counts":
+    """What the fit of these spectra is made of; `lines`: what `lines_of` read. Raises AstrogfError."""
+    ready_to_compute()
+    from functools import partial
+
+    from astrogf.inference.fit import completed
+    from astrogf.inference.problem.counts import count as counted
+    from astrogf.inference.problem.priors import stated_beliefs
+
+    beliefs = stated_beliefs(config.spectra, config.stars)
+    return counted(batches, config, lines, beliefs, partial(completed, options=config))
 
 
 def check(

@@ -26,6 +26,7 @@ from astrogf.runs.tables import combine_set_aside, line_table, reasons, star_tab
 
 if TYPE_CHECKING:
     from astrogf.inference.result import FitResult
+    from astrogf.surveys.batch import SpectrumBatch
     from astrogf.synthesis.lines.linelist import LineList
 
 
@@ -250,6 +251,7 @@ class _Job:
                 f"{self.out / 'set_aside.ecsv'} says why for each. Change [survey] or the directory."
             )
         with self.clock.stage("fit"):
+            self._plan(loaded.batches)
             try:
                 known = labels.table if labels else None
                 result, refused = engine.fit(
@@ -275,6 +277,19 @@ class _Job:
             with self._may_fail("summary"):
                 self.summary = summarise(result, lines, stars)
         self._close()
+
+    def _plan(self, batches: "list[SpectrumBatch]") -> None:
+        """What the fit will need: on the screen and in the record. It must not cost the fit."""
+        from astrogf.planning import plan
+
+        try:
+            made = plan.make(engine.count(batches, self.config, lines=self.lines), self.config)
+        except AstrogfError as error:
+            self.console.print(f"What the run will need is not known: {error.sentence}", markup=False, soft_wrap=True)
+            return
+        plan.show(self.console, made)
+        self.record["plan"] = made.as_json()
+        runs.write_record(self.out, self.record)
 
     def _compare(
         self, result: "FitResult", lines: Table, set_aside: Table, labels: Known | None, truth: engine.Truth | None

@@ -71,7 +71,7 @@ def window_setups(
     keep_all: bool = False,
     complete: Callable[[LineList], LineList] = lambda lines: lines,
 ) -> tuple[LineList, list[Setup]]:
-    """The run's line list and its windows; arguments as of `collect`. Raises NoStarsError where there is no spectrum."""
+    """The run's line list and its windows; arguments as of `collect`. Raises NoStarsError for no batch."""
     if not batches:
         raise NoStarsError("no spectrum passed the selection: lower survey.snr_min or check the window")
     if lines is None:

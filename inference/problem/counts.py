@@ -6,7 +6,7 @@ strong lines are: `KNOWN` has what the spectra knew of lines of each strength in
 know more by the power FINER of their product, from a fit of four stars at R = 60,000.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from astrogf.inference.newton.choice import group_transitions
 from astrogf.inference.problem.collect import window_setups
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import names
+from astrogf.inference.problem.priors import Belief
 from astrogf.inference.problem.setup import Setup
 from astrogf.inference.problem.unlisted import is_unlisted, places
 from astrogf.surveys.batch import SpectrumBatch
@@ -27,7 +28,8 @@ from astrogf.synthesis.lines.linelist import LineList
 KNOWN = np.array(
     [
         (-1.5, -9.3, 1.15), (-1.0, -8.9, 1.4), (-0.5, -8.25, 1.45), (0.0, -7.7, 1.75), (0.5, -7.2, 2.0),
-        (1.0, -6.25, 1.8), (1.5, -5.45, 1.45), (2.0, -4.55, 0.8), (2.5, -4.1, 0.5), (3.0, -4.0, 0.55), (3.5, -3.75, 0.55),
+        (1.0, -6.25, 1.8), (1.5, -5.45, 1.45), (2.0, -4.55, 0.8), (2.5, -4.1, 0.5), (3.0, -4.0, 0.55),
+        (3.5, -3.75, 0.55),
     ]
 )  # fmt: skip
 """log10 of a transition's strength (line over continuum opacity); median of log10 of what is known of it (squared
@@ -50,11 +52,12 @@ class WindowCounts(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """A fit: stars and their own parameters, continuum coefficients of a spectrum, lines in the windows, transitions
-    that may be freed, and how many of them are expected to be."""
+    """A fit: stars, those whose labels are not known and searched for, their own parameters, continuum coefficients of
+    a spectrum, lines in the windows, transitions that may be freed, and how many of them are expected to be."""
 
     windows: tuple[WindowCounts, ...]
     stars: int
+    searched: int
     own: int
     basis: int
     lines: int
@@ -76,6 +79,7 @@ def count(
     batches: Sequence[SpectrumBatch],
     options: FitOptions,
     lines: LineList | None,
+    beliefs: Mapping[str, Belief],
     complete: Callable[[LineList], LineList] = lambda lines: lines,
 ) -> Counts:
     """Counted for these spectra; arguments as of `collect`. Raises NoStarsError where there is no spectrum."""
@@ -93,9 +97,10 @@ def count(
         more = min(options.lines.unlisted_most, at)
     windows = tuple(_window(b, s) for b, s in zip(batches, setups, strict=True))
     basis = max(setup.degree for setup in setups) + 1
-    stars = len({str(path) for b in batches for path in b.table["path"]})
+    stars = {str(path) for b in batches for path in b.table["path"]}
+    searched = sum(not beliefs.get(path, Belief()).is_anchor for path in stars)
     own = len(names(options.stars.abundances))
-    return Counts(windows, stars, own, basis, len(lines), len(chosen) + more, certain + more)
+    return Counts(windows, len(stars), searched, own, basis, len(lines), len(chosen) + more, certain + more)
 
 
 def expected_free(

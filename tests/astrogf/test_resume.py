@@ -25,7 +25,7 @@ from astrogf.runs.checkpoint import CheckpointFolder
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.surveys.directory.load import partly_table
 from astrogf.surveys.load import Loaded
-from tests.builders.believable import believable, reference, set_aside
+from tests.builders.believable import believable, counts, reference, set_aside
 from tests.places import ROOT
 
 
@@ -62,6 +62,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> Made:
     made = Made()
     monkeypatch.setattr(engine, "load", made.load)
     monkeypatch.setattr(engine, "fit", made.fit)
+    monkeypatch.setattr(engine, "count", lambda *_, **__: counts())
     blank = [report.Picture(name, caption, b"") for name, (_, caption) in report.CAPTIONS.items() if name != "injected"]
     monkeypatch.setattr(report, "draw", lambda run: blank)
     return made

@@ -36,7 +36,7 @@ from astrogf.synthesis.gas.abundances import ASPLUND2009, SYMBOLS
 from astrogf.synthesis.gas.elements import WITHOUT_SOLAR
 from astrogf.synthesis.lines.shipped import H_BAND, OPTICAL
 from tests.astrogf.test_runs import write
-from tests.builders.believable import believable, reference, set_aside
+from tests.builders.believable import believable, counts, reference, set_aside
 from tests.places import ROOT
 
 CONFIG = str(ROOT / "configs" / "lamost_lrs.toml")
@@ -74,6 +74,7 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return fitted, set_aside()[:0]
 
     monkeypatch.setattr(engine, "load", load)
+    monkeypatch.setattr(engine, "count", lambda *_, **__: counts())
     monkeypatch.setattr(engine, "fit", fit)
     blank = [report.Picture(name, caption, b"") for name, (_, caption) in report.CAPTIONS.items()]
     blank = [picture for picture in blank if picture.name != "injected"]  # of a demonstration only
@@ -418,7 +419,7 @@ def slow(*_, **__):
     print("under way", flush=True)
     while True:
         time.sleep(0.05)
-engine.load = engine.simulate = engine.fit = fill.ingest = slow
+engine.load = engine.simulate = engine.count = engine.fit = fill.ingest = slow
 from astrogf.emulator import training
 training.main = slow
 from astrogf.cli import main

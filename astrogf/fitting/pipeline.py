@@ -284,8 +284,8 @@ class _Job:
 
         try:
             made = plan.make(engine.count(batches, self.config, lines=self.lines), self.config)
-        except AstrogfError as error:
-            self.console.print(f"What the run will need is not known: {error.sentence}", markup=False, soft_wrap=True)
+        except Exception as error:
+            self.console.print(f"What the run will need is not known: {cause(error)}.", markup=False, soft_wrap=True)
             return
         plan.show(self.console, made)
         self.record["plan"] = made.as_json()

@@ -129,7 +129,7 @@ def test_the_same_lines_head_a_run(tmp_path: Path, loaded: None, monkeypatch: py
     monkeypatch.setattr(engine, "count", unknown)
     result = astrogf(*given, tmp_path / "other")
     assert result.exit_code == 0, result.output
-    assert "is not known: No spectrum passed." in result.stdout
+    assert "is not known: no spectrum passed." in result.stdout
 
 
 def test_bad_input_is_a_sentence(tmp_path: Path, loaded: None, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -196,10 +196,10 @@ def git_commit() -> str | None:
 
 
 class Stopwatch:
-    """Seconds since it was made, and seconds of each named stage."""
+    """Seconds since it was made, on top of those `before`, and seconds of each named stage."""
 
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
+    def __init__(self, before: float = 0.0) -> None:
+        self._start = time.perf_counter() - before
         self.stages: dict[str, float] = {}
 
     @property

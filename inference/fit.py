@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table
-from jaxtyping import Float, Int
+from jaxtyping import Array, Float, Int
 
 from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
+from astrogf.inference.checkpoint import NOWHERE, Checkpoint, once
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.choice import Choice, choose, group_transitions, record
 from astrogf.inference.newton.joint import Joint, SharedPrior, fit_joint
@@ -105,18 +106,26 @@ def known_lines(
     run: FitState,
     options: FitOptions,
     progress: Progress = lambda *_: None,
+    checkpoint: Checkpoint = NOWHERE,
+    stage: str = "lines",
 ) -> Known:
-    """What a pass over stars on their own, with the list as it is, knows of the lines that may be freed."""
+    """What a pass over stars on their own, with the list as it is, knows of the lines that may be freed; it is kept as
+    `stage` of the `checkpoint`."""
     strength, unlisted = strengths(setups, len(lines)), is_unlisted(lines)
     atoms = (strength > options.lines.least_strength) & (lines.z <= len(SYMBOLS))
     candidates = group_transitions(lines, strength, atoms | (unlisted & (strength > 0.0)))
-    asked = [candidates.free[setup.row] >= 0 for setup in setups]
-    information = np.zeros(len(lines))
-    found = knowledge(
-        sample, run, asked, chunk=options.solver.chunk, progress=partial(progress, "selecting lines")
-    )  # fmt: skip
-    for setup, of_window in zip(setups, found, strict=True):
-        np.add.at(information, setup.row, of_window)
+
+    def pass_over() -> Float[np.ndarray, " line"]:
+        asked = [candidates.free[setup.row] >= 0 for setup in setups]
+        information = np.zeros(len(lines))
+        found = knowledge(
+            sample, run, asked, chunk=options.solver.chunk, progress=partial(progress, "selecting lines")
+        )  # fmt: skip
+        for setup, of_window in zip(setups, found, strict=True):
+            np.add.at(information, setup.row, of_window)
+        return information
+
+    information = once(checkpoint, stage, pass_over)
     return Known(candidates, information)
 
 
@@ -186,6 +195,7 @@ def fit_lines(
     first: Joint | None = None,
     corrections: Callable[[LineList], Float[np.ndarray, " free"]] = lambda leaders: START * is_unlisted(leaders),
     unlisted_mean: float = 0.0,
+    checkpoint: Checkpoint = NOWHERE,
 ) -> Stage:
     """Choose free lines and fit them with the stars.
 
@@ -193,7 +203,8 @@ def fit_lines(
     from them, or from a `first` joint fit, with these `corrections` of the leaders. Raises NoStarsError where no line
     can be free.
     """
-    known = known_lines(setups, lines, alone, run, options, progress)
+    before = "" if first is None else "second "
+    known = known_lines(setups, lines, alone, run, options, progress, checkpoint, f"{before}lines")
     chosen = select_lines(known, lines, options)
     if len(chosen.leader) == 0:
         raise NoStarsError(
@@ -214,13 +225,19 @@ def fit_lines(
     noise = tuple(n._replace(local=jnp.ones_like(n.local)) for n in last.noise)
     shared = jnp.append(jnp.asarray(corrections(leaders)), last.shared[-1])
     free = freed(alone, setups, chosen.free, len(chosen.leader))
-    name = "joint" if first is None else "second joint"
-    joint = fit_joint(free, FitState(last.theta, shared, noise, run.trace), groups, options, progress, name)
+    begin = FitState(last.theta, shared, noise, run.trace)
+    joint = fit_joint(free, begin, groups, options, progress, f"{before}joint", checkpoint)
     return Stage(setups, lines, alone, free, known, chosen, groups, joint)
 
 
 def with_suspects(
-    first: Stage, origin: Origin, run: FitState, options: FitOptions, progress: Progress, shipped: bool
+    first: Stage,
+    origin: Origin,
+    run: FitState,
+    options: FitOptions,
+    progress: Progress,
+    shipped: bool,
+    checkpoint: Checkpoint = NOWHERE,
 ) -> Stage:
     """The joint fit again, with lines that the list may lack at the places that a first one makes suspect.
 
@@ -251,7 +268,44 @@ def with_suspects(
         beside = np.abs(leaders.wavelength[:, None] - at).min(axis=1) <= options.lines.unlisted
         return np.where(is_unlisted(leaders), mean, np.where(beside, 0.0, so_far))
 
-    return fit_lines(setups, lines, alone, run, options, progress, shipped, first.joint, corrections, mean)
+    return fit_lines(setups, lines, alone, run, options, progress, shipped, first.joint, corrections, mean, checkpoint)
+
+
+class _Widened(NamedTuple):
+    """What the last stage of a fit changes of its joint maximum."""
+
+    theta: Float[Array, "star own"]
+    posterior: hyper.Posterior
+    status: str
+    trace: list[dict]
+
+
+def over_widths(
+    stage: Stage, options: FitOptions, progress: Progress = lambda *_: None, checkpoint: Checkpoint = NOWHERE
+) -> Joint:
+    """The joint fit with what follows its maximum: the widths of the prior integrated over, or another solver; it is
+    kept as the stage 'widths' of the `checkpoint`."""
+
+    def work() -> _Widened:
+        if options.solver.method == "gauss-newton":
+            progress("integrating over the prior's widths", 0, 1)
+            joint = over_scatters(stage.joint, SharedPrior.of(stage.groups, options), stage.groups)
+            progress("integrating over the prior's widths", 1, 1)
+        else:
+            joint = refined(stage.free, stage.joint, stage.groups, options)
+        return _Widened(joint.run.theta, joint.posterior, joint.status, joint.run.trace)
+
+    found: _Widened = once(checkpoint, "widths", work)
+    trace = stage.joint.run.trace
+    trace[:] = found.trace
+    run = replace(stage.joint.run, theta=found.theta, trace=trace)
+    return stage.joint._replace(run=run, posterior=found.posterior, status=found.status)
+
+
+def completed(lines: LineList, options: FitOptions) -> LineList:
+    """The list with the lines that it may lack everywhere, as the options say."""
+    everywhere = options.lines.unlisted if options.lines.unlisted_where == "everywhere" else 0.0
+    return with_unlisted(lines, everywhere, options.lines.unlisted_levels)
 
 
 def fit(
@@ -261,11 +315,12 @@ def fit(
     *,
     lines: LineList | None = None,
     beliefs: Mapping[str, Belief] | None = None,
+    checkpoint: Checkpoint = NOWHERE,
 ) -> Fitted:
     """Fit stars and log gf jointly.
 
     `batches`: one or several windows; spectra of one `path` are one star's. `lines` instead of the shipped list.
-    `beliefs`: what is known of single stars, by path.
+    `beliefs`: what is known of single stars, by path. It goes on from what `checkpoint` has of the same fit.
     Raises NoStarsError (a sentence) when no star can be modelled, or no line carries information.
     """
     batches = [batches] if isinstance(batches, SpectrumBatch) else list(batches)
@@ -276,19 +331,15 @@ def fit(
             f"solver.method = {options.solver.method!r} takes one window, noise.line_scatter = 0 and "
             "lines.unlisted = 0: use 'gauss-newton' for this problem"
         )
-    everywhere = options.lines.unlisted if options.lines.unlisted_where == "everywhere" else 0.0
-    collected = collect(
-        batches, options, lines, beliefs or {},
-        complete=lambda lines_so_far: with_unlisted(lines_so_far, everywhere, options.lines.unlisted_levels),
-    )  # fmt: skip
+    collected = collect(batches, options, lines, beliefs or {}, complete=partial(completed, options=options))
     setups, sample, beliefs_of_stars, origin = collected
-    theta, seconds = starting_points(collected, options, progress)
+    theta, seconds = once(checkpoint, "search", lambda: starting_points(collected, options, progress))
     start = float(lsf_sigma(options.stars.resolution))
     noise = quiet(
         sample, 0.01 if options.noise.inflation is None else options.noise.inflation, options.noise.line_scatter
     )
     run = FitState(jnp.asarray(theta), jnp.array([start]), noise)
-    run, passed = fit_stars(sample, run, options, tolerance=NEAR_ENOUGH, progress=progress)
+    run, passed = fit_stars(sample, run, options, tolerance=NEAR_ENOUGH, progress=progress, checkpoint=checkpoint)
 
     verdicts = out_of_domain(run, passed, sample, [b.is_anchor for b in beliefs_of_stars], options)
     keep = np.array([v is None for v in verdicts])
@@ -304,24 +355,22 @@ def fit(
     alone, origin = sample.select(keep), origin.select(keep, row_keep)
     run = FitState(run.theta[keep], run.shared, noise, run.trace)
 
-    stage = fit_lines(setups, origin.lines, alone, run, options, progress, lines is None)
+    shipped = lines is None
+    stage = fit_lines(setups, origin.lines, alone, run, options, progress, shipped, checkpoint=checkpoint)
     if options.lines.unlisted > 0.0 and options.lines.unlisted_where == "suspect":
-        stage = with_suspects(stage, origin, run, options, progress, lines is None)
+        stage = with_suspects(stage, origin, run, options, progress, shipped, checkpoint)
         origin, alone = replace(origin, lines=stage.lines), stage.alone
-    joint, groups = stage.joint, stage.groups
-    if options.solver.method == "gauss-newton":
-        progress("integrating over the prior's widths", 0, 1)
-        joint = over_scatters(joint, SharedPrior.of(groups, options), groups)
-        progress("integrating over the prior's widths", 1, 1)
-    else:
-        joint = refined(stage.free, joint, groups, options)
+    joint = over_widths(stage, options, progress, checkpoint)
 
     # the yardstick: labels refitted with the list as it came, under the noise and resolution of the joint fit
     frozen = FitState(run.theta, joint.run.shared[-1:], joint.run.noise, joint.run.trace)
-    _, original = fit_stars(alone, frozen, options, free=False, iterations=2, stage="original list", progress=progress)
+    _, original = fit_stars(
+        alone, frozen, options, free=False, iterations=2, stage="original list", progress=progress,
+        checkpoint=checkpoint,
+    )  # fmt: skip
     took = min(step["seconds"] for step in joint.run.trace if step["stage"].endswith("joint"))
     ratio = took / sum(len(p.star) for p in alone.windows) / seconds if np.isfinite(seconds) else None
     strength = strengths(stage.setups, len(origin.lines))
-    result = assemble(alone, origin, strength, stage.chosen, groups, joint, original, options)
+    result = assemble(alone, origin, strength, stage.chosen, stage.groups, joint, original, options)
     looked_at = selection_record(stage.setups, origin.lines, stage.known, options)
     return Fitted(replace(result, jacobian_cost_ratio=ratio, selection=looked_at), set_aside)

@@ -34,6 +34,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warn
 
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 AGAIN = "{folder}/record.json says so; start it again with --overwrite."
+GO_ON = "{folder}/record.json says so; the same command with --resume goes on from the last finished iteration."
 
 
 @contextmanager

@@ -1,11 +1,23 @@
-"""Commands that fit and look at runs: fit, demo, check, report, compare."""
+"""Commands that fit and look at runs: fit, plan, demo, check, report, compare."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from astrogf.commands.app import AGAIN, Debug, Json, Overwrite, Quiet, answer, app, check_json, plain_errors, speaking
+from astrogf.commands.app import (
+    AGAIN,
+    GO_ON,
+    Debug,
+    Json,
+    Overwrite,
+    Quiet,
+    answer,
+    app,
+    check_json,
+    plain_errors,
+    speaking,
+)
 
 
 @app.command()
@@ -17,6 +29,9 @@ def fit(
         Path | None, typer.Option(help="Table of labels to compare with (lasp_teff, lasp_logg, lasp_feh).")
     ] = None,
     overwrite: Overwrite = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the unfinished run that is in the folder.")
+    ] = False,
     json: Json = None,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -25,14 +40,40 @@ def fit(
 
     Example: `astrogf fit configs/lamost_lrs.toml --spectra ~/lamost --out runs/first`
     """
-    with speaking(quiet, json), plain_errors(debug, AGAIN.format(folder=out)):
+    with speaking(quiet, json), plain_errors(debug, GO_ON.format(folder=out)):
         from astrogf.config import load
 
         settings = load(config)
         check_json(json)
         from astrogf.fitting.pipeline import fit_survey
 
-        answer(json, fit_survey(settings, spectra, out, labels=labels, overwrite=overwrite).summary)
+        answer(json, fit_survey(settings, spectra, out, labels=labels, overwrite=overwrite, resume=resume).summary)
+
+
+@app.command()
+def plan(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="TOML file, as for `astrogf fit`.")],
+    spectra: Annotated[Path, typer.Option(help="Directory or store with the spectra.")],
+    memory: Annotated[
+        float | None, typer.Option(min=0.1, help="GB that the process may take; what is free now if not given.")
+    ] = None,
+    json: Json = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Say what a fit will need before it begins: lines, memory, disk, time on this machine.
+
+    Example: `astrogf plan configs/lamost_lrs.toml --spectra ~/lamost --memory 8`
+    """
+    with speaking(quiet, json), plain_errors(debug):
+        from astrogf.config import load
+
+        settings = load(config)
+        from astrogf.fitting.pipeline import check_spectra
+        from astrogf.planning.plan import plan_run
+
+        check_spectra(spectra)
+        plan_run(settings, spectra, memory=None if memory is None else memory * 1e9, json=json)
 
 
 @app.command()

@@ -12,6 +12,8 @@ from astrogf.runtime import ready_to_compute
 
 if TYPE_CHECKING:
     from astrogf.inference.check import Checked, Corrections
+    from astrogf.inference.checkpoint import Checkpoint
+    from astrogf.inference.problem.counts import Counts
     from astrogf.inference.result import FitResult
     from astrogf.surveys.batch import SpectrumBatch
     from astrogf.surveys.load import Loaded
@@ -68,20 +70,37 @@ def fit(
     labels: Table | None = None,
     *,
     lines: "LineList | None",
+    checkpoint: "Checkpoint | None" = None,
 ) -> "tuple[FitResult, Table]":
-    """The joint fit, and the stars it set aside; `labels` are priors where the configuration says so.
+    """The joint fit, and the stars it set aside; `labels` are priors where the configuration says so. It goes on from
+    what `checkpoint` has.
 
     `labels`: what `surveys.catalogues.labels.read_usable` read; `lines`: what `lines_of` read.
     Raises AstrogfError when nothing is left to fit.
     """
     ready_to_compute()
+    from astrogf.inference.checkpoint import NOWHERE
     from astrogf.inference.fit import fit as joint_fit
     from astrogf.inference.problem.priors import catalogue_beliefs, stated_beliefs
 
     beliefs = stated_beliefs(config.spectra, config.stars)
     if labels is not None and config.survey.labels == "prior":
         beliefs = catalogue_beliefs(labels, batches) | beliefs
-    return joint_fit(batches, config, progress, lines=lines, beliefs=beliefs)
+    keeper = checkpoint or NOWHERE
+    return joint_fit(batches, config, progress, lines=lines, beliefs=beliefs, checkpoint=keeper)
+
+
+def count(batches: "list[SpectrumBatch]", config: Config, *, lines: "LineList | None") -> "Counts":
+    """What the fit of these spectra is made of; `lines`: what `lines_of` read. Raises AstrogfError."""
+    ready_to_compute()
+    from functools import partial
+
+    from astrogf.inference.fit import completed
+    from astrogf.inference.problem.counts import count as counted
+    from astrogf.inference.problem.priors import stated_beliefs
+
+    beliefs = stated_beliefs(config.spectra, config.stars)
+    return counted(batches, config, lines, beliefs, partial(completed, options=config))
 
 
 def check(

@@ -2,7 +2,7 @@
 
 import hashlib
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,12 +19,14 @@ from astrogf.console import Bars, show
 from astrogf.fitting import engine
 from astrogf.fitting.truth import attach_injected, reference_labels
 from astrogf.runs import folder as runs
-from astrogf.runs.outputs import cause, check_output
+from astrogf.runs.checkpoint import CheckpointFolder
+from astrogf.runs.outputs import FULL, cause, check_output, why
 from astrogf.runs.summary import KEYS, summarise
 from astrogf.runs.tables import combine_set_aside, line_table, reasons, star_table
 
 if TYPE_CHECKING:
     from astrogf.inference.result import FitResult
+    from astrogf.surveys.batch import SpectrumBatch
     from astrogf.synthesis.lines.linelist import LineList
 
 
@@ -35,24 +37,40 @@ def fit_survey(
     *,
     labels: Path | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     console: Console | None = None,
 ) -> runs.Run:
     """Fit every usable spectrum below `spectra` and write the run folder `out`.
 
     `labels` is a table to compare with; without it, an index that lies with the spectra is used if it names LASP's
-    labels. Raises AstrogfError for whatever the user can put right, before anything is computed where possible.
+    labels. `resume` goes on with the unfinished run in `out`, from its last finished iteration. Raises AstrogfError
+    for whatever the user can put right, before anything is computed where possible.
     """
     console = console or Console()
     check_spectra(spectra)
     check_output(out, "folder")
+    if resume and overwrite:
+        raise AstrogfError("--resume goes on with a run and --overwrite replaces it: give one of them.")
+    before = runs.reopen(out) if resume else {}
+    if before.get("status") == "finished":
+        console.print(
+            f"The run in {out} is finished (since {before.get('finished')}): nothing is left to do.",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
+        return runs.read(out)
     known = _read_labels(labels, config, spectra, console)
     lines = engine.lines_of(config)
-    runs.prepare(out, overwrite=overwrite)
-    job = _Job("fit", config, out, console, lines)
-    with job:
-        with job.bars:
-            job.fit(spectra, known)
-        return job.report()
+    if not resume:
+        runs.prepare(out, overwrite=overwrite)
+    kept = CheckpointFolder(out)
+    with kept.held():
+        job = _Job("fit", config, out, console, lines, kept, before)
+        with job:
+            with job.bars:
+                job.fit(spectra, known)
+            run = job.report()
+        kept.remove()
+        return run
 
 
 def run_demo(config: Config, out: Path, *, overwrite: bool = False, console: Console | None = None) -> runs.Run:
@@ -128,10 +146,23 @@ class _Job:
     """
 
     def __init__(
-        self, command: str, config: Config, out: Path, console: Console, lines: "LineList | None" = None
+        self,
+        command: str,
+        config: Config,
+        out: Path,
+        console: Console,
+        lines: "LineList | None" = None,
+        kept: CheckpointFolder | None = None,
+        before: Mapping[str, Any] | None = None,
     ) -> None:
-        self.clock, self.out, self.config, self.console = runtime.Stopwatch(), out, config, console
-        self.lines = lines
+        """`kept`: where the fit's states are kept; `before`: the record of the run that is gone on with."""
+        self.out, self.config, self.console, self.lines, self.kept = out, config, console, lines, kept
+        self.follows: dict[str, Any] = {}
+        if kept is not None:
+            self.follows = self._goes_on(kept, before or {})
+        self.clock = runtime.Stopwatch(kept.seconds if kept else 0.0)
+        if kept is not None:
+            kept.clock = lambda: self.clock.seconds
         self.bars = Bars(console)
         self.summary: dict[str, Any] = dict.fromkeys(KEYS)
         self.failed: dict[str, dict[str, str]] = {}
@@ -146,6 +177,34 @@ class _Job:
             "git_commit": runtime.git_commit(),
             "machine": runtime.machine(),
         }
+        if before:
+            self.record |= {"started": before.get("started"), "resumed": [*before.get("resumed", []), _now()]}
+
+    def _goes_on(self, kept: CheckpointFolder, before: Mapping[str, Any]) -> dict[str, Any]:
+        """What the run follows from, as far as it is known before the spectra are read. Raises AstrogfError where that
+        is not what it began with."""
+        from astrogf.runs import follows
+
+        kept.tidy()
+        request = follows.of_request(self.config, self.lines)
+        begun = kept.follows()
+        if begun is None and "config" in before:
+            begun = {"config": {name: said for name, said in before["config"].items() if name != "demo"}}
+        follows.check_same(begun or {}, request, self.out)
+        return request
+
+    def _begin(self, kept: CheckpointFolder, spectra: Mapping[str, str]) -> None:
+        """The same once the spectra are read; from here on states are kept."""
+        from astrogf.runs import follows
+
+        labels = self.record["inputs"]["labels"]
+        believed = labels["sha256"] if labels and self.config.survey.labels == "prior" else None
+        now = self.follows | follows.of_inputs(spectra, believed)
+        begun = kept.follows()
+        if begun is None:
+            kept.begin(now)
+        else:
+            follows.check_same(begun, now, self.out)
 
     def __enter__(self) -> None:
         runs.write_record(self.out, self.record)
@@ -162,6 +221,12 @@ class _Job:
         # a full disk that ended the run also refuses the record, and the first error is the one to be told
         with suppress(OSError):
             runs.write_record(self.out, self.record)
+        if isinstance(error, OSError) and error.errno in FULL and self.kept is not None:
+            file = f"The file {error.filename}" if error.filename else f"A file of {self.out}"
+            raise AstrogfError(
+                f"{file} cannot be written: {why(error)}. What was computed is kept; the same command with "
+                "--resume goes on from there."
+            ) from error
 
     def fit(self, spectra: Path, labels: Known | None, truth: engine.Truth | None = None) -> None:
         """Read, fit, and write every table and array; then what compares them with something."""
@@ -171,15 +236,17 @@ class _Job:
             loaded = engine.load(self.config, spectra, self.bars)
             loaded, split = without_held_out(loaded, self.config.survey, self.config.spectra)
             unread = loaded.set_aside
-            if split is not None:
-                runs.write_split(self.out, split)
-        runs.write_set_aside(self.out, combine_set_aside(unread))
-        if len(loaded.partly):
-            runs.write_partly(self.out, loaded.partly)
         own = self.config.lines.list
         self.record["inputs"] = _inputs(
             spectra, loaded.inputs, unread, labels.path if labels else None, Path(own) if own else None
         )
+        if self.kept is not None and loaded.inputs:
+            self._begin(self.kept, loaded.inputs)
+        if split is not None:
+            runs.write_split(self.out, split)
+        runs.write_set_aside(self.out, combine_set_aside(unread))
+        if len(loaded.partly):
+            runs.write_partly(self.out, loaded.partly)
         if not loaded.inputs:
             counts = ", ".join(f"{n} {reason}" for reason, n in reasons(combine_set_aside(unread)))
             raise AstrogfError(
@@ -187,9 +254,12 @@ class _Job:
                 f"{self.out / 'set_aside.ecsv'} says why for each. Change [survey] or the directory."
             )
         with self.clock.stage("fit"):
+            self._plan(loaded.batches)
             try:
                 known = labels.table if labels else None
-                result, refused = engine.fit(loaded.batches, self.config, self.bars, known, lines=self.lines)
+                result, refused = engine.fit(
+                    loaded.batches, self.config, self.bars, known, lines=self.lines, checkpoint=self.kept
+                )
             except AstrogfError as error:
                 if error.set_aside is not None:
                     runs.write_set_aside(self.out, combine_set_aside(unread, error.set_aside))
@@ -210,6 +280,19 @@ class _Job:
             with self._may_fail("summary"):
                 self.summary = summarise(result, lines, stars)
         self._close()
+
+    def _plan(self, batches: "list[SpectrumBatch]") -> None:
+        """What the fit will need: on the screen and in the record. It must not cost the fit."""
+        from astrogf.planning import plan
+
+        try:
+            made = plan.make(engine.count(batches, self.config, lines=self.lines), self.config)
+        except Exception as error:
+            self.console.print(f"What the run will need is not known: {cause(error)}.", markup=False, soft_wrap=True)
+            return
+        plan.show(self.console, made)
+        self.record["plan"] = made.as_json()
+        runs.write_record(self.out, self.record)
 
     def _compare(
         self, result: "FitResult", lines: Table, set_aside: Table, labels: Known | None, truth: engine.Truth | None

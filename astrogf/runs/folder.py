@@ -17,7 +17,9 @@ from astrogf.base.errors import AstrogfError
 from astrogf.base.tables import read_table
 from astrogf.inference import statistics
 from astrogf.inference.result import FitResult
-from astrogf.runs.outputs import check_output, complete, why, write_text
+from astrogf.runs.checkpoint import NAME as CHECKPOINT
+from astrogf.runs.checkpoint import CheckpointFolder
+from astrogf.runs.outputs import check_output, complete, is_draft, why, write_text
 from astrogf.runs.summary import KEYS
 from astrogf.runs.tables import line_order, misfit_table, unlisted_table
 
@@ -39,7 +41,8 @@ FILES = (
     "statistics.npz",
     "report.html",
 )
-"""Every file of a run; --overwrite removes these, the folder figures, and a demo's folder survey."""
+"""Every file of a run; --overwrite removes these, the folders figures and checkpoint, and a demo's
+folder survey."""
 
 
 class Spectra(NamedTuple):
@@ -97,26 +100,71 @@ def prepare(folder: Path, *, overwrite: bool) -> None:
 
 def _clear(folder: Path, overwrite: bool) -> None:
     if not overwrite:
+        begun = _begun(folder)
+        goes_on = "--resume goes on with the unfinished run in it; or " if begun and _command(folder) == "fit" else ""
         raise AstrogfError(
-            f"{folder} is not empty; name another folder with --out, or add --overwrite to replace the run in it."
+            f"{folder} is not empty; {goes_on}name another folder with --out, or add --overwrite to replace the run in "
+            "it."
         )
-    if not (folder / "record.json").is_file():
+    if not _is_run(folder):
         raise AstrogfError(
             f"{folder} holds files but no run of astrogf (there is no record.json), so --overwrite leaves it alone; "
             "name another folder with --out."
         )
-    for name in ("figures", "survey") if _command(folder) == "demo" else ("figures",):
+    for name in ("figures", CHECKPOINT, "survey") if _command(folder) == "demo" else ("figures", CHECKPOINT):
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in FILES:
         (folder / name).unlink(missing_ok=True)
 
 
+def _is_run(folder: Path) -> bool:
+    """Whether there is a run, if only one that was killed before it could write its record."""
+    return (folder / "record.json").is_file() or all(
+        path.name == CHECKPOINT or is_draft(path.name) for path in folder.iterdir()
+    )
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """What record.json says; nothing where there is none or it is damaged."""
+    try:
+        found = json.loads((folder / "record.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 def _command(folder: Path) -> str | None:
     """What wrote the run; None if its record is damaged."""
-    try:
-        return json.loads((folder / "record.json").read_text(encoding="utf-8"))["command"]
-    except (ValueError, KeyError, TypeError):
-        return None
+    return _record(folder).get("command")
+
+
+def _begun(folder: Path) -> bool:
+    """Whether there is a run that has not come to its end; one that has keeps no checkpoint."""
+    return _record(folder).get("status") != "finished" or CheckpointFolder(folder).follows() is not None
+
+
+def reopen(folder: Path) -> dict[str, Any]:
+    """The record of an unfinished run that is to be gone on with, {} where none was begun.
+
+    A finished one comes back as its record with the status 'finished'. Raises AstrogfError for what is no run of
+    `astrogf fit`.
+    """
+    if not folder.exists() or not any(folder.iterdir()):
+        return {}
+    if not _is_run(folder):
+        raise AstrogfError(
+            f"The folder {folder} holds no run of astrogf (there is no record.json): there is nothing to go on with; "
+            "name another folder with --out."
+        )
+    record = _record(folder)
+    if record and record.get("command") != "fit":
+        raise AstrogfError(
+            f"The run in {folder} is of `astrogf {record.get('command')}`; only those of `astrogf fit` can be gone on "
+            "with."
+        )
+    if record.get("status") == "finished" and _begun(folder):
+        record["status"] = "incomplete"
+    return record
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:

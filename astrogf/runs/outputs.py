@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ OPTION: dict[str, str] = {
     **{"folder": "--out", "store": "--store", "json": "--json", "picture": "--figure"},
     **{"list": "--out", "configuration": "--out"},
 }
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of a disk that takes nothing more."""
 ROOM = {"folder": 32e6, "store": 32e6, "json": 1e6, "picture": 4e6, "list": 32e6, "configuration": 1e6}
 """Bytes that must be free before the work begins: no run, store or picture is smaller."""
 
@@ -151,6 +154,14 @@ def cause(error: BaseException) -> str:
 
 def _draft(path: Path) -> Path:
     return path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+
+
+_DRAFT = re.compile(r"\..+\.\d+(\.\w+)?")
+
+
+def is_draft(name: str) -> bool:
+    """Whether a file has the name of one that was being written: a killed process leaves it."""
+    return bool(_DRAFT.fullmatch(name))
 
 
 def _check_ending(path: Path, option: str) -> None:

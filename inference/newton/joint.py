@@ -1,6 +1,7 @@
 """Stars and log gf together: block-arrow Gauss-Newton, with the widths of every group's prior learned on the way."""
 
 import time
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from astrogf.inference.checkpoint import NOWHERE, Checkpoint
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.conditional import System
 from astrogf.inference.newton.learned_noise import learn, noise_summary
@@ -20,7 +22,7 @@ from astrogf.inference.newton.widths import Belief, Widths
 from astrogf.inference.problem.arrow import Reduced, substitute
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import lsf_sigma, steps
-from astrogf.inference.problem.spectra import Sample
+from astrogf.inference.problem.spectra import Noise, Sample
 
 NOISE_ROUNDS = 3
 """The noise is learned in this many iterations and then held, so that the objective is one function."""
@@ -87,6 +89,21 @@ class Joint(NamedTuple):
     status: str
 
 
+class _Between(NamedTuple):
+    """All that the next iteration starts from: how many there were, where it linearises, and the last point that was
+    good: its pass, its place and its log posterior, the prior of the shared parameters left out."""
+
+    iteration: int
+    theta: Float[Array, "star own"]
+    shared: Float[Array, " shared"]
+    noise: Noise
+    kept: tuple[Pass, Array, Array, float] | None
+    deviation: tuple[Float[np.ndarray, "row deviating"], ...] | None
+    shrink: float
+    learned: hyper.Learned
+    trace: list[dict]
+
+
 def fit_joint(
     sample: Sample,
     run: FitState,
@@ -94,18 +111,25 @@ def fit_joint(
     options: FitOptions,
     progress: Progress = lambda *_: None,
     name: str = "joint",
+    checkpoint: Checkpoint = NOWHERE,
 ) -> Joint:
     """Iterate to the joint maximum from `run`; a step that does not improve is halved and taken from the last point.
 
     The noise is learned in the first NOISE_ROUNDS, with `options.noise.misfit` until the end of MISFIT.
+    It goes on from what `checkpoint` has of the stage `name`.
     """
     prior = SharedPrior.of(groups, options)
     learned = hyper.Learned.start(prior.belief, prior.group)
-    theta, shared, noise_model = run.theta, run.shared, run.noise
-    kept: tuple[Pass, Array, Array, float] | None = None
-    deviation: tuple[Float[np.ndarray, "row deviating"], ...] | None = None
-    shrink, status = 1.0, "max_iterations"
-    for it in range(options.solver.joint_iterations):
+    now: _Between | Joint = checkpoint.load(name) or _Between(
+        0, run.theta, run.shared, run.noise, None, None, 1.0, learned, run.trace
+    )
+    if isinstance(now, Joint):
+        run.trace[:] = now.run.trace
+        return now._replace(run=replace(now.run, trace=run.trace))
+    run.trace[:] = now.trace
+    first, theta, shared, noise_model, kept, deviation, shrink, learned, _ = now
+    status = "max_iterations"
+    for it in range(first, options.solver.joint_iterations):
         began = time.perf_counter()
         label = f"{name} fit, iteration {it + 1}"
         passed = sweep(
@@ -147,9 +171,13 @@ def fit_joint(
             noise_model, kept = learn(sample, passed, options, determined(posterior, prior) / n_row, local), None
         if options.noise.misfit and it in MISFIT:
             noise_model, kept = with_misfit(sample, passed, theta, noise_model), None
+        state = _Between(it + 1, theta, shared, noise_model, kept, deviation, shrink, learned, run.trace)
+        checkpoint.save(name, state)
     assert kept is not None
     passed, theta, shared, _ = kept
-    return Joint(FitState(theta, shared, noise_model, run.trace), passed, posterior, learned, status)
+    joint = Joint(FitState(theta, shared, noise_model, run.trace), passed, posterior, learned, status)
+    checkpoint.save(name, joint)
+    return joint
 
 
 def _rounded(widths: Widths) -> dict[str, list[float]]:

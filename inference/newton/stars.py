@@ -4,12 +4,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from astrogf.inference.checkpoint import NOWHERE, Checkpoint
 from astrogf.inference.newton.learned_noise import learn, noise_summary
 from astrogf.inference.newton.sweep import Pass, sweep
 from astrogf.inference.problem.arrow import substitute
@@ -41,6 +43,29 @@ class FitState:
     trace: list[dict] = field(default_factory=list)
 
 
+class _Between(NamedTuple):
+    """All that the next iteration starts from: how many there were, whether they were the last, where the stars are to
+    be linearised, and the best so far of each."""
+
+    iteration: int
+    finished: bool
+    theta: Float[Array, "star own"]
+    best_theta: Float[Array, "star own"]
+    damping: Float[Array, " star"]
+    shrink: Float[Array, " star"]
+    best: Float[Array, " star"]
+    shared: Float[Array, " shared"]
+    noise: Noise
+    best_pass: Pass | None
+    trace: list[dict]
+
+    @classmethod
+    def start(cls, run: FitState) -> "_Between":
+        n = run.theta.shape[0]
+        damping, shrink, best = jnp.full(n, 1e-2), jnp.ones(n), jnp.full(n, -jnp.inf)
+        return cls(0, False, run.theta, run.theta, damping, shrink, best, run.shared, run.noise, None, run.trace)
+
+
 def fit_stars(
     sample: Sample,
     run: FitState,
@@ -51,21 +76,23 @@ def fit_stars(
     tolerance: float | None = None,
     stage: str = "stars",
     progress: Progress = lambda *_: None,
+    checkpoint: Checkpoint = NOWHERE,
 ) -> tuple[FitState, Pass]:
     """Every star on its own with the list as it is; only the survey's ln_sigma is shared.
 
     Each star accepts or rejects its own steps; a rejected one is tried again, shorter. Stops when the steps of nine
     stars in ten are below `tolerance` posterior sd, or after so many `iterations`; both are the options' if not given.
+    It goes on from what `checkpoint` has of the `stage`.
     """  # fmt: skip
-    theta, best_theta = run.theta, run.theta
-    damping, shrink = jnp.full(theta.shape[0], 1e-2), jnp.ones(theta.shape[0])
-    best = jnp.full(theta.shape[0], -jnp.inf)
+    now: _Between = checkpoint.load(stage) or _Between.start(run)
+    run.trace[:] = now.trace
+    _, finished, theta, best_theta, damping, shrink, best, shared, noise_model, best_pass, _ = now
     prior_mean, prior_sd = float(lsf_sigma(options.stars.resolution)), options.stars.ln_resolution_sd
-    shared, noise_model = run.shared, run.noise
-    best_pass: Pass | None = None
     iterations = options.solver.star_iterations if iterations is None else iterations
     tolerance = options.solver.tolerance if tolerance is None else tolerance
-    for it in range(iterations):
+    for it in range(now.iteration, iterations):
+        if finished:
+            break
         began = time.perf_counter()
         passed = sweep(
             sample, theta, shared, noise_model, damping=damping, chunk=options.solver.chunk,
@@ -92,13 +119,19 @@ def fit_stars(
              "largest_step_sd": largest, **noise_summary(noise_model), "ln_sigma": float(shared[-1]),
              "seconds": time.perf_counter() - began}
         )  # fmt: skip
-        if it + 1 == iterations or (it > 1 and largest < tolerance):
-            break
-        theta = keep_physical(best_theta + step)
-        if free:
+        finished = it + 1 == iterations or (it > 1 and largest < tolerance)
+        if not finished:
+            theta = keep_physical(best_theta + step)
+        if free and not finished:
             shared = shared + shared_step
             if options.noise.inflation is None and it >= 1:
                 noise_model = learn(sample, best_pass, options)
                 best = jnp.full_like(best, -jnp.inf)
+        checkpoint.save(
+            stage,
+            _Between(
+                it + 1, finished, theta, best_theta, damping, shrink, best, shared, noise_model, best_pass, run.trace
+            ),
+        )
     assert best_pass is not None  # there is at least one iteration
     return FitState(best_theta, shared, noise_model, run.trace), best_pass

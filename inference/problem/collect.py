@@ -62,6 +62,26 @@ def scaled_data(batch: SpectrumBatch) -> tuple[StarData, Float[np.ndarray, " row
     return StarData(jnp.asarray(flux, float), jnp.asarray(ivar, float)), level
 
 
+def window_setups(
+    batches: Sequence[SpectrumBatch],
+    options: FitOptions,
+    lines: LineList | None,
+    family: str = "atlas9",
+    *,
+    keep_all: bool = False,
+    complete: Callable[[LineList], LineList] = lambda lines: lines,
+) -> tuple[LineList, list[Setup]]:
+    """The run's line list and its windows; arguments as of `collect`. Raises NoStarsError for no batch."""
+    if not batches:
+        raise NoStarsError("no spectrum passed the selection: lower survey.snr_min or check the window")
+    if lines is None:
+        farthest = WIDEST * max(grid_under(b.wavelength, options).velocity_step for b in batches)
+        padded = [padded_window(b.wavelength, options) for b in batches]
+        lines = shipped_lines(padded, options, farthest, family)
+    lines = complete(lines)
+    return lines, [prepare(b.wavelength, options, family, lines, keep_all=keep_all) for b in batches]
+
+
 def collect(
     batches: Sequence[SpectrumBatch],
     options: FitOptions,
@@ -78,16 +98,9 @@ def collect(
     `complete` adds what a list may lack.
     """
     batches = [b for b in batches if len(b.flux)]
-    if not batches:
-        raise NoStarsError("no spectrum passed the selection: lower survey.snr_min or check the window")
-    if lines is None:
-        farthest = WIDEST * max(grid_under(b.wavelength, options).velocity_step for b in batches)
-        padded = [padded_window(b.wavelength, options) for b in batches]
-        lines = shipped_lines(padded, options, farthest, family)
-    lines = complete(lines)
+    lines, setups = window_setups(batches, options, lines, family, keep_all=keep_all, complete=complete)
     paths = list(dict.fromkeys(str(path) for b in batches for path in b.table["path"]))
     number = {path: i for i, path in enumerate(paths)}
-    setups = [prepare(b.wavelength, options, family, lines, keep_all=keep_all) for b in batches]
     windows, levels, releases = [], [], []
     tables: dict[int, dict] = {}
     for batch, setup in zip(batches, setups, strict=True):

@@ -63,16 +63,21 @@ class Setup:
         o = self.options.model
         return SpectrumModel.build(self.atmosphere, self.lines, self.extent, self.grid, o.angles, o.single)
 
+    @property
+    def degree(self) -> int:
+        """Of the continuum's polynomial."""
+        o = self.options.continuum
+        if o.scale is None:
+            return o.degree
+        wave = self.grid.pixel_wavelength
+        return max(o.degree, round((wave[-1] - wave[0]) / o.scale))
+
     def problem(self, n_free: int) -> StarProblem:
         """The problem, with slots for `n_free` corrections, none of them used."""
         o = self.options
         atoms = composition(self.lines, o.stars.abundances)
         patterns, rest = rest_slots(atoms)
-        degree = o.continuum.degree
-        if o.continuum.scale is not None:
-            wave = self.grid.pixel_wavelength
-            degree = max(degree, round((wave[-1] - wave[0]) / o.continuum.scale))
-        basis = jnp.asarray(chebyshev_basis(self.grid.n_pixel, degree))
+        basis = jnp.asarray(chebyshev_basis(self.grid.n_pixel, self.degree))
         sd = jnp.full(basis.shape[1], 3.0)
         empty = jnp.zeros((n_free + len(patterns), len(o.stars.abundances)))
         carriers = jnp.asarray(atoms), jnp.asarray(rest)

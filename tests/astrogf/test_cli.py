@@ -17,7 +17,7 @@ from astrogf.fitting import engine
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.surveys.directory.load import partly_table
 from astrogf.surveys.load import Loaded
-from tests.builders.believable import believable, reference, set_aside
+from tests.builders.believable import believable, counts, reference, set_aside
 from tests.places import ROOT
 
 CONFIG = str(ROOT / "configs" / "lamost_lrs.toml")
@@ -164,7 +164,7 @@ def fake_engine(monkeypatch: pytest.MonkeyPatch):
         stars["path"] = fitted.table["path"]
         return engine.Truth(stars, injected)
 
-    def fit(data, config, progress, labels=None, *, lines=None):
+    def fit(data, config, progress, labels=None, *, lines=None, checkpoint=None):
         progress("joint fit", 3, 3)
         return fitted, refused
 
@@ -174,6 +174,7 @@ def fake_engine(monkeypatch: pytest.MonkeyPatch):
     loaded = Loaded([batch], set_aside(), partly)
     monkeypatch.setattr(engine, "load", lambda config, spectra, progress: loaded)
     monkeypatch.setattr(engine, "fit", fit)
+    monkeypatch.setattr(engine, "count", lambda *_, **__: counts())
     monkeypatch.setattr(engine, "simulate", simulate)
     return batch
 

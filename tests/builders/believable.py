@@ -4,6 +4,7 @@ import numpy as np
 from astropy.table import Table
 
 from astrogf.inference.newton.intervals import NAMES as INTERVALS
+from astrogf.inference.problem.counts import Counts, WindowCounts
 from astrogf.inference.result import FitResult
 
 LABELS = ("teff", "logg", "feh", "alpha", "vmic", "ln_sigma", "rv")
@@ -163,3 +164,10 @@ def set_aside() -> Table:
             ],
         }
     )
+
+
+def counts(spectra: int = 64, free: int = 1200) -> Counts:
+    """What `astrogf.inference.problem.counts.count` says of simulated LAMOST spectra of 4900-5400 A, oversampled 48
+    times."""
+    window = WindowCounts(4900.04, 5398.83, 422, 21600, spectra, 25784, 678178)
+    return Counts((window,), spectra, spectra, 7, 8, 36971, 7952, free)

@@ -36,7 +36,7 @@ from astrogf.synthesis.gas.abundances import ASPLUND2009, SYMBOLS
 from astrogf.synthesis.gas.elements import WITHOUT_SOLAR
 from astrogf.synthesis.lines.shipped import H_BAND, OPTICAL
 from tests.astrogf.test_runs import write
-from tests.builders.believable import believable, reference, set_aside
+from tests.builders.believable import believable, counts, reference, set_aside
 from tests.places import ROOT
 
 CONFIG = str(ROOT / "configs" / "lamost_lrs.toml")
@@ -69,11 +69,12 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         called.append("load")
         return loaded
 
-    def fit(batches, config, progress, labels=None, *, lines=None):
+    def fit(batches, config, progress, labels=None, *, lines=None, checkpoint=None):
         called.append("fit")
         return fitted, set_aside()[:0]
 
     monkeypatch.setattr(engine, "load", load)
+    monkeypatch.setattr(engine, "count", lambda *_, **__: counts())
     monkeypatch.setattr(engine, "fit", fit)
     blank = [report.Picture(name, caption, b"") for name, (_, caption) in report.CAPTIONS.items()]
     blank = [picture for picture in blank if picture.name != "injected"]  # of a demonstration only
@@ -418,7 +419,7 @@ def slow(*_, **__):
     print("under way", flush=True)
     while True:
         time.sleep(0.05)
-engine.load = engine.simulate = engine.fit = fill.ingest = slow
+engine.load = engine.simulate = engine.count = engine.fit = fill.ingest = slow
 from astrogf.emulator import training
 training.main = slow
 from astrogf.cli import main
@@ -454,8 +455,9 @@ def test_a_signal_is_recorded(tmp_path: Path, simulated: list[str], command: str
         record = json.loads((out / "record.json").read_text())
         assert (record["status"], record["signal"]) == ("stopped", signal.Signals(number).name)
         assert record["finished"] >= record["started"]
-        assert sorted(p.name for p in out.iterdir()) == ["record.json"]
-        assert "--overwrite" in said
+        kept = ["checkpoint"] if command == "fit" else []
+        assert sorted(p.name for p in out.iterdir()) == [*kept, "record.json"]
+        assert ("--resume" if command == "fit" else "--overwrite") in said
         if command == "fit":
             assert fit_run(out).exit_code == 2
             assert fit_run(out, "--overwrite").exit_code == 0

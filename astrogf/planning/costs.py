@@ -1,0 +1,172 @@
+"""Time, memory and disk of a fit from what it is made of: formulas with constants that were measured.
+
+The reference machine has two cores (x86-64 with AVX-512, 2026), and `REFERENCE` is what `kernel_seconds` gave there.
+Measured in November 2026: a pass, compiling and the sampler of 6 stars with 589 free lines (LAMOST window 4900-5400 A,
+oversampling 48, empty caches: 174 s of processor time, 1.59 GB) and of 64 stars with 1,200 (docs/results.md: 302 s of
+fitting on idle cores, 2.25 GB in the process that had also simulated them); matrices per pixel from four stars at
+R = 60,000 with 2,400 free lines in two windows (56 s an iteration, 5.2-5.6 GB).
+"""
+
+import os
+import time
+from typing import NamedTuple
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from astrogf.inference.newton.scatters import BURN, FEWEST, MOST, SWEEP_LINES
+from astrogf.inference.problem.counts import Counts
+from astrogf.inference.problem.options import FitOptions
+
+REFERENCE = 0.0216
+"""Seconds of `kernel_seconds` on the reference machine."""
+RESPONSE = 2.0e-8
+"""Core-seconds of a spectrum with all derivatives by its star's parameters, a point of a line's core and layer."""
+SYNTHESIS = 0.44
+"""Part of it that a spectrum alone costs."""
+LINES, KNOWLEDGE = 1.2, 1.3
+"""A pass with derivatives by free lines, and one over all lines that may be freed, in passes without."""
+FLOPS = 20e9
+"""Of products of matrices, a core and second."""
+SOLVES = 24
+"""L^3 flops of an iteration that learns the widths."""
+SWEEP, SWEEP_SQUARE = 0.012, 5.5e-8
+"""Seconds of a sweep of the sampler: alone, and a squared number of lines, on two cores."""
+NODES = 200
+"""Spectra of the coarse search."""
+COMPILE = 50.0
+"""Seconds a window, where nothing is compiled yet; kept in the cache."""
+FIXED = 25.0
+"""Seconds of imports, lines, pictures and report."""
+BASE, WINDOW = 1.45e9, 0.25e9
+"""Bytes of a process with one window's programs, and of another window's."""
+STACKED, COLUMNS, MATRICES = 4, 5.3, 15
+"""Copies of: the responses of a chunk; a spectrum's derivatives by free lines, on each core; shared matrices."""
+STAR_COPIES, PIXEL_ARRAYS = 3, 14
+"""Copies of what couples a star to the lines, and arrays of its pixels' size."""
+REPORT, STAR_ROW, LINE_ROW, CANDIDATE_ROW = 4e6, 700, 400, 140
+"""Bytes of the pictures, and of rows of the tables."""
+
+
+class Budget(NamedTuple):
+    """What there is: cores, bytes of memory for the process, speed of a core in units of the reference machine's."""
+
+    cores: int
+    memory: float
+    speed: float
+
+
+class Costs(NamedTuple):
+    """Seconds by stage (of compiling apart), bytes of memory at `chunk`, the least that any chunk needs, bytes of the
+    run folder at the end and at most, and the chunk to be set."""
+
+    seconds: dict[str, float]
+    compile: float
+    memory: float
+    least_memory: float
+    disk: float
+    most_disk: float
+    chunk: int
+
+    @property
+    def total(self) -> float:
+        """Seconds, compiling included."""
+        return self.compile + sum(self.seconds.values())
+
+
+def kernel_seconds() -> float:
+    """Seconds of a core for a fixed piece of work as a pass does it, exponentials and products: the best of five.
+
+    Of the core, not of the clock: what else runs just now does not enter.
+    """
+    x = np.linspace(-1.0, 0.0, 400_000)
+    a = x[:250_000].reshape(500, 500)
+    best = np.inf
+    with threadpool_limits(1):
+        for _ in range(5):
+            began = time.thread_time()
+            for _ in range(5):
+                np.exp(x).sum()
+                (a @ a).sum()
+            best = min(best, time.thread_time() - began)
+    return best
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_memory() -> float:
+    """Bytes of memory that are available now; where the system does not say, 8 GB."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            said = dict(line.split(":", 1) for line in file)
+        return 1024.0 * float(said["MemAvailable"].split()[0])
+    except (OSError, KeyError, ValueError):
+        return 8e9
+
+
+def estimate(counts: Counts, options: FitOptions, budget: Budget) -> Costs:
+    """What a fit of these counts costs; iterations are taken to be as many as the options allow."""
+    least, rest = _memory(counts, options, budget.cores)
+    chunk, most = options.solver.chunk, max(int((budget.memory - rest) // least), 0)
+    size = max(budget.cores, min(chunk, -(-counts.spectra // budget.cores) * budget.cores))
+    if rest + least * size > budget.memory:
+        chunk = max(most // budget.cores, 1) * budget.cores
+        size = chunk
+    disk, checkpoint = _disk(counts)
+    return Costs(
+        _seconds(counts, options, budget),
+        COMPILE * len(counts.windows) / budget.speed,
+        rest + least * size,
+        rest + least * budget.cores,
+        disk,
+        disk + checkpoint,
+        chunk,
+    )
+
+
+def _memory(counts: Counts, options: FitOptions, cores: int) -> tuple[float, float]:
+    """Bytes a row of a chunk, and of all else."""
+    n = counts.free
+    row = STACKED * 8.0 * options.model.depths * max(w.grid for w in counts.windows)
+    columns = COLUMNS * cores * 8.0 * n * max(w.pixels for w in counts.windows)
+    star = STAR_COPIES * 8.0 * n * (counts.own + counts.basis * len(counts.windows))
+    stars = counts.stars * (star + PIXEL_ARRAYS * 8.0 * counts.pixels)
+    return row, BASE + WINDOW * (len(counts.windows) - 1) + columns + stars + MATRICES * 8.0 * n**2
+
+
+def _disk(counts: Counts) -> tuple[float, float]:
+    """Bytes of the finished folder, and of the checkpoint beside it until then."""
+    n, pixels = float(counts.free), float(counts.stars * counts.pixels)
+    tables = counts.stars * STAR_ROW + n * LINE_ROW + counts.candidates * CANDIDATE_ROW
+    run = REPORT + tables + 5 * 4.0 * pixels + (2 * 4.0 + 8.0) * n**2
+    star = counts.stars * 8.0 * n * (counts.own + counts.basis * len(counts.windows))
+    # joint maximum, widths, stars before and after; and once more what is being written
+    joint = star + 4 * 8.0 * pixels + 2 * 8.0 * n**2
+    return run, 2 * joint + 2 * 8.0 * n**2 + 2 * 4 * 8.0 * pixels
+
+
+def _seconds(counts: Counts, options: FitOptions, budget: Budget) -> dict[str, float]:
+    """By stage."""
+    n, solver, width = float(counts.free), options.solver, budget.cores * budget.speed
+    each = [RESPONSE * options.model.depths * w.points for w in counts.windows]
+    alone = sum(w.spectra * t for w, t in zip(counts.windows, each, strict=True)) / width
+    flops = sum(w.spectra * 2.0 * w.pixels * n**2 for w in counts.windows)
+    if options.noise.line_scatter > 0:
+        flops += counts.spectra * 6.0 * n**3
+    joint = LINES * alone + (flops + SOLVES * n**3) / FLOPS / width
+    compared = counts.windows[0]
+    velocities = 2.0 * options.model.rv_reach / 20.0
+    products = counts.searched * NODES * velocities * compared.pixels * 2.0 * counts.basis * (counts.basis + 1)
+    sweeps = float(np.clip(SWEEP_LINES / (n + 1), FEWEST, MOST)) + BURN
+    return {
+        "search": (NODES * SYNTHESIS * each[0] + products / FLOPS) / width * (counts.searched > 0),
+        "stars": solver.star_iterations * alone,
+        "lines": KNOWLEDGE * alone,
+        "joint": solver.joint_iterations * joint,
+        "widths": sweeps * (SWEEP + SWEEP_SQUARE * n**2) / budget.speed,
+        "original": 2.0 * alone,
+        "fixed": FIXED / budget.speed,
+    }

@@ -11,7 +11,7 @@ from astrogf.commands.app import app
 __all__ = ["app", "data", "emulators", "first", "lists", "main", "runs"]
 
 ORDER = (
-    *("init", "doctor", "demo", "inspect", "fit", "report", "check", "compare", "export", "apply"),
+    *("init", "doctor", "demo", "inspect", "plan", "fit", "report", "check", "compare", "export", "apply"),
     *("ingest", "store", "fetch", "train", "validate-emulator"),
 )
 """Commands as the help lists them: the way from the first steps to the results, then what fewer people need."""

@@ -75,15 +75,15 @@ class Costs(NamedTuple):
 
 
 def kernel_seconds() -> float:
-    """Seconds of a core for a fixed piece of work as a pass does it, exponentials and products: the best of five.
+    """Seconds of a core for a fixed piece of work as a pass does it, exponentials and products: the best of ten.
 
-    Of the core, not of the clock: what else runs just now does not enter.
+    Of the core, not of the clock, so that waiting does not enter; what shares the core's units with it does.
     """
     x = np.linspace(-1.0, 0.0, 400_000)
     a = x[:250_000].reshape(500, 500)
     best = np.inf
     with threadpool_limits(1):
-        for _ in range(5):
+        for _ in range(10):
             began = time.thread_time()
             for _ in range(5):
                 np.exp(x).sum()

@@ -61,8 +61,8 @@ class Plan(NamedTuple):
             ("lines with a free log gf", f"about {c.free:,} of {c.candidates:,}"),
             ("memory of the process", f"{k.memory / 1e9:.1f} GB of {self.budget.memory / 1e9:.1f} GB"),
             ("disk, at the end and while it runs", f"{_bytes(k.disk)}, {_bytes(k.most_disk)}"),
-            ("compiling, the first time", _time(k.compile)),
             (f"time on {self.budget.cores} idle cores like these, at most", _time(k.total) + more),
+            ("of it compiling, the first time", _time(k.compile)),
             ("[solver] chunk", self._chunk()),
         ]
 

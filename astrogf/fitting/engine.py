@@ -12,6 +12,7 @@ from astrogf.runtime import ready_to_compute
 
 if TYPE_CHECKING:
     from astrogf.inference.check import Checked, Corrections
+    from astrogf.inference.problem.prior_lines import LinePrior
     from astrogf.inference.result import FitResult
     from astrogf.surveys.batch import SpectrumBatch
     from astrogf.surveys.load import Loaded
@@ -29,7 +30,7 @@ class Truth(NamedTuple):
 
 
 def load(config: Config, spectra: Path, progress: Progress) -> "Loaded":
-    """The spectra that a configuration asks for: see `surveys.load.load_spectra`."""
+    """The spectra that a configuration asks for, stated ones among them: see `surveys.load.load_spectra`."""
     from astrogf.surveys.load import load_spectra
 
     def reading(done: int, total: int) -> None:
@@ -68,11 +69,12 @@ def fit(
     labels: Table | None = None,
     *,
     lines: "LineList | None",
+    prior: "LinePrior | None" = None,
 ) -> "tuple[FitResult, Table]":
     """The joint fit, and the stars it set aside; `labels` are priors where the configuration says so.
 
-    `labels`: what `surveys.catalogues.labels.read_usable` read; `lines`: what `lines_of` read.
-    Raises AstrogfError when nothing is left to fit.
+    `labels`: what `surveys.catalogues.labels.read_usable` read; `lines`: what `lines_of` read; `prior`: what another
+    run knows of the lines. Raises AstrogfError when nothing is left to fit.
     """
     ready_to_compute()
     from astrogf.inference.fit import fit as joint_fit
@@ -81,7 +83,7 @@ def fit(
     beliefs = stated_beliefs(config.spectra, config.stars)
     if labels is not None and config.survey.labels == "prior":
         beliefs = catalogue_beliefs(labels, batches) | beliefs
-    return joint_fit(batches, config, progress, lines=lines, beliefs=beliefs)
+    return joint_fit(batches, config, progress, lines=lines, beliefs=beliefs, prior=prior)
 
 
 def check(
@@ -92,7 +94,8 @@ def check(
     *,
     lines: "LineList | None",
 ) -> "Checked":
-    """Labels of unseen spectra refitted with both lists; `lines`: what `lines_of` read. Raises AstrogfError."""
+    """Labels of spectra refitted with both lists, of which nothing is known but what `config` says of spectra by name;
+    `lines`: what `lines_of` read. Raises AstrogfError."""
     ready_to_compute()
     from astrogf.inference.check import check as refit
     from astrogf.inference.problem.priors import stated_beliefs

@@ -16,7 +16,7 @@ from astrogf import runtime
 from astrogf.base.errors import AstrogfError
 from astrogf.config import Config
 from astrogf.console import Bars, show
-from astrogf.fitting import engine
+from astrogf.fitting import engine, prior_run
 from astrogf.fitting.truth import attach_injected, reference_labels
 from astrogf.runs import folder as runs
 from astrogf.runs.outputs import cause, check_output
@@ -47,8 +47,11 @@ def fit_survey(
     check_output(out, "folder")
     known = _read_labels(labels, config, spectra, console)
     lines = engine.lines_of(config)
+    prior = prior_run.read(config)
+    if prior is not None and out.exists() and out.resolve() == prior.folder.resolve():
+        raise AstrogfError(f"--out: {out} is the run that [lines] prior names; name another folder.")
     runs.prepare(out, overwrite=overwrite)
-    job = _Job("fit", config, out, console, lines)
+    job = _Job("fit", config, out, console, lines, prior)
     with job:
         with job.bars:
             job.fit(spectra, known)
@@ -59,6 +62,8 @@ def run_demo(config: Config, out: Path, *, overwrite: bool = False, console: Con
     """Simulate a survey below `out`, fit it, and hold what was recovered against what was put in."""
     console = console or Console()
     check_output(out, "folder")
+    if config.lines.prior is not None:
+        raise AstrogfError("[lines] prior: the demonstration puts errors into the list that no other run has met.")
     lines = engine.lines_of(config)
     runs.prepare(out, overwrite=overwrite)
     job = _Job("demo", config, out, console, lines)
@@ -128,10 +133,16 @@ class _Job:
     """
 
     def __init__(
-        self, command: str, config: Config, out: Path, console: Console, lines: "LineList | None" = None
+        self,
+        command: str,
+        config: Config,
+        out: Path,
+        console: Console,
+        lines: "LineList | None" = None,
+        prior: prior_run.PriorRun | None = None,
     ) -> None:
         self.clock, self.out, self.config, self.console = runtime.Stopwatch(), out, config, console
-        self.lines = lines
+        self.lines, self.prior = lines, prior
         self.bars = Bars(console)
         self.summary: dict[str, Any] = dict.fromkeys(KEYS)
         self.failed: dict[str, dict[str, str]] = {}
@@ -183,10 +194,15 @@ class _Job:
                 f"None of the {len(unread)} files in {spectra} can be used ({counts}); the table "
                 f"{self.out / 'set_aside.ecsv'} says why for each. Change [survey] or the directory."
             )
+        if self.prior is not None:
+            prior_run.check_photons(self.prior, loaded.batches)
         with self.clock.stage("fit"):
             try:
                 known = labels.table if labels else None
-                result, refused = engine.fit(loaded.batches, self.config, self.bars, known, lines=self.lines)
+                told = self.prior.known if self.prior else None
+                result, refused = engine.fit(
+                    loaded.batches, self.config, self.bars, known, lines=self.lines, prior=told
+                )
             except AstrogfError as error:
                 if error.set_aside is not None:
                     runs.write_set_aside(self.out, combine_set_aside(unread, error.set_aside))
@@ -194,6 +210,9 @@ class _Job:
         with self.clock.stage("write"):
             set_aside = combine_set_aside(unread, refused)
             lines, stars = line_table(result), star_table(result, set_aside)
+            if self.prior is not None:
+                lines = prior_run.with_moved(lines, self.prior)
+                self.record["prior"] = prior_run.in_words(self.prior, lines)
             runs.write_results(self.out, result, stars, lines, set_aside, truth.lines if truth else None)
             self.record |= {
                 "reference": None,

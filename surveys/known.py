@@ -58,9 +58,9 @@ def read_known(path: Path, spectra: Path | None = None) -> list[KnownStar]:
         raise SurveyError(str(error).replace(WHERE, str(path), 1)) from error
     missing = [name for name in missing if name not in labels]
     if missing or not len(table):
-        said = f"has no column {', '.join(missing)}" if missing else "has no row"
+        lacking = f"has no column {', '.join(missing)}" if missing else "has no row"
         raise SurveyError(
-            f"{path} {said}; a table of known stars needs file, medium, teff, logg, feh and the labels' errors "
+            f"{path} {lacking}; a table of known stars needs file, medium, teff, logg, feh and the labels' errors "
             "(teff_sd ...), a row a spectrum."
         )
     out: list[KnownStar] = []

@@ -1,5 +1,6 @@
 """`astrogf check --known`: stars that are known well, degraded to the survey, must come back at their labels."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -78,7 +79,9 @@ def refit(
     return known_table(stars, checked, run, noise, resolution)
 
 
-def survey_noise(learned: dict, anchors: list[str], window: int) -> tuple[float, float, float]:
+def survey_noise(
+    learned: Mapping[str, tuple[float, float, float]], anchors: list[str], window: int
+) -> tuple[float, float, float]:
     """Scale, inflation and line scatter of a spectrum whose errors are right: the medians of what the run learned of
     its survey's releases in that window (of all its spectra, where it has no survey)."""
 

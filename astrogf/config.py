@@ -199,10 +199,10 @@ def _unknown_key(section: str, key: str) -> str:
     names = list(sections[section].model_fields)
     elsewhere = [name for name, model in sections.items() if key in model.model_fields]
     near = difflib.get_close_matches(key, names, n=1)
-    if near:
-        advice = f"did you mean '{near[0]}'?"
-    elif elsewhere:
+    if elsewhere:
         advice = f"it belongs in [{elsewhere[0]}]."
+    elif near:
+        advice = f"did you mean '{near[0]}'?"
     else:
         advice = f"this section has {', '.join(names)}."
     return f"[{section}] {key}: unknown key; {advice}"

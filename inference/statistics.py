@@ -135,7 +135,9 @@ def of_lines(
 
 def with_told(statistics: Statistics, told: Told, n_star: int) -> Statistics:
     """A run's own stars and the `n_star` others whose word it took along."""
-    both = told.with_these(Reduced(statistics.precision, statistics.gradient), statistics.point)
+    both = told.with_these(
+        Reduced(jnp.asarray(statistics.precision), jnp.asarray(statistics.gradient)), statistics.point
+    )
     precision, gradient = (np.asarray(x) for x in both)
     return statistics._replace(precision=precision, gradient=gradient, n_star=statistics.n_star + n_star)
 

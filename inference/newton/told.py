@@ -24,10 +24,7 @@ class Told(NamedTuple):
     def with_these(self, reduced: Reduced, shared: Float[np.ndarray, " shared"]) -> Reduced:
         """The spectra at hand, linearised at `shared`, and the others."""
         off = np.asarray(shared) - self.point
-        return Reduced(
-            np.asarray(reduced.precision) + self.precision,
-            np.asarray(reduced.gradient) + self.gradient - self.precision @ off,
-        )
+        return Reduced(reduced.precision + self.precision, reduced.gradient + (self.gradient - self.precision @ off))
 
     def log_likelihood(self, shared: Float[np.ndarray, " shared"]) -> float:
         """Of the other spectra, up to a constant."""

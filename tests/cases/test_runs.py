@@ -69,7 +69,7 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         called.append("load")
         return loaded
 
-    def fit(batches, config, progress, labels=None, *, lines=None):
+    def fit(batches, config, progress, labels=None, *, lines=None, prior=None):
         called.append("fit")
         return fitted, set_aside()[:0]
 

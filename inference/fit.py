@@ -321,8 +321,6 @@ def fit(
             options.lines.unlisted_levels,
         ),
     )  # fmt: skip
-    if prior is not None:
-        prior.rows(collected.origin.lines)
     setups, sample, beliefs_of_stars, origin = collected
     theta, seconds = starting_points(collected, options, progress)
     start = float(lsf_sigma(options.stars.resolution))

@@ -47,7 +47,7 @@ def fit_survey(
     check_output(out, "folder")
     known = _read_labels(labels, config, spectra, console)
     lines = engine.lines_of(config)
-    prior = prior_run.read(config)
+    prior = prior_run.read(config, lines)
     if prior is not None and out.exists() and out.resolve() == prior.folder.resolve():
         raise AstrogfError(f"--out: {out} is the run that [lines] prior names; name another folder.")
     runs.prepare(out, overwrite=overwrite)

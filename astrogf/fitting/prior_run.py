@@ -18,6 +18,7 @@ from astrogf.synthesis.lines.identity import written
 if TYPE_CHECKING:
     from astrogf.inference.problem.prior_lines import LinePrior
     from astrogf.surveys.batch import SpectrumBatch
+    from astrogf.synthesis.lines.linelist import LineList
 
 
 class PriorRun(NamedTuple):
@@ -29,10 +30,11 @@ class PriorRun(NamedTuple):
     files: dict[str, str]
 
 
-def read(config: Config) -> PriorRun | None:
+def read(config: Config, lines: "LineList | None") -> PriorRun | None:
     """The run that the configuration names, None where it names none; looked at before any spectra are read.
 
-    Raises AstrogfError for a folder that is no such run, and where none of its lines lies in a window of this one.
+    `lines`: what `engine.lines_of` read. Raises AstrogfError for a folder that is no such run, and where it is of
+    another line list, or none of its lines lies in a window of this one.
     """
     if config.lines.prior is None:
         return None
@@ -64,13 +66,15 @@ def read(config: Config) -> PriorRun | None:
             f"{place} has no line in {windows} A, the window of this run: its {len(alone.lines.wavelength)} lines lie "
             f"in {low:.0f}-{high:.0f} A (vacuum)."
         )
+    known = LinePrior(alone, name=str(folder))
+    known.check(lines)
     trace = run.record.get("solver", {}).get("trace", [])
     mean = next((float(t["prior_mean"]) for t in trace if t.get("stage") == "suspects" and "prior_mean" in t), 0.0)
     tables = [run.lines] if run.unlisted is None else [run.lines, run.unlisted]
     files = run.record.get("inputs", {}).get("files", {})
     return PriorRun(
         folder,
-        LinePrior(alone, mean, str(folder)),
+        known._replace(unlisted_mean=mean),
         vstack(tables, metadata_conflicts="silent"),
         {sha: name for name, sha in files.items() if sha},
     )

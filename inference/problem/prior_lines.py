@@ -1,6 +1,7 @@
 """Corrections that another run knows: which lines of this run's list they are, and what that run says of them."""
 
 from collections.abc import Sequence
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -64,6 +65,14 @@ class LinePrior(NamedTuple):
                 f"{said}. Fit both with one list."
             )
         return np.array([at[name] for name in mine], int)
+
+    def check(self, lines: LineList | None) -> None:
+        """Raises AstrogfError unless the whole list (None: the shipped one) has all lines of the prior."""
+        if lines is None:
+            first, last = self.lines.wavelength.min(), self.lines.wavelength.max()
+            covers = [c for c in (OPTICAL, H_BAND) if first <= c[1] and last >= c[0]] or [OPTICAL]
+            lines = reduce(LineList.merged, (whole_list(cover, False) for cover in covers))
+        self.rows(self.completed(lines, shipped=False))
 
     def told(self, free: Int[np.ndarray, " known"], n: int) -> Told:
         """As part of a joint fit with `n` corrections and the survey's ln_sigma, where the prior's lines are `free`."""

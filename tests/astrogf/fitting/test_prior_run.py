@@ -16,6 +16,7 @@ from astrogf.inference.statistics import LineNames, Statistics
 from astrogf.runs import folder as runs
 from astrogf.runs import summary, tables
 from astrogf.surveys.batch import SpectrumBatch
+from astrogf.synthesis.lines.shipped import load_atomic_lines
 from tests.builders.believable import believable, set_aside
 
 N = 12
@@ -25,6 +26,9 @@ def write_run(folder: Path, statistics: bool = True) -> runs.Run:
     """A run of anchors with N lines in 4900-5400 A."""
     result, _ = believable(stars=3, lines=N)
     t = result.lines
+    real = load_atomic_lines(4905.0, 5395.0)
+    real = real.take(np.arange(100, len(real), len(real) // N)[:N])
+    t["wavelength"], t["species"], t["elow"], t["loggf"] = real.wavelength, real.species(), real.elow, real.loggf
     names = LineNames(*(np.asarray(t[name]) for name in LineNames._fields))
     a = np.diag(np.append(np.full(N, 400.0), 50.0))
     a[0, -1] = a[-1, 0] = 40.0
@@ -50,8 +54,16 @@ def asked(prior: Path, **survey) -> config.Config:
     return config.parse({"survey": survey, "lines": {"prior": str(prior)}}, "my.toml")
 
 
+def test_a_run_of_another_list_is_refused(anchors) -> None:
+    lines = load_atomic_lines(4905.0, 5395.0)
+    assert prior_run.read(asked(anchors), lines).folder == anchors
+    other = lines.replace(loggf=np.round(lines.loggf + 0.01, 2))
+    with pytest.raises(AstrogfError, match=r"lines.prior: .*anchors corrects another line list: 12 of its 12 lines"):
+        prior_run.read(asked(anchors), other)
+
+
 def test_the_runs_own_resolution_is_integrated_out(anchors) -> None:
-    prior = prior_run.read(asked(anchors))
+    prior = prior_run.read(asked(anchors), None)
     s = prior.known.statistics
     weight = 50.0 + 0.1**-2
     assert s.others == ()
@@ -60,7 +72,7 @@ def test_the_runs_own_resolution_is_integrated_out(anchors) -> None:
     assert s.gradient[0] == pytest.approx(40.0 * 0.1**-2 * (1.0 - float(lsf_sigma(60_000.0))) / weight)
     np.testing.assert_allclose(np.diag(s.precision)[1:], 400.0)
     assert prior.known.unlisted_mean == 0.7
-    assert prior_run.read(config.Config()) is None
+    assert prior_run.read(config.Config(), None) is None
 
 
 def test_what_is_no_prior_is_refused_with_a_sentence(anchors, tmp_path) -> None:
@@ -97,7 +109,7 @@ def test_a_run_beside_the_configuration_is_found(anchors, tmp_path) -> None:
 
 
 def test_photons_do_not_count_twice(anchors) -> None:
-    prior = prior_run.read(asked(anchors))
+    prior = prior_run.read(asked(anchors), None)
     nothing = np.zeros((2, 4))
     for sha, refused in (("cd" * 32, False), ("ab" * 32, True)):
         table = Table({"path": ["star.fits", "solar"], "sha256": ["ef" * 32, sha]})
@@ -110,8 +122,10 @@ def test_photons_do_not_count_twice(anchors) -> None:
 
 
 def test_the_table_says_how_far_each_line_has_moved(anchors) -> None:
-    prior = prior_run.read(asked(anchors))
+    prior = prior_run.read(asked(anchors), None)
     result, _ = believable(stars=3, lines=N)
+    for name in ("wavelength", "species", "elow", "loggf"):
+        result.lines[name] = np.asarray(prior.lines[name])
     before = np.asarray(result.lines["correction"])
     sd = np.asarray(result.lines["posterior_sd"])
     by = 0.01 * np.arange(N)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from astropy import units as u
 from astropy.table import MaskedColumn, Table, vstack
+from jaxtyping import Float, Int
 
 from astrogf.base.errors import AstrogfError
 from astrogf.config import Config
 from astrogf.runs import folder as runs
 from astrogf.runs.tables import floats
 from astrogf.runtime import ready_to_compute
-from astrogf.synthesis.lines.identity import written
+from astrogf.synthesis.lines.identity import SAME_LIST, same_lines
 
 if TYPE_CHECKING:
     from astrogf.inference.problem.prior_lines import LinePrior
@@ -95,18 +96,26 @@ def check_photons(prior: PriorRun, batches: "Sequence[SpectrumBatch]") -> None:
 def with_moved(lines: Table, prior: PriorRun) -> Table:
     """loggf.ecsv with what the prior's own run found of every line, `before` and `before_sd`, and by how much its
     correction has `moved` since (dex); masked for lines that are new."""
-    rows = {_name(row): row for row in prior.lines}
-    mine = [rows.get(_name(row)) for row in lines]
+    codes = {name: k for k, name in enumerate({*map(str, lines["species"]), *map(str, prior.lines["species"])})}
+    row = same_lines(_named(lines, codes), _named(prior.lines, codes), SAME_LIST)
+    known = (row >= 0) & (np.abs(floats(lines["loggf"]) - floats(prior.lines["loggf"])[row]) < SAME_VALUE)
     for column, of in (("before", "correction"), ("before_sd", "posterior_sd")):
-        values = [np.nan if row is None else float(row[of]) for row in mine]
+        values = np.where(known, floats(prior.lines[of])[row], np.nan)
         lines[column] = MaskedColumn(np.ma.masked_invalid(values), unit=u.dex, format=".5f")
     moved = np.ma.masked_invalid(floats(lines["correction"]) - floats(lines["before"]))
     lines["moved"] = MaskedColumn(moved, unit=u.dex, format=".5f")
     return lines
 
 
-def _name(row: Any) -> tuple:
-    return written(row["species"], row["wavelength"], row["elow"], row["loggf"], digits=3)
+class _Named(NamedTuple):
+    wavelength: Float[np.ndarray, " line"]
+    code: Int[np.ndarray, " line"]
+    elow: Float[np.ndarray, " line"]
+
+
+def _named(lines: Table, codes: dict[str, int]) -> _Named:
+    code = np.array([codes[str(name)] for name in lines["species"]], int)
+    return _Named(floats(lines["wavelength"]), code, floats(lines["elow"]))
 
 
 def in_words(prior: PriorRun, lines: Table) -> dict[str, Any]:
@@ -125,5 +134,7 @@ def in_words(prior: PriorRun, lines: Table) -> dict[str, Any]:
     }
 
 
+SAME_VALUE = 1e-3
+"""dex: largest difference of one list's log gf, written and read again."""
 LEARNED = 0.9
 """Lines whose posterior sd has shrunk below this part are those of which this run's spectra say something."""

@@ -87,6 +87,7 @@ def _of_solver(c: Config) -> list[str]:
             (len(c.survey.all_windows) > 1, "several [survey] windows"),
             (c.noise.line_scatter > 0, f"[noise] line_scatter = {c.noise.line_scatter:g}"),
             (c.lines.unlisted > 0, f"[lines] unlisted = {c.lines.unlisted:g}"),
+            (c.lines.prior is not None, "[lines] prior"),
         )
         if wanted
     ]
@@ -147,11 +148,14 @@ def load(path: Path) -> Config:
 
 
 def _beside(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The same with the names of files that lie relative to the configuration made absolute."""
+    """The same with the names of files and runs that lie relative to the configuration made absolute."""
     spectra = raw.get("spectra")
     inside = list(spectra.values()) if isinstance(spectra, dict) else []
-    for section, key in [(raw.get("lines"), "list"), *((s, "file") for s in inside)]:
-        if isinstance(section, dict) and isinstance(section.get(key), str) and (folder / section[key]).is_file():
+    lines = raw.get("lines")
+    for section, key in [(lines, "list"), (lines, "prior"), *((s, "file") for s in inside)]:
+        # a run is a folder, everything else a file
+        there = Path.is_dir if key == "prior" else Path.is_file
+        if isinstance(section, dict) and isinstance(section.get(key), str) and there(folder / section[key]):
             section[key] = str(folder / section[key])
     return raw
 
@@ -198,10 +202,10 @@ def _unknown_key(section: str, key: str) -> str:
     names = list(sections[section].model_fields)
     elsewhere = [name for name, model in sections.items() if key in model.model_fields]
     near = difflib.get_close_matches(key, names, n=1)
-    if near:
-        advice = f"did you mean '{near[0]}'?"
-    elif elsewhere:
+    if elsewhere:
         advice = f"it belongs in [{elsewhere[0]}]."
+    elif near:
+        advice = f"did you mean '{near[0]}'?"
     else:
         advice = f"this section has {', '.join(names)}."
     return f"[{section}] {key}: unknown key; {advice}"

@@ -77,14 +77,19 @@ class Checked:
         return ndtr((self.flux - self.model_corrected)[used] / self.sigma[used])
 
 
-def find_again(lines: LineList, corrected: Table) -> Int[np.ndarray, " line"]:
-    """Correction that moves each line of the list, or -1. Raises ValueError where a corrected line is not in it."""
+def find_again(
+    lines: LineList, corrected: Table, windows: Sequence[tuple[float, float]] = ((0.0, np.inf),)
+) -> Int[np.ndarray, " line"]:
+    """Correction that moves each line of the list, or -1. Raises ValueError where one in these windows (vacuum
+    Angstrom) is not in it."""
     species = lines.species()
     free = np.full(len(lines), -1)
     by_transition = {}
     for k, row in enumerate(corrected):
         close = np.flatnonzero(np.abs(lines.wavelength - row["wavelength"]) < SAME_LIST.wavelength)
         near = [i for i in close if species[i] == row["species"] and abs(lines.elow[i] - row["elow"]) < SAME_LIST.elow]
+        if not near and not any(low <= row["wavelength"] <= high for low, high in windows):
+            continue
         if not near:
             raise AstrogfError(
                 f"the corrected line {row['species']} {row['wavelength']:.3f} A is not in the line list: "
@@ -98,13 +103,20 @@ def find_again(lines: LineList, corrected: Table) -> Int[np.ndarray, " line"]:
 def known_noise(
     sample: Sample, releases: list[np.ndarray], learned: Mapping[str, tuple[float, float, float]]
 ) -> Noise | None:
-    """The run's own noise for every row, or None where it has not met a release."""
+    """The run's own noise for every row, or None where it has not met a release.
+
+    Windows are counted anew in a check that has fewer of them: a release that the run met in one window alone is known.
+    """
     out = []
     for k, (window, kinds) in enumerate(zip(sample.windows, releases, strict=True)):
         where = f", window {k + 1}" if len(sample.windows) > 1 else ""
-        if any(f"{name}{where}" not in learned for name in kinds):
+        found = []
+        for name in kinds:
+            alike = [key for key in learned if key == name or key.startswith(f"{name}, window ")]
+            found.append(f"{name}{where}" if f"{name}{where}" in learned else alike[0] if len(alike) == 1 else None)
+        if None in found:
             return None
-        columns = np.array([learned[f"{name}{where}"] for name in kinds])[window.release].T
+        columns = np.array([learned[name] for name in found if name is not None])[window.release].T
         out.append(noise.NoiseModel(*map(jnp.asarray, columns))._replace(local=jnp.ones_like(window.data.flux)))
     return tuple(out)
 
@@ -160,7 +172,7 @@ def check(
     )  # fmt: skip
     setups, sample, _, origin = collected
     n = len(corrections.lines)
-    free = find_again(origin.lines, corrections.lines)
+    free = find_again(origin.lines, corrections.lines, [(b.wavelength[0], b.wavelength[-1]) for b in origin.batches])
     theta, _ = starting_points(collected, options, progress)
     ready = known_noise(sample, origin.releases, corrections.noise)
     start = ready or quiet(

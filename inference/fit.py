@@ -9,9 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
+from astrogf.base.errors import AstrogfError
 from astrogf.inference.checkpoint import NOWHERE, Checkpoint, once
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.choice import Choice, choose, group_transitions, record
@@ -22,15 +23,18 @@ from astrogf.inference.newton.search import starting_points
 from astrogf.inference.newton.stars import FitState, Progress, fit_stars
 from astrogf.inference.newton.suspects import suspicion, worst
 from astrogf.inference.newton.sweep import Pass
+from astrogf.inference.newton.told import Told
 from astrogf.inference.problem.collect import NoStarsError, Origin, collect
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import LN_SIGMA, lsf_sigma
+from astrogf.inference.problem.prior_lines import LinePrior, sure_of
 from astrogf.inference.problem.priors import Belief
 from astrogf.inference.problem.setup import Setup, prepare, with_free
 from astrogf.inference.problem.spectra import Sample, margins, quiet
 from astrogf.inference.problem.unlisted import CLASS, SCATTER, START, is_unlisted, places, with_unlisted
 from astrogf.inference.result import FitResult, assemble
 from astrogf.inference.solvers.refine import refined
+from astrogf.inference.statistics import with_told
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.surveys.directory.load import aside_table
 from astrogf.synthesis.gas.abundances import SYMBOLS
@@ -93,10 +97,12 @@ def strengths(setups: Sequence[Setup], n_line: int) -> Float[np.ndarray, " line"
 
 
 class Known(NamedTuple):
-    """Transitions that may be freed, and what the spectra know of every line of the run alone."""
+    """Transitions that may be freed, what the spectra know of every line of the run alone, and which transitions are
+    free whatever that is."""
 
     candidates: Choice
     information: Float[np.ndarray, " line"]
+    always: Bool[np.ndarray, " transition"]
 
 
 def known_lines(
@@ -106,13 +112,15 @@ def known_lines(
     run: FitState,
     options: FitOptions,
     progress: Progress = lambda *_: None,
+    before: Int[np.ndarray, " known"] | None = None,
     checkpoint: Checkpoint = NOWHERE,
     stage: str = "lines",
 ) -> Known:
-    """What a pass over stars on their own, with the list as it is, knows of the lines that may be freed; it is kept as
-    `stage` of the `checkpoint`."""
+    """What a pass over stars on their own, with the list as it is, knows of the lines that may be freed, and of those
+    that are known `before` (rows of the list); it is kept as `stage` of the `checkpoint`."""
     strength, unlisted = strengths(setups, len(lines)), is_unlisted(lines)
     atoms = (strength > options.lines.least_strength) & (lines.z <= len(SYMBOLS))
+    atoms |= np.isin(np.arange(len(lines)), [] if before is None else before)
     candidates = group_transitions(lines, strength, atoms | (unlisted & (strength > 0.0)))
 
     def pass_over() -> Float[np.ndarray, " line"]:
@@ -126,27 +134,30 @@ def known_lines(
         return information
 
     information = once(checkpoint, stage, pass_over)
-    return Known(candidates, information)
+    always = is_unlisted(lines)[candidates.leader]
+    if before is not None:
+        always |= np.isin(np.arange(len(always)), candidates.free[before])
+    return Known(candidates, information, always)
 
 
-def _limits(known: Known, lines: LineList, options: FitOptions) -> dict[str, Any]:
+def _limits(known: Known, options: FitOptions) -> dict[str, Any]:
     return {
         "prior_sd": options.lines.prior_sd,
         "max_ratio": options.lines.max_ratio,
         "max_lines": options.lines.max_lines,
-        "always": is_unlisted(lines)[known.candidates.leader],
+        "always": known.always,
     }
 
 
-def select_lines(known: Known, lines: LineList, options: FitOptions) -> Choice:
+def select_lines(known: Known, options: FitOptions) -> Choice:
     """Free transitions, by what the spectra know of each."""
-    return choose(known.candidates, known.information, **_limits(known, lines, options))
+    return choose(known.candidates, known.information, **_limits(known, options))
 
 
 def selection_record(setups: Sequence[Setup], lines: LineList, known: Known, options: FitOptions) -> Table:
     """Every transition that `select_lines` looked at, and why it is free or not: see `choice.record`."""
     strength = strengths(setups, len(lines))
-    return record(known.candidates, lines, strength, known.information, **_limits(known, lines, options))
+    return record(known.candidates, lines, strength, known.information, **_limits(known, options))
 
 
 def freed(sample: Sample, setups: Sequence[Setup], free: Int[np.ndarray, " line"], n: int) -> Sample:
@@ -167,7 +178,7 @@ def classes(leaders: LineList, shipped: bool) -> np.ndarray:
 
 class Stage(NamedTuple):
     """A joint fit and what it was of: the run's lines in every window, the stars by themselves and with free lines, the
-    knowledge that the lines were chosen from, the free lines and their groups."""
+    knowledge that the lines were chosen from, the free lines and their groups, and what was told of them."""
 
     setups: list[Setup]
     lines: LineList
@@ -177,6 +188,7 @@ class Stage(NamedTuple):
     chosen: Choice
     groups: hyper.Groups
     joint: Joint
+    told: Told | None = None
 
     @property
     def leaders(self) -> LineList:
@@ -196,21 +208,29 @@ def fit_lines(
     corrections: Callable[[LineList], Float[np.ndarray, " free"]] = lambda leaders: START * is_unlisted(leaders),
     unlisted_mean: float = 0.0,
     checkpoint: Checkpoint = NOWHERE,
+    prior: LinePrior | None = None,
 ) -> Stage:
     """Choose free lines and fit them with the stars.
 
     `run`: the stars on their own; `shipped`: whether the lines are those that come with the package. The fit starts
-    from them, or from a `first` joint fit, with these `corrections` of the leaders. Raises NoStarsError where no line
-    can be free.
+    from them, or from a `first` joint fit, with these `corrections` of the leaders. Lines that a `prior` knows are free
+    in any case, and start where it left them. Raises NoStarsError where no line can be free.
     """
-    before = "" if first is None else "second "
-    known = known_lines(setups, lines, alone, run, options, progress, checkpoint, f"{before}lines")
-    chosen = select_lines(known, lines, options)
+    again = "" if first is None else "second "
+    before = None if prior is None else prior.rows(lines)
+    known = known_lines(setups, lines, alone, run, options, progress, before, checkpoint, f"{again}lines")
+    chosen = select_lines(known, options)
     if len(chosen.leader) == 0:
         raise NoStarsError(
             "no line carries enough information for a correction: "
             "add stars, widen survey.window or raise lines.max_ratio"
         )
+    told = None
+    if prior is not None and before is not None:
+        mine = chosen.free[before]
+        chosen.leader[mine] = before  # what names a line in the prior's tables names it here
+        chosen.information[mine] += sure_of(prior)
+        told = prior.told(mine, len(chosen.leader))
     leaders = lines.take(chosen.leader)
     groups = hyper.make_groups(
         leaders.species(),
@@ -223,11 +243,14 @@ def fit_lines(
     last = run if first is None else first.run
     # the errors by wavelength are for what the lines so far did not explain
     noise = tuple(n._replace(local=jnp.ones_like(n.local)) for n in last.noise)
-    shared = jnp.append(jnp.asarray(corrections(leaders)), last.shared[-1])
+    begin = np.array(corrections(leaders), float)
+    if told is not None and first is None:
+        begin[mine] = told.point[mine]
+    shared = jnp.append(jnp.asarray(begin), last.shared[-1])
     free = freed(alone, setups, chosen.free, len(chosen.leader))
-    begin = FitState(last.theta, shared, noise, run.trace)
-    joint = fit_joint(free, begin, groups, options, progress, f"{before}joint", checkpoint)
-    return Stage(setups, lines, alone, free, known, chosen, groups, joint)
+    begun = FitState(last.theta, shared, noise, run.trace)
+    joint = fit_joint(free, begun, groups, options, progress, f"{again}joint", checkpoint, told)
+    return Stage(setups, lines, alone, free, known, chosen, groups, joint, told)
 
 
 def with_suspects(
@@ -238,6 +261,7 @@ def with_suspects(
     progress: Progress,
     shipped: bool,
     checkpoint: Checkpoint = NOWHERE,
+    prior: LinePrior | None = None,
 ) -> Stage:
     """The joint fit again, with lines that the list may lack at the places that a first one makes suspect.
 
@@ -268,7 +292,9 @@ def with_suspects(
         beside = np.abs(leaders.wavelength[:, None] - at).min(axis=1) <= options.lines.unlisted
         return np.where(is_unlisted(leaders), mean, np.where(beside, 0.0, so_far))
 
-    return fit_lines(setups, lines, alone, run, options, progress, shipped, first.joint, corrections, mean, checkpoint)
+    return fit_lines(
+        setups, lines, alone, run, options, progress, shipped, first.joint, corrections, mean, checkpoint, prior
+    )
 
 
 class _Widened(NamedTuple):
@@ -289,7 +315,7 @@ def over_widths(
     def work() -> _Widened:
         if options.solver.method == "gauss-newton":
             progress("integrating over the prior's widths", 0, 1)
-            joint = over_scatters(stage.joint, SharedPrior.of(stage.groups, options), stage.groups)
+            joint = over_scatters(stage.joint, SharedPrior.of(stage.groups, options, stage.told), stage.groups)
             progress("integrating over the prior's widths", 1, 1)
         else:
             joint = refined(stage.free, stage.joint, stage.groups, options)
@@ -302,8 +328,10 @@ def over_widths(
     return stage.joint._replace(run=run, posterior=found.posterior, status=found.status)
 
 
-def completed(lines: LineList, options: FitOptions) -> LineList:
-    """The list with the lines that it may lack everywhere, as the options say."""
+def completed(lines: LineList, options: FitOptions, shipped: bool = True, prior: LinePrior | None = None) -> LineList:
+    """The list with what a `prior` knows and it lacks, and with the lines that it may lack everywhere, as the options
+    say. `shipped`: whether it is the list that comes with the package."""
+    lines = lines if prior is None else prior.completed(lines, shipped)
     everywhere = options.lines.unlisted if options.lines.unlisted_where == "everywhere" else 0.0
     return with_unlisted(lines, everywhere, options.lines.unlisted_levels)
 
@@ -316,22 +344,30 @@ def fit(
     lines: LineList | None = None,
     beliefs: Mapping[str, Belief] | None = None,
     checkpoint: Checkpoint = NOWHERE,
+    prior: LinePrior | None = None,
 ) -> Fitted:
     """Fit stars and log gf jointly.
 
     `batches`: one or several windows; spectra of one `path` are one star's. `lines` instead of the shipped list.
-    `beliefs`: what is known of single stars, by path. It goes on from what `checkpoint` has of the same fit.
-    Raises NoStarsError (a sentence) when no star can be modelled, or no line carries information.
+    `beliefs`: what is known of single stars, by path. `prior`: what other spectra say of the lines; `statistics` of the
+    result then hold it too. It goes on from what `checkpoint` has of the same fit.
+    Raises NoStarsError (a sentence) when no star can be modelled, or no line carries information; AstrogfError where
+    the prior is of another list.
     """
     batches = [batches] if isinstance(batches, SpectrumBatch) else list(batches)
     if options.solver.method != "gauss-newton" and (
-        len(batches) > 1 or options.noise.line_scatter > 0 or options.lines.unlisted > 0
+        len(batches) > 1 or options.noise.line_scatter > 0 or options.lines.unlisted > 0 or prior is not None
     ):
         raise NoStarsError(
-            f"solver.method = {options.solver.method!r} takes one window, noise.line_scatter = 0 and "
-            "lines.unlisted = 0: use 'gauss-newton' for this problem"
+            f"solver.method = {options.solver.method!r} takes one window, noise.line_scatter = 0, "
+            "lines.unlisted = 0 and no lines.prior: use 'gauss-newton' for this problem"
         )
-    collected = collect(batches, options, lines, beliefs or {}, complete=partial(completed, options=options))
+    if prior is not None and options.lines.unlisted > 0 and prior.unlisted.any():
+        raise AstrogfError(
+            f"lines.unlisted: {prior.name}, the prior, has such lines, which are taken along; leave the key out"
+        )
+    complete = partial(completed, options=options, shipped=lines is None, prior=prior)
+    collected = collect(batches, options, lines, beliefs or {}, complete=complete)
     setups, sample, beliefs_of_stars, origin = collected
     theta, seconds = once(checkpoint, "search", lambda: starting_points(collected, options, progress))
     start = float(lsf_sigma(options.stars.resolution))
@@ -355,10 +391,13 @@ def fit(
     alone, origin = sample.select(keep), origin.select(keep, row_keep)
     run = FitState(run.theta[keep], run.shared, noise, run.trace)
 
-    shipped = lines is None
-    stage = fit_lines(setups, origin.lines, alone, run, options, progress, shipped, checkpoint=checkpoint)
+    shipped, mean = lines is None, 0.0 if prior is None else prior.unlisted_mean
+    stage = fit_lines(
+        setups, origin.lines, alone, run, options, progress, shipped,
+        unlisted_mean=mean, checkpoint=checkpoint, prior=prior,
+    )  # fmt: skip
     if options.lines.unlisted > 0.0 and options.lines.unlisted_where == "suspect":
-        stage = with_suspects(stage, origin, run, options, progress, shipped, checkpoint)
+        stage = with_suspects(stage, origin, run, options, progress, shipped, checkpoint, prior)
         origin, alone = replace(origin, lines=stage.lines), stage.alone
     joint = over_widths(stage, options, progress, checkpoint)
 
@@ -372,5 +411,7 @@ def fit(
     ratio = took / sum(len(p.star) for p in alone.windows) / seconds if np.isfinite(seconds) else None
     strength = strengths(stage.setups, len(origin.lines))
     result = assemble(alone, origin, strength, stage.chosen, stage.groups, joint, original, options)
+    if prior is not None and stage.told is not None and result.statistics is not None:
+        result = replace(result, statistics=with_told(result.statistics, stage.told, prior.statistics.n_star))
     looked_at = selection_record(stage.setups, origin.lines, stage.known, options)
     return Fitted(replace(result, jacobian_cost_ratio=ratio, selection=looked_at), set_aside)

@@ -15,6 +15,8 @@ from astrogf.base.errors import AstrogfError
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.conditional import System
 from astrogf.inference.newton.scatters import integrate
+from astrogf.inference.newton.told import Told
+from astrogf.inference.problem.arrow import Reduced
 from astrogf.synthesis.lines.identity import written
 
 VERSION = 1
@@ -113,6 +115,31 @@ def _alignment(one: LineNames, two: LineNames) -> Int[np.ndarray, " line"]:
             f"not in the second{example}): fit both with the selection of one of them"
         )
     return np.array([where[key] for key in first], int)
+
+
+def of_lines(
+    statistics: Statistics, other_mean: Float[np.ndarray, " other"], other_sd: Float[np.ndarray, " other"]
+) -> Statistics:
+    """What the stars say of the lines alone: the other shared parameters, of prior Normal(other_mean, other_sd),
+    integrated out."""
+    s, n = statistics, len(statistics.lines.wavelength)
+    weight = np.asarray(other_sd, float) ** -2.0
+    inner = s.precision[n:, n:] + np.diag(weight)
+    pull = s.gradient[n:] - weight * (s.point[n:] - other_mean)
+    taken = np.linalg.solve(inner, np.column_stack([s.precision[n:, :n], pull]))
+    cross = s.precision[:n, n:]
+    precision = s.precision[:n, :n] - cross @ taken[:, :n]
+    gradient = s.gradient[:n] - cross @ taken[:, n]
+    return Statistics(0.5 * (precision + precision.T), gradient, s.point[:n], s.lines, (), s.n_star)
+
+
+def with_told(statistics: Statistics, told: Told, n_star: int) -> Statistics:
+    """A run's own stars and the `n_star` others whose word it took along."""
+    both = told.with_these(
+        Reduced(jnp.asarray(statistics.precision), jnp.asarray(statistics.gradient)), statistics.point
+    )
+    precision, gradient = (np.asarray(x) for x in both)
+    return statistics._replace(precision=precision, gradient=gradient, n_star=statistics.n_star + n_star)
 
 
 def posterior(

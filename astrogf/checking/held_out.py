@@ -1,7 +1,7 @@
 """`astrogf check`: a run's corrections on spectra that it has not seen."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy.table import vstack
@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from astrogf.base.errors import AstrogfError
-from astrogf.config import parse
+from astrogf.checking import known
+from astrogf.config import Config, parse
 from astrogf.console import Bars
 from astrogf.fitting import engine
 from astrogf.fitting.pipeline import check_spectra
@@ -18,11 +19,16 @@ from astrogf.inference.problem.unlisted import CLASS as UNLISTED
 from astrogf.runs import folder as runs
 from astrogf.runs.outputs import after_results, check_output, complete, write_text
 
+if TYPE_CHECKING:
+    from astrogf.surveys.batch import SpectrumBatch
+
 
 def held_out_check(
     run: Path,
-    spectra: Path,
+    spectra: Path | None = None,
     *,
+    table: Path | None = None,
+    noise: known.Noise = known.USUAL,
     json: Path | None = None,
     figure: Path | None = None,
     everything: bool = False,
@@ -30,37 +36,81 @@ def held_out_check(
 ) -> dict[str, Any]:
     """Refit the labels of the spectra below `spectra` with the list as it came and with the run's corrections.
 
-    Stars of the run itself are left out unless `everything`. Returns what goes into the JSON file. Raises AstrogfError.
+    Stars of the run itself are left out unless `everything`. The known stars of `table` are given to the same fit as
+    stars of the survey with this `noise`; RUN/known.ecsv and the run's report then have them. Returns what goes into
+    the JSON file. Raises AstrogfError.
     """
     console = console or Console()
     check_output(json, "json")
     check_output(figure, "picture")
-    check_spectra(spectra)
+    if spectra is None and (table is None or figure is not None or everything):
+        raise AstrogfError(
+            "Name spectra with --spectra, or known stars with --known TABLE; --figure and --all are of --spectra."
+        )
+    if spectra is not None:
+        check_spectra(spectra)
     record = runs.read(run)
     config = parse(record.record["config"], f"the configuration of {run}")
     corrections_of_run = corrections(run, record)
+    if table is not None:
+        noise.check()
+        check_output(run, "folder", "RUN")
+    stars = known.read(table, spectra) if table is not None else []
     lines = engine.lines_of(config)
     bars = Bars(console)
+    summary: dict[str, Any] = {}
+    checked = found = None
     with bars:
-        loaded = engine.load(config, spectra, bars)
-        batches = loaded.batches if everything else unseen(loaded.batches, record)
-        if not any(len(b.flux) for b in batches):
-            raise AstrogfError(
-                f"No usable spectrum in {spectra} is of a star that {run} has not seen; name other spectra, or add "
-                "--all to check on the run's own."
-            )
-        checked = engine.check(batches, config, corrections_of_run, bars, lines=lines)
-    summary = summarise(checked, corrections_of_run)
+        if spectra is not None:
+            batches = _asked_for(run, spectra, record, config, everything, bars)
+            checked = engine.check(batches, config, corrections_of_run, bars, lines=lines)
+        if stars:
+            found = known.refit(stars, record, config, corrections_of_run, bars, noise, lines=lines)
+    if checked is not None:
+        summary = summarise(checked, corrections_of_run)
+        show(console, summary)
+    if found is not None:
+        runs.write_known(run, found)
+        summary["known"] = known.as_rows(found)
+        known.show(console, found)
     if json is not None:
         write_text(json, runs.as_json(summary))
-    show(console, summary)
-    if figure is not None:
-        with after_results("The picture of the check", str(json) if json else "the figures above"):
+    where = str(json) if json else "the figures above"
+    if figure is not None and checked is not None:
+        with after_results("The picture of the check", where):
             from astrogf.checking.figures import draw
 
             with complete(figure) as draft:
                 draw(checked, draft)
+    if found is not None:
+        with after_results("The report", f"{run / 'known.ecsv'} and {where}"):
+            from astrogf.fitting.report import write_report
+
+            path = write_report(runs.read(run))
+            console.print(f"in {run / 'known.ecsv'} and in {path}", soft_wrap=True, highlight=False, markup=False)
     return summary
+
+
+def _asked_for(
+    run: Path, spectra: Path, record: runs.Run, config: Config, everything: bool, bars: Bars
+) -> "list[SpectrumBatch]":
+    """The spectra to check on. The run's stated ones are its own: their files are asked for with all of these alone.
+    Raises AstrogfError."""
+    if not everything:
+        if config.survey.kind == "stated":
+            raise AstrogfError(
+                f"{run} has no survey, only stated spectra, which are its own: add --all to check on them, or name "
+                "known stars with --known TABLE."
+            )
+        config = config.model_copy(update={"spectra": {}})
+    loaded = engine.load(config, spectra, bars)
+    batches = loaded.batches if everything else unseen(loaded.batches, record)
+    if not any(len(b.flux) for b in batches):
+        raise AstrogfError(
+            f"No usable spectrum in {spectra} is of a star that {run} has not seen; name other spectra, or add "
+            "--all to check on the run's own."
+        )
+    return batches
 
 
 def corrections(folder: Path, run: runs.Run) -> Corrections:

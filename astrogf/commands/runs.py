@@ -104,21 +104,33 @@ def demo(
 @app.command()
 def check(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `astrogf fit` or `astrogf demo` wrote.")],
-    spectra: Annotated[Path, typer.Option(help="Directory with spectra; stars of the run itself are left out.")],
+    spectra: Annotated[
+        Path | None, typer.Option(help="Directory with spectra; stars of the run itself are left out.")
+    ] = None,
+    known: Annotated[
+        Path | None, typer.Option(help="Table of known stars: file, medium, teff, logg, feh, errors; see the manual.")
+    ] = None,
+    snr: Annotated[float, typer.Option(help="Signal-to-noise ratio a pixel that known stars are given.")] = 100.0,
+    draws: Annotated[int, typer.Option(help="Draws of that noise for each known star.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
     figure: Annotated[Path | None, typer.Option(help="File for the picture (png, pdf).")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Check on the run's own stars too.")] = False,
     json: Json = None,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Hold a run's corrections against stars that it has not seen.
+    """Hold a run's corrections against stars that it has not seen, or that are known well.
 
     Example: `astrogf check runs/first --spectra ~/lamost --json check.json --figure check.png`
+
+    Example: `astrogf check runs/first --known benchmarks.ecsv`
     """
     with speaking(quiet, json), plain_errors(debug, "Nothing was written."):
         from astrogf.checking.held_out import held_out_check
+        from astrogf.checking.known import Noise
 
-        held_out_check(run, spectra, json=json, figure=figure, everything=everything)
+        noise = Noise(snr, draws, seed)
+        held_out_check(run, spectra, table=known, noise=noise, json=json, figure=figure, everything=everything)
 
 
 @app.command()

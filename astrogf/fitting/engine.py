@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from astrogf.inference.check import Checked, Corrections
     from astrogf.inference.checkpoint import Checkpoint
     from astrogf.inference.problem.counts import Counts
+    from astrogf.inference.problem.prior_lines import LinePrior
     from astrogf.inference.result import FitResult
     from astrogf.surveys.batch import SpectrumBatch
     from astrogf.surveys.load import Loaded
@@ -31,7 +32,7 @@ class Truth(NamedTuple):
 
 
 def load(config: Config, spectra: Path, progress: Progress) -> "Loaded":
-    """The spectra that a configuration asks for: see `surveys.load.load_spectra`."""
+    """The spectra that a configuration asks for, stated ones among them: see `surveys.load.load_spectra`."""
     from astrogf.surveys.load import load_spectra
 
     def reading(done: int, total: int) -> None:
@@ -71,12 +72,13 @@ def fit(
     *,
     lines: "LineList | None",
     checkpoint: "Checkpoint | None" = None,
+    prior: "LinePrior | None" = None,
 ) -> "tuple[FitResult, Table]":
     """The joint fit, and the stars it set aside; `labels` are priors where the configuration says so. It goes on from
     what `checkpoint` has.
 
-    `labels`: what `surveys.catalogues.labels.read_usable` read; `lines`: what `lines_of` read.
-    Raises AstrogfError when nothing is left to fit.
+    `labels`: what `surveys.catalogues.labels.read_usable` read; `lines`: what `lines_of` read; `prior`: what another
+    run knows of the lines. Raises AstrogfError when nothing is left to fit.
     """
     ready_to_compute()
     from astrogf.inference.checkpoint import NOWHERE
@@ -87,10 +89,12 @@ def fit(
     if labels is not None and config.survey.labels == "prior":
         beliefs = catalogue_beliefs(labels, batches) | beliefs
     keeper = checkpoint or NOWHERE
-    return joint_fit(batches, config, progress, lines=lines, beliefs=beliefs, checkpoint=keeper)
+    return joint_fit(batches, config, progress, lines=lines, beliefs=beliefs, checkpoint=keeper, prior=prior)
 
 
-def count(batches: "list[SpectrumBatch]", config: Config, *, lines: "LineList | None") -> "Counts":
+def count(
+    batches: "list[SpectrumBatch]", config: Config, *, lines: "LineList | None", prior: "LinePrior | None" = None
+) -> "Counts":
     """What the fit of these spectra is made of; `lines`: what `lines_of` read. Raises AstrogfError."""
     ready_to_compute()
     from functools import partial
@@ -100,7 +104,8 @@ def count(batches: "list[SpectrumBatch]", config: Config, *, lines: "LineList | 
     from astrogf.inference.problem.priors import stated_beliefs
 
     beliefs = stated_beliefs(config.spectra, config.stars)
-    return counted(batches, config, lines, beliefs, partial(completed, options=config))
+    complete = partial(completed, options=config, shipped=lines is None, prior=prior)
+    return counted(batches, config, lines, beliefs, complete, prior)
 
 
 def check(
@@ -111,7 +116,8 @@ def check(
     *,
     lines: "LineList | None",
 ) -> "Checked":
-    """Labels of unseen spectra refitted with both lists; `lines`: what `lines_of` read. Raises AstrogfError."""
+    """Labels of spectra refitted with both lists, of which nothing is known but what `config` says of spectra by name;
+    `lines`: what `lines_of` read. Raises AstrogfError."""
     ready_to_compute()
     from astrogf.inference.check import check as refit
     from astrogf.inference.problem.priors import stated_beliefs

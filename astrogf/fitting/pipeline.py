@@ -16,7 +16,7 @@ from astrogf import runtime
 from astrogf.base.errors import AstrogfError
 from astrogf.config import Config
 from astrogf.console import Bars, show
-from astrogf.fitting import engine
+from astrogf.fitting import engine, prior_run
 from astrogf.fitting.truth import attach_injected, reference_labels
 from astrogf.runs import folder as runs
 from astrogf.runs.checkpoint import CheckpointFolder
@@ -60,11 +60,14 @@ def fit_survey(
         return runs.read(out)
     known = _read_labels(labels, config, spectra, console)
     lines = engine.lines_of(config)
+    prior = prior_run.read(config, lines)
+    if prior is not None and out.exists() and out.resolve() == prior.folder.resolve():
+        raise AstrogfError(f"--out: {out} is the run that [lines] prior names; name another folder.")
     if not resume:
         runs.prepare(out, overwrite=overwrite)
     kept = CheckpointFolder(out)
     with kept.held():
-        job = _Job("fit", config, out, console, lines, kept, before)
+        job = _Job("fit", config, out, console, lines, kept, before, prior)
         with job:
             with job.bars:
                 job.fit(spectra, known)
@@ -77,6 +80,8 @@ def run_demo(config: Config, out: Path, *, overwrite: bool = False, console: Con
     """Simulate a survey below `out`, fit it, and hold what was recovered against what was put in."""
     console = console or Console()
     check_output(out, "folder")
+    if config.lines.prior is not None:
+        raise AstrogfError("[lines] prior: the demonstration puts errors into the list that no other run has met.")
     lines = engine.lines_of(config)
     runs.prepare(out, overwrite=overwrite)
     job = _Job("demo", config, out, console, lines)
@@ -154,9 +159,12 @@ class _Job:
         lines: "LineList | None" = None,
         kept: CheckpointFolder | None = None,
         before: Mapping[str, Any] | None = None,
+        prior: prior_run.PriorRun | None = None,
     ) -> None:
-        """`kept`: where the fit's states are kept; `before`: the record of the run that is gone on with."""
+        """`kept`: where the fit's states are kept; `before`: the record of the run that is gone on with; `prior`: the
+        run that knows of the lines."""
         self.out, self.config, self.console, self.lines, self.kept = out, config, console, lines, kept
+        self.prior = prior
         self.follows: dict[str, Any] = {}
         if kept is not None:
             self.follows = self._goes_on(kept, before or {})
@@ -186,7 +194,7 @@ class _Job:
         from astrogf.runs import follows
 
         kept.tidy()
-        request = follows.of_request(self.config, self.lines)
+        request = follows.of_request(self.config, self.lines, self.prior and self.prior.known.statistics)
         begun = kept.follows()
         if begun is None and "config" in before:
             begun = {"config": {name: said for name, said in before["config"].items() if name != "demo"}}
@@ -253,12 +261,15 @@ class _Job:
                 f"None of the {len(unread)} files in {spectra} can be used ({counts}); the table "
                 f"{self.out / 'set_aside.ecsv'} says why for each. Change [survey] or the directory."
             )
+        if self.prior is not None:
+            prior_run.check_photons(self.prior, loaded.batches)
         with self.clock.stage("fit"):
             self._plan(loaded.batches)
             try:
                 known = labels.table if labels else None
+                told = self.prior.known if self.prior else None
                 result, refused = engine.fit(
-                    loaded.batches, self.config, self.bars, known, lines=self.lines, checkpoint=self.kept
+                    loaded.batches, self.config, self.bars, known, lines=self.lines, checkpoint=self.kept, prior=told
                 )
             except AstrogfError as error:
                 if error.set_aside is not None:
@@ -267,6 +278,9 @@ class _Job:
         with self.clock.stage("write"):
             set_aside = combine_set_aside(unread, refused)
             lines, stars = line_table(result), star_table(result, set_aside)
+            if self.prior is not None:
+                lines = prior_run.with_moved(lines, self.prior)
+                self.record["prior"] = prior_run.in_words(self.prior, lines)
             runs.write_results(self.out, result, stars, lines, set_aside, truth.lines if truth else None)
             self.record |= {
                 "reference": None,
@@ -285,8 +299,9 @@ class _Job:
         """What the fit will need: on the screen and in the record. It must not cost the fit."""
         from astrogf.planning import plan
 
+        told = self.prior.known if self.prior else None
         try:
-            made = plan.make(engine.count(batches, self.config, lines=self.lines), self.config)
+            made = plan.make(engine.count(batches, self.config, lines=self.lines, prior=told), self.config)
         except Exception as error:
             self.console.print(f"What the run will need is not known: {cause(error)}.", markup=False, soft_wrap=True)
             return

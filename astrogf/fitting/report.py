@@ -113,6 +113,7 @@ def write_report(run: Run, pictures: list[Picture] | None = None) -> Path:
         missing_lines=missing_lines(run),
         misfits=misfits(run),
         flagged=flagged(run),
+        known=known_stars(run),
         reasons=reasons(run.set_aside),
         set_aside=[dict(zip(row.colnames, row, strict=True)) for row in run.set_aside],
         record_text=json.dumps({k: run.record.get(k) for k in RECORD_SHOWN}, indent=1, ensure_ascii=False),
@@ -154,3 +155,10 @@ def misfits(run: Run, count: int = 20) -> list[dict[str, float]]:
 def flagged(run: Run) -> list[tuple[str, str]]:
     """Path and flags of the stars that lean on something."""
     return [(str(r["path"]), str(r["flags"])) for r in run.used if r["flags"] is not np.ma.masked and r["flags"]]
+
+
+def known_stars(run: Run) -> list[dict[str, Any]]:
+    """What `astrogf check --known` made of stars that are known well: differences, and these over their errors."""
+    if run.known is None:
+        return []
+    return [{name: row[name] for name in run.known.colnames} for row in run.known]

@@ -8,7 +8,7 @@ from rich.console import Console
 from astrogf.base.errors import AstrogfError
 from astrogf.config import Config
 from astrogf.console import Bars, in_columns
-from astrogf.fitting import engine
+from astrogf.fitting import engine, prior_run
 from astrogf.inference.problem.counts import Counts
 from astrogf.planning.costs import REFERENCE, Budget, Costs, cores, estimate, free_memory, kernel_seconds
 from astrogf.runs.folder import as_json
@@ -99,6 +99,7 @@ def plan_run(
     check_output(json, "json")
     console = console or Console()
     lines = engine.lines_of(config)
+    prior = prior_run.read(config, lines)
     with Bars(console) as bars:
         loaded = engine.load(config, spectra, bars)
         loaded, _ = without_held_out(loaded, config.survey, config.spectra)
@@ -106,7 +107,8 @@ def plan_run(
         raise AstrogfError(
             f"None of the {len(loaded.set_aside)} files in {spectra} can be used: `astrogf inspect {spectra}` says why."
         )
-    plan = make(engine.count(loaded.batches, config, lines=lines), config, memory)
+    told = None if prior is None else prior.known
+    plan = make(engine.count(loaded.batches, config, lines=lines, prior=told), config, memory)
     show(console, plan)
     if json is not None:
         write_text(json, as_json(plan.as_json()))

@@ -39,6 +39,7 @@ FILES = (
     "misfit.ecsv",
     "split.ecsv",
     "statistics.npz",
+    "known.ecsv",
     "report.html",
 )
 """Every file of a run; --overwrite removes these, the folders figures and checkpoint, and a demo's
@@ -70,6 +71,7 @@ class Run:
     set_aside: Table
     hyper: Table | None
     truth: Table | None
+    known: Table | None
     spectra: Spectra
 
     @property
@@ -204,6 +206,11 @@ def write_lines(folder: Path, lines: Table) -> None:
     _write_table(folder / "loggf.ecsv", lines)
 
 
+def write_known(folder: Path, known: Table) -> None:
+    """known.ecsv: what `astrogf check --known` made of stars that are known well."""
+    _write_table(folder / "known.ecsv", known)
+
+
 def write_results(
     folder: Path, result: FitResult, stars: Table, lines: Table, set_aside: Table, truth: Table | None = None
 ) -> None:
@@ -265,6 +272,7 @@ def read(folder: Path) -> Run:
             set_aside=read_table(folder / "set_aside.ecsv"),
             hyper=_read_table(folder / "hyper.ecsv"),
             truth=_read_table(folder / "truth_lines.ecsv"),
+            known=_read_table(folder / "known.ecsv"),
             spectra=Spectra(**arrays),
         )
     except (OSError, ValueError, KeyError) as error:

@@ -16,13 +16,14 @@ NAMED = 3
 """Files or keys that a sentence names; of more it says how many."""
 
 
-def of_request(config: Config, lines: LineList | None) -> dict[str, Any]:
+def of_request(config: Config, lines: LineList | None, prior: Sequence[Any] | None = None) -> dict[str, Any]:
     """What is known before the spectra are read: configuration, line list (None: the shipped one, which belongs to the
-    code), code and libraries."""
+    code), what another run knows of the lines (its `Statistics`), code and libraries."""
     rooms = [Path(room.__file__ or "").parent for room in (base, emulator, synthesis, surveys, inference)]
     return {
         "config": config.model_dump(mode="json", exclude={"demo"}),
         "lines": None if lines is None else digest(*lines),
+        "prior": None if prior is None else digest(*prior),
         "code": {"astrogf": __version__, "source": content_of(*rooms)},
         "libraries": {name: metadata.version(name) for name in LIBRARIES},
     }
@@ -74,6 +75,7 @@ def _code(before: Any, now: Any) -> str:
 _SAID = {
     "config": _config,
     "lines": lambda *_: "the line list changed (lines.list)",
+    "prior": lambda *_: "what the run of lines.prior knows changed",
     "code": _code,
     "libraries": _libraries,
     "spectra": _spectra,

@@ -18,6 +18,7 @@ from astrogf.inference.newton.means import Means
 from astrogf.inference.newton.misfit import with_misfit
 from astrogf.inference.newton.stars import FitState, Progress, bounded_step, keep_physical
 from astrogf.inference.newton.sweep import Pass, sweep
+from astrogf.inference.newton.told import Told
 from astrogf.inference.newton.widths import Belief, Widths
 from astrogf.inference.problem.arrow import Reduced, substitute
 from astrogf.inference.problem.options import FitOptions
@@ -32,33 +33,39 @@ MISFIT = range(2, 5)
 
 class SharedPrior(NamedTuple):
     """Prior of the shared parameters: corrections (mean, group, means of the species, and what is believed of the
-    groups' widths), then the survey's ln_sigma."""
+    groups' widths), then the survey's ln_sigma; and what other spectra have `told` of them."""
 
     mean: Float[Array, " shared"]
     ln_sigma_sd: Float[Array, ""]
     group: Int[np.ndarray, " line"]
     means: Means
     belief: Belief
+    told: Told | None = None
 
     @classmethod
-    def of(cls, groups: hyper.Groups, options: FitOptions) -> "SharedPrior":
+    def of(cls, groups: hyper.Groups, options: FitOptions, told: Told | None = None) -> "SharedPrior":
         """What the options say."""
         mean = jnp.append(jnp.asarray(groups.line_mean), lsf_sigma(options.stars.resolution))
         sd, error = jnp.asarray(options.stars.ln_resolution_sd), options.lines.model_error
-        return cls(mean, sd, groups.member, groups.means(error), groups.belief(error))
+        return cls(mean, sd, groups.member, groups.means(error), groups.belief(error), told)
 
     def system(self, reduced: Reduced, shared: Float[Array, " shared"]) -> System:
         """(A, b) at a point with all of the prior but the widths of the lines'."""
-        return System.of(*reduced, shared - self.mean, self.group, self.means, self.ln_sigma_sd)
+        return System.of(*self.with_told(reduced, shared), shared - self.mean, self.group, self.means, self.ln_sigma_sd)
+
+    def with_told(self, reduced: Reduced, shared: Float[Array, " shared"]) -> Reduced:
+        """(A, b) at a point of the spectra at hand and the others."""
+        return reduced if self.told is None else self.told.with_these(reduced, np.asarray(shared))
 
     def precision(self, weight: Float[np.ndarray, " line"]) -> Float[Array, "shared shared"]:
         """Of the Gaussian that stands for the prior within the fit."""
         return hyper.shared_precision(weight, self.means, self.ln_sigma_sd)
 
     def log_density(self, shared: Float[Array, " shared"], weight: Float[np.ndarray, " line"]) -> float:
-        """Of the same, up to a constant in `shared`."""
+        """Of the same and of the other spectra, up to a constant in `shared`."""
         off = shared - self.mean
-        return float(-0.5 * off @ self.precision(weight) @ off)
+        told = 0.0 if self.told is None else self.told.log_likelihood(np.asarray(shared))
+        return float(-0.5 * off @ self.precision(weight) @ off) + told
 
     def learned(
         self, reduced: Reduced, shared: Float[Array, " shared"], begin: hyper.Learned
@@ -74,8 +81,11 @@ class SharedPrior(NamedTuple):
 
 
 def determined(posterior: hyper.Posterior, prior: SharedPrior) -> float:
-    """How many of the shared parameters the data determine rather than the prior: n - trace(prior precision x cov)."""
-    return len(posterior.mean) - float(jnp.sum(prior.precision(posterior.weight) * posterior.covariance))
+    """How many of the shared parameters the data at hand determine rather than the prior and what others have told:
+    n - trace(precision of these x cov)."""
+    before = prior.precision(posterior.weight)
+    before = before if prior.told is None else before + prior.told.precision
+    return len(posterior.mean) - float(jnp.sum(before * posterior.covariance))
 
 
 class Joint(NamedTuple):
@@ -112,13 +122,14 @@ def fit_joint(
     progress: Progress = lambda *_: None,
     name: str = "joint",
     checkpoint: Checkpoint = NOWHERE,
+    told: Told | None = None,
 ) -> Joint:
     """Iterate to the joint maximum from `run`; a step that does not improve is halved and taken from the last point.
 
-    The noise is learned in the first NOISE_ROUNDS, with `options.noise.misfit` until the end of MISFIT.
-    It goes on from what `checkpoint` has of the stage `name`.
+    `told`: what other spectra have said of the shared parameters. The noise is learned in the first NOISE_ROUNDS, with
+    `options.noise.misfit` until the end of MISFIT. It goes on from what `checkpoint` has of the stage `name`.
     """
-    prior = SharedPrior.of(groups, options)
+    prior = SharedPrior.of(groups, options, told)
     learned = hyper.Learned.start(prior.belief, prior.group)
     now: _Between | Joint = checkpoint.load(name) or _Between(
         0, run.theta, run.shared, run.noise, None, None, 1.0, learned, run.trace

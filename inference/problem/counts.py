@@ -18,6 +18,7 @@ from astrogf.inference.newton.choice import group_transitions
 from astrogf.inference.problem.collect import window_setups
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import names
+from astrogf.inference.problem.prior_lines import LinePrior
 from astrogf.inference.problem.priors import Belief
 from astrogf.inference.problem.setup import Setup
 from astrogf.inference.problem.unlisted import is_unlisted, places
@@ -81,17 +82,22 @@ def count(
     lines: LineList | None,
     beliefs: Mapping[str, Belief],
     complete: Callable[[LineList], LineList] = lambda lines: lines,
+    prior: LinePrior | None = None,
 ) -> Counts:
-    """Counted for these spectra; arguments as of `collect`. Raises NoStarsError where there is no spectrum."""
+    """Counted for these spectra; arguments as of `collect`. All lines of the `prior` are free. Raises NoStarsError
+    where there is no spectrum."""
     batches = [b for b in batches if len(b.flux)]
     lines, setups = window_setups(batches, options, lines, complete=complete)
     strength = np.zeros(len(lines))
     for setup in setups:
         np.maximum.at(strength, setup.row[setup.near], setup.extent.strength[setup.near])
-    atoms = (strength > options.lines.least_strength) & (lines.z <= len(SYMBOLS)) & ~is_unlisted(lines)
+    always = is_unlisted(lines)
+    if prior is not None:
+        always |= np.isin(lines.transition, lines.transition[prior.rows(lines)])
+    atoms = (strength > options.lines.least_strength) & (lines.z <= len(SYMBOLS)) & ~always
     chosen = group_transitions(lines, strength, atoms).leader if atoms.any() else np.empty(0, int)
     certain = expected_free(strength[chosen], batches, options)
-    more = int(np.sum(is_unlisted(lines)))
+    more = len(np.unique(lines.transition[always]))
     if options.lines.unlisted > 0 and options.lines.unlisted_where == "suspect":
         at = len(places(lines, options.lines.unlisted)) * len(options.lines.unlisted_levels)
         more = min(options.lines.unlisted_most, at)

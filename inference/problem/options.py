@@ -75,6 +75,9 @@ class LineOptions(Section):
     )
     on_bad: Literal["raise", "skip"] = Field("raise", description="stop at lines that cannot be read, or skip them")
     borrow_damping: bool = Field(True, description="where your list has no damping, take that of the shipped line")
+    prior: str | None = Field(
+        None, description="folder of another run, whose posterior of the corrections is the prior here (see anchors)"
+    )
     max_lines: Count = Field(1200, description="most lines with a free log gf, the most informative ones first")
     max_ratio: Fraction = Field(0.9, description="a line is freed if its expected posterior/prior sd is below this")
     least_strength: Positive = Field(0.02, description="least line-to-continuum opacity of a line that may be freed")

@@ -40,6 +40,21 @@ def places(lines: LineList, spacing: float) -> Float[np.ndarray, " place"]:
     return spacing * np.arange(first, last + 1)
 
 
+def usual_loggf(wavelength: Float[np.ndarray, " line"], elow: Float[np.ndarray, " line"]) -> Float[np.ndarray, " line"]:
+    """Log gf of unlisted lines at wavelengths (Angstrom) and with lower levels (eV)."""
+    return LOGGF + PER_EV * (elow - ELOW) - np.log10(wavelength / 5150.0)
+
+
+def looks_unlisted(
+    species: np.ndarray,
+    wavelength: Float[np.ndarray, " line"],
+    elow: Float[np.ndarray, " line"],
+    loggf: Float[np.ndarray, " line"],
+) -> Bool[np.ndarray, " line"]:
+    """Which lines, by what tables say of them, are none of a list's: no list has that log gf to the last digit."""
+    return (np.asarray(species) == "Fe I") & (np.abs(loggf - usual_loggf(wavelength, elow)) < 1e-9)
+
+
 def with_these(lines: LineList, wavelength: np.ndarray, elow: np.ndarray) -> LineList:
     """The list with unlisted lines of Fe I of these wavelengths (vacuum Angstrom) and lower levels (eV)."""
     n = len(wavelength)
@@ -47,7 +62,7 @@ def with_these(lines: LineList, wavelength: np.ndarray, elow: np.ndarray) -> Lin
     full = {name: np.full(n, value) for name, value in columns.items()}
     more = LineList(
         wavelength=np.asarray(wavelength, float), elow=np.asarray(elow, float),
-        loggf=LOGGF + PER_EV * (np.asarray(elow, float) - ELOW) - np.log10(np.asarray(wavelength, float) / 5150.0),
+        loggf=usual_loggf(np.asarray(wavelength, float), np.asarray(elow, float)),
         quality=np.full(n, QUALITY.index(CLASS)), gup=np.full(n, np.nan),
         transition=int(lines.transition.max()) + 1 + np.arange(n), **full,
     )  # fmt: skip

@@ -131,7 +131,7 @@ def build(
     run = FitState(theta, jnp.array([sigma]), quiet(sample))
     setup = replace(setup, row=np.arange(len(setup.lines)))  # the list of this problem is the one in the window
     known = known_lines([setup], setup.lines, sample, run, options)
-    chosen = select_lines(known, setup.lines, options)
+    chosen = select_lines(known, options)
     lines = setup.lines.take(chosen.leader)
     groups = hyper.make_groups(lines.species(), np.array(QUALITY)[lines.quality])
     options = options.changed(lines={"max_lines": len(chosen.leader)})

@@ -198,11 +198,31 @@ def take_labels(stars: Table, table: Table, use: Use = "comparison") -> Labels:
     return Labels(use, kind, out)
 
 
+def own_labels(table: Table) -> dict[str, tuple[Float[np.ndarray, " row"], Float[np.ndarray, " row"]]]:
+    """label -> value and error of every row of a user's table (column names in lower case), in UNITS, NaN for none.
+
+    Raises SurveyError for units of something else and for numbers that no star has.
+    """
+    out = {}
+    for label, (choices, errors) in _PLAIN.items():
+        column = next((c for c in choices if c in table.colnames), None)
+        if column is None:
+            continue
+        values = _converted(table, column, label)
+        _check_scale(values, column, label)
+        error = next((c for c in errors if c in table.colnames), None)
+        sd = _converted(table, error, label) if error else np.full(len(table), np.nan)
+        good = _plausible(values, label)
+        out[label] = np.where(good, values, np.nan), np.where(good & (sd > 0) & (sd < 9990.0), sd, np.nan)
+    return out
+
+
 KEYS = ("path", "obsid", "plate", "mjd", "fiber", "fiberid", "fiber_id", "ra", "dec", *NAMES)
 """Columns that tell which star a row is of."""
 
 
-_WHERE = "the table of labels"
+WHERE = "the table of labels"
+"""What messages call a table whose name they do not know."""
 _NONES = frozenset(
     sign * value
     for sign in (-1.0, 1.0)
@@ -224,7 +244,7 @@ def _check_scale(values: np.ndarray, column: str, label: str) -> None:
     if strange:
         low, high = PLAUSIBLE[label]
         raise SurveyError(
-            f"{_WHERE}: column {column} has no plausible value, the first is {strange[0]:g}; expected {low:g} to "
+            f"{WHERE}: column {column} has no plausible value, the first is {strange[0]:g}; expected {low:g} to "
             f"{high:g} ({_MEANING[label]}): convert the column."
         )
 
@@ -235,8 +255,8 @@ _MEANING = {"teff": "K", "logg": "log10 of cm/s2", "feh": "[Fe/H] in dex"}
 def _converted(table: Table, column: str, label: str) -> np.ndarray:
     wanted = UNITS[label]
     if wanted != u.dex:
-        return tables.quantity(table, column, wanted, where=_WHERE, error=SurveyError)
-    values = tables.numbers(table, column, where=_WHERE, error=SurveyError)
+        return tables.quantity(table, column, wanted, where=WHERE, error=SurveyError)
+    values = tables.numbers(table, column, where=WHERE, error=SurveyError)
     return values + _shift(table[column].unit, column, label)
 
 
@@ -261,7 +281,7 @@ def _shift(unit: u.UnitBase | None, column: str, label: str) -> float:
     elif isinstance(unit, u.UnrecognizedUnit) or (logarithm and inner == u.dimensionless_unscaled):
         return 0.0
     raise SurveyError(
-        f"{_WHERE}: column {column} is in {text}; expected "
+        f"{WHERE}: column {column} is in {text}; expected "
         f"{'log10 of cm/s2' if label == 'logg' else 'dex'}: convert it or correct its unit."
     )
 
@@ -279,7 +299,7 @@ def read_usable(path: Path, use: Use = "comparison") -> Table:
     try:
         values = take_labels(_nobody(), labels, use).values
     except SurveyError as error:
-        raise SurveyError(str(error).replace(_WHERE, str(path), 1)) from error
+        raise SurveyError(str(error).replace(WHERE, str(path), 1)) from error
     missing = [name for name in COMPARED if name not in values.colnames]
     if missing:
         raise SurveyError(

@@ -67,12 +67,19 @@ def read(path: Path | str, *, medium: Medium, unit: str = "Angstrom", snr: float
 
 
 def rebin(
-    spectrum: HighRes, first: int, n_pixel: int, log_step: float, resolution: float | None = None
+    spectrum: HighRes,
+    first: int,
+    n_pixel: int,
+    log_step: float,
+    resolution: float | None = None,
+    own: float = np.inf,
 ) -> tuple[Float[np.ndarray, " pixel"], Float[np.ndarray, " pixel"]]:
     """Mean flux and ivar in log-uniform pixels (centres 10^((first + i) log_step)); 0 where samples are missing.
 
-    `resolution` (lambda / FWHM) broadens by a Gaussian first, the spectrum's own being taken as infinite. A pixel
-    counts if no sample in it is unusable and it lies within the spectrum.
+    `resolution` (lambda / FWHM) is what the spectrum is brought to first, from its `own`, by the Gaussian whose width
+    squared is the difference of theirs; the mean over a pixel comes on top, as it does in the spectrum model. A pixel
+    counts if no sample in it is unusable and it lies within the spectrum, far enough from its ends. Raises SurveyError
+    where the own resolution is no better than that.
 
     Flux is averaged as `resample.to_grid` averages a detector's, pixels there being all of one step and marked. Here
     they are samples, of which some may be absent without a mark: one bad sample spoils a pixel, and ivar is the mean
@@ -83,13 +90,18 @@ def rebin(
     wave, good = spectrum.wavelength, spectrum.ivar > 0
     flux, ivar = spectrum.flux, spectrum.ivar
     if resolution is not None:
+        if own <= resolution:
+            raise SurveyError(
+                f"a spectrum of resolution {own:g} cannot be brought to {resolution:g}: give one of a better resolution"
+            )
         fine = min(log_step / 8.0, float(np.median(np.diff(np.log10(wave)))))
         grid = 10.0 ** np.arange(np.log10(wave[0]), np.log10(wave[-1]), fine)
-        sigma = 1.0 / (resolution * FWHM_PER_SIGMA * np.log(10.0) * fine)
+        sigma = np.sqrt(resolution**-2.0 - own**-2.0) / (FWHM_PER_SIGMA * np.log(10.0) * fine)
         filled = np.interp(grid, wave[good], flux[good])
         flux = np.interp(wave, grid, gaussian_filter1d(filled, sigma, mode="nearest"))
-        # what a gap's neighbours receive from it is invented
-        bad = gaussian_filter1d((np.interp(grid, wave, ~good * 1.0) > 0).astype(float), sigma, mode="constant")
+        # what a gap's neighbours receive from it is invented, and what comes from beyond the ends
+        bad = (np.interp(grid, wave, ~good * 1.0) > 0).astype(float)
+        bad = gaussian_filter1d(bad, sigma, mode="constant", cval=1.0)
         good &= np.interp(wave, grid, bad) < 1e-3
     at = np.searchsorted(wave, edges)
     total_bad = np.append(0, np.cumsum(~good))
@@ -114,8 +126,10 @@ def batch(
     log_step: float,
     like: SpectrumBatch | None = None,
     resolution: float | None = None,
+    own: float = np.inf,
 ) -> SpectrumBatch:
-    """Spectra (path, spectrum, columns of the table) on the pixels of one window, or on those of `like`.
+    """Spectra (path, spectrum, columns of the table) on the pixels of one window, or on those of `like`; `resolution`
+    and `own` as in `rebin`.
 
     A spectrum with less than a tenth of the window's pixels usable is left out of it.
     """
@@ -125,7 +139,7 @@ def batch(
         first, n_pixel = round(np.log10(like.wavelength[0]) / log_step), len(like.wavelength)
     rows, fluxes, ivars = [], [], []
     for path, spectrum, columns in spectra:
-        flux, ivar = rebin(spectrum, first, n_pixel, log_step, resolution)
+        flux, ivar = rebin(spectrum, first, n_pixel, log_step, resolution, own)
         if np.mean(ivar > 0) > 0.1:
             rows.append({"path": path, "sha256": spectrum.sha256, "survey": "stated"} | columns)
             fluxes.append(flux)

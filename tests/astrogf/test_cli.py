@@ -164,7 +164,7 @@ def fake_engine(monkeypatch: pytest.MonkeyPatch):
         stars["path"] = fitted.table["path"]
         return engine.Truth(stars, injected)
 
-    def fit(data, config, progress, labels=None, *, lines=None, checkpoint=None):
+    def fit(data, config, progress, labels=None, *, lines=None, checkpoint=None, prior=None):
         progress("joint fit", 3, 3)
         return fitted, refused
 

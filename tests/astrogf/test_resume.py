@@ -18,6 +18,7 @@ from astrogf.cli import app
 from astrogf.config import Config
 from astrogf.fitting import engine, report
 from astrogf.inference.checkpoint import NOWHERE, once
+from astrogf.inference.statistics import LineNames, Statistics
 from astrogf.runs import checkpoint as checkpoints
 from astrogf.runs import folder as runs
 from astrogf.runs import follows
@@ -45,7 +46,7 @@ class Made:
     def load(self, *_):
         return self.loaded
 
-    def fit(self, batches, config, progress, labels=None, *, lines=None, checkpoint=None):
+    def fit(self, batches, config, progress, labels=None, *, lines=None, checkpoint=None, prior=None):
         def stage(k: int) -> np.ndarray:
             if k == self.ends_before:
                 raise Power
@@ -273,6 +274,15 @@ def test_many_changes_are_counted() -> None:
     follows.check_same(was, was, Path("run"))
     request = follows.of_request(Config(), None)
     assert json.loads(json.dumps(request)) == request
+
+
+def test_what_another_run_knows_is_of_what_a_run_follows_from() -> None:
+    lines = LineNames(np.array([5000.0, 5010.0]), np.array(["Fe I", "Ti I"]), np.ones(2), np.zeros(2))
+    told = Statistics(np.eye(2), np.ones(2), np.zeros(2), lines, (), 3)
+    was = follows.of_request(Config(), None, told)
+    follows.check_same(was, follows.of_request(Config(), None, told._replace(gradient=np.ones(2))), Path("run"))
+    with pytest.raises(ValueError, match="what the run of lines.prior knows changed"):
+        follows.check_same(was, follows.of_request(Config(), None, told._replace(gradient=np.zeros(2))), Path("run"))
 
 
 # --- the disk, and other processes -----------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         called.append("load")
         return loaded
 
-    def fit(batches, config, progress, labels=None, *, lines=None, checkpoint=None):
+    def fit(batches, config, progress, labels=None, *, lines=None, checkpoint=None, prior=None):
         called.append("fit")
         return fitted, set_aside()[:0]
 

@@ -67,7 +67,7 @@ def simulated():
     flat = [StarData(jnp.ones((len(w), 50)), jnp.full((len(w), 50), 1e4)) for w in whose]
     sample = sample_of(alone, flat)
     known = known_lines(setups, lines, sample, FitState(theta, start, quiet(sample)), OPTIONS)
-    chosen = select_lines(known, lines, OPTIONS)
+    chosen = select_lines(known, OPTIONS)
     truth = 0.2 * rng.normal(size=len(chosen.leader))
     delta = jnp.zeros(OPTIONS.lines.max_lines).at[: len(truth)].set(truth)
     problems, data = [with_free(p, chosen.free[s.row]) for p, s in zip(alone, setups, strict=True)], []

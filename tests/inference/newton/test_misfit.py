@@ -65,7 +65,7 @@ def test_the_harm_of_lines_that_the_list_lacks_stays_beside_them() -> None:
     p = lacking(0)
     sample, noise = p.sample, quiet(p.sample, 0.01)
     alone = FitState(p.theta, jnp.array([p.sigma]), noise)
-    chosen = select_lines(known_lines([p.model], p.lines, sample, alone, OPTIONS), p.lines, OPTIONS)
+    chosen = select_lines(known_lines([p.model], p.lines, sample, alone, OPTIONS), OPTIONS)
     leaders = p.lines.take(chosen.leader)
     groups = hyper.make_groups(leaders.species(), np.zeros(len(leaders), dtype=str), 10**6)
     begin = FitState(p.theta, jnp.append(jnp.zeros(len(leaders)), p.sigma), noise)

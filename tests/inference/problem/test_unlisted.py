@@ -92,7 +92,7 @@ def corrections(lines, data, theta, options) -> Table:
                     star_prior([Belief()] * len(theta), options))  # fmt: skip
     sigma = jnp.array([float(lsf_sigma(options.stars.resolution))])
     run = FitState(theta, sigma, quiet(sample))
-    chosen = select_lines(known_lines([setup], lines, sample, run, options), lines, options)
+    chosen = select_lines(known_lines([setup], lines, sample, run, options), options)
     leaders = lines.take(chosen.leader)
     groups = hyper.make_groups(leaders.species(), np.array(QUALITY)[leaders.quality], held={CLASS: SCATTER})
     start = jnp.append(jnp.asarray(START * is_unlisted(leaders)), sigma)

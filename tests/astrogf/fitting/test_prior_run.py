@@ -1,0 +1,142 @@
+"""`[lines] prior`: what is refused before anything is computed, and what the tables say of lines that were known."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from astropy.table import Table
+from rich.console import Console
+
+from astrogf import config
+from astrogf.base.errors import AstrogfError
+from astrogf.fitting import pipeline, prior_run
+from astrogf.inference.problem.parameters import lsf_sigma
+from astrogf.inference.statistics import LineNames, Statistics
+from astrogf.runs import folder as runs
+from astrogf.runs import summary, tables
+from astrogf.surveys.batch import SpectrumBatch
+from astrogf.synthesis.lines.shipped import load_atomic_lines
+from tests.builders.believable import believable, set_aside
+
+N = 12
+
+
+def write_run(folder: Path, statistics: bool = True) -> runs.Run:
+    """A run of anchors with N lines in 4900-5400 A."""
+    result, _ = believable(stars=3, lines=N)
+    t = result.lines
+    real = load_atomic_lines(4905.0, 5395.0)
+    real = real.take(np.arange(100, len(real), len(real) // N)[:N])
+    t["wavelength"], t["species"], t["elow"], t["loggf"] = real.wavelength, real.species(), real.elow, real.loggf
+    names = LineNames(*(np.asarray(t[name]) for name in LineNames._fields))
+    a = np.diag(np.append(np.full(N, 400.0), 50.0))
+    a[0, -1] = a[-1, 0] = 40.0
+    known = Statistics(a, np.zeros(N + 1), np.append(t["apparent"], 1.0), names, ("ln_sigma",), 3)
+    result = replace(result, statistics=known if statistics else None)
+    folder.mkdir(parents=True)
+    asked = config.Config().changed(stars={"resolution": 60_000.0, "resolution_sd": 6000.0})
+    inputs = {"files": {"sun.txt": "ab" * 32, "gone.txt": None}}
+    trace = [{"stage": "joint"}, {"stage": "suspects", "places": 3, "prior_mean": 0.7}]
+    runs.write_record(folder, {"config": asked.model_dump(mode="json"), "inputs": inputs, "solver": {"trace": trace}})
+    stars, lines = tables.star_table(result, set_aside()), tables.line_table(result)
+    runs.write_results(folder, result, stars, lines, set_aside())
+    runs.write_summary(folder, summary.summarise(result, lines, stars))
+    return runs.read(folder)
+
+
+@pytest.fixture(scope="module")
+def anchors(tmp_path_factory) -> Path:
+    return write_run(tmp_path_factory.mktemp("prior") / "anchors").folder
+
+
+def asked(prior: Path, **survey) -> config.Config:
+    return config.parse({"survey": survey, "lines": {"prior": str(prior)}}, "my.toml")
+
+
+def test_a_run_of_another_list_is_refused(anchors) -> None:
+    lines = load_atomic_lines(4905.0, 5395.0)
+    assert prior_run.read(asked(anchors), lines).folder == anchors
+    other = lines.replace(loggf=np.round(lines.loggf + 0.01, 2))
+    with pytest.raises(AstrogfError, match=r"lines.prior: .*anchors corrects another line list: 12 of its 12 lines"):
+        prior_run.read(asked(anchors), other)
+
+
+def test_the_runs_own_resolution_is_integrated_out(anchors) -> None:
+    prior = prior_run.read(asked(anchors), None)
+    s = prior.known.statistics
+    weight = 50.0 + 0.1**-2
+    assert s.others == ()
+    assert s.n_star == 3
+    assert s.precision[0, 0] == pytest.approx(400.0 - 40.0**2 / weight)
+    assert s.gradient[0] == pytest.approx(40.0 * 0.1**-2 * (1.0 - float(lsf_sigma(60_000.0))) / weight)
+    np.testing.assert_allclose(np.diag(s.precision)[1:], 400.0)
+    assert prior.known.unlisted_mean == 0.7
+    assert prior_run.read(config.Config(), None) is None
+
+
+def test_what_is_no_prior_is_refused_with_a_sentence(anchors, tmp_path) -> None:
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s" / "x.fits").write_text("")
+    bare = write_run(tmp_path / "bare", statistics=False).folder
+    (tmp_path / "file").write_text("")
+    other = {"window": [6300.0, 6400.0]}
+    for given, words in (
+        (asked(tmp_path / "nothing"), r"\[lines\] prior: .*nothing is no folder; name that of a run"),
+        (asked(tmp_path / "file"), "is no folder"),
+        (asked(tmp_path / "s"), "has no statistics.npz"),
+        (asked(bare), r"bare has no statistics.npz, in which a run keeps"),
+        (asked(anchors, **other), r"has no line in 6300-6400 A, the window of this run: its 12 lines lie in"),
+    ):
+        with pytest.raises(AstrogfError, match=words):
+            pipeline.fit_survey(given, tmp_path / "s", tmp_path / "out", console=Console(quiet=True))
+        assert not (tmp_path / "out").exists()
+    with pytest.raises(AstrogfError, match=r"--out: .* is the run that"):
+        pipeline.fit_survey(asked(anchors), tmp_path / "s", anchors, overwrite=True, console=Console(quiet=True))
+    assert (anchors / "statistics.npz").is_file()
+    with pytest.raises(AstrogfError, match="the demonstration puts errors into the list"):
+        pipeline.run_demo(asked(anchors), tmp_path / "out")
+    with pytest.raises(AstrogfError, match=r"'nuts' cannot do \[lines\] prior"):
+        config.parse({"solver": {"method": "nuts"}, "lines": {"prior": str(anchors)}}, "my.toml")
+
+
+def test_a_run_beside_the_configuration_is_found(anchors, tmp_path) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "my.toml").write_text('[lines]\nprior = "runs"\n')
+    assert config.load(tmp_path / "my.toml").lines.prior == str(tmp_path / "runs")
+    (tmp_path / "my.toml").write_text('[lines]\nprior = "elsewhere"\n')
+    assert config.load(tmp_path / "my.toml").lines.prior == "elsewhere"
+
+
+def test_photons_do_not_count_twice(anchors) -> None:
+    prior = prior_run.read(asked(anchors), None)
+    nothing = np.zeros((2, 4))
+    for sha, refused in (("cd" * 32, False), ("ab" * 32, True)):
+        table = Table({"path": ["star.fits", "solar"], "sha256": ["ef" * 32, sha]})
+        batch = SpectrumBatch(np.arange(4.0), nothing, nothing, table)
+        if refused:
+            with pytest.raises(AstrogfError, match=r"solar is a spectrum that .* has used \(sun.txt\)"):
+                prior_run.check_photons(prior, [batch])
+        else:
+            prior_run.check_photons(prior, [batch])
+
+
+def test_the_table_says_how_far_each_line_has_moved(anchors) -> None:
+    prior = prior_run.read(asked(anchors), None)
+    result, _ = believable(stars=3, lines=N)
+    for name in ("wavelength", "species", "elow", "loggf"):
+        result.lines[name] = np.asarray(prior.lines[name])
+    before = np.asarray(result.lines["correction"])
+    sd = np.asarray(result.lines["posterior_sd"])
+    by = 0.01 * np.arange(N)
+    result.lines["correction"] = before + by
+    result.lines["posterior_sd"] = sd * np.where(np.arange(N) < 4, 0.5, 1.0)
+    result.lines["loggf"][N - 1] += 0.1  # another line: it is new
+    lines = prior_run.with_moved(tables.line_table(result), prior)
+    assert np.ma.getmaskarray(lines["moved"]).tolist() == [False] * (N - 1) + [True]
+    np.testing.assert_allclose(tables.floats(lines["moved"])[:-1], by[:-1], atol=1e-4)
+    np.testing.assert_allclose(tables.floats(lines["before"])[:-1], before[:-1], atol=1e-5)
+    np.testing.assert_allclose(tables.floats(lines["before_sd"])[:-1], sd[:-1], atol=1e-5)
+    said = prior_run.in_words(prior, lines)
+    assert (said["spectra"], said["lines"], said["in_table"], said["learned_more"]) == (3, N, N - 1, 4)
+    assert said["moved_rms"] == pytest.approx(np.sqrt(np.mean(by[:-1] ** 2)), rel=1e-3)

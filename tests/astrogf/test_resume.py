@@ -281,7 +281,7 @@ def test_what_another_run_knows_is_of_what_a_run_follows_from() -> None:
     told = Statistics(np.eye(2), np.ones(2), np.zeros(2), lines, (), 3)
     was = follows.of_request(Config(), None, told)
     follows.check_same(was, follows.of_request(Config(), None, told._replace(gradient=np.ones(2))), Path("run"))
-    with pytest.raises(ValueError, match="what the run of lines.prior knows changed"):
+    with pytest.raises(ValueError, match=r"what the run of lines\.prior knows changed"):
         follows.check_same(was, follows.of_request(Config(), None, told._replace(gradient=np.zeros(2))), Path("run"))
 
 

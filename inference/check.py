@@ -20,8 +20,9 @@ from astrogf.inference.newton.sweep import Pass
 from astrogf.inference.problem import noise
 from astrogf.inference.problem.arrow import substitute
 from astrogf.inference.problem.collect import collect
+from astrogf.inference.problem.instrument import names
 from astrogf.inference.problem.options import FitOptions
-from astrogf.inference.problem.parameters import names, steps
+from astrogf.inference.problem.parameters import steps
 from astrogf.inference.problem.priors import Belief
 from astrogf.inference.problem.problem import predict
 from astrogf.inference.problem.spectra import Noise, Sample, quiet
@@ -206,7 +207,7 @@ def check(
     covariance = covariance + np.einsum("sil,lk,sjk->sij", slope, corrections.covariance, slope, optimize=True)
     return Checked(
         table=origin.table,
-        label_names=names(options.stars.abundances),
+        label_names=names(options.stars, len(sample.windows)),
         labels=np.asarray(run.theta),
         labels_sd=np.sqrt(np.diagonal(covariance, 0, 1, 2)) * steps(sample.n_own),
         labels_own_sd=np.sqrt(np.diagonal(np.asarray(passed.star.covariance), 0, 1, 2)) * steps(sample.n_own),

@@ -29,7 +29,7 @@ from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import LN_SIGMA, lsf_sigma
 from astrogf.inference.problem.prior_lines import LinePrior, sure_of
 from astrogf.inference.problem.priors import Belief
-from astrogf.inference.problem.setup import Setup, prepare, with_free
+from astrogf.inference.problem.setup import Setup, numbered, prepare, with_free
 from astrogf.inference.problem.spectra import Sample, margins, quiet
 from astrogf.inference.problem.unlisted import CLASS, SCATTER, START, is_unlisted, places, with_unlisted
 from astrogf.inference.result import FitResult, assemble
@@ -283,7 +283,7 @@ def with_suspects(
     lines = with_unlisted(first.lines, options.lines.unlisted, options.lines.unlisted_levels, at)
     # what the first fit compiled serves no more, and maps memory, of which a process may have only so many maps
     jax.clear_caches()
-    setups = [prepare(b.wavelength, options, lines=lines) for b in origin.batches]
+    setups = numbered([prepare(b.wavelength, options, lines=lines) for b in origin.batches])
     alone = first.alone.with_problems([setup.problem(0) for setup in setups])
     learned = dict(zip(first.leaders.transition.tolist(), np.asarray(last.shared[:-1]), strict=True))
 

@@ -18,8 +18,9 @@ from astrogf.inference.newton.sweep import Pass
 from astrogf.inference.problem import noise
 from astrogf.inference.problem.arrow import own_covariances
 from astrogf.inference.problem.collect import Origin
+from astrogf.inference.problem.instrument import names
 from astrogf.inference.problem.options import FitOptions
-from astrogf.inference.problem.parameters import lsf_sigma, names, steps
+from astrogf.inference.problem.parameters import lsf_sigma, steps
 from astrogf.inference.problem.spectra import Sample, margins
 from astrogf.inference.statistics import LineNames, Statistics
 from astrogf.synthesis.lines.linelist import LineList
@@ -218,7 +219,7 @@ def assemble(
 
     return FitResult(
         table=origin.table,
-        label_names=names(options.stars.abundances),
+        label_names=names(options.stars, len(sample.windows)),
         labels=theta,
         labels_sd=np.sqrt(np.diagonal(covariance, 0, 1, 2)) * steps(sample.n_own),
         flags=star_flags(

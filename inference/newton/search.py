@@ -63,8 +63,8 @@ def velocities(problem: StarProblem, step: float) -> Float[np.ndarray, " velocit
 @eqx.filter_jit
 def _seen_at(problem: StarProblem, theta, delta, velocity) -> Float[Array, "velocity pixel"]:
     flux = problem.spectrum.normalised(theta[:N_SPECTRUM], problem.shift(theta, delta))
-    sigma = jnp.exp(theta[LN_SIGMA])
-    return jax.lax.map(lambda rv: observe(flux, rv, sigma, problem.spectrum.grid), velocity)
+    place = problem.instrument.at(theta)
+    return jax.lax.map(lambda rv: problem.instrument.see(flux, place.at[0].set(rv), problem.spectrum.grid), velocity)
 
 
 def find_velocity(

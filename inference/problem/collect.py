@@ -13,7 +13,7 @@ from astrogf.base.errors import AstrogfError
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.priors import Belief, star_prior
 from astrogf.inference.problem.problem import StarData
-from astrogf.inference.problem.setup import Setup, grid_under, padded_window, prepare, shipped_lines
+from astrogf.inference.problem.setup import Setup, grid_under, numbered, padded_window, prepare, shipped_lines
 from astrogf.inference.problem.spectra import Sample, WindowSpectra
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.synthesis.lines.linelist import LineList
@@ -79,7 +79,7 @@ def window_setups(
         padded = [padded_window(b.wavelength, options) for b in batches]
         lines = shipped_lines(padded, options, farthest, family)
     lines = complete(lines)
-    return lines, [prepare(b.wavelength, options, family, lines, keep_all=keep_all) for b in batches]
+    return lines, numbered([prepare(b.wavelength, options, family, lines, keep_all=keep_all) for b in batches])
 
 
 def collect(
@@ -115,6 +115,6 @@ def collect(
         for row, s in enumerate(star):
             tables.setdefault(s, dict(zip(batch.table.colnames, batch.table[row], strict=True)))
     of_stars = [beliefs.get(path, Belief()) for path in paths]
-    sample = Sample(tuple(windows), star_prior(of_stars, options))
+    sample = Sample(tuple(windows), star_prior(of_stars, options, len(windows)))
     table = Table(rows=[tables[s] for s in range(len(paths))], names=batches[0].table.colnames)
     return Collected(setups, sample, of_stars, Origin(batches, table, lines, levels, releases))

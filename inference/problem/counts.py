@@ -16,8 +16,8 @@ from scipy.stats import norm
 from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 from astrogf.inference.newton.choice import group_transitions
 from astrogf.inference.problem.collect import window_setups
+from astrogf.inference.problem.instrument import names
 from astrogf.inference.problem.options import FitOptions
-from astrogf.inference.problem.parameters import names
 from astrogf.inference.problem.prior_lines import LinePrior
 from astrogf.inference.problem.priors import Belief
 from astrogf.inference.problem.setup import Setup
@@ -105,7 +105,7 @@ def count(
     basis = max(setup.degree for setup in setups) + 1
     stars = {str(path) for b in batches for path in b.table["path"]}
     searched = sum(not beliefs.get(path, Belief()).is_anchor for path in stars)
-    own = len(names(options.stars.abundances))
+    own = len(names(options.stars, len(batches)))
     return Counts(windows, len(stars), searched, own, basis, len(lines), len(chosen) + more, certain + more)
 
 

@@ -12,10 +12,9 @@ from astrogf.inference.problem.arrow import Reduced, absorb
 from astrogf.inference.problem.contribution import Continuum, Contribution, RowTerms, StarTerms
 from astrogf.inference.problem.lines import information, line_columns
 from astrogf.inference.problem.miscomputed import mismatch
-from astrogf.inference.problem.parameters import LN_SIGMA, RV, StarPrior, steps
-from astrogf.inference.problem.problem import StarData, StarProblem, prior_residuals
+from astrogf.inference.problem.parameters import STAR, StarPrior, steps
+from astrogf.inference.problem.problem import N_SPECTRUM, StarData, StarProblem, prior_residuals
 from astrogf.synthesis.lines.pieces import Pieces
-from astrogf.synthesis.observed.instrument import observe
 from astrogf.synthesis.window import Responding
 
 
@@ -83,20 +82,20 @@ def in_pixels(
     """The spectrum of (theta, delta) and its derivatives by own parameters and by slots, through the instrument."""
     grid = problem.spectrum.grid
 
-    def through(flux, rv, ln_sigma):
-        return observe(flux, rv, jnp.exp(ln_sigma), grid)
-
     def twice(place):
-        return (through(at.flux, *place),) * 2
+        return (problem.instrument.see(at.flux, place, grid),) * 2
 
-    place = theta[np.array([RV, LN_SIGMA])]
+    place = problem.instrument.at(theta)
     by_place, normalised = jax.jacfwd(twice, has_aux=True)(place)
-    by_spectrum = jax.vmap(lambda column: through(column, *place), 1, 1)(at.by_parameter)
+    by_spectrum = jax.vmap(lambda column: problem.instrument.see(column, place, grid), 1, 1)(at.by_parameter)
     by_slot = jnp.zeros((grid.n_pixel, 0))
     if problem.n_slot:
         parts = problem.spectrum.window.by_line(at, problem.pieces, problem.by_slot(theta, delta))
         by_slot = line_columns(problem, theta, parts, problem.n_slot)
-    own = jnp.column_stack([by_spectrum, by_place[:, 1], by_place[:, 0], by_slot @ problem.membership])
+    first, abundances = len(STAR), problem.membership.shape[1]
+    own = by_place @ problem.instrument.place
+    own = own.at[:, :N_SPECTRUM].set(by_spectrum)
+    own = own.at[:, first : first + abundances].set(by_slot @ problem.membership)
     return Derivatives(normalised, own * steps(theta.shape[0]), by_slot)
 
 

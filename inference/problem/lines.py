@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from astrogf.inference.problem.parameters import LN_SIGMA, RV
 from astrogf.inference.problem.problem import StarProblem
 from astrogf.synthesis.lines.slopes import LinePieces
 from astrogf.synthesis.observed.instrument import observe_tiles, observe_windows
@@ -18,33 +17,36 @@ def line_columns(
     problem: StarProblem, theta: Float[Array, " own"], parts: list[LinePieces], n_slot: int
 ) -> Float[Array, "pixel slot"]:
     """d(pixel) / d(log gf) by slot: the derivatives of pieces of lines, through the instrument."""
-    grid, sigma = problem.spectrum.grid, jnp.exp(theta[LN_SIGMA])
+    grid, place = problem.spectrum.grid, problem.instrument.at(theta)
     columns = jnp.zeros((grid.n_pixel, n_slot + 1))
     for part in parts:
         if part.start.shape[0] == 0:
             continue
         if part.aligned:
-            first, values = observe_tiles(part.slope, part.start, theta[RV], sigma, grid)
+            seen = [observe_tiles(part.slope, part.start, place[0], jnp.exp(s), grid) for s in place[1:]]
         else:
             width = part.slope.shape[1]
             reach = width // grid.oversampling + 2 * grid.taps + 2
             batch = max(1, AT_ONCE // (reach * width))
-            first, values = _in_batches(problem, theta, part, batch)
-        pixel = first[:, None] + np.arange(values.shape[1])
+            seen = [_in_batches(problem, place[0], jnp.exp(s), part, batch) for s in place[1:]]
+        first = seen[0][0]
+        pixel = first[:, None] + np.arange(seen[0][1].shape[1])
         inside = (pixel >= 0) & (pixel < grid.n_pixel)
-        columns = columns.at[jnp.where(inside, pixel, 0), part.free[:, None]].add(jnp.where(inside, values, 0.0))
+        pixel = jnp.where(inside, pixel, 0)
+        values = problem.instrument.mixed([one for _, one in seen], pixel)
+        columns = columns.at[pixel, part.free[:, None]].add(jnp.where(inside, values, 0.0))
     return columns[:, :n_slot]
 
 
-def _in_batches(problem: StarProblem, theta, part: LinePieces, batch: int):
+def _in_batches(problem: StarProblem, rv, sigma, part: LinePieces, batch: int):
     """`observe_windows`, so many pieces at a time."""
-    grid, sigma = problem.spectrum.grid, jnp.exp(theta[LN_SIGMA])
+    grid = problem.spectrum.grid
     n, size = part.start.shape[0], min(batch, part.start.shape[0])
     count = -(-n // size)
     padding = count * size - n
     start = jnp.pad(part.start, (0, padding)).reshape(count, size)
     slope = jnp.pad(part.slope, ((0, padding), (0, 0))).reshape(count, size, part.slope.shape[1])
-    first, values = jax.lax.map(lambda row: observe_windows(row[0], row[1], theta[RV], sigma, grid), (slope, start))
+    first, values = jax.lax.map(lambda row: observe_windows(row[0], row[1], rv, sigma, grid), (slope, start))
     return first.reshape(-1)[:n], values.reshape(count * size, -1)[:n]
 
 

@@ -108,6 +108,15 @@ class StarOptions(Section):
     resolution: Positive = Field(1800.0, description="resolving power, prior mean (shared by all stars)")
     resolution_sd: Positive = Field(150.0, description="its prior sd")
     resolution_scatter: Positive = Field(0.05, description="sd of a star's own ln resolution about the shared one")
+    lsf_nodes: Annotated[int, Field(ge=1, le=9)] = Field(
+        1, description="points along a window between which the width of the line-spread function is interpolated"
+    )
+    lsf_sd: NotNegative = Field(
+        0.0, description="sd of ln width at each of them about the star's own (0: one width in all windows)"
+    )
+    window_rv_sd: NotNegative = Field(
+        0.0, description="sd of the velocity of each further window about the first's, km/s (0: the same)"
+    )
     abundances: Names = Field((), description="elements whose [X/Fe] beyond alpha each star has of its own")
     abundance_sd: Positive = Field(0.1, description="its prior sd about 0, dex")
 

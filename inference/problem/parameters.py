@@ -10,7 +10,7 @@ from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 
 STAR = ("teff", "logg", "feh", "alpha", "vmic", "ln_sigma", "rv")
 """K, dex, dex, dex, km/s, ln of the line-spread function's sigma in km/s, km/s. Abundances [X/Fe] beyond alpha (dex)
-follow them, as many as the run's options name."""
+follow them, as many as the run's options name, then what is of the instrument (`problem.instrument`)."""
 STEP = np.array([100.0, 0.1, 0.1, 0.1, 0.1, 0.05, 5.0])
 """Natural unit of each parameter: the solver works in parameter / STEP."""
 MAX_STEP = np.array([300.0, 0.5, 0.4, 0.2, 0.4, 0.2, 60.0])
@@ -18,28 +18,23 @@ MAX_STEP = np.array([300.0, 0.5, 0.4, 0.2, 0.4, 0.2, 60.0])
 LOWEST = np.array([3400.0, -0.5, -4.2, -0.3, 0.1, np.log(0.5), -1500.0])
 HIGHEST = np.array([8200.0, 5.6, 0.9, 0.7, 4.0, np.log(200.0), 1500.0])
 """Hard limits that only guard the iteration; priors and the emulator's wall act long before."""
-ABUNDANCE_STEP, ABUNDANCE_MAX_STEP, ABUNDANCE_LIMIT = 0.1, 0.3, 2.0
+FURTHER_STEP, FURTHER_MAX_STEP, FURTHER_LIMIT = 0.1, 0.3, 2.0
 LN_SIGMA, RV, VMIC = STAR.index("ln_sigma"), STAR.index("rv"), STAR.index("vmic")
 
 
-def names(elements: tuple[str, ...]) -> tuple[str, ...]:
-    """Names of all own parameters: those of `STAR`, then '[C/Fe]' and so on."""
-    return (*STAR, *(f"[{e}/Fe]" for e in elements))
-
-
 def steps(n: int) -> Float[np.ndarray, " own"]:
-    """`STEP` for `n` own parameters, abundances included."""
-    return np.append(STEP, np.full(n - len(STAR), ABUNDANCE_STEP))
+    """`STEP` for `n` own parameters, those beyond `STAR` included."""
+    return np.append(STEP, np.full(n - len(STAR), FURTHER_STEP))
 
 
 def max_steps(n: int) -> Float[np.ndarray, " own"]:
     """`MAX_STEP` for `n` own parameters."""
-    return np.append(MAX_STEP, np.full(n - len(STAR), ABUNDANCE_MAX_STEP))
+    return np.append(MAX_STEP, np.full(n - len(STAR), FURTHER_MAX_STEP))
 
 
 def limits(n: int) -> tuple[Float[np.ndarray, " own"], Float[np.ndarray, " own"]]:
     """Lowest and highest value of `n` own parameters."""
-    spare = np.full(n - len(STAR), ABUNDANCE_LIMIT)
+    spare = np.full(n - len(STAR), FURTHER_LIMIT)
     return np.append(LOWEST, -spare), np.append(HIGHEST, spare)
 
 

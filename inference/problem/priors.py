@@ -9,6 +9,7 @@ import numpy as np
 from astropy.table import Table
 
 from astrogf.base.errors import AstrogfError
+from astrogf.inference.problem.instrument import own_parameters
 from astrogf.inference.problem.options import FitOptions, KnownLabels, StarOptions
 from astrogf.inference.problem.parameters import LN_SIGMA, RV, STAR, VMIC, StarPrior, lsf_sigma, vmic_relation
 from astrogf.surveys.batch import SpectrumBatch
@@ -63,11 +64,12 @@ def _check_normal(what: str, mean: float, sd: float) -> None:
         raise AstrogfError(f"{what} has sd {sd:g}; give [mean, sd] with an sd above 0")
 
 
-def star_prior(beliefs: Sequence[Belief], options: FitOptions) -> StarPrior:
+def star_prior(beliefs: Sequence[Belief], options: FitOptions, n_window: int = 1) -> StarPrior:
     """Priors of all stars: the run's own, and what is known of each instead of them."""
     k = len(options.stars.abundances)
-    mean = np.tile(np.append(options.stars.prior_mean(), np.zeros(k)), (len(beliefs), 1))
-    sd = np.tile(np.append(options.stars.prior_sd(), np.full(k, options.stars.abundance_sd)), (len(beliefs), 1))
+    further = [*np.full(k, options.stars.abundance_sd), *(own.sd for own in own_parameters(options.stars, n_window))]
+    mean = np.tile(np.append(options.stars.prior_mean(), np.zeros(len(further))), (len(beliefs), 1))
+    sd = np.tile(np.append(options.stars.prior_sd(), further), (len(beliefs), 1))
     follows_vmic, follows_survey = np.ones(len(beliefs)), np.ones(len(beliefs))
     for s, belief in enumerate(beliefs):
         for name, (value, spread) in belief.labels.items():
@@ -80,7 +82,7 @@ def star_prior(beliefs: Sequence[Belief], options: FitOptions) -> StarPrior:
         if "vmic" in belief.labels:
             follows_vmic[s] = 0.0
         if belief.abundance_sd is not None:
-            sd[s, len(STAR) :] = belief.abundance_sd
+            sd[s, len(STAR) : len(STAR) + k] = belief.abundance_sd
         for name, (value, spread) in belief.xfe.items():
             if name not in options.stars.abundances:
                 raise AstrogfError(f"[{name}/Fe] of a star is given, but {name} is not among the run's abundances")

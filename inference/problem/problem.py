@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from astrogf.inference.problem.parameters import LN_SIGMA, RV, STAR, VMIC, StarPrior, vmic_relation
+from astrogf.inference.problem.instrument import Instrument
+from astrogf.inference.problem.parameters import LN_SIGMA, STAR, VMIC, StarPrior, vmic_relation
 from astrogf.synthesis.lines.pieces import Pieces
 from astrogf.synthesis.model import PARAMETERS, SpectrumModel
-from astrogf.synthesis.observed.instrument import observe
 
 N_SPECTRUM = len(PARAMETERS)
 """Own parameters that the synthesis takes; broadening and velocity follow, then abundances."""
@@ -31,7 +31,7 @@ class StarProblem(eqx.Module):
     `membership[slot, element]` is the number of atoms of each abundance that is free in the lines of a slot. `atoms`
     and `rest` are what it is made of: the atoms in the carrier of every line, and the slot (after `n_free`) of the
     lines like it, -1 for none. `scattered`: each spectrum has its own deviation of every corrected line, with the sd
-    that its noise model gives.
+    that its noise model gives. `instrument`: how the window's spectrograph sees it.
     """
 
     spectrum: SpectrumModel
@@ -44,6 +44,7 @@ class StarProblem(eqx.Module):
     rest: Int[Array, " line"]
     n_free: int = eqx.field(static=True)
     wall: float
+    instrument: Instrument
     scattered: bool = eqx.field(static=True, default=False)
 
     @property
@@ -62,7 +63,8 @@ class StarProblem(eqx.Module):
 
     def by_slot(self, theta: Float[Array, " own"], delta: Float[Array | np.ndarray, " free"]) -> Float[Array, " slot"]:
         """Change of log (gf x abundance) of every slot, dex, of a star with abundances."""
-        return jnp.append(delta, jnp.zeros(self.n_slot - self.n_free)) + self.membership @ theta[len(STAR) :]
+        abundances = theta[len(STAR) :][: self.membership.shape[1]]
+        return jnp.append(delta, jnp.zeros(self.n_slot - self.n_free)) + self.membership @ abundances
 
     def shift(self, theta: Float[Array, " own"], delta: Float[Array, " free"]) -> Float[Array, " line"]:
         """The same of every line."""
@@ -77,7 +79,7 @@ def chebyshev_basis(n_pixel: int, degree: int) -> Float[np.ndarray, "pixel basis
 def predict(problem: StarProblem, theta: Float[Array, " own"], delta: Float[Array, " free"]) -> Float[Array, " pixel"]:
     """Normalised spectrum in the survey's pixels."""
     flux = problem.spectrum.normalised(theta[:N_SPECTRUM], problem.shift(theta, delta))
-    return observe(flux, theta[RV], jnp.exp(theta[LN_SIGMA]), problem.spectrum.grid)
+    return problem.instrument.see(flux, problem.instrument.at(theta), problem.spectrum.grid)
 
 
 def prior_residuals(

@@ -1,7 +1,7 @@
 """What a run prepares once: the lines of its windows, their reach, and the emulator on the run's depths."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache, partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from astrogf import base, emulator, synthesis
 from astrogf.base.errors import AstrogfError
 from astrogf.base.kept import Arrays, content_of, kept
 from astrogf.emulator.layers import Layers
+from astrogf.inference.problem.instrument import Instrument
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import vmic_relation
 from astrogf.inference.problem.problem import StarProblem, chebyshev_basis
@@ -46,7 +47,7 @@ class Setup:
     """One window of a run. `row` says where its lines are in the list of the whole run.
 
     `near` are the lines in the window or beside it; the others stand outside and only reach in, and their log gf is
-    not for this window to correct.
+    not for this window to correct. It is number `window` of the run's `n_window`.
     """
 
     options: FitOptions
@@ -56,6 +57,8 @@ class Setup:
     extent: Extent
     near: Bool[np.ndarray, " line"]
     atmosphere: Layers
+    window: int = 0
+    n_window: int = 1
 
     @cached_property
     def model(self) -> SpectrumModel:
@@ -83,8 +86,16 @@ class Setup:
         carriers = jnp.asarray(atoms), jnp.asarray(rest)
         none = jnp.zeros(len(self.lines), int)
         scattered, pieces = o.noise.line_scatter > 0, self.model.window.pieces
-        problem = StarProblem(self.model, pieces, none, basis, sd, empty, *carriers, n_free, WALL, scattered)
+        instrument = Instrument.build(o.stars, self.grid.n_pixel, self.window, self.n_window)
+        problem = StarProblem(
+            self.model, pieces, none, basis, sd, empty, *carriers, n_free, WALL, instrument, scattered
+        )  # fmt: skip
         return with_free(problem, np.full(len(self.lines), -1))
+
+
+def numbered(setups: Sequence[Setup]) -> list[Setup]:
+    """The windows of a run, each of which knows its number."""
+    return [replace(setup, window=w, n_window=len(setups)) for w, setup in enumerate(setups)]
 
 
 def composition(lines: LineList, elements: tuple[str, ...]) -> Float[np.ndarray, "line element"]:

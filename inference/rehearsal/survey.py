@@ -13,6 +13,7 @@ discretisation is part of what is tested.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from jaxtyping import Float
 
 from astrogf.base.errors import AstrogfError
 from astrogf.inference.newton.stars import Progress
+from astrogf.inference.problem.instrument import own_parameters
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import LN_SIGMA, RV, STAR, VMIC, lsf_sigma, vmic_relation
 from astrogf.inference.problem.priors import Belief, star_prior
@@ -82,9 +84,10 @@ class Window(NamedTuple):
 
 
 def draw_labels(
-    demo: DemoOptions, problem: StarProblem, fit: FitOptions, rng: np.random.Generator
+    demo: DemoOptions, problem: StarProblem, fit: FitOptions, rng: np.random.Generator, n_window: int = 1
 ) -> Float[np.ndarray, "star own"]:
     """FGK dwarfs and red giants inside the emulator's domain, in the order of `STAR`; two thirds are dwarfs."""
+    instrument = own_parameters(fit.stars, n_window)
     theta: list[np.ndarray] = []
     while len(theta) < demo.stars:
         if rng.uniform() < 2 / 3:
@@ -100,15 +103,16 @@ def draw_labels(
             vmic = float(vmic_relation(teff, logg)) + 0.1 * rng.normal()
             sigma = float(lsf_sigma(fit.stars.resolution * 1.03)) + fit.stars.resolution_scatter * rng.normal()
             own = [teff, logg, feh, alpha, max(vmic, 0.4), sigma, 40.0 * rng.normal()]
-            theta.append(np.append(own, fit.stars.abundance_sd * rng.normal(size=len(fit.stars.abundances))))
+            further = fit.stars.abundance_sd * rng.normal(size=len(fit.stars.abundances))
+            theta.append(np.concatenate([own, further, [one.sd * rng.normal() for one in instrument]]))
     return np.array(theta)
 
 
 def draw_beliefs(
-    beliefs: Mapping[str, Belief], fit: FitOptions, rng: np.random.Generator
+    beliefs: Mapping[str, Belief], fit: FitOptions, rng: np.random.Generator, n_window: int = 1
 ) -> Float[np.ndarray, "star own"]:
     """Labels of stars of which something is known, drawn from just that; velocities of 10 km/s where not known."""
-    prior = star_prior(list(beliefs.values()), fit)
+    prior = star_prior(list(beliefs.values()), fit, n_window)
     mean, sd = np.array(prior.mean), np.array(prior.sd)
     for s, belief in enumerate(beliefs.values()):
         sd[s, RV] = belief.labels.get("rv", (0.0, 10.0))[1]
@@ -165,13 +169,14 @@ def falsify(
     lines = with_missing(lines, demo, survey, fit, rng)
     finer = fit.changed(model={"oversampling": demo.oversampling, "depths": demo.depths})
     windows, rows = [], []
-    for window in survey.all_windows:
+    for number, window in enumerate(survey.all_windows):
         first, n_pixel = window_pixels(window, log_step(survey))
         pixels = grid(first, n_pixel, log_step(survey))
         # the stars have the lines that matter with the list as it says, so that both models hold the same ones
         setup = prepare(pixels, fit, lines=lines)
         transition, slot = np.unique(setup.lines.transition, return_inverse=True)
-        problem = prepare(pixels, finer, lines=setup.lines, keep_all=True).problem(len(transition))
+        fine = prepare(pixels, finer, lines=setup.lines, keep_all=True)
+        problem = replace(fine, window=number, n_window=len(survey.all_windows)).problem(len(transition))
         windows.append(Window(first, with_free(problem, slot), transition))
         rows.append(setup.row)
     held = lines.take(np.unique(np.concatenate(rows)))
@@ -210,10 +215,10 @@ def simulate_survey(
     rng = np.random.default_rng(demo.seed)
     windows, lines, error = falsify(demo, survey, fit, rng)
     if survey.kind == "stated":
-        theta, paths = draw_beliefs(beliefs, fit, rng), list(beliefs)
+        theta, paths = draw_beliefs(beliefs, fit, rng, len(windows)), list(beliefs)
         scatter = [fit.noise.line_scatter if b.line_scatter is None else b.line_scatter for b in beliefs.values()]
     else:
-        theta = draw_labels(demo, windows[0].problem, fit, rng)
+        theta = draw_labels(demo, windows[0].problem, fit, rng, len(windows))
         paths = [f"spec-60000-SIM{demo.seed % 1000:03d}_sp01-{s + 1:03d}.fits" for s in range(len(theta))]
         scatter = [fit.noise.line_scatter] * len(theta)
     least, most = np.log(demo.snr)

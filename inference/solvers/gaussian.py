@@ -15,7 +15,7 @@ from jaxtyping import Array, Float, Int
 
 from astrogf.inference.newton.means import Means
 from astrogf.inference.newton.sweep import Pass
-from astrogf.inference.problem.parameters import names, steps
+from astrogf.inference.problem.parameters import STAR, steps
 
 
 class ArrowGaussian(NamedTuple):
@@ -98,10 +98,9 @@ def with_means(gaussian: ArrowGaussian, weight: Float[np.ndarray, " line"], mean
     return ArrowGaussian(mean, factor, gaussian.own_mean, slope, gaussian.own_factor)
 
 
-def joint_sites(n_line: int, abundances: tuple[str, ...] = ()):
-    """How `inference.solvers.model.joint_model` names what (shared, own) hold; shared is u, ln_sigma0, m."""
-
-    labels = names(abundances)
+def joint_sites(n_line: int, labels: tuple[str, ...] = STAR):
+    """How `inference.solvers.model.joint_model` names what (shared, own) hold; shared is u, ln_sigma0, m; `labels` are
+    names of the own parameters."""
 
     def sites(shared: Float[Array, " shared"], own: Float[Array, "star own"]) -> dict[str, Array]:
         n = len(labels)

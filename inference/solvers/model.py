@@ -31,8 +31,9 @@ from jaxtyping import Array, Float, Int
 from astrogf.inference.newton.means import Means
 from astrogf.inference.newton.widths import GROUP_SD, TOP_SD, Belief, Widths
 from astrogf.inference.problem import noise
+from astrogf.inference.problem.instrument import names
 from astrogf.inference.problem.options import FitOptions
-from astrogf.inference.problem.parameters import LN_SIGMA, VMIC, lsf_sigma, names, vmic_relation
+from astrogf.inference.problem.parameters import LN_SIGMA, VMIC, lsf_sigma, vmic_relation
 from astrogf.inference.problem.problem import predict
 from astrogf.inference.problem.spectra import Noise, Sample
 
@@ -90,7 +91,7 @@ def joint_model(
     prior = sample.prior
     with numpyro.plate("stars", sample.n_star):
         sampled: dict[str, Array] = {}
-        for i, name in enumerate(names(options.stars.abundances)):
+        for i, name in enumerate(names(options.stars, len(sample.windows))):
             mean, sd = prior.mean[:, i], prior.sd[:, i]
             if i == VMIC:
                 mean = jnp.where(prior.follows_vmic > 0, vmic_relation(sampled["teff"], sampled["logg"]), mean)

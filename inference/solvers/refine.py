@@ -13,6 +13,7 @@ from astrogf.inference.newton.intervals import Parts, quantiles
 from astrogf.inference.newton.joint import Joint
 from astrogf.inference.newton.means import Means
 from astrogf.inference.newton.widths import Widths, shrunk, wide_probability
+from astrogf.inference.problem.instrument import names
 from astrogf.inference.problem.noise import NoiseModel
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import steps
@@ -76,7 +77,8 @@ def density_of_stars(
         member = jnp.asarray(groups.member)
         means = groups.means(options.lines.model_error)
         args = (some, member, len(groups.names), means, options, (mine,), joint.posterior.widths)
-        return split_density(joint_model, args, {}, joint_sites(len(groups.member), options.stars.abundances))
+        sites = joint_sites(len(groups.member), names(options.stars, len(sample.windows)))
+        return split_density(joint_model, args, {}, sites)
 
     return of
 

@@ -103,7 +103,7 @@ def test_maximum_of_the_numpyro_model(simulated):
     widths = Widths(weight**-0.5, np.zeros(n_line), np.zeros(n_line), np.zeros(n_line))
     values = {"m": jnp.asarray(mean), "u": u, "ln_sigma0": joint.run.shared[-1]}
     values |= {"continuum": joint.passed.rows[0].coefficients, "continuum_1": joint.passed.rows[1].coefficients}
-    labels = names(OPTIONS.stars.abundances)
+    labels = names(OPTIONS.stars, 1)
     values |= {name: theta[:, i] for i, name in enumerate(labels)}
 
     def density(values):

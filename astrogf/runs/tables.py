@@ -1,11 +1,14 @@
 """The two tables of a run: one row a file, and one row a line."""
 
+import re
+
 import numpy as np
 from astropy import units as u
 from astropy.table import Column, MaskedColumn, Table, vstack
 from jaxtyping import Bool, Float, Int
 
 from astrogf.inference.newton.intervals import NAMES as INTERVALS
+from astrogf.inference.problem.instrument import VELOCITY_UNIT
 from astrogf.inference.problem.unlisted import CLASS as UNLISTED
 from astrogf.inference.result import FitResult
 from astrogf.runs.summary import COMPARED
@@ -17,6 +20,11 @@ KEPT = (
     *("survey", "release", "obsid", "mjd", "plan", "spectrograph", "fiber", "sha256"),
 )
 """What the reader knows of a file and the star table repeats."""
+
+
+def unit_of(label: str) -> u.UnitBase | None:
+    """Unit of a label; None for a pure number."""
+    return VELOCITY_UNIT * u.km / u.s if re.fullmatch(r"rv_\d+", label) else UNITS.get(label)
 
 
 def star_table(result: FitResult, set_aside: Table, reference: Table | None = None) -> Table:
@@ -36,7 +44,7 @@ def star_table(result: FitResult, set_aside: Table, reference: Table | None = No
     used["detail"] = np.full(n, "")
     used["flags"] = np.asarray(result.flags, dtype=str) if n else np.empty(0, dtype=str)
     for i, name in enumerate(result.label_names):
-        unit = UNITS.get(name)
+        unit = unit_of(name)
         used[name] = MaskedColumn(result.labels[:, i], unit=unit, format=_decimals(name))
         used[f"{name}_sd"] = MaskedColumn(result.labels_sd[:, i], unit=unit, format=_decimals(name))
     pixels = np.maximum(result.n_pixel, 1)

@@ -144,7 +144,7 @@ def load(path: Path) -> Config:
         raise AstrogfError(f"The configuration file {path} cannot be read: {error.strerror or error}.") from error
     except tomllib.TOMLDecodeError as error:
         raise AstrogfError(f"{path} is not valid TOML: {error}.") from error
-    return parse(_beside(raw, path.resolve().parent), str(path))
+    return parse(_with_anchors(_beside(raw, path.resolve().parent), str(path)), str(path))
 
 
 def _beside(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -152,12 +152,30 @@ def _beside(raw: dict[str, Any], folder: Path) -> dict[str, Any]:
     spectra = raw.get("spectra")
     inside = list(spectra.values()) if isinstance(spectra, dict) else []
     lines = raw.get("lines")
-    for section, key in [(lines, "list"), (lines, "prior"), *((s, "file") for s in inside)]:
+    named = [(lines, "list"), (lines, "prior"), (raw.get("survey"), "anchors"), *((s, "file") for s in inside)]
+    for section, key in named:
         # a run is a folder, everything else a file
         there = Path.is_dir if key == "prior" else Path.is_file
         if isinstance(section, dict) and isinstance(section.get(key), str) and there(folder / section[key]):
             section[key] = str(folder / section[key])
     return raw
+
+
+def _with_anchors(raw: dict[str, Any], source: str) -> dict[str, Any]:
+    """The same with a section for each row of the table of anchors; keys of a section of that name count instead of the
+    table's. Raises AstrogfError."""
+    survey, own = raw.get("survey"), raw.get("spectra", {})
+    table = survey.get("anchors") if isinstance(survey, dict) else None
+    if not isinstance(table, str) or not isinstance(own, dict):
+        return raw
+    from astrogf.surveys.anchors import sections
+
+    try:
+        found = sections(Path(table))
+    except AstrogfError as error:
+        raise AstrogfError(f"{source}: [survey] anchors: {error}", error.reason) from error
+    said = {name: {**row, **own[name]} if isinstance(own.get(name), dict) else row for name, row in found.items()}
+    return raw | {"spectra": own | said}
 
 
 def parse(raw: dict[str, Any], source: str) -> Config:
@@ -183,21 +201,24 @@ def _sentences(error: dict[str, Any]) -> list[str]:
 def _sentence(error: dict[str, Any]) -> str:
     """One of pydantic's errors as '[section] key: expected ..., got ...'."""
     section, *rest = (str(part) for part in error["loc"])
+    place = section
     if section == "spectra" and rest:
         name, *rest = rest
+        place = f"spectra.{name}"
         if not rest:
             return f"[spectra]: expected sections such as [spectra.sun] with file and medium, got {error['input']!r}."
         if error["type"] == "missing":
             return f"[spectra.{name}] {rest[0]}: missing; {Stated.model_fields[rest[0]].description}."
     key = rest[0] if rest else None
     if error["type"] == "extra_forbidden":
-        return _unknown_key(section, key) if key else _unknown_section(section, error["input"])
+        return _unknown_key(section, key, place) if key else _unknown_section(section, error["input"])
     if key is None:
         return f"[{section}]: expected a section with keys below it, got {error['input']!r}."
-    return complaint(error, _sections()[section], key, f"[{section}] {key}")
+    return complaint(error, _sections()[section], key, f"[{place}] {key}")
 
 
-def _unknown_key(section: str, key: str) -> str:
+def _unknown_key(section: str, key: str, place: str) -> str:
+    """`place`: what the sentence calls the section."""
     sections = _sections()
     names = list(sections[section].model_fields)
     elsewhere = [name for name, model in sections.items() if key in model.model_fields]
@@ -208,7 +229,7 @@ def _unknown_key(section: str, key: str) -> str:
         advice = f"did you mean '{near[0]}'?"
     else:
         advice = f"this section has {', '.join(names)}."
-    return f"[{section}] {key}: unknown key; {advice}"
+    return f"[{place}] {key}: unknown key; {advice}"
 
 
 def _unknown_section(name: str, value: Any) -> str:

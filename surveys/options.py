@@ -24,6 +24,9 @@ class SurveyOptions(Section):
     windows: Annotated[tuple[Range, ...], Field(strict=False)] = Field(
         (), description="several windows instead of one, each with its own continuum"
     )
+    anchors: str | None = Field(
+        None, description="table of stars with known labels and their spectra, each a section [spectra.NAME]"
+    )
     log_step: Positive = Field(3e-6, description="pixels that stated spectra are rebinned to, dex (3e-6: 2.07 km/s)")
     spectral_types: str = Field("FGK", description="first letters of the subclasses kept; empty keeps all")
     snr_min: NotNegative = Field(20.0, description="least signal-to-noise ratio a pixel, in snr_band")

@@ -19,7 +19,7 @@ from tests.places import ROOT
     ("text", "words"),
     [
         ("[survey]\nsnr_mn = 3", ["[survey] snr_mn", "unknown key", "'snr_min'"]),
-        ("[survey]\nqqq = 3", ["[survey] qqq", "unknown key", "windows, log_step, spectral_types"]),
+        ("[survey]\nqqq = 3", ["[survey] qqq", "unknown key", "windows, anchors, log_step"]),
         ("[lines]\nteff_prior = [1, 2]", ["[lines] teff_prior", "belongs in [stars]"]),
         ("[sruvey]\nsnr_min = 3", ["[sruvey]", "unknown section", "[survey]"]),
         ("snr_min = 3", ["snr_min", "outside any section", "[survey]"]),
@@ -35,7 +35,7 @@ from tests.places import ROOT
         ("noise = 3", ["[noise]", "section", "3"]),
         ("[survey]\nsnr_min = 1\nsnr_min = 2", ["not valid TOML"]),
         ("[spectra.sun]\nfile = 'a'", ["[spectra.sun] medium", "missing"]),
-        ("[spectra.sun]\nfile = 'a'\nmedium = 'air'\nteff = 3", ["[spectra] teff", "[mean, sd]"]),
+        ("[spectra.sun]\nfile = 'a'\nmedium = 'air'\nteff = 3", ["[spectra.sun] teff", "[mean, sd]"]),
         ("[demo]\nstars = 0\n[lines]\nprior_sd = 0", ["[demo] stars", "[lines] prior_sd"]),
     ],
 )

@@ -1,7 +1,7 @@
 """What the spectra together know of every line that may be freed: one pass, before lines are chosen."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -135,8 +135,8 @@ def _share(common: list, share: _Share, advance: Advance) -> list[Float[np.ndarr
         for k, ((problem, _, candidates, blocks, size), data, theta, prior, noise) in enumerate(of_windows):
             if len(theta) == 0:
                 continue
-            noise = noise._replace(local=np.broadcast_to(noise.local, data.flux.shape))
-            chunks = in_chunks((data, theta, prior, noise), share.chunk, mesh, share.totals[k])
+            local: Any = np.broadcast_to(noise.local, data.flux.shape)
+            chunks = in_chunks((data, theta, prior, noise._replace(local=local)), share.chunk, mesh, share.totals[k])
             for (*mine, noises), used, keep in chunks:
                 at = responses(problem, mine[1], np.zeros((len(used), problem.n_free)), mesh)
                 rows = (*mine, used, noises, at)

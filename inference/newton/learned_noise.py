@@ -42,7 +42,11 @@ def _scores(common: None, task: _Residuals, advance: Advance) -> list[Float[np.n
             continue
         # of deviations that all spectra share, one is the correction
         freedom = task.freedom[k] + row.determined * task.own[k]
-        found.append(noise_scores(*data[k], row.adjusted, task.release[k], freedom, task.local[k], task.n_release[k]))
+        found.append(
+            noise_scores(
+                data[k].flux, data[k].ivar, row.adjusted, task.release[k], freedom, task.local[k], task.n_release[k]
+            )
+        )
     return found
 
 
@@ -72,13 +76,13 @@ def learn(
         factors = tuple(x[rows] for x, rows in zip(held, part.rows, strict=True))
         tasks.append(_Residuals(part.data, terms, release, *same, factors, n_release))
     total: list[Any] = [0.0] * len(windows)
-    for scores in sample.work.place.map(_scores, None, tasks):
-        total = [a + b for a, b in zip(total, scores, strict=True)]
+    for found in sample.work.place.map(_scores, None, tasks):
+        total = [a + b for a, b in zip(total, found, strict=True)]
     noise = []
-    for w, score, factors in zip(windows, total, held, strict=True):
+    for w, score, f in zip(windows, total, held, strict=True):
         scale, inflation = most_probable(score)[w.release].T
         scatter = known_scatter(w, np.full(len(w.star), options.noise.line_scatter))
-        noise.append(NoiseModel(*(jnp.asarray(x) for x in (scale, inflation, scatter, factors))))
+        noise.append(NoiseModel(*(jnp.asarray(x) for x in (scale, inflation, scatter, f))))
     return tuple(noise)
 
 

@@ -104,7 +104,7 @@ def by_wavelength(
     fwhm = FWHM_PER_SIGMA * float(np.median(np.exp(own[:, LN_SIGMA]))) / pixel
     first = shift.max() - shift
     sums = Stack(*(np.zeros(n_pixel + first.max()) for _ in range(2)))
-    plain = NoiseModel(*(np.asarray(x) for x in noise[:3]), np.ones((n_row, 1)))
+    plain: NoiseModel = jax.tree.map(np.asarray, noise._replace(local=jnp.ones((n_row, 1))))
     for rows, data, model in blocks:
         flux, ivar = (np.asarray(x) for x in data)
         var = np.asarray(jax.vmap(variance)(*data, NoiseModel(*(x[rows] for x in plain))))

@@ -25,13 +25,13 @@ class Terms(NamedTuple):
 
     star: Eliminated
     rows: tuple[RowTerms | None, ...]
-    index: tuple[Int[np.ndarray, " row"], ...]
+    of: tuple[Int[np.ndarray, " row"], ...]
 
     @classmethod
-    def of(cls, star: Eliminated, rows: Sequence[RowTerms | None], index: Sequence[np.ndarray]) -> "Terms":
+    def kept_of(cls, star: Eliminated, rows: Sequence[RowTerms | None], of: Sequence[np.ndarray]) -> "Terms":
         """From what a pass computes."""
         constant, slope, covariance = (np.asarray(x) for x in star)
-        return cls(Eliminated(constant, slope.astype(np.float32), covariance), tuple(rows), tuple(index))  # type: ignore[arg-type]
+        return cls(Eliminated(constant, slope.astype(np.float32), covariance), tuple(rows), tuple(of))
 
     @property
     def own_sd(self) -> Float[np.ndarray, "star own"]:
@@ -95,7 +95,7 @@ class Pass(NamedTuple):
                 x if x is None else jax.tree.map(partial(_picked, of), x, y)
                 for of, x, y in zip(of_rows, ours.rows, theirs.rows, strict=True)
             ]
-            blocks.append(sample.work.shelf.put(Terms(star, tuple(rows), ours.index)))
+            blocks.append(sample.work.shelf.put(Terms(star, tuple(rows), ours.of)))
         return self._replace(
             log_posterior=_picked(better, self.log_posterior, before.log_posterior),
             chi2=_picked(better, self.chi2, before.chi2),
@@ -116,7 +116,7 @@ class Pass(NamedTuple):
 
     @staticmethod
     def _window(whole: list[Terms], k: int) -> RowTerms:
-        order = np.argsort(np.concatenate([t.index[k] for t in whole]), kind="stable")
+        order = np.argsort(np.concatenate([t.of[k] for t in whole]), kind="stable")
         return jax.tree.map(lambda *x: np.concatenate(x)[order], *(t.rows[k] for t in whole if t.rows[k] is not None))
 
 

@@ -43,7 +43,7 @@ class Rows(NamedTuple):
     deviation: Float[np.ndarray, "row deviating"]
 
 
-def _scan_rows(problem, shared, rows: Rows, used, responses: Responding, continuum: bool) -> Contribution:
+def _scan_rows(problem, shared, continuum: bool, rows: Rows, used, responses: Responding) -> Contribution:
     """All rows of one device, one after the other, sums accumulated on the way."""
 
     def one(total, inputs):
@@ -62,8 +62,8 @@ def _scan_rows(problem, shared, rows: Rows, used, responses: Responding, continu
 
 @eqx.filter_jit
 def _gathered(problem, shared, continuum: bool, rows, mesh) -> Contribution:
-    def scan(common, mine):
-        return _scan_rows(*common, *mine, continuum)
+    def scan(common, mine) -> Contribution:
+        return _scan_rows(common[0], common[1], continuum, *mine)
 
     out = spread(scan, (problem, shared), rows, mesh)
     return out._replace(shared=jax.tree.map(lambda x: jnp.sum(x, axis=0), out.shared))
@@ -198,11 +198,11 @@ def _visit(
     eliminated, reduced = _eliminate(own, visit.damping)
     for more in sums:
         reduced = jax.tree.map(jnp.add, reduced, more)
-    return reduced, Terms.of(eliminated, kept, visit.rows), log_posterior, chi2
+    return reduced, Terms.kept_of(eliminated, kept, visit.rows), log_posterior, chi2
 
 
-def _share(problems: Sequence[StarProblem], share: Share, advance: Advance) -> tuple[Reduced, list[Visited]]:
-    """A task of a pass: the sum over its blocks, and what comes back of each."""
+def _share(problems: Sequence[StarProblem], share: Share, advance: Advance) -> tuple[Kept, list[Visited]]:
+    """A task of a pass: where the sum over its blocks lies, and what comes back of each."""
     total: Any = None
     found = []
     for visit in share.visits:
@@ -210,7 +210,7 @@ def _share(problems: Sequence[StarProblem], share: Share, advance: Advance) -> t
         total = _added(total, reduced)
         kept = share.shelf.put(terms)
         found.append(Visited(kept, log_posterior, chi2, terms.own_sd, terms.scatter))
-    return jax.tree.map(np.asarray, total), found
+    return share.shelf.put(jax.tree.map(np.asarray, total)), found
 
 
 def _added(total: Reduced | None, more: Reduced) -> Reduced:
@@ -266,7 +266,8 @@ def sweep(
     reduced: Any = None
     visited: list[Visited] = []
     for summed, found in sample.work.place.map(_share, problems, tasks, advance):
-        reduced = _added(reduced, summed)
+        reduced = _added(reduced, summed.get())
         visited += found
-    _, *by_star = zip(*visited, strict=True)
-    return Pass(jax.tree.map(jnp.asarray, reduced), *map(np.concatenate, by_star), tuple(v.kept for v in visited))
+    kept, *by_star = zip(*visited, strict=True)
+    log_posterior, chi2, own_sd, scatter = (np.concatenate(x) for x in by_star)
+    return Pass(jax.tree.map(jnp.asarray, reduced), log_posterior, chi2, own_sd, scatter, kept)

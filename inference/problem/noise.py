@@ -97,21 +97,21 @@ def noise_scores(
     model: Float[Array, "star pixel"],
     release: Int[np.ndarray, " star"],
     freedom: Float[np.ndarray, " star"],
-    local: Float[Array, "star pixel"],
+    local: Float[Array | np.ndarray, "star pixel"],
     n_release: int | None = None,
 ) -> Float[np.ndarray, "release pair"]:
     """log likelihood of every pair of scale and inflation for each release, given the residuals of some of its stars;
     those of different stars add up. Arguments as of `learn_noise`."""
     n_release = int(release.max()) + 1 if n_release is None else n_release
     out = np.zeros((n_release, len(SCALES) * len(INFLATIONS)))
-    local = np.broadcast_to(local, np.shape(flux))
+    factors = np.broadcast_to(np.asarray(local), np.shape(flux))
     for r in np.unique(release):
         rows = np.flatnonzero(release == r)
         # few shapes, few programs: filled up with stars that have no usable pixel
         size = 1 << (len(rows) - 1).bit_length()
         index = np.append(rows, np.full(size - len(rows), rows[0]))
         used = (np.arange(size) < len(rows))[:, None]
-        flux_, ivar_, model_, freedom_, local_ = (np.asarray(x)[index] for x in (flux, ivar, model, freedom, local))
+        flux_, ivar_, model_, freedom_, local_ = (np.asarray(x)[index] for x in (flux, ivar, model, freedom, factors))
         out[r] = np.asarray(_scores(flux_, np.where(used, ivar_, 0.0), model_, freedom_, local_))
     return out
 

@@ -75,5 +75,5 @@ def joint_of(sample: Sample, rv: np.ndarray, correction: np.ndarray, sd: np.ndar
     weight = np.full(len(correction), tau**-2.0)
     posterior = hyper.Posterior(jnp.asarray(shared), jnp.asarray(np.diag(np.append(sd, 1.0) ** 2)), weight, widths)
     begin = hyper.Learned(np.zeros((4, 1)), np.zeros((2, 4)), weight)
-    passed = Pass.of_one(reduced, Terms.of(star, [rows], [np.arange(n)]), nothing, nothing)
+    passed = Pass.of_one(reduced, Terms.kept_of(star, [rows], [np.arange(n)]), nothing, nothing)
     return Joint(FitState(theta_of(rv), jnp.asarray(shared), quiet(sample)), passed, posterior, begin, "converged")

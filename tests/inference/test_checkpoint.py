@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
+from astrogf.inference.blocks.shelf import MEMORY
+from astrogf.inference.blocks.work import Work
 from astrogf.inference.checkpoint import NOWHERE, once
 from astrogf.inference.fit import Fitted, fit
 from astrogf.inference.newton import joint, scatters, suspects
@@ -67,15 +69,18 @@ def few_sweeps(monkeypatch) -> None:
         monkeypatch.setattr(scatters, name, n)
 
 
-def gone_on_with(batches, options: FitOptions, folder) -> tuple[Fitted, list[str]]:
-    """The fit in pieces of one state each, and the stages of the states."""
+def gone_on_with(batches, options: FitOptions, folder, block: int | None = None) -> tuple[Fitted, list[str]]:
+    """The fit in pieces of one state each, and the stages of the states. With `block` it is cut into blocks of so many
+    stars, which lie in the folder."""
     folder.mkdir()
     CheckpointFolder(folder).begin({})
     saved: list[str] = []
     for piece in range(100):
         kept = Cutting(folder, later=piece % 2 == 1)
         try:
-            return fit(batches, options, kept.progress, checkpoint=kept), saved + kept.saved
+            kept.tidy()
+            work = Work(shelf=kept.shelf if block else MEMORY, block=block)
+            return fit(batches, options, kept.progress, checkpoint=kept, work=work), saved + kept.saved
         except Cut:
             saved += kept.saved
     raise AssertionError("the fit does not come on")
@@ -109,6 +114,21 @@ def test_cut_at_every_boundary_it_ends_with_the_same_bits(batches, tmp_path) -> 
     ]  # fmt: skip
     changed = fit(batches, OPTIONS.changed(solver={"joint_iterations": 3}))
     assert np.abs(np.asarray(changed.result.labels) - np.asarray(whole.result.labels)).max() > 1e-6
+
+
+def test_in_blocks_on_disk_it_ends_with_the_same_bits_too(batches, tmp_path) -> None:
+    """In memory and not cut short, in memory and in pieces, on disk and in pieces; and what the fit at one block says,
+    but for rounding."""
+    options = OPTIONS.changed(noise={"line_scatter": 0.02}, solver={"star_iterations": 2, "joint_iterations": 3})
+    whole = fit(batches, options, work=Work(block=2))
+    pieces, _ = gone_on_with(batches, options, tmp_path / "run", block=2)
+    assert_same(pieces, whole)
+    one = fit(batches, options).result
+    for name in ("labels", "labels_sd", "model_corrected", "sigma", "apparent_covariance"):
+        mine, theirs = getattr(whole.result, name), getattr(one, name)
+        np.testing.assert_allclose(mine, theirs, rtol=1e-6, atol=1e-7, err_msg=name)
+    # what no state refers to is not left behind: two passes of a stage, at most, and the spectra
+    assert len(list((tmp_path / "run" / "checkpoint" / "blocks").glob("*.npz"))) <= 3 * 2 + 2
 
 
 def test_rejected_steps_go_on_too(batches, tmp_path, monkeypatch) -> None:

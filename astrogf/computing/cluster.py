@@ -1,0 +1,91 @@
+"""The workers of a Dask cluster, which somebody else started: on SLURM, Kubernetes, a cloud, or this machine."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from astrogf.base.errors import AstrogfError
+from astrogf.computing.common import Commons
+from astrogf.computing.worker import compute, ready
+from astrogf.inference.blocks.places import Advance, Function
+
+AHEAD = 2
+"""Tasks a worker that are given out before they are asked for."""
+PATIENCE = 30
+"""Seconds until the scheduler must have answered."""
+TURN = "astrogf"
+"""The resource that a task takes, of which each worker has one: JAX spreads a task over the worker's cores itself."""
+
+try:
+    from distributed import Client, WorkerPlugin
+except ImportError:
+    _missing = True
+    WorkerPlugin = object
+else:
+    _missing = False
+
+
+class Ready(WorkerPlugin):
+    """Gets a worker ready, also one that joins later: JAX takes as many cores as the worker has threads."""
+
+    name = "astrogf-ready"
+
+    async def setup(self, worker: Any) -> None:
+        """Called by Dask."""
+        ready(worker.state.nthreads)
+        await worker.set_resources(**{TURN: 1})
+
+
+class Cluster:
+    """`inference.blocks.places.Place`: the workers of the scheduler at an address, or that wrote a file. `folder`: what
+    all tasks share; like the run it must lie where all workers see it."""
+
+    def __init__(self, scheduler: str, folder: Path) -> None:
+        """Raises AstrogfError where Dask is not installed or the scheduler does not answer."""
+        if _missing:
+            raise AstrogfError(
+                "[compute] where = 'dask' needs Dask's distributed: pip install 'astrogf[cluster]'.", "no_dask"
+            )
+        where = {"address": scheduler} if "://" in scheduler else {"scheduler_file": scheduler}
+        try:
+            self.client = Client(**where, timeout=PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
+        except (OSError, ValueError) as error:
+            raise AstrogfError(
+                f"[compute] scheduler: nothing answers at {scheduler} ({error}); start one with `dask scheduler`.",
+                "no_dask",
+            ) from error
+        self.client.register_plugin(Ready())
+        self.commons = Commons(folder)
+
+    def map(
+        self, function: Function, common: Any, tasks: Sequence[Any], advance: Advance = lambda done: None
+    ) -> Iterator[Any]:
+        """See `Place`. Dask computes again what was on a worker that died. Raises AstrogfError where a task takes its
+        worker with it again and again."""
+        from distributed import KilledWorker
+
+        name = self.commons.name_of(common)
+        waiting = dict[int, Any]()
+        for i in range(len(tasks)):
+            ahead = AHEAD * max(len(self.client.nthreads()), 1)
+            for j in range(i, min(i + ahead, len(tasks))):
+                if j not in waiting:
+                    waiting[j] = self.client.submit(
+                        compute, function, name, tasks[j], pure=False, resources={TURN: 1}, priority=-j
+                    )
+            try:
+                done = waiting.pop(i).result()
+            except KilledWorker as error:
+                raise AstrogfError(
+                    f"Workers of the cluster died of the same task ({error}): most often they have too little memory; "
+                    "start them with more, or set a smaller [solver] chunk. What was finished is kept: the same "
+                    "command with --resume goes on.",
+                    "worker",
+                ) from error
+            advance(done.spectra)
+            yield done.result
+
+    def close(self) -> None:
+        """Let go of the workers, which stay."""
+        self.client.close()
+        self.commons.remove()

@@ -117,18 +117,20 @@ def test_cut_at_every_boundary_it_ends_with_the_same_bits(batches, tmp_path) -> 
 
 
 def test_in_blocks_on_disk_it_ends_with_the_same_bits_too(batches, tmp_path) -> None:
-    """In memory and not cut short, on disk and in pieces; and what the fit at one block says, but for rounding, which
-    the sampler of widths makes more of."""
+    """In memory and not cut short, on disk and in pieces; and as one block, but for rounding."""
     options = OPTIONS.changed(noise={"line_scatter": 0.02}, solver={"star_iterations": 2, "joint_iterations": 3})
     whole = fit(batches, options, work=Work(block=2))
     pieces, _ = gone_on_with(batches, options, tmp_path / "run", block=2)
     assert_same(pieces, whole)
-    one = fit(batches, options).result
+    # of one pass: what the widths of the prior are learned from rounds otherwise, and their search makes 1e-6 of it
+    once_only = options.changed(solver={"joint_iterations": 1})
+    mine, theirs = fit(batches, once_only, work=Work(block=2)).result, fit(batches, once_only).result
     for name in ("model_original", "model_corrected", "sigma", "chi2_corrected"):
-        mine, theirs = getattr(whole.result, name), getattr(one, name)
-        np.testing.assert_allclose(mine, theirs, rtol=1e-6, err_msg=name)
-    for a, b in zip(whole.result.statistics[:3], one.statistics[:3], strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-6 * np.abs(b).max())
+        np.testing.assert_allclose(getattr(mine, name), getattr(theirs, name), rtol=1e-8, err_msg=name)
+    assert mine.statistics is not None
+    assert theirs.statistics is not None
+    for x, y in zip(mine.statistics[:3], theirs.statistics[:3], strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-8 * np.abs(y).max())
     # what no state refers to is not left behind: two passes of a stage, at most, and the spectra
     assert len(list((tmp_path / "run" / "checkpoint" / "blocks").glob("*.npz"))) <= 3 * 2 + 2
 

@@ -11,7 +11,7 @@ _SUFFIX = ".pickle"
 
 
 class Commons:
-    """Files in a folder that all workers see. Only this program writes there, so that they may be pickles."""
+    """Files in a folder that all workers see: pickles, which have their sha256 as names."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.absolute()
@@ -35,5 +35,10 @@ class Commons:
 
 @lru_cache(maxsize=2)
 def loaded(name: str) -> Any:
-    """The value in a file; the last two are remembered, and with them the programs that were compiled for them."""
-    return pickle.loads(Path(name).read_bytes())
+    """The value in a file; the last two are remembered, and with them the programs that were compiled for them. Raises
+    ValueError where the content is not what the name says: a pickle of somebody else."""
+    path = Path(name)
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != path.stem:
+        raise ValueError(f"{path} was changed")
+    return pickle.loads(content)

@@ -10,7 +10,6 @@ is kept of a star is as large as in a real fit. Each measurement is a process of
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -68,25 +67,21 @@ def one(stars: int, lines: int, block: int, iterations: int, compute: ComputeOpt
             run = FitState(
                 jnp.asarray(drawn.theta[np.arange(stars) % DIFFERENT]), jnp.asarray(drawn.shared), quiet(sample)
             )
-            began, wall = _seconds(), time.perf_counter()
+            began, wall = time.process_time(), time.perf_counter()
             joint = fit_joint(sample, run, small.groups, options, checkpoint=kept)
             disk = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
             found = {
                 "stars": stars, "lines": small.n_line, "block": block, **compute.model_dump(),
                 "cores": len(os.sched_getaffinity(0)), "peak_gb": peak_memory_gb(), "disk_gb": disk / 1e9,
-                "core_seconds_a_star_and_iteration": (_seconds() - began) / stars / iterations,
+                # of workers that still run nobody knows
+                "core_seconds_a_star_and_iteration": (time.process_time() - began) / stars / iterations
+                if compute.where == "here" else None,
                 "seconds": time.perf_counter() - wall,
             }  # fmt: skip
     if out is not None:
         sd = np.sqrt(np.diag(np.asarray(joint.posterior.covariance)))
         np.savez(out, mean=joint.posterior.mean, sd=sd, theta=joint.run.theta, a=joint.passed.reduced.precision)
     return found
-
-
-def _seconds() -> float:
-    """Of cores, of this process; of its children only those that have ended."""
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    return sum(u.ru_utime + u.ru_stime for u in used)
 
 
 def alone(cores: list[int] | None = None, **arguments: Any) -> dict:

@@ -26,6 +26,7 @@ from astrogf.inference.newton.stars import FitState, Progress, fit_stars
 from astrogf.inference.newton.suspects import suspicion, worst
 from astrogf.inference.newton.told import Told
 from astrogf.inference.problem.collect import NoStarsError, Origin, collect
+from astrogf.inference.problem.devices import star_mesh, whole_chunks
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import LN_SIGMA, lsf_sigma
 from astrogf.inference.problem.prior_lines import LinePrior, sure_of
@@ -371,6 +372,10 @@ def fit(
         )
     complete = partial(completed, options=options, shipped=lines is None, prior=prior)
     cut = work if options.solver.method == "gauss-newton" else None
+    if cut is not None and cut.block is not None:
+        # kept, because states speak of the blocks, and a run may go on with another number of devices
+        size = partial(whole_chunks, cut.block, options.solver.chunk, star_mesh().devices.size)
+        cut = cut._replace(block=once(checkpoint, "blocks", size))
     collected = collect(batches, options, lines, beliefs or {}, complete=complete, work=cut)
     setups, sample, beliefs_of_stars, origin = collected
     theta, seconds = once(checkpoint, "search", lambda: starting_points(collected, options, progress))

@@ -1,6 +1,7 @@
 """The workers of a Dask cluster, which somebody else started: on SLURM, Kubernetes, a cloud, or this machine."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,10 @@ from astrogf.computing.common import Commons
 from astrogf.computing.worker import compute, ready
 from astrogf.inference.blocks.places import Advance, Function
 
-AHEAD = 2
+AHEAD = 4
 """Tasks a worker that are given out before they are asked for."""
-PATIENCE = 30
-"""Seconds until the scheduler must have answered."""
+PATIENCE, LATEST = 30, 600
+"""Seconds until the scheduler must have answered, and the first worker have come."""
 TURN = "astrogf"
 """The resource that a task takes, of which each worker has one: JAX spreads a task over the worker's cores itself."""
 
@@ -41,7 +42,7 @@ class Cluster:
     all tasks share; like the run it must lie where all workers see it."""
 
     def __init__(self, scheduler: str, folder: Path) -> None:
-        """Raises AstrogfError where Dask is not installed or the scheduler does not answer."""
+        """Raises AstrogfError where Dask is not installed, the scheduler does not answer, or no worker comes."""
         if _missing:
             raise AstrogfError(
                 "[compute] where = 'dask' needs Dask's distributed: pip install 'astrogf[cluster]'.", "no_dask"
@@ -55,14 +56,24 @@ class Cluster:
                 "no_dask",
             ) from error
         self.client.register_plugin(Ready())
+        try:
+            self.client.wait_for_workers(1, timeout=LATEST)
+        except TimeoutError as error:
+            self.client.close()
+            raise AstrogfError(
+                f"[compute] scheduler: no worker has come to {scheduler} within {LATEST} seconds; start some with "
+                "`dask worker`.",
+                "no_dask",
+            ) from error
         self.commons = Commons(folder)
 
     def map(
         self, function: Function, common: Any, tasks: Sequence[Any], advance: Advance = lambda done: None
     ) -> Iterator[Any]:
         """See `Place`. Dask computes again what was on a worker that died. Raises AstrogfError where a task takes its
-        worker with it again and again."""
+        worker with it again and again, and where the scheduler is gone."""
         from distributed import KilledWorker
+        from distributed.comm import CommClosedError
 
         name = self.commons.name_of(common)
         waiting = dict[int, Any]()
@@ -79,6 +90,12 @@ class Cluster:
                 raise AstrogfError(
                     f"Workers of the cluster died of the same task ({error}): most often they have too little memory; "
                     "start them with more, or set a smaller [solver] chunk. What was finished is kept: the same "
+                    "command with --resume goes on.",
+                    "worker",
+                ) from error
+            except (CancelledError, CommClosedError) as error:
+                raise AstrogfError(
+                    "The scheduler of the Dask cluster was lost; start it again. What was finished is kept: the same "
                     "command with --resume goes on.",
                     "worker",
                 ) from error

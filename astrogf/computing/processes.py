@@ -13,7 +13,7 @@ from astrogf.computing.common import Commons
 from astrogf.computing.worker import begin, compute
 from astrogf.inference.blocks.places import Advance, Function
 
-AHEAD = 2
+AHEAD = 4
 """Tasks a worker that are given out before they are asked for."""
 DEATHS = 3
 """So many times in a row without a task being finished is no accident."""

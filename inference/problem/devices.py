@@ -42,6 +42,12 @@ def chunk_size(wanted: int, total: int, n_device: int) -> int:
     return max(n_device, -(-min(wanted, total) // n_device) * n_device)
 
 
+def whole_chunks(stars: int, chunk: int, n_device: int) -> int:
+    """So many stars, or more, that no chunk of them has to be filled up."""
+    size = chunk_size(chunk, chunk, n_device)
+    return -(-stars // size) * size
+
+
 def in_chunks(rows: Any, chunk: int, mesh: Mesh, of: int | None = None) -> Iterator[tuple[Any, np.ndarray, int]]:
     """Chunks of about `chunk` rows of a tree of arrays, all of one shape: the rows, 1 where they count, how many do.
 

@@ -13,6 +13,7 @@ from astrogf.inference.newton.misfit import with_misfit
 from astrogf.inference.newton.passed import Pass
 from astrogf.inference.newton.stars import FitState
 from astrogf.inference.newton.sweep import sweep
+from astrogf.inference.problem.devices import whole_chunks
 from astrogf.inference.problem.parameters import lsf_sigma
 from astrogf.inference.problem.problem import StarData
 from astrogf.inference.problem.spectra import Noise, Sample, WindowSpectra, in_blocks, quiet, taken
@@ -152,3 +153,9 @@ def test_in_memory_there_is_one_block(small: Small, drawn: Draw) -> None:
     assert sample.work is IN_MEMORY
     assert len(sample.parts) == 1
     np.testing.assert_array_equal(sample.parts[0].rows[1], np.arange(4))
+
+
+def test_blocks_are_of_full_chunks() -> None:
+    assert whole_chunks(128, 16, 2) == 128
+    assert whole_chunks(128, 16, 12) == 144  # chunks of 24
+    assert whole_chunks(5, 16, 96) == 96

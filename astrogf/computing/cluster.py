@@ -1,9 +1,15 @@
-"""The workers of a Dask cluster, which somebody else started: on SLURM, Kubernetes, a cloud, or this machine."""
+"""The workers of a Dask cluster, which somebody else started: on SLURM, Kubernetes, a cloud, or this machine.
+
+It can be imported only where Dask's distributed is installed.
+"""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
+
+from distributed import Client, KilledWorker, WorkerPlugin
+from distributed.comm import CommClosedError
 
 from astrogf.base.errors import AstrogfError
 from astrogf.computing.common import Commons
@@ -16,14 +22,6 @@ PATIENCE, LATEST = 30, 600
 """Seconds until the scheduler must have answered, and the first worker have come."""
 TURN = "astrogf"
 """The resource that a task takes, of which each worker has one: JAX spreads a task over the worker's cores itself."""
-
-try:
-    from distributed import Client, WorkerPlugin
-except ImportError:
-    _missing = True
-    WorkerPlugin = object
-else:
-    _missing = False
 
 
 class Ready(WorkerPlugin):
@@ -42,11 +40,7 @@ class Cluster:
     all tasks share; like the run it must lie where all workers see it."""
 
     def __init__(self, scheduler: str, folder: Path) -> None:
-        """Raises AstrogfError where Dask is not installed, the scheduler does not answer, or no worker comes."""
-        if _missing:
-            raise AstrogfError(
-                "[compute] where = 'dask' needs Dask's distributed: pip install 'astrogf[cluster]'.", "no_dask"
-            )
+        """Raises AstrogfError where the scheduler does not answer, or no worker comes."""
         where = {"address": scheduler} if "://" in scheduler else {"scheduler_file": scheduler}
         try:
             self.client = Client(**where, timeout=PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call]
@@ -72,9 +66,6 @@ class Cluster:
     ) -> Iterator[Any]:
         """See `Place`. Dask computes again what was on a worker that died. Raises AstrogfError where a task takes its
         worker with it again and again, and where the scheduler is gone."""
-        from distributed import KilledWorker
-        from distributed.comm import CommClosedError
-
         name = self.commons.name_of(common)
         waiting = dict[int, Any]()
         for i in range(len(tasks)):

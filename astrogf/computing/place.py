@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from astrogf.base.errors import AstrogfError
 from astrogf.computing.options import ComputeOptions
 from astrogf.inference.blocks.places import HERE, Place
 
@@ -22,8 +23,12 @@ def place_of(options: ComputeOptions, folder: Path) -> Iterator[Place]:
 
         place = Processes(options.workers or default_workers(), folder)
     else:
-        from astrogf.computing.cluster import Cluster
-
+        try:
+            from astrogf.computing.cluster import Cluster
+        except ImportError as error:
+            raise AstrogfError(
+                "[compute] where = 'dask' needs Dask's distributed: pip install 'astrogf[cluster]'.", "no_dask"
+            ) from error
         place = Cluster(options.scheduler or "", folder)
     try:
         yield place

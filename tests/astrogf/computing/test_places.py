@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import sys
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -10,7 +11,6 @@ import numpy as np
 import pytest
 
 from astrogf.base.errors import AstrogfError
-from astrogf.computing.cluster import Cluster
 from astrogf.computing.options import ComputeOptions
 from astrogf.computing.place import place_of
 from astrogf.computing.processes import Processes, core_sets
@@ -188,8 +188,7 @@ def test_dask_workers_compute_what_this_one_does(small: Small, drawn: Draw, dask
 def test_a_dask_worker_killed_in_a_pass_changes_no_bit(small: Small, drawn: Draw, dask_cluster, tmp_path) -> None:
     with place_of(ComputeOptions(where="dask", scheduler=dask_cluster.scheduler_address), tmp_path) as place:
         left_alone = passed(small, drawn, place, FolderShelf(tmp_path / "alone"))
-        assert isinstance(place, Cluster)
-        pids = place.client.run(os.getpid)
+        pids = place.client.run(os.getpid)  # type: ignore[attr-defined]
 
         def kill(done: int, of: int) -> None:
             if done == BLOCK:
@@ -208,7 +207,8 @@ def test_a_scheduler_that_is_not_there(monkeypatch, tmp_path) -> None:
 
 
 def test_without_dask_a_sentence_says_what_to_install(monkeypatch, tmp_path) -> None:
-    monkeypatch.setattr("astrogf.computing.cluster._missing", True)
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    monkeypatch.delitem(sys.modules, "astrogf.computing.cluster", raising=False)
     options = ComputeOptions(where="dask", scheduler="tcp://127.0.0.1:1")
     with pytest.raises(AstrogfError, match=r"pip install 'astrogf\[cluster\]'"), place_of(options, tmp_path):
         pass

@@ -28,7 +28,11 @@ class FolderShelf:
         name = f"{_LASTING if lasting else ''}{uuid4().hex}.npz"
         with writing(self.folder / name):
             self.folder.mkdir(parents=True, exist_ok=True)
-            states.write(self.folder / name, value)
+            try:
+                states.write(self.folder / name, value)
+            except OSError:
+                (self.folder / name).unlink(missing_ok=True)
+                raise
         return states.InFile(str(self.folder), name)
 
     def remove_all_but(self, names: set[str], *, lasting: bool = False) -> None:

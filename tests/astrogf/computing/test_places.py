@@ -14,6 +14,7 @@ from astrogf.base.errors import AstrogfError
 from astrogf.computing.options import ComputeOptions
 from astrogf.computing.place import place_of
 from astrogf.computing.processes import Processes, core_sets
+from astrogf.config import parse
 from astrogf.inference.blocks.places import HERE, Place
 from astrogf.inference.blocks.shelf import MEMORY, Shelf
 from astrogf.inference.blocks.work import Work
@@ -212,3 +213,17 @@ def test_without_dask_a_sentence_says_what_to_install(monkeypatch, tmp_path) -> 
     options = ComputeOptions(where="dask", scheduler="tcp://127.0.0.1:1")
     with pytest.raises(AstrogfError, match=r"pip install 'astrogf\[cluster\]'"), place_of(options, tmp_path):
         pass
+
+
+@pytest.mark.parametrize(
+    ("said", "text"),
+    [
+        ({"where": "dask"}, r"\[compute\] scheduler: missing"),
+        ({"where": "here", "scheduler": "tcp://a:1"}, r"\[compute\] scheduler: where = 'here' has none"),
+        ({"workers": 4}, r"\[compute\] workers: is of where = 'processes'"),
+        ({"where": "cluster"}, r"\[compute\] where: expected"),
+    ],
+)
+def test_what_does_not_agree_is_said_beforehand(said: dict, text: str) -> None:
+    with pytest.raises(AstrogfError, match=text):
+        parse({"compute": said}, "my.toml")

@@ -22,6 +22,7 @@ from pydantic_core import PydanticCustomError
 from astrogf.base.constants import C_KMS
 from astrogf.base.errors import AstrogfError
 from astrogf.base.options import Section, complaint, keys_table
+from astrogf.computing.options import ComputeOptions
 from astrogf.emulator.options import TrainOptions
 from astrogf.inference.problem.options import FitOptions, KnownLabels
 from astrogf.inference.rehearsal.options import DemoOptions
@@ -40,6 +41,7 @@ class Config(FitOptions):
 
     survey: SurveyOptions = SurveyOptions()
     demo: DemoOptions = DemoOptions()
+    compute: ComputeOptions = ComputeOptions()
     spectra: dict[str, Stated] = {}
 
     @model_validator(mode="after")
@@ -117,7 +119,7 @@ def _of_spectra(c: Config) -> list[str]:
     return found
 
 
-SECTIONS = ("survey", "model", "lines", "stars", "continuum", "noise", "solver", "demo")
+SECTIONS = ("survey", "model", "lines", "stars", "continuum", "noise", "solver", "compute", "demo")
 """Sections in the order of the reference page; [spectra.NAME] follow."""
 
 

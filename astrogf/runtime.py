@@ -77,13 +77,14 @@ def compile_quickly(**more: str) -> None:
     os.environ["XLA_FLAGS"] = flags.strip()
 
 
-def use_all_cores() -> None:
-    """Let JAX see every CPU core as a device, so that stars are spread over them, and `compile_quickly`.
+def use_all_cores(cores: int | None = None) -> None:
+    """Let JAX see every CPU core (or so many) as a device, so that stars are spread over them, and `compile_quickly`.
 
     XLA is given more threads than devices (NPROC): with as many, jaxlib 0.10.2 was seen to lose part of the product of
     large matrices (docs/how-to/problems.md, 'When the runtime is wrong').
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if cores is None:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     compile_quickly(xla_force_host_platform_device_count=str(cores))
     os.environ.setdefault("NPROC", str(THREADS_A_CORE * cores))
 
@@ -145,10 +146,10 @@ def raise_if_stopped() -> None:
         raise _last[-1]
 
 
-def ready_to_compute() -> None:
-    """What every command that computes does first, before JAX is imported."""
+def ready_to_compute(cores: int | None = None) -> None:
+    """What every command that computes does first, before JAX is imported; `cores`: all if not given."""
     use_compilation_cache()
-    use_all_cores()
+    use_all_cores(cores)
 
 
 def peak_memory_gb() -> float | None:

@@ -173,7 +173,7 @@ def measure(group: Group, spectra: Path, most: int) -> Table:
     for name, kind, exposures in group.sets:
         batch = load_directory(spectra, [group.window], kinds=[kind], snr_min=20.0, exposures=exposures).batches[0]
         batch = batch.select(chosen(list(batch.table["star"]), most))
-        data, _ = scaled_data(batch)
+        data, _ = scaled_data(batch.flux, batch.ivar)
         table = batch.table["path", "piece", "star", "mjd", "snr", "subclass", "frame", "rv_header"]
         table["set"] = name
         tables.append(table)

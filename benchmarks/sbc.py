@@ -76,7 +76,9 @@ def one(small, rng, truth_problem, setting) -> dict:
     belief = small.groups.belief(small.options.lines.model_error) if widths is None else Belief.known(widths)
     shared, loggf = sampled(small, fit, belief, rng)
     mean, covariance = shared.mean(axis=0), np.cov(shared.T)
-    gaussian = laplace_gaussian(fit.passed, fit.theta, fit.shared, jnp.asarray(mean), jnp.asarray(covariance))
+    gaussian = laplace_gaussian(
+        fit.passed.star, fit.passed.rows[0], fit.theta, fit.shared, jnp.asarray(mean), jnp.asarray(covariance)
+    )
     off = np.einsum("sij,dj->dsi", np.asarray(gaussian.slope), shared - mean)
     white = rng.normal(size=(DRAWS + 1, *gaussian.own_mean.shape))
     own = np.asarray(gaussian.own_mean) - off + np.einsum("sij,dsj->dsi", np.asarray(gaussian.own_factor), white)

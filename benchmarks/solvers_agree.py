@@ -98,7 +98,9 @@ def main() -> None:
     drawn = draw(small, np.random.default_rng(a.seed), snr=a.snr, widths=widths)
     began = time.perf_counter()
     fit = maximise(small, drawn.data, drawn.theta, drawn.shared, widths=widths, tolerance=1e-3)
-    gaussian = laplace_gaussian(fit.passed, fit.theta, fit.shared, fit.posterior.mean, fit.posterior.covariance)
+    gaussian = laplace_gaussian(
+        fit.passed.star, fit.passed.rows[0], fit.theta, fit.shared, fit.posterior.mean, fit.posterior.covariance
+    )
     means = small.groups.means(small.options.lines.model_error)
     gaussian = with_means(gaussian, fit.posterior.weight, means)
     print(f"{a.stars} stars, {small.n_line} corrections; maximum in {fit.iterations} iterations, last step "

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float
 from astrogf.base.errors import AstrogfError, NoFileError
 from astrogf.emulator import hydrostatic
 from astrogf.emulator.domain import Hull
-from astrogf.emulator.network import DepthModes, DepthNetwork, DualEncoder
+from astrogf.emulator.network import DepthModes, DepthNetwork, DualEncoder, same, silu
 from astrogf.emulator.options import Equilibrium
 from astrogf.emulator.structure import Structure
 
@@ -200,4 +200,6 @@ def _shape(mlp: eqx.nn.MLP) -> list[int]:
 
 
 def _mlp(shape: list[int]) -> eqx.nn.MLP:
-    return eqx.nn.MLP(shape[0], shape[1], shape[2], shape[3], activation=jax.nn.silu, key=jax.random.key(0))
+    return eqx.nn.MLP(
+        shape[0], shape[1], shape[2], shape[3], activation=silu, final_activation=same, key=jax.random.key(0)
+    )

@@ -18,6 +18,16 @@ QUANTITIES = ("rhox", "t", "p", "xne", "abross", "accrad")
 """Order of the outputs, all natural logarithms; ACCRAD is positive in each of the 214,632 training layers."""
 
 
+def silu(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """JAX's, under a name by which a network can be sent to another process."""
+    return jax.nn.silu(x)
+
+
+def same(x: Float[Array, "..."]) -> Float[Array, "..."]:
+    """What is left of the last layer, likewise."""
+    return x
+
+
 class DepthNetwork(eqx.Module):
     """Depth encoder as in the paper: a network on log tau, fed with Gaussians spaced over the range."""
 
@@ -165,11 +175,11 @@ def build(
         bend = CubicSpline(log_tau, modes, axis=1)(log_tau, 2)
         depth = DepthModes(jnp.asarray(log_tau), jnp.asarray(modes), jnp.asarray(bend))
     else:
-        mlp = eqx.nn.MLP(24, rank, 128, 2, jax.nn.silu, key=k2)
+        mlp = eqx.nn.MLP(24, rank, 128, 2, silu, same, key=k2)
         depth = DepthNetwork(mlp, float(log_tau[0]), float(log_tau[-1]))
-    head = None if merge == "product" else eqx.nn.MLP(2 * rank, q, width, 2, jax.nn.silu, key=k3)
+    head = None if merge == "product" else eqx.nn.MLP(2 * rank, q, width, 2, silu, same, key=k3)
     return DualEncoder(
-        eqx.nn.MLP(4, q * rank if merge == "product" else rank, width, layers, jax.nn.silu, key=k1),
+        eqx.nn.MLP(4, q * rank if merge == "product" else rank, width, layers, silu, same, key=k1),
         depth,
         head,
         jnp.asarray(x.mean(0)),

@@ -14,9 +14,9 @@ from scipy.special import ndtr
 from astrogf.base.errors import AstrogfError
 from astrogf.inference.fit import freed
 from astrogf.inference.newton.learned_noise import learn
+from astrogf.inference.newton.passed import Pass
 from astrogf.inference.newton.search import starting_points
 from astrogf.inference.newton.stars import FitState, Progress, fit_stars
-from astrogf.inference.newton.sweep import Pass
 from astrogf.inference.problem import noise
 from astrogf.inference.problem.arrow import substitute
 from astrogf.inference.problem.collect import collect
@@ -130,7 +130,7 @@ def predictive(
     n, n_line = min(count, sample.n_star), covariance.shape[0]
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.maximum(values, 0.0))
-    star = jax.tree.map(lambda x: jnp.asarray(x)[:n], passed.star)
+    star, rows = jax.tree.map(lambda x: jnp.asarray(x)[:n], passed.star), passed.rows
     draws = []
     see = eqx.filter_jit(predict)
     for _ in range(DRAWS):
@@ -141,7 +141,7 @@ def predictive(
         own = np.asarray(own) - np.asarray(star.constant) + scatter
         theta = np.asarray(run.theta)[:n] + own * steps(sample.n_own)
         drawn = []
-        for window, kept in zip(sample.windows, passed.rows, strict=True):
+        for window, kept in zip(sample.windows, rows, strict=True):
             delta = jnp.zeros(window.problem.n_free).at[:n_line].set(run.shared[:-1] + move[:-1])
             models = np.full((len(window.star), window.problem.basis.shape[0]), np.nan)
             for r in np.flatnonzero(window.star < n):

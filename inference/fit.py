@@ -13,18 +13,20 @@ from jaxtyping import Array, Bool, Float, Int
 
 from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 from astrogf.base.errors import AstrogfError
+from astrogf.inference.blocks.work import IN_MEMORY, Work
 from astrogf.inference.checkpoint import NOWHERE, Checkpoint, once
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.choice import Choice, choose, group_transitions, record
 from astrogf.inference.newton.joint import Joint, SharedPrior, fit_joint
 from astrogf.inference.newton.knowledge import knowledge
+from astrogf.inference.newton.passed import Pass
 from astrogf.inference.newton.scatters import over_scatters
 from astrogf.inference.newton.search import starting_points
 from astrogf.inference.newton.stars import FitState, Progress, fit_stars
 from astrogf.inference.newton.suspects import suspicion, worst
-from astrogf.inference.newton.sweep import Pass
 from astrogf.inference.newton.told import Told
 from astrogf.inference.problem.collect import NoStarsError, Origin, collect
+from astrogf.inference.problem.devices import star_mesh, whole_chunks
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import LN_SIGMA, lsf_sigma
 from astrogf.inference.problem.prior_lines import LinePrior, sure_of
@@ -242,7 +244,7 @@ def fit_lines(
     ).about({CLASS: unlisted_mean})
     last = run if first is None else first.run
     # the errors by wavelength are for what the lines so far did not explain
-    noise = tuple(n._replace(local=jnp.ones_like(n.local)) for n in last.noise)
+    noise = tuple(n._replace(local=jnp.ones((len(n.scale), 1))) for n in last.noise)
     begin = np.array(corrections(leaders), float)
     if told is not None and first is None:
         begin[mine] = told.point[mine]
@@ -345,12 +347,14 @@ def fit(
     beliefs: Mapping[str, Belief] | None = None,
     checkpoint: Checkpoint = NOWHERE,
     prior: LinePrior | None = None,
+    work: Work = IN_MEMORY,
 ) -> Fitted:
     """Fit stars and log gf jointly.
 
     `batches`: one or several windows; spectra of one `path` are one star's. `lines` instead of the shipped list.
     `beliefs`: what is known of single stars, by path. `prior`: what other spectra say of the lines; `statistics` of the
-    result then hold it too. It goes on from what `checkpoint` has of the same fit.
+    result then hold it too. It goes on from what `checkpoint` has of the same fit. `work`: where it is computed, and in
+    blocks of how many stars; other solvers than Gauss-Newton have all in memory, in this process.
     Raises NoStarsError (a sentence) when no star can be modelled, or no line carries information; AstrogfError where
     the prior is of another list.
     """
@@ -367,7 +371,12 @@ def fit(
             f"lines.unlisted: {prior.name}, the prior, has such lines, which are taken along; leave the key out"
         )
     complete = partial(completed, options=options, shipped=lines is None, prior=prior)
-    collected = collect(batches, options, lines, beliefs or {}, complete=complete)
+    cut = work if options.solver.method == "gauss-newton" else None
+    if cut is not None and cut.block is not None:
+        # kept, because states speak of the blocks, and a run may go on with another number of devices
+        size = partial(whole_chunks, cut.block, options.solver.chunk, star_mesh().devices.size)
+        cut = cut._replace(block=once(checkpoint, "blocks", size))
+    collected = collect(batches, options, lines, beliefs or {}, complete=complete, work=cut)
     setups, sample, beliefs_of_stars, origin = collected
     theta, seconds = once(checkpoint, "search", lambda: starting_points(collected, options, progress))
     start = float(lsf_sigma(options.stars.resolution))

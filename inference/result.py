@@ -14,14 +14,13 @@ from astrogf.inference.newton.intervals import NAMES as INTERVALS
 from astrogf.inference.newton.intervals import Parts, quantiles
 from astrogf.inference.newton.joint import Joint
 from astrogf.inference.newton.misfit import misfit_table
-from astrogf.inference.newton.sweep import Pass
+from astrogf.inference.newton.passed import Pass
 from astrogf.inference.problem import noise
-from astrogf.inference.problem.arrow import own_covariances
 from astrogf.inference.problem.collect import Origin
 from astrogf.inference.problem.instrument import names
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import lsf_sigma, steps
-from astrogf.inference.problem.spectra import Sample, margins
+from astrogf.inference.problem.spectra import Noise, Sample, margins
 from astrogf.inference.statistics import LineNames, Statistics
 from astrogf.synthesis.lines.linelist import LineList
 
@@ -191,8 +190,32 @@ def star_flags(finite, margin: Float[np.ndarray, " star"], outliers) -> tuple[st
 
 def observed_models(sample: Sample, origin: Origin, passed: Pass) -> Float[np.ndarray, "star pixel"]:
     """The models of a pass on the scale of the spectra as they came, windows after each other."""
-    rows = [np.asarray(r.model) * level[:, None] for r, level in zip(passed.rows, origin.levels, strict=True)]
+    windows = zip(sample.windows, origin.levels, strict=True)
+    rows = [np.full((len(w.star), w.problem.spectrum.grid.n_pixel), np.nan) for w, _ in windows]
+    for part, terms in zip(sample.parts, passed.terms(), strict=True):
+        for into, mine, row, level in zip(rows, part.rows, terms.rows, origin.levels, strict=True):
+            if row is not None:
+                into[mine] = row.model * level[mine, None]
     return sample.side_by_side(rows, np.nan)
+
+
+def errors(
+    sample: Sample, noise_models: Noise, passed: Pass
+) -> tuple[list[Float[np.ndarray, "row pixel"]], list[Int[np.ndarray, " row"]]]:
+    """Window by window, on the scale of the fit: sd of every pixel (inf = not used), and how many pixels of every row
+    lie beyond 5 of them."""
+    sigma = [np.full((len(w.star), w.problem.spectrum.grid.n_pixel), np.inf) for w in sample.windows]
+    outlying = [np.zeros(len(w.star), int) for w in sample.windows]
+    for part, terms in zip(sample.parts, passed.terms(), strict=True):
+        for k, (mine, data, row) in enumerate(zip(part.rows, part.data.get(), terms.rows, strict=True)):
+            if row is None:
+                continue
+            flux, good = np.asarray(data.flux), np.asarray(data.ivar) > 0
+            model = noise.NoiseModel(*(np.asarray(x)[mine] for x in noise_models[k]))
+            sd = np.sqrt(np.asarray(jax.vmap(noise.variance)(data.flux, data.ivar, model)))
+            outlying[k][mine] = ((np.abs(flux - row.model) > 5 * sd) & good).sum(1)
+            sigma[k][mine] = np.where(good, sd, np.inf)
+    return sigma, outlying
 
 
 def assemble(
@@ -206,15 +229,10 @@ def assemble(
     options: FitOptions,
 ) -> FitResult:
     """Put everything on the scale of the spectra as they came."""
-    covariance = np.asarray(own_covariances(joint.passed.star, joint.posterior.covariance))
+    covariance = joint.passed.own_covariance(joint.posterior.covariance)
     theta = np.asarray(joint.run.theta)
-    sigma, outlying = [], []
-    columns = zip(sample.windows, joint.passed.rows, joint.run.noise, origin.levels, strict=True)
-    for window, fitted, noise_model, level in columns:
-        data, good = window.data, np.asarray(window.data.ivar > 0)
-        sd = np.sqrt(np.asarray(jax.vmap(noise.variance)(data.flux, data.ivar, noise_model)))
-        outlying.append(((np.abs(np.asarray(data.flux) - fitted.model) > 5 * sd) & good).sum(1))
-        sigma.append(np.where(good, sd, np.inf) * level[:, None])
+    sd, outlying = errors(sample, joint.run.noise, joint.passed)
+    sigma = [x * level[:, None] for x, level in zip(sd, origin.levels, strict=True)]
     n_pixel, n = sample.n_pixel, len(chosen.leader)
 
     return FitResult(

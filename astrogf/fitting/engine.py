@@ -1,7 +1,9 @@
 """Where the face meets the rooms that compute: spectra read, fitted, checked, simulated; every import is late."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from astropy.table import Table
@@ -12,10 +14,10 @@ from astrogf.runtime import ready_to_compute
 
 if TYPE_CHECKING:
     from astrogf.inference.check import Checked, Corrections
-    from astrogf.inference.checkpoint import Checkpoint
     from astrogf.inference.problem.counts import Counts
     from astrogf.inference.problem.prior_lines import LinePrior
     from astrogf.inference.result import FitResult
+    from astrogf.runs.checkpoint import CheckpointFolder
     from astrogf.surveys.batch import SpectrumBatch
     from astrogf.surveys.load import Loaded
     from astrogf.synthesis.lines.linelist import LineList
@@ -71,16 +73,20 @@ def fit(
     labels: Table | None = None,
     *,
     lines: "LineList | None",
-    checkpoint: "Checkpoint | None" = None,
+    checkpoint: "CheckpointFolder | None" = None,
     prior: "LinePrior | None" = None,
 ) -> "tuple[FitResult, Table]":
     """The joint fit, and the stars it set aside; `labels` are priors where the configuration says so. It goes on from
     what `checkpoint` has.
 
     `labels`: what `surveys.catalogues.labels.read_usable` read; `lines`: what `lines_of` read; `prior`: what another
-    run knows of the lines. Raises AstrogfError when nothing is left to fit.
+    run knows of the lines. It is computed where the configuration says. Raises AstrogfError when nothing is left to
+    fit.
     """
     ready_to_compute()
+    from astrogf.computing.place import place_of
+    from astrogf.inference.blocks.shelf import MEMORY
+    from astrogf.inference.blocks.work import Work
     from astrogf.inference.checkpoint import NOWHERE
     from astrogf.inference.fit import fit as joint_fit
     from astrogf.inference.problem.priors import catalogue_beliefs, stated_beliefs
@@ -89,7 +95,13 @@ def fit(
     if labels is not None and config.survey.labels == "prior":
         beliefs = catalogue_beliefs(labels, batches) | beliefs
     keeper = checkpoint or NOWHERE
-    return joint_fit(batches, config, progress, lines=lines, beliefs=beliefs, checkpoint=keeper, prior=prior)
+    with ExitStack() as stack:
+        shared = checkpoint.folder / "shared" if checkpoint else Path(stack.enter_context(TemporaryDirectory()))
+        place = stack.enter_context(place_of(config.compute, shared))
+        work = Work(place, checkpoint.shelf if checkpoint else MEMORY, config.solver.block)
+        return joint_fit(
+            batches, config, progress, lines=lines, beliefs=beliefs, checkpoint=keeper, prior=prior, work=work
+        )
 
 
 def count(

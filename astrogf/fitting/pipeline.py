@@ -197,7 +197,7 @@ class _Job:
         request = follows.of_request(self.config, self.lines, self.prior and self.prior.known.statistics)
         begun = kept.follows()
         if begun is None and "config" in before:
-            begun = {"config": {name: said for name, said in before["config"].items() if name != "demo"}}
+            begun = {"config": {name: said for name, said in before["config"].items() if name not in follows.FREE}}
         follows.check_same(begun or {}, request, self.out)
         return request
 

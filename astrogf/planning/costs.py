@@ -132,8 +132,8 @@ def _memory(counts: Counts, options: FitOptions, cores: int) -> tuple[float, flo
     n = counts.free
     row = STACKED * 8.0 * options.model.depths * max(w.grid for w in counts.windows)
     columns = COLUMNS * cores * 8.0 * n * max(w.pixels for w in counts.windows)
-    star = STAR_COPIES * 8.0 * n * (counts.own + counts.basis * len(counts.windows))
-    stars = counts.stars * (star + PIXEL_ARRAYS * 8.0 * counts.pixels)
+    star = STAR_COPIES * 8.0 * n * counts.own
+    stars = min(counts.stars, options.solver.block) * star + counts.stars * PIXEL_ARRAYS * 8.0 * counts.pixels
     return row, BASE + WINDOW * (len(counts.windows) - 1) + columns + stars + MATRICES * 8.0 * n**2
 
 
@@ -142,10 +142,10 @@ def _disk(counts: Counts) -> tuple[float, float]:
     n, pixels = float(counts.free), float(counts.stars * counts.pixels)
     tables = counts.stars * STAR_ROW + n * LINE_ROW + counts.candidates * CANDIDATE_ROW
     run = REPORT + tables + 5 * 4.0 * pixels + (2 * 4.0 + 8.0) * n**2
-    star = counts.stars * 8.0 * n * (counts.own + counts.basis * len(counts.windows))
-    # joint maximum, widths, stars before and after; and once more what is being written
-    joint = star + 4 * 8.0 * pixels + 2 * 8.0 * n**2
-    return run, 2 * joint + 2 * 8.0 * n**2 + 2 * 4 * 8.0 * pixels
+    star = counts.stars * 4.0 * n * counts.own
+    # the spectra; joint maximum and the pass after it, widths, stars before and after
+    joint = star + 2 * 8.0 * pixels + 2 * 8.0 * n**2
+    return run, 2 * 8.0 * pixels + 2 * joint + 2 * 8.0 * n**2 + 2 * 2 * 8.0 * pixels
 
 
 def _seconds(counts: Counts, options: FitOptions, budget: Budget) -> dict[str, float]:

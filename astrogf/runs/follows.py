@@ -12,6 +12,8 @@ from astrogf.config import Config
 from astrogf.synthesis.lines.linelist import LineList
 
 LIBRARIES = ("jax", "jaxlib", "equinox", "optax", "numpyro", "numpy", "scipy", "astropy")
+FREE = {"demo", "compute"}
+"""Sections of the configuration that no number follows from."""
 NAMED = 3
 """Files or keys that a sentence names; of more it says how many."""
 
@@ -21,7 +23,7 @@ def of_request(config: Config, lines: LineList | None, prior: Sequence[Any] | No
     code), what another run knows of the lines (its `Statistics`), code and libraries."""
     rooms = [Path(room.__file__ or "").parent for room in (base, emulator, synthesis, surveys, inference)]
     return {
-        "config": config.model_dump(mode="json", exclude={"demo"}),
+        "config": config.model_dump(mode="json", exclude=FREE),
         "lines": None if lines is None else digest(*lines),
         "prior": None if prior is None else digest(*prior),
         "code": {"astrogf": __version__, "source": content_of(*rooms)},

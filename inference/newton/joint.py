@@ -5,22 +5,23 @@ from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from astrogf.inference.blocks.shelf import Kept
 from astrogf.inference.checkpoint import NOWHERE, Checkpoint
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.conditional import System
 from astrogf.inference.newton.learned_noise import learn, noise_summary
 from astrogf.inference.newton.means import Means
 from astrogf.inference.newton.misfit import with_misfit
+from astrogf.inference.newton.passed import Pass
 from astrogf.inference.newton.stars import FitState, Progress, bounded_step, keep_physical
-from astrogf.inference.newton.sweep import Pass, sweep
+from astrogf.inference.newton.sweep import sweep
 from astrogf.inference.newton.told import Told
 from astrogf.inference.newton.widths import Belief, Widths
-from astrogf.inference.problem.arrow import Reduced, substitute
+from astrogf.inference.problem.arrow import Reduced
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import lsf_sigma, steps
 from astrogf.inference.problem.spectra import Noise, Sample
@@ -101,14 +102,15 @@ class Joint(NamedTuple):
 
 class _Between(NamedTuple):
     """All that the next iteration starts from: how many there were, where it linearises, and the last point that was
-    good: its pass, its place and its log posterior, the prior of the shared parameters left out."""
+    good: its pass, its place and its log posterior, the prior of the shared parameters left out; `last`: the blocks of
+    the pass at whose deviations of lines it linearises."""
 
     iteration: int
     theta: Float[Array, "star own"]
     shared: Float[Array, " shared"]
     noise: Noise
     kept: tuple[Pass, Array, Array, float] | None
-    deviation: tuple[Float[np.ndarray, "row deviating"], ...] | None
+    last: tuple[Kept, ...] | None
     shrink: float
     learned: hyper.Learned
     trace: list[dict]
@@ -138,14 +140,14 @@ def fit_joint(
         run.trace[:] = now.run.trace
         return now._replace(run=replace(now.run, trace=run.trace))
     run.trace[:] = now.trace
-    first, theta, shared, noise_model, kept, deviation, shrink, learned, _ = now
+    first, theta, shared, noise_model, kept, last, shrink, learned, _ = now
     status = "max_iterations"
     for it in range(first, options.solver.joint_iterations):
         began = time.perf_counter()
         label = f"{name} fit, iteration {it + 1}"
         passed = sweep(
-            sample, theta, shared, noise_model, deviation=deviation, chunk=options.solver.chunk,
-            progress=partial(progress, label),
+            sample, theta, shared, noise_model, last=last, chunk=options.solver.chunk,
+            continuum=options.solver.method != "gauss-newton", progress=partial(progress, label),
         )  # fmt: skip
         value = float(np.sum(passed.log_posterior[np.isfinite(passed.log_posterior)]))
         total = value + prior.log_density(shared, learned.weight)
@@ -156,18 +158,17 @@ def fit_joint(
         else:
             shrink *= 0.4
             passed, theta, shared, value = kept  # type: ignore[misc]
-        deviation = passed.deviation
+        last = passed.blocks
         learned, posterior = prior.learned(passed.reduced, shared, learned)
         shared_step = shrink * jnp.clip(posterior.mean - shared, -0.5, 0.5)
-        step = shrink * bounded_step(jax.vmap(substitute, in_axes=(0, None))(passed.star, shared_step / shrink))
+        step = shrink * bounded_step(passed.own_step(shared_step / shrink))
         shared_size = float(jnp.sqrt(jnp.mean(shared_step**2 / jnp.diag(posterior.covariance))))
-        star_sd = jnp.sqrt(jnp.diagonal(passed.star.covariance, 0, 1, 2))
-        star_size = float(jnp.percentile(jnp.max(jnp.abs(step) / steps(step.shape[1]) / star_sd, axis=1), 90))
+        star_size = float(jnp.percentile(jnp.max(jnp.abs(step) / steps(step.shape[1]) / passed.own_sd, axis=1), 90))
         run.trace.append(
             {"stage": name, "iteration": it + 1, "objective": total, "accepted": bool(accepted),
              "shared_step_sd": shared_size, "star_step_sd": star_size, **noise_summary(noise_model),
              "ln_sigma": float(shared[-1]), **_rounded(posterior.widths),
-             "line_scatter_suggested": float(np.median(np.concatenate([rows.scatter for rows in passed.rows]))),
+             "line_scatter_suggested": float(np.median(passed.scatter)),
              "seconds": time.perf_counter() - began}
         )  # fmt: skip
         if accepted and shared_size < options.solver.tolerance and star_size < 3 * options.solver.tolerance:
@@ -182,7 +183,7 @@ def fit_joint(
             noise_model, kept = learn(sample, passed, options, determined(posterior, prior) / n_row, local), None
         if options.noise.misfit and it in MISFIT:
             noise_model, kept = with_misfit(sample, passed, theta, noise_model), None
-        state = _Between(it + 1, theta, shared, noise_model, kept, deviation, shrink, learned, run.trace)
+        state = _Between(it + 1, theta, shared, noise_model, kept, last, shrink, learned, run.trace)
         checkpoint.save(name, state)
     assert kept is not None
     passed, theta, shared, _ = kept

@@ -1,6 +1,7 @@
 """What the spectra together know of every line that may be freed: one pass, before lines are chosen."""
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -8,12 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from astrogf.inference.blocks.places import Advance
+from astrogf.inference.blocks.shelf import Kept
+from astrogf.inference.blocks.work import shares
 from astrogf.inference.newton.stars import FitState
 from astrogf.inference.problem.devices import in_chunks, spread, star_mesh
 from astrogf.inference.problem.linearise import line_information
+from astrogf.inference.problem.noise import NoiseModel
 from astrogf.inference.problem.parameters import StarPrior
 from astrogf.inference.problem.responses import responses
-from astrogf.inference.problem.spectra import Sample, WindowSpectra
+from astrogf.inference.problem.spectra import Noise, Sample, WindowSpectra
 from astrogf.synthesis.lines.pieces import Pieces
 
 BLOCK, NUMBERS = 4096, 16_000_000
@@ -75,18 +80,68 @@ def knowledge(
     Own parameters and continuum of every spectrum are marginalised; 0 for other lines. A spectrum whose model is not
     finite tells nothing.
     """
-    mesh, total, done = star_mesh(), sum(len(w.star) for w in sample.windows), 0
-    found = []
-    for window, noise, mine in zip(sample.windows, run.noise, asked, strict=True):
-        candidates, blocks, size = in_blocks(window, mine)
-        rows = window.data, run.theta[window.star], StarPrior(*(x[window.star] for x in sample.prior)), noise
-        common, known = (window.problem, np.asarray(run.shared[-1]), candidates), np.zeros(mine.shape[0])
-        for (data, theta, prior, noises), used, keep in in_chunks(rows, chunk, mesh):
-            at = responses(window.problem, theta, np.zeros((len(theta), window.problem.n_free)), mesh)
-            values = np.asarray(_chunk(common, (data, theta, prior, used, noises, at), size, mesh))
-            for block, of_block in zip(blocks, values, strict=True):
-                known[block] += of_block[: len(block)]
-            done += keep
-            progress(done, total)
-        found.append(known)
+    total, done = sum(len(w.star) for w in sample.windows), [0]
+
+    def advance(more: int) -> None:
+        done[0] += more
+        progress(done[0], total)
+
+    theta, ln_sigma = np.asarray(run.theta), np.asarray(run.shared[-1])
+    prior: StarPrior = jax.tree.map(np.asarray, sample.prior)
+    noise = jax.tree.map(np.asarray, run.noise)
+    visits = []
+    for part in sample.parts:
+        mine = [w.star[rows] for w, rows in zip(sample.windows, part.rows, strict=True)]
+        visits.append(
+            _Visit(
+                part.data,
+                tuple(theta[star] for star in mine),
+                tuple(StarPrior(*(x[star] for x in prior)) for star in mine),
+                tuple(NoiseModel(*(x[rows] for x in n)) for n, rows in zip(noise, part.rows, strict=True)),
+            )
+        )
+    totals = tuple(len(w.star) for w in sample.windows)
+    tasks = [_Share(visits[mine], ln_sigma, chunk, totals) for mine in shares(len(visits))]
+    common = [(w.problem, mine, *in_blocks(w, mine)) for w, mine in zip(sample.windows, asked, strict=True)]
+    found = [np.zeros(len(mine)) for mine in asked]
+    for some in sample.work.place.map(_share, common, tasks, advance):
+        found = [a + b for a, b in zip(found, some, strict=True)]
+    return found
+
+
+class _Visit(NamedTuple):
+    """A block: its data, and window by window the parameters, priors and noise of every row."""
+
+    data: Kept
+    theta: tuple[np.ndarray, ...]
+    prior: tuple[StarPrior, ...]
+    noise: Noise
+
+
+class _Share(NamedTuple):
+    """A task: some blocks, and what is the same for all."""
+
+    visits: list[_Visit]
+    ln_sigma: np.ndarray
+    chunk: int
+    totals: tuple[int, ...]
+
+
+def _share(common: list, share: _Share, advance: Advance) -> list[Float[np.ndarray, " line"]]:
+    """What the spectra of some blocks know of the lines of every window."""
+    mesh, found = star_mesh(), [np.zeros(len(asked)) for _, asked, *_ in common]
+    for visit in share.visits:
+        of_windows = zip(common, visit.data.get(), visit.theta, visit.prior, visit.noise, strict=True)
+        for k, ((problem, _, candidates, blocks, size), data, theta, prior, noise) in enumerate(of_windows):
+            if len(theta) == 0:
+                continue
+            local: Any = np.broadcast_to(noise.local, data.flux.shape)
+            chunks = in_chunks((data, theta, prior, noise._replace(local=local)), share.chunk, mesh, share.totals[k])
+            for (*mine, noises), used, keep in chunks:
+                at = responses(problem, mine[1], np.zeros((len(used), problem.n_free)), mesh)
+                rows = (*mine, used, noises, at)
+                values = np.asarray(_chunk((problem, share.ln_sigma, candidates), rows, size, mesh))
+                for block, of_block in zip(blocks, values, strict=True):
+                    found[k][block] += of_block[: len(block)]
+                advance(keep)
     return found

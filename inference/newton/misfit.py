@@ -7,6 +7,9 @@ element. What free lines have taken up of it leaves no residual: beside the wron
 (docs/explanation/statistics.md), but the harm no longer spreads to labels and to other lines.
 """
 
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,15 +17,40 @@ from astropy.table import Table
 from jaxtyping import Array, Float, Int
 
 from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
-from astrogf.inference.newton.sweep import Pass
+from astrogf.inference.newton.passed import Pass
 from astrogf.inference.problem.noise import RAISED, NoiseModel, variance
 from astrogf.inference.problem.parameters import LN_SIGMA, RV
+from astrogf.inference.problem.problem import StarData
 from astrogf.inference.problem.spectra import Noise, Sample, WindowSpectra
 
 SHARE = 0.05
 """A resolution element is one where the model is wrong with this prior probability."""
 FACTORS = np.geomspace(1.3, 1e4, 60)
 """By how much the variance of the stack then exceeds its noise, each as probable as the next."""
+
+
+class Stack(NamedTuple):
+    """Sums over rows on rest pixels: inverse variances, and residuals weighted with them."""
+
+    weight: Float[np.ndarray, " rest"]
+    total: Float[np.ndarray, " rest"]
+
+    def add(
+        self,
+        residual: Float[np.ndarray, "row pixel"],
+        inverse: Float[np.ndarray, "row pixel"],
+        first: Int[np.ndarray, " row"],
+    ) -> None:
+        """Rows, whose pixel 0 is the rest pixel `first`."""
+        for r, begin in enumerate(first):
+            mine = slice(begin, begin + residual.shape[1])
+            self.weight[mine] += inverse[r]
+            self.total[mine] += inverse[r] * residual[r]
+
+    @property
+    def z(self) -> Float[np.ndarray, " rest"]:
+        """Weighted mean in units of its error; nan where no row has a pixel."""
+        return self.total / np.sqrt(np.where(self.weight > 0.0, self.weight, np.nan))
 
 
 def stack(
@@ -33,14 +61,10 @@ def stack(
     `inverse` variance, 0 where a pixel does not count. The first rest pixel is pixel 0 of the largest shift; nan where
     no row has a pixel.
     """
-    n_row, n_pixel = residual.shape
     first = shift.max() - shift
-    weight, total = np.zeros(n_pixel + first.max()), np.zeros(n_pixel + first.max())
-    for r in range(n_row):
-        mine = slice(first[r], first[r] + n_pixel)
-        weight[mine] += inverse[r]
-        total[mine] += inverse[r] * residual[r]
-    return total / np.sqrt(np.where(weight > 0.0, weight, np.nan))
+    sums = Stack(*(np.zeros(residual.shape[1] + first.max()) for _ in range(2)))
+    sums.add(residual, inverse, first)
+    return sums.z
 
 
 def factor(z: Float[np.ndarray, " rest"], width: int) -> Float[np.ndarray, " rest"]:
@@ -60,34 +84,49 @@ def factor(z: Float[np.ndarray, " rest"], width: int) -> Float[np.ndarray, " res
 
 
 def by_wavelength(
-    window: WindowSpectra, model: Float[np.ndarray, "row pixel"], theta: Float[Array, "star own"], noise: NoiseModel
+    window: WindowSpectra,
+    theta: Float[Array, "star own"],
+    noise: NoiseModel,
+    blocks: Iterable[tuple[Int[np.ndarray, " row"], StarData, Float[np.ndarray, "row pixel"]]],
 ) -> Float[np.ndarray, "row pixel"]:
     """Factor of the variance of every pixel of a window, from the residuals of all its rows at rest.
 
-    The excess counts as often as a resolution element has pixels, for they err together. A single row tells nothing:
-    its factors are 1.
+    `blocks`: rows, their data and their models, a block of stars after the other. The excess counts as often as a
+    resolution element has pixels, for they err together. A single row tells nothing: its factors are 1.
     """
-    n_row, n_pixel = model.shape
-    if n_row < 2:
-        return np.ones_like(model)
-    own = np.asarray(theta)[window.star]
     grid = window.problem.spectrum.grid
+    n_row, n_pixel = len(window.star), grid.n_pixel
+    if n_row < 2:
+        return np.ones((n_row, n_pixel))
+    own = np.asarray(theta)[window.star]
     pixel = float(grid.oversampling * grid.velocity_step)
     shift = np.rint(np.log1p(own[:, RV] / C_KMS) * C_KMS / pixel).astype(int)
     fwhm = FWHM_PER_SIGMA * float(np.median(np.exp(own[:, LN_SIGMA]))) / pixel
-    var = np.asarray(jax.vmap(variance)(window.data.flux, window.data.ivar, noise._replace(local=jnp.ones((n_row, 1)))))
-    good = (np.asarray(window.data.ivar) > 0.0) & np.isfinite(model)
-    residual = np.where(good, np.asarray(window.data.flux) - model, 0.0)
+    first = shift.max() - shift
+    sums = Stack(*(np.zeros(n_pixel + first.max()) for _ in range(2)))
+    plain: NoiseModel = jax.tree.map(np.asarray, noise._replace(local=jnp.ones((n_row, 1))))
+    for rows, data, model in blocks:
+        flux, ivar = (np.asarray(x) for x in data)
+        var = np.asarray(jax.vmap(variance)(*data, NoiseModel(*(x[rows] for x in plain))))
+        good = (ivar > 0.0) & np.isfinite(model)
+        sums.add(np.where(good, flux - model, 0.0), good / var, first[rows])
     width = 2 * round(fwhm / 2.0) + 1
-    factors = 1.0 + width * (factor(stack(residual, good / var, shift), width) - 1.0)
-    return np.stack([factors[s : s + n_pixel] for s in shift.max() - shift])
+    factors = 1.0 + width * (factor(sums.z, width) - 1.0)
+    return np.stack([factors[s : s + n_pixel] for s in first])
 
 
 def with_misfit(sample: Sample, passed: Pass, theta: Float[Array, "star own"], noise: Noise) -> Noise:
     """The noise of every window, with the factors that the residuals of a pass ask for."""
-    windows = zip(sample.windows, passed.rows, noise, strict=True)
+
+    def blocks(k: int) -> Iterator[tuple[np.ndarray, StarData, np.ndarray]]:
+        for part, terms in zip(sample.parts, passed.terms(), strict=True):
+            row = terms.rows[k]
+            if row is not None:
+                yield part.rows[k], part.data.get()[k], np.asarray(row.adjusted)
+
     return tuple(
-        n._replace(local=jnp.asarray(by_wavelength(w, np.asarray(row.adjusted), theta, n))) for w, row, n in windows
+        n._replace(local=jnp.asarray(by_wavelength(w, theta, n, blocks(k))))
+        for k, (w, n) in enumerate(zip(sample.windows, noise, strict=True))
     )
 
 
@@ -99,8 +138,8 @@ def misfit_table(sample: Sample, theta: Float[np.ndarray, "star own"], noise: No
     rows = []
     for window, noise_model, pixels in zip(sample.windows, noise, wavelength, strict=True):
         rest = np.asarray(pixels) / (1.0 + np.asarray(theta)[window.star, RV, None] / C_KMS)
-        raised = np.asarray(noise_model.local) > RAISED
-        at, value = rest[raised], np.asarray(noise_model.local)[raised]
+        local = np.broadcast_to(np.asarray(noise_model.local), rest.shape)
+        at, value = rest[local > RAISED], local[local > RAISED]
         order = np.argsort(at)
         gap = 1.5 * float(np.median(np.diff(pixels)))
         for part in np.split(order, 1 + np.flatnonzero(np.diff(at[order]) > gap)):

@@ -10,7 +10,6 @@ import time
 from dataclasses import replace
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -23,7 +22,6 @@ from astrogf.inference.newton.joint import Joint, SharedPrior
 from astrogf.inference.newton.lapack import threads_for
 from astrogf.inference.newton.stars import bounded_step, keep_physical
 from astrogf.inference.newton.widths import Belief, Widths, shrunk
-from astrogf.inference.problem.arrow import substitute
 
 BURN, FEWEST, MOST = 30, 120, 600
 """Sweeps that are forgotten; fewest and most that count."""
@@ -159,6 +157,6 @@ def over_scatters(joint: Joint, prior: SharedPrior, groups: hyper.Groups) -> Joi
     except FloatingPointError as error:
         run.trace.append({"stage": "scatters", "status": str(error), "seconds": time.perf_counter() - began})
         return joint._replace(status=f"{joint.status}; widths of the prior not integrated over: {error}")
-    step = bounded_step(jax.vmap(substitute, in_axes=(0, None))(passed.star, posterior.mean - run.shared))
+    step = bounded_step(passed.own_step(posterior.mean - run.shared))
     run.trace.append({"stage": "scatters", **said, "seconds": time.perf_counter() - began})
     return joint._replace(run=replace(run, theta=keep_physical(run.theta + step)), posterior=posterior)

@@ -13,12 +13,14 @@ from jax.scipy.linalg import cho_factor, cho_solve
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
+from astrogf.inference.blocks.places import Advance
 from astrogf.inference.problem.collect import Collected
 from astrogf.inference.problem.devices import in_chunks, spread, star_mesh
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import LN_SIGMA, STAR, lsf_sigma, vmic_relation
 from astrogf.inference.problem.priors import starting_point
 from astrogf.inference.problem.problem import N_SPECTRUM, StarData, StarProblem
+from astrogf.inference.problem.spectra import taken
 from astrogf.synthesis.observed.instrument import observe, rv_limit
 
 SEARCH_SIGMA = 15.0
@@ -127,26 +129,29 @@ def _see(
     return spread(lambda c, n: jax.lax.map(lambda x: one(c, x), n), common, nodes, mesh)
 
 
-def coarse_search(
-    problem: StarProblem,
-    data: StarData,
-    ln_sigma: float,
-    *,
-    noise_floor: float = 0.02,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Search:
-    """Best (labels, rv) of every star among nodes and velocities within the padded grid's reach.
+class Nodes(NamedTuple):
+    """Spectra of the nodes at all velocities, broadened by `ln_sigma`. `seconds` is what one synthesis took, all
+    devices working (median over chunks, compilation left out)."""
 
-    Nodes are seen at no less than SEARCH_SIGMA of broadening, so that velocities need not be close. `noise_floor`
-    (share of the flux) keeps bright stars from being decided by what a coarse node lacks.
-    """
+    labels: Float[np.ndarray, "node 5"]
+    velocity: Float[np.ndarray, " velocity"]
+    ln_sigma: float
+    spectra: Float[np.ndarray, "place pixel"]
+    seconds: float
+
+
+def node_spectra(
+    problem: StarProblem, ln_sigma: float, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Nodes:
+    """The nodes over a window, seen at no less than SEARCH_SIGMA of broadening, so that velocities need not be
+    close."""
     nodes = label_nodes(problem)
     grid = problem.spectrum.grid
-    ln_sigma = max(ln_sigma, np.log(SEARCH_SIGMA))
+    ln_sigma = float(max(ln_sigma, np.log(SEARCH_SIGMA)))
     velocity = velocities(problem, min(20.0, 0.8 * np.exp(ln_sigma)))
 
     mesh = star_mesh()
-    broadening = jnp.asarray(float(ln_sigma))
+    broadening = jnp.asarray(ln_sigma)
 
     spectra = np.empty((len(nodes), len(velocity), grid.n_pixel), np.float32)
     took, done = [], 0
@@ -157,20 +162,50 @@ def coarse_search(
         took.append((time.perf_counter() - began) / len(mine))
         done += keep
         progress(done, len(nodes))
-    stacked = spectra.reshape(-1, grid.n_pixel)
-    n_part = -(-stacked.size // BLOCK)
+    return Nodes(nodes, velocity, ln_sigma, spectra.reshape(-1, grid.n_pixel), float(np.median(took[1:] or took)))
+
+
+def best_nodes(
+    nodes: Nodes, basis: Float[Array | np.ndarray, "pixel basis"], data: StarData, noise_floor: float = 0.02
+) -> tuple[Float[np.ndarray, "star star_parameter"], Float[np.ndarray, " star"]]:
+    """Parameters (order of `STAR`) of the best node of every spectrum and the chi2 per pixel there. `noise_floor`
+    (share of the flux) keeps bright stars from being decided by what a coarse node lacks."""
+    n_part = -(-nodes.spectra.size // BLOCK)
     theta, chi2 = [], []
     for flux, ivar in zip(data.flux, data.ivar, strict=True):
         softened = _softened(StarData(flux, ivar), noise_floor)
         values = np.concatenate(
-            [np.asarray(_chi2(part, flux, softened, problem.basis)) for part in np.array_split(stacked, n_part)]
+            [np.asarray(_chi2(part, flux, softened, basis)) for part in np.array_split(nodes.spectra, n_part)]
         )
         best = int(np.argmin(values))
-        i, j = divmod(best, len(velocity))
+        i, j = divmod(best, len(nodes.velocity))
         n_good = max(int(np.sum(ivar > 0)), 1)
-        theta.append([*nodes[i], float(ln_sigma), float(velocity[j])])
+        theta.append([*nodes.labels[i], nodes.ln_sigma, float(nodes.velocity[j])])
         chi2.append(values[best] / n_good)
-    return Search(np.array(theta), np.array(chi2), float(np.median(took[1:] or took)))
+    return np.array(theta).reshape(-1, len(STAR)), np.array(chi2)
+
+
+def coarse_search(
+    problem: StarProblem,
+    data: StarData,
+    ln_sigma: float,
+    *,
+    noise_floor: float = 0.02,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Search:
+    """Best (labels, rv) of every star among nodes and velocities within the padded grid's reach: see `node_spectra` and
+    `best_nodes`."""
+    nodes = node_spectra(problem, ln_sigma, progress)
+    theta, chi2 = best_nodes(nodes, problem.basis, data, noise_floor)
+    return Search(theta, chi2, nodes.seconds)
+
+
+def _best_of_block(common: tuple[Nodes, np.ndarray], task: tuple, advance: Advance) -> np.ndarray:
+    """Of the rows of a block that are searched: `task` is where its data are, the window, and which rows."""
+    kept, window, rows = task
+    theta, _ = best_nodes(*common, taken(kept.get()[window], rows))
+    advance(len(rows))
+    return theta
 
 
 def starting_points(
@@ -182,23 +217,32 @@ def starting_points(
     theta[:, len(STAR) :] = np.asarray(sample.prior.mean)[:, len(STAR) :]
     seconds = [np.nan]
     n_anchor, done = sum(b.is_anchor for b in beliefs), 0
-    for window in sample.windows:
-        waiting = np.isnan(theta[window.star, 0])
+    for k, window in enumerate(sample.windows):
         anchors = np.array([beliefs[s].is_anchor for s in window.star])
-        for row in np.flatnonzero(waiting & anchors):
-            star = window.star[row]
-            theta[star, :7] = starting_point(beliefs[star], options)
-            one = StarData(*(x[row] for x in window.data))
-            rv = beliefs[star].labels.get("rv")
-            theta[star, 6], _ = find_velocity(window.problem, one, theta[star], (rv[0], 4 * rv[1]) if rv else None)
-            done += 1
-            progress("velocities of anchors", done, n_anchor)
-        rows = np.flatnonzero(waiting & ~anchors)
-        if len(rows):
-            best = coarse_search(
-                window.problem, StarData(*(x[rows] for x in window.data)), float(lsf_sigma(options.stars.resolution)),
-                progress=partial(progress, "coarse search"),
-            )  # fmt: skip
-            theta[window.star[rows], :7] = best.theta
-            seconds.append(best.seconds)
+        tasks, stars = [], []
+        for part in sample.parts:
+            mine = part.rows[k]
+            waiting = np.isnan(theta[window.star[mine], 0])
+            known = np.flatnonzero(waiting & anchors[mine])
+            for row in known:
+                data = part.data.get()[k]
+                star = window.star[mine[row]]
+                theta[star, :7] = starting_point(beliefs[star], options)
+                one = StarData(*(x[row] for x in data))
+                rv = beliefs[star].labels.get("rv")
+                theta[star, 6], _ = find_velocity(window.problem, one, theta[star], (rv[0], 4 * rv[1]) if rv else None)
+                done += 1
+                progress("velocities of anchors", done, n_anchor)
+            rows = np.flatnonzero(waiting & ~anchors[mine])
+            if len(rows):
+                tasks.append((part.data, k, rows))
+                stars.append(window.star[mine[rows]])
+        if not tasks:
+            continue
+        ln_sigma = float(lsf_sigma(options.stars.resolution))
+        nodes = node_spectra(window.problem, ln_sigma, partial(progress, "coarse search"))
+        common = nodes, np.asarray(window.problem.basis)
+        for star, found in zip(stars, sample.work.place.map(_best_of_block, common, tasks), strict=True):
+            theta[star, :7] = found
+        seconds.append(nodes.seconds)
     return theta, float(np.nanmin(seconds)) if np.isfinite(seconds).any() else np.nan

@@ -6,15 +6,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from astrogf.inference.checkpoint import NOWHERE, Checkpoint
 from astrogf.inference.newton.learned_noise import learn, noise_summary
-from astrogf.inference.newton.sweep import Pass, sweep
-from astrogf.inference.problem.arrow import substitute
+from astrogf.inference.newton.passed import Pass
+from astrogf.inference.newton.sweep import sweep
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import limits, lsf_sigma, max_steps, steps
 from astrogf.inference.problem.spectra import Noise, Sample
@@ -22,7 +21,7 @@ from astrogf.inference.problem.spectra import Noise, Sample
 Progress = Callable[[str, int, int], None]
 
 
-def bounded_step(own_step: Float[Array, "star own"]) -> Float[Array, "star own"]:
+def bounded_step(own_step: Float[Array | np.ndarray, "star own"]) -> Float[Array, "star own"]:
     """A step of the stars' parameters in physical units, each within its largest move."""
     n = own_step.shape[1]
     return jnp.clip(jnp.nan_to_num(own_step * steps(n)), -max_steps(n), max_steps(n))
@@ -96,7 +95,7 @@ def fit_stars(
         began = time.perf_counter()
         passed = sweep(
             sample, theta, shared, noise_model, damping=damping, chunk=options.solver.chunk,
-            deviation=None if best_pass is None else best_pass.deviation,
+            last=None if best_pass is None else best_pass.blocks,
             progress=partial(progress, f"{stage}: pass {it + 1}"),
         )  # fmt: skip
         better = passed.log_posterior >= best - 1e-6
@@ -107,12 +106,8 @@ def fit_stars(
         precision = passed.reduced.precision[-1, -1] + prior_sd**-2
         move = (passed.reduced.gradient[-1] - (shared[-1] - prior_mean) / prior_sd**2) / precision
         shared_step = jnp.zeros_like(shared).at[-1].set(jnp.clip(move, -0.1, 0.1) if free else 0.0)
-        own = jax.vmap(substitute, in_axes=(0, None))(best_pass.star, shared_step)
-        step = bounded_step(own) * shrink[:, None]
-        size = jnp.max(
-            jnp.abs(step) / steps(theta.shape[1]) / jnp.sqrt(jnp.abs(jnp.diagonal(best_pass.star.covariance, 0, 1, 2))),
-            1,
-        )
+        step = bounded_step(best_pass.own_step(shared_step)) * shrink[:, None]
+        size = jnp.max(jnp.abs(step) / steps(theta.shape[1]) / best_pass.own_sd, 1)
         largest = float(jnp.percentile(size, 90))
         run.trace.append(
             {"stage": stage, "iteration": it + 1, "log_posterior": float(jnp.sum(best)), "accepted": int(better.sum()),

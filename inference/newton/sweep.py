@@ -1,17 +1,25 @@
-"""One pass over all spectra: linearise each, keep only sums and small blocks, eliminate the stars; sharded."""
+"""One pass over all spectra: linearise each, keep only sums and small blocks, eliminate the stars; sharded.
 
-from collections.abc import Callable
+It is a map over blocks of stars and a sum. Of a block all is in memory; what is kept of it for each star, which is as
+long as there are corrections, goes onto the shelf of the sample.
+"""
+
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
-from astrogf.inference.problem.arrow import Eliminated, Reduced, eliminate, reduce
+from astrogf.inference.blocks.places import Advance
+from astrogf.inference.blocks.shelf import Kept, Shelf
+from astrogf.inference.blocks.work import shares
+from astrogf.inference.newton.passed import Pass, Terms
+from astrogf.inference.problem.arrow import Eliminated, Held, Reduced, eliminate, reduce
 from astrogf.inference.problem.contribution import Contribution, RowTerms, StarTerms, counted
 from astrogf.inference.problem.devices import in_chunks, spread, star_mesh
 from astrogf.inference.problem.linearise import linearise, moved
@@ -20,63 +28,30 @@ from astrogf.inference.problem.noise import NoiseModel
 from astrogf.inference.problem.parameters import StarPrior
 from astrogf.inference.problem.problem import StarData, StarProblem
 from astrogf.inference.problem.responses import responses
-from astrogf.inference.problem.spectra import Noise, Sample, WindowSpectra
+from astrogf.inference.problem.spectra import Noise, Part, Sample
 from astrogf.synthesis.window import Responding
-
-
-class Pass(NamedTuple):
-    """What a pass leaves: the reduced shared system, each star's eliminated block and quality of fit (summed over its
-    spectra), and window by window what is kept of each spectrum."""
-
-    reduced: Reduced
-    star: Eliminated
-    log_posterior: Float[np.ndarray, " star"]
-    chi2: Float[np.ndarray, " star"]
-    rows: tuple[RowTerms, ...]
-
-    @property
-    def deviation(self) -> tuple[Float[np.ndarray, "row deviating"], ...]:
-        """Every spectrum's own deviations of its lines, where the next pass linearises."""
-        return tuple(np.asarray(rows.deviation) for rows in self.rows)
-
-    def keeping(self, sample: Sample, better: Bool[np.ndarray, " star"], before: "Pass") -> "Pass":
-        """Stars where `better`, and their spectra, from this pass, the others from the one `before`; sums from this."""
-
-        def pick(mine, new, old):
-            return np.where(mine.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-
-        by_star = partial(jax.tree.map, partial(pick, better))
-        star = jax.tree.map(jnp.asarray, by_star(*(jax.tree.map(np.asarray, p.star) for p in (self, before))))
-        rows = tuple(
-            jax.tree.map(partial(pick, better[window.star]), new, old)
-            for window, new, old in zip(sample.windows, self.rows, before.rows, strict=True)
-        )
-        return self._replace(
-            star=star,
-            log_posterior=by_star(self.log_posterior, before.log_posterior),
-            chi2=by_star(self.chi2, before.chi2),
-            rows=rows,
-        )
 
 
 class Rows(NamedTuple):
     """What is particular to every spectrum: arrays with a leading `row` axis."""
 
     data: StarData
-    theta: Float[Array, "row own"]
+    theta: Float[Held, "row own"]
     prior: StarPrior
-    share: Float[Array, " row"]
+    share: Float[Held, " row"]
     noise: NoiseModel
     deviation: Float[np.ndarray, "row deviating"]
 
 
-def _scan_rows(problem, shared, rows: Rows, used, responses: Responding) -> Contribution:
+def _scan_rows(problem, shared, continuum: bool, rows: Rows, used, responses: Responding) -> Contribution:
     """All rows of one device, one after the other, sums accumulated on the way."""
 
     def one(total, inputs):
         row, row_used, at = inputs
         added = linearise(problem, row.data, row.theta, row.prior, row.share, shared, row.noise, row.deviation, at)
         added = counted(added, jnp.isfinite(added.row.log_posterior) & (row_used > 0.0))
+        if not continuum:
+            added = added._replace(row=added.row._replace(continuum=None))
         return jax.tree.map(jnp.add, total, added.shared), (added.star, added.row)
 
     n = shared.shape[0]
@@ -86,66 +61,67 @@ def _scan_rows(problem, shared, rows: Rows, used, responses: Responding) -> Cont
 
 
 @eqx.filter_jit
-def _gathered(problem, shared, rows, mesh) -> Contribution:
-    out = spread(lambda common, mine: _scan_rows(*common, *mine), (problem, shared), rows, mesh)
+def _gathered(problem, shared, continuum: bool, rows, mesh) -> Contribution:
+    def scan(common, mine) -> Contribution:
+        return _scan_rows(common[0], common[1], continuum, *mine)
+
+    out = spread(scan, (problem, shared), rows, mesh)
     return out._replace(shared=jax.tree.map(lambda x: jnp.sum(x, axis=0), out.shared))
 
 
-def _chunk(problem: StarProblem, shared: Float[np.ndarray, " shared"], rows: Rows, used, mesh: Mesh) -> Contribution:
+def _chunk(
+    problem: StarProblem, shared: Float[np.ndarray, " shared"], continuum: bool, rows: Rows, used, mesh: Mesh
+) -> Contribution:
     everywhere = np.broadcast_to(shared, (len(used), len(shared)))
     at = responses(problem, rows.theta, moved(problem, everywhere, rows.deviation), mesh)
-    return _gathered(problem, shared, (rows, used, at), mesh)
+    return _gathered(problem, shared, continuum, (rows, used, at), mesh)
 
 
 def _without_spare(gathered: Contribution, columns: np.ndarray) -> Contribution:
     """The shared parameters `columns` alone: the others are corrections that the problem has no use for."""
-    block, n_own = gathered.shared, gathered.star.precision.shape[-1]
-    continuum = gathered.row.continuum
-    slope = continuum.slope[:, :, np.append(np.arange(n_own), n_own + columns[:-1])]
+    block, row, n_own = gathered.shared, gathered.row, gathered.star.precision.shape[-1]
+    if row.continuum is not None:
+        slope = row.continuum.slope[:, :, np.append(np.arange(n_own), n_own + columns[:-1])]
+        row = row._replace(continuum=row.continuum._replace(slope=slope))
     return Contribution(
         Reduced(block.precision[np.ix_(columns, columns)], block.gradient[columns]),
         gathered.star._replace(cross=gathered.star.cross[:, :, columns]),
-        gathered.row._replace(continuum=continuum._replace(slope=slope)),
+        row,
     )
 
 
 def sweep_window(
-    window: WindowSpectra,
-    theta: Float[Array, "row own"],
-    prior: StarPrior,
-    share: Float[Array, " row"],
-    shared: Float[Array, " shared"],
-    noise_model: NoiseModel,
-    deviation: Float[np.ndarray, "row deviating"],
+    problem: StarProblem,
+    rows: Rows,
+    shared: Float[Array | np.ndarray, " shared"],
     chunk: int,
-    progress: Callable[[int], None] = lambda done: None,
+    total: int | None = None,
+    continuum: bool = False,
+    advance: Advance = lambda done: None,
 ) -> Contribution:
-    """One linearisation of every spectrum of a window, in chunks of fixed size spread over the devices.
+    """One linearisation of spectra of a window, in chunks of fixed size spread over the devices.
 
     `shared` may hold fewer corrections than the problem has slots for, and the result then speaks of those only. The
-    last chunk is padded with copies that do not count. A row whose model is not finite contributes nothing and comes
-    back with a log posterior that is not finite. The parts `star` and `row` come back with a leading `row` axis.
+    last chunk is padded with copies that do not count, so that all chunks of a window of `total` rows have one shape. A
+    row whose model is not finite contributes nothing and comes back with a log posterior that is not finite. The parts
+    `star` and `row` come back with a leading `row` axis; `row` has its `continuum` only where that is asked for.
     """
-    n_free, n_used = window.problem.n_free, shared.shape[0] - 1
+    n_free, n_used = problem.n_free, shared.shape[0] - 1
     columns = np.append(np.arange(n_used), n_free)
-    shared = jnp.concatenate([shared[:-1], jnp.zeros(n_free - n_used), shared[-1:]])
-    mesh, where, done = star_mesh(), np.asarray(shared), 0
-    rows = Rows(window.data, theta, prior, share, noise_model, deviation)
-    total: Reduced | None = None
+    where = np.concatenate([shared[:-1], np.zeros(n_free - n_used), shared[-1:]])
+    mesh = star_mesh()
+    local: Any = np.broadcast_to(np.asarray(rows.noise.local), rows.data.flux.shape)
+    rows = rows._replace(noise=rows.noise._replace(local=local))
+    summed: Reduced | None = None
     parts: list[tuple[StarTerms, RowTerms]] = []
-    for mine, used, keep in in_chunks(rows, chunk, mesh):
-        part = checked(partial(_chunk, window.problem, where, mine, used), mesh)
-        total = part.shared if total is None else jax.tree.map(jnp.add, total, part.shared)
+    for mine, used, keep in in_chunks(rows, chunk, mesh, total):
+        part = checked(partial(_chunk, problem, where, continuum, mine, used), mesh)
+        summed = part.shared if summed is None else jax.tree.map(jnp.add, summed, part.shared)
         parts.append(jax.tree.map(lambda x, keep=keep: np.asarray(x[:keep]), (part.star, part.row)))
-        done += keep
-        progress(done)
-    assert total is not None  # a window has at least one spectrum
+        advance(keep)
+    assert summed is not None  # there is at least one row
     star, row = jax.tree.map(lambda *x: np.concatenate(x), *parts)
-    return _without_spare(Contribution(total, star, row), columns)
-
-
-def _report(progress: Callable[[int, int], None], before: int, total: int, done: int) -> None:
-    progress(before + done, total)
+    return _without_spare(Contribution(summed, star, row), columns)
 
 
 @jax.jit
@@ -160,6 +136,87 @@ def _eliminate(own: StarTerms, damping: Float[Array, " star"]) -> tuple[Eliminat
     return star, reduce(flat, own.cross.reshape(-1, n_shared), own.gradient.ravel())
 
 
+class Visit(NamedTuple):
+    """What a pass over one block of stars starts from: where its data are, and where the last pass left it, if that
+    matters; its stars, their rows in the sample, and whose each row is (counted within the block)."""
+
+    data: Kept
+    last: Kept | None
+    rows: tuple[np.ndarray, ...]
+    star: tuple[np.ndarray, ...]
+    theta: Float[Held, "star own"]
+    prior: StarPrior
+    share: Float[Held, " star"]
+    damping: Float[Held, " star"]
+    noise: Noise
+
+
+class Share(NamedTuple):
+    """A task: some blocks one after the other, and what is the same for all."""
+
+    visits: list[Visit]
+    shared: Float[np.ndarray, " shared"]
+    chunk: int
+    totals: tuple[int, ...]
+    continuum: bool
+    shelf: Shelf
+
+
+class Visited(NamedTuple):
+    """What comes back of a block, its sums apart: arrays as in `Pass`."""
+
+    kept: Kept
+    log_posterior: Float[np.ndarray, " star"]
+    chi2: Float[np.ndarray, " star"]
+    own_sd: Float[np.ndarray, "star own"]
+    scatter: Float[np.ndarray, " row"]
+
+
+def _visit(
+    problems: Sequence[StarProblem], visit: Visit, share: Share, advance: Advance
+) -> tuple[Reduced, Terms, np.ndarray, np.ndarray]:
+    """The sums of a block, what is kept of it, and every star's log posterior and chi2."""
+    n_star, n_own = visit.theta.shape
+    n_shared = len(share.shared)
+    own = StarTerms(np.zeros((n_star, n_own, n_own)), np.zeros((n_star, n_own)), np.zeros((n_star, n_own, n_shared)))
+    log_posterior, chi2 = np.zeros(n_star), np.zeros(n_star)
+    sums, kept = list[Reduced](), list[RowTerms | None]()
+    data, last = visit.data.get(), None if visit.last is None else visit.last.get()
+    for k, (problem, star) in enumerate(zip(problems, visit.star, strict=True)):
+        if len(star) == 0:
+            kept.append(None)
+            continue
+        deviation = np.zeros((len(star), problem.n_deviating)) if last is None else last.rows[k].deviation
+        prior = StarPrior(*(x[star] for x in visit.prior))
+        rows = Rows(data[k], visit.theta[star], prior, visit.share[star], visit.noise[k], deviation)
+        part = sweep_window(problem, rows, share.shared, share.chunk, share.totals[k], share.continuum, advance)
+        jax.tree.map(lambda into, values, star=star: np.add.at(into, star, values), own, part.star)
+        np.add.at(log_posterior, star, part.row.log_posterior)
+        np.add.at(chi2, star, part.row.chi2)
+        sums.append(part.shared)
+        kept.append(part.row)
+    eliminated, reduced = _eliminate(own, visit.damping)
+    for more in sums:
+        reduced = jax.tree.map(jnp.add, reduced, more)
+    return reduced, Terms.kept_of(eliminated, kept, visit.rows), log_posterior, chi2
+
+
+def _share(problems: Sequence[StarProblem], share: Share, advance: Advance) -> tuple[Kept, list[Visited]]:
+    """A task of a pass: where the sum over its blocks lies, and what comes back of each."""
+    total: Any = None
+    found = []
+    for visit in share.visits:
+        reduced, terms, log_posterior, chi2 = _visit(problems, visit, share, advance)
+        total = _added(total, reduced)
+        kept = share.shelf.put(terms)
+        found.append(Visited(kept, log_posterior, chi2, terms.own_sd, terms.scatter))
+    return share.shelf.put(jax.tree.map(np.asarray, total)), found
+
+
+def _added(total: Reduced | None, more: Reduced) -> Reduced:
+    return more if total is None else Reduced(total.precision + more.precision, total.gradient + more.gradient)
+
+
 def sweep(
     sample: Sample,
     theta: Float[Array, "star own"],
@@ -167,42 +224,50 @@ def sweep(
     noise: Noise,
     *,
     damping: Float[Array, " star"] | None = None,
-    deviation: tuple[Float[np.ndarray, "row deviating"], ...] | None = None,
+    last: tuple[Kept, ...] | None = None,
     chunk: int = 16,
+    continuum: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Pass:
     """One linearisation of every spectrum at (theta, shared), each star's contributions summed and eliminated.
 
-    `deviation` is that of the last pass (0 if there was none): see `linearise`.
+    `last`: the blocks of the last pass, whose spectra's own deviations of lines this one linearises at (none if there
+    was none): see `linearise`. `continuum`: whether that of every spectrum is kept, which solvers other than
+    Gauss-Newton need.
 
-    Memory does not grow with the number of stars beyond what comes back. A star none of whose spectra has a finite
-    model comes back with a log posterior that is not finite.
+    Memory does not grow with the number of stars beyond a few numbers a star and what the sample's shelf keeps there. A
+    star none of whose spectra has a finite model comes back with a log posterior that is not finite.
     """
-    n_star, n_own, n_shared, share = sample.n_star, sample.n_own, shared.shape[0], sample.share
-    damping = jnp.zeros(n_star) if damping is None else damping
-    own = StarTerms(np.zeros((n_star, n_own, n_own)), np.zeros((n_star, n_own)), np.zeros((n_star, n_own, n_shared)))
-    if deviation is None:
-        deviation = tuple(np.zeros((len(w.star), w.problem.n_deviating)) for w in sample.windows)
-    total, done = sum(len(w.star) for w in sample.windows), 0
-    gathered: list[Contribution] = []
-    for window, noise_model, deviates in zip(sample.windows, noise, deviation, strict=True):
-        rows = window.star
-        prior = StarPrior(*(np.asarray(x)[rows] for x in sample.prior))
-        part = sweep_window(
-            window, jnp.asarray(theta)[rows], prior, share[rows], shared, noise_model, deviates, chunk,
-            partial(_report, progress, done, total),
-        )  # fmt: skip
-        done += len(rows)
-        jax.tree.map(lambda into, values, rows=rows: np.add.at(into, rows, values), own, part.star)
-        gathered.append(part)
-    star, reduced = _eliminate(own, damping)
-    for part in gathered:
-        reduced = jax.tree.map(jnp.add, reduced, part.shared)
-    kept = tuple(part.row for part in gathered)
-    return Pass(
-        reduced=reduced,
-        star=star,
-        log_posterior=sample.total([row.log_posterior for row in kept]),
-        chi2=sample.total([row.chi2 for row in kept]),
-        rows=kept,
-    )
+    share, at = sample.share, np.asarray(theta)
+    damped = np.zeros(sample.n_star) if damping is None else np.asarray(damping)
+    prior: StarPrior = jax.tree.map(np.asarray, sample.prior)
+    noise = jax.tree.map(np.asarray, noise)
+    before: Sequence[Kept | None] = [None] * len(sample.parts)
+    if last is not None and any(w.problem.n_deviating for w in sample.windows):
+        before = last
+
+    def visit(part: Part, last: Kept | None) -> Visit:
+        mine = part.stars
+        star = tuple(w.star[rows] - mine.start for w, rows in zip(sample.windows, part.rows, strict=True))
+        noises = tuple(NoiseModel(*(x[rows] for x in n)) for n, rows in zip(noise, part.rows, strict=True))
+        priors = StarPrior(*(x[mine] for x in prior))
+        return Visit(part.data, last, part.rows, star, at[mine], priors, share[mine], damped[mine], noises)
+
+    total, done = sum(len(w.star) for w in sample.windows), [0]
+
+    def advance(more: int) -> None:
+        done[0] += more
+        progress(done[0], total)
+
+    visits = [visit(part, b) for part, b in zip(sample.parts, before, strict=True)]
+    common = tuple(len(w.star) for w in sample.windows), continuum, sample.work.shelf
+    tasks = [Share(visits[mine], np.asarray(shared), chunk, *common) for mine in shares(len(visits))]
+    problems = tuple(w.problem for w in sample.windows)
+    reduced: Any = None
+    visited: list[Visited] = []
+    for summed, found in sample.work.place.map(_share, problems, tasks, advance):
+        reduced = _added(reduced, summed.get())
+        visited += found
+    kept, *by_star = zip(*visited, strict=True)
+    log_posterior, chi2, own_sd, scatter = (np.concatenate(x) for x in by_star)
+    return Pass(jax.tree.map(jnp.asarray, reduced), log_posterior, chi2, own_sd, scatter, kept)

@@ -7,10 +7,13 @@ A is the marginal posterior precision of the shared parameters (Laplace), and (A
 
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float
+
+Held = Array | np.ndarray
+"""JAX arrays where they are made, numpy arrays once they are gathered."""
 
 
 class Eliminated(NamedTuple):
@@ -19,9 +22,9 @@ class Eliminated(NamedTuple):
     own step = `constant` - `slope` @ shared step; `covariance` is the own block's inverse (shared held fixed).
     """
 
-    constant: Float[Array, "*star own"]
-    slope: Float[Array, "*star own shared"]
-    covariance: Float[Array, "*star own own"]
+    constant: Float[Held, "*star own"]
+    slope: Float[Held, "*star own shared"]
+    covariance: Float[Held, "*star own own"]
 
 
 class Reduced(NamedTuple):
@@ -52,14 +55,14 @@ def solve_shared(
     return step, cho_solve(factor, jnp.eye(step.shape[0]))
 
 
-def substitute(star: Eliminated, shared_step: Float[Array, " shared"]) -> Float[Array, " own"]:
-    """The star's own step once the shared step is known."""
+def substitute(star: Eliminated, shared_step: Float[Held, " shared"]) -> Float[Held, "*star own"]:
+    """The star's own step (or of many stars) once the shared step is known."""
     return star.constant - star.slope @ shared_step
 
 
-def own_covariance(star: Eliminated, shared_covariance: Float[Array, "shared shared"]) -> Float[Array, "own own"]:
-    """Marginal covariance of a star's own parameters, the shared ones' uncertainty included."""
-    return star.covariance + star.slope @ shared_covariance @ star.slope.T
+def own_covariance(star: Eliminated, shared_covariance: Float[Held, "shared shared"]) -> Float[Held, "*star own own"]:
+    """Marginal covariance of a star's own parameters (or of many stars'), the shared ones' uncertainty included."""
+    return star.covariance + star.slope @ shared_covariance @ star.slope.mT
 
 
 class Absorbed(NamedTuple):
@@ -99,6 +102,3 @@ def absorb(own, own_gradient, cross, lines, line_gradient, scatter: Float[Array,
         variance * jnp.diagonal(inverse),
         0.5 * line_gradient @ deviation - 0.5 * determinant,
     )
-
-
-own_covariances = jax.jit(jax.vmap(own_covariance, in_axes=(0, None)))

@@ -4,17 +4,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table
 from jaxtyping import Bool, Float
 
 from astrogf.base.errors import AstrogfError
+from astrogf.inference.blocks.work import Work
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.priors import Belief, star_prior
 from astrogf.inference.problem.problem import StarData
 from astrogf.inference.problem.setup import Setup, grid_under, numbered, padded_window, prepare, shipped_lines
-from astrogf.inference.problem.spectra import Sample, WindowSpectra
+from astrogf.inference.problem.spectra import ELSEWHERE, Sample, WindowSpectra, in_blocks
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.synthesis.lines.linelist import LineList
 from astrogf.synthesis.model import WIDEST
@@ -53,13 +53,15 @@ class Collected(NamedTuple):
     origin: Origin
 
 
-def scaled_data(batch: SpectrumBatch) -> tuple[StarData, Float[np.ndarray, " row"]]:
+def scaled_data(
+    flux: Float[np.ndarray, "row pixel"], ivar: Float[np.ndarray, "row pixel"]
+) -> tuple[StarData, Float[np.ndarray, " row"]]:
     """Fluxes divided by each spectrum's median level (the continuum prior expects a level near 1), and the levels."""
-    good = batch.ivar > 0
-    level = np.array([np.median(f[g]) if g.any() else 1.0 for f, g in zip(batch.flux, good, strict=True)])
+    good = ivar > 0
+    level = np.array([np.median(f[g]) if g.any() else 1.0 for f, g in zip(flux, good, strict=True)])
     level = np.where(level > 0, level, 1.0)
-    flux, ivar = batch.flux / level[:, None], batch.ivar * level[:, None] ** 2
-    return StarData(jnp.asarray(flux, float), jnp.asarray(ivar, float)), level
+    scaled = flux / level[:, None], ivar * level[:, None] ** 2
+    return StarData(*(np.asarray(x, float) for x in scaled)), level  # type: ignore[arg-type]
 
 
 def window_setups(
@@ -91,30 +93,40 @@ def collect(
     *,
     keep_all: bool = False,
     complete: Callable[[LineList], LineList] = lambda lines: lines,
+    work: Work | None = None,
 ) -> Collected:
     """Windows prepared, and spectra put together by star: those of one path (a file, or what a file speaks of).
 
     `lines` instead of the shipped list, sorted by wavelength; `keep_all` where they are a selection made before;
-    `complete` adds what a list may lack.
+    `complete` adds what a list may lack. With `work` the sample is cut into its blocks.
     """
     batches = [b for b in batches if len(b.flux)]
     lines, setups = window_setups(batches, options, lines, family, keep_all=keep_all, complete=complete)
     paths = list(dict.fromkeys(str(path) for b in batches for path in b.table["path"]))
     number = {path: i for i, path in enumerate(paths)}
-    windows, levels, releases = [], [], []
+    windows, levels, releases = list[WindowSpectra](), list[np.ndarray](), list[np.ndarray]()
     tables: dict[int, dict] = {}
     for batch, setup in zip(batches, setups, strict=True):
-        data, level = scaled_data(batch)
         names, release = np.unique(np.asarray(batch.table["release"]).astype(str), return_inverse=True)
         star = np.array([number[str(path)] for path in batch.table["path"]])
         said = [beliefs.get(str(path), Belief()).line_scatter for path in batch.table["path"]]
         scatter = np.array([np.nan if s is None else s for s in said])
-        windows.append(WindowSpectra(setup.problem(0), data, star, release, scatter))
-        levels.append(level)
+        windows.append(WindowSpectra(setup.problem(0), ELSEWHERE, star, release, scatter))
+        levels.append(np.ones(len(star)))
         releases.append(names)
         for row, s in enumerate(star):
             tables.setdefault(s, dict(zip(batch.table.colnames, batch.table[row], strict=True)))
     of_stars = [beliefs.get(path, Belief()) for path in paths]
-    sample = Sample(tuple(windows), star_prior(of_stars, options, len(windows)))
+    prior = star_prior(of_stars, options, len(windows))
+
+    def data(k: int, rows: np.ndarray) -> StarData:
+        scaled, levels[k][rows] = scaled_data(batches[k].flux[rows], batches[k].ivar[rows])
+        return scaled
+
+    if work is None:
+        whole = [replace(w, data=data(k, np.arange(len(w.star)))) for k, w in enumerate(windows)]
+        sample = Sample(tuple(whole), prior)
+    else:
+        sample = in_blocks(windows, prior, work, data)
     table = Table(rows=[tables[s] for s in range(len(paths))], names=batches[0].table.colnames)
     return Collected(setups, sample, of_stars, Origin(batches, table, lines, levels, releases))

@@ -9,13 +9,9 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from astrogf.inference.problem.arrow import Reduced
-
-Held = Array | np.ndarray
-"""JAX arrays where they are made, numpy arrays once they are gathered."""
+from astrogf.inference.problem.arrow import Held, Reduced
 
 
 class StarTerms(NamedTuple):
@@ -43,7 +39,8 @@ class RowTerms(NamedTuple):
 
     `chi2` has the outlier weights, so that one cosmic ray does not speak for a star. `adjusted` is the model with the
     spectrum's own `deviation` of every line, `scatter` the sd (dex) that these deviations suggest, `determined` how
-    many of them the pixels decide. `mismatch` is that of `miscomputed.mismatch`.
+    many of them the pixels decide. `mismatch` is that of `miscomputed.mismatch`. `continuum` is None where nobody asked
+    for it: it is as long as there are corrections.
     """
 
     log_posterior: Float[Held, "*row"]
@@ -51,7 +48,7 @@ class RowTerms(NamedTuple):
     model: Float[Held, "*row pixel"]
     adjusted: Float[Held, "*row pixel"]
     coefficients: Float[Held, "*row basis"]
-    continuum: Continuum
+    continuum: Continuum | None
     deviation: Float[Held, "*row deviating"]
     scatter: Float[Held, "*row"]
     determined: Float[Held, "*row"]

@@ -42,12 +42,21 @@ def chunk_size(wanted: int, total: int, n_device: int) -> int:
     return max(n_device, -(-min(wanted, total) // n_device) * n_device)
 
 
-def in_chunks(rows: Any, chunk: int, mesh: Mesh) -> Iterator[tuple[Any, np.ndarray, int]]:
-    """Chunks of about `chunk` rows of a tree of arrays, all of one shape: the rows, 1 where they count, how many do."""
+def whole_chunks(stars: int, chunk: int, n_device: int) -> int:
+    """So many stars, or more, that no chunk of them has to be filled up."""
+    size = chunk_size(chunk, chunk, n_device)
+    return -(-stars // size) * size
+
+
+def in_chunks(rows: Any, chunk: int, mesh: Mesh, of: int | None = None) -> Iterator[tuple[Any, np.ndarray, int]]:
+    """Chunks of about `chunk` rows of a tree of arrays, all of one shape: the rows, 1 where they count, how many do.
+
+    Where the rows are some `of` so many, their chunks have the shape that the chunks of all have.
+    """
     # as numpy arrays all calls look the same to the compiler, whatever computed them
     rows = jax.tree.map(np.asarray, rows)
     total = jax.tree.leaves(rows)[0].shape[0]
-    size = chunk_size(chunk, total, mesh.devices.size)
+    size = chunk_size(chunk, total if of is None else of, mesh.devices.size)
     for first in range(0, total, size):
         index, used = padded(first, size, total)
         yield jax.tree.map(lambda x, index=index: x[index], rows), used, min(size, total - first)

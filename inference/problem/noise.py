@@ -66,6 +66,9 @@ RAISED = 2.0
 SCALE_SD = 0.3
 INFLATION_SD = 0.05
 """ln scale ~ Normal(0, SCALE_SD), inflation ~ HalfNormal(INFLATION_SD)."""
+SCALES = np.exp(np.arange(-0.7, 0.71, 0.025))
+INFLATIONS = np.append(0.0, np.geomspace(3e-4, 0.1, 75))
+"""Where they are looked for."""
 
 
 def learn_noise(
@@ -82,27 +85,52 @@ def learn_noise(
     residuals are smaller than the noise by sqrt(1 - freedom / pixels), which is put back first.
     `local` is held.
     """
-    local = jnp.ones_like(flux) if local is None else local
-    scale, inflation = np.ones(len(flux)), np.zeros(len(flux))
-    for r in np.unique(release):
-        mine = release == r
-        rows = (x[mine] for x in (flux, ivar, model, freedom, local))
-        scale[mine], inflation[mine] = np.asarray(_most_probable(*rows))
+    local = jnp.ones((len(flux), 1)) if local is None else local
+    scores = noise_scores(flux, ivar, model, release, freedom, local)
+    scale, inflation = most_probable(scores)[release].T
     return NoiseModel(jnp.asarray(scale), jnp.asarray(inflation), jnp.zeros(len(flux)), local)
 
 
+def noise_scores(
+    flux: Float[Array, "star pixel"],
+    ivar: Float[Array, "star pixel"],
+    model: Float[Array, "star pixel"],
+    release: Int[np.ndarray, " star"],
+    freedom: Float[np.ndarray, " star"],
+    local: Float[Array | np.ndarray, "star pixel"],
+    n_release: int | None = None,
+) -> Float[np.ndarray, "release pair"]:
+    """log likelihood of every pair of scale and inflation for each release, given the residuals of some of its stars;
+    those of different stars add up. Arguments as of `learn_noise`."""
+    n_release = int(release.max()) + 1 if n_release is None else n_release
+    out = np.zeros((n_release, len(SCALES) * len(INFLATIONS)))
+    factors = np.broadcast_to(np.asarray(local), np.shape(flux))
+    for r in np.unique(release):
+        rows = np.flatnonzero(release == r)
+        # few shapes, few programs: filled up with stars that have no usable pixel
+        size = 1 << (len(rows) - 1).bit_length()
+        index = np.append(rows, np.full(size - len(rows), rows[0]))
+        used = (np.arange(size) < len(rows))[:, None]
+        flux_, ivar_, model_, freedom_, local_ = (np.asarray(x)[index] for x in (flux, ivar, model, freedom, factors))
+        out[r] = np.asarray(_scores(flux_, np.where(used, ivar_, 0.0), model_, freedom_, local_))
+    return out
+
+
+def most_probable(scores: Float[np.ndarray, "release pair"]) -> Float[np.ndarray, "release 2"]:
+    """Scale and inflation of every release, from the sum of `noise_scores` over all stars."""
+    pairs = np.stack(np.meshgrid(SCALES, INFLATIONS, indexing="ij"), -1).reshape(-1, 2)
+    prior = -0.5 * (np.log(pairs[:, 0]) / SCALE_SD) ** 2 - 0.5 * (pairs[:, 1] / INFLATION_SD) ** 2
+    return pairs[np.argmax(scores + prior, axis=1)]
+
+
 @jax.jit
-def _most_probable(flux, ivar, model, freedom, local) -> Float[Array, "2"]:
+def _scores(flux, ivar, model, freedom, local) -> Float[Array, " pair"]:
     n_pixel = jnp.sum(ivar > 0, axis=1, keepdims=True)
     residual = (flux - model) / jnp.sqrt(jnp.clip(1.0 - freedom[:, None] / jnp.maximum(n_pixel, 1), 0.1, 1.0))
 
     def score(pair):
         var = jax.vmap(lambda f, i, more: variance(f, i, NoiseModel(pair[0], pair[1], local=more)))(flux, ivar, local)
-        terms = jnp.where(ivar > 0, log_likelihood(residual, var), 0.0)
-        prior = -0.5 * (jnp.log(pair[0]) / SCALE_SD) ** 2 - 0.5 * (pair[1] / INFLATION_SD) ** 2
-        return jnp.sum(terms) + prior
+        return jnp.sum(jnp.where(ivar > 0, log_likelihood(residual, var), 0.0))
 
-    scales = jnp.exp(jnp.arange(-0.7, 0.71, 0.025))
-    inflations = jnp.concatenate([jnp.zeros(1), jnp.geomspace(3e-4, 0.1, 75)])
-    grid = jnp.stack(jnp.meshgrid(scales, inflations, indexing="ij"), -1).reshape(-1, 2)
-    return grid[jnp.argmax(jax.lax.map(score, grid, batch_size=64))]
+    grid = jnp.stack(jnp.meshgrid(SCALES, INFLATIONS, indexing="ij"), -1).reshape(-1, 2)
+    return jax.lax.map(score, grid, batch_size=64)

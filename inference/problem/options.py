@@ -188,6 +188,7 @@ class SolverOptions(Section):
     draws: Count = Field(500, description="draws a chain of nuts, steps of svi, pairs of gradients of laplace")
     seed: Seed = Field(0, description="seed of laplace, svi and nuts")
     chunk: Count = Field(16, description="stars computed at once: more memory, a little faster")
+    block: Count = Field(128, description="stars whose equations are in memory at once; a task where there are workers")
 
 
 class FitOptions(Section):

@@ -16,11 +16,11 @@ from jaxtyping import Array, Float, Int
 from astrogf.inference.fit import known_lines, select_lines
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.joint import SharedPrior
+from astrogf.inference.newton.passed import Pass
 from astrogf.inference.newton.stars import FitState, bounded_step, keep_physical
-from astrogf.inference.newton.sweep import Pass, sweep
+from astrogf.inference.newton.sweep import sweep
 from astrogf.inference.newton.widths import GROUP_SD, TOP_SD, Widths
 from astrogf.inference.newton.widths import Belief as WidthBelief
-from astrogf.inference.problem.arrow import substitute
 from astrogf.inference.problem.noise import OUTLIER_SHARE, OUTLIER_WIDTH
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import STAR, lsf_sigma, vmic_relation
@@ -248,7 +248,7 @@ def maximise(
     moving = True
     shrink, size = 1.0, np.inf
     for it in range(iterations):
-        passed = sweep(sample, theta, shared, noise, chunk=o.solver.chunk)
+        passed = sweep(sample, theta, shared, noise, chunk=o.solver.chunk, continuum=True)
         value = float(jnp.sum(passed.log_posterior)) + prior.log_density(shared, learned.weight)
         if best is None or value >= best[0] - 1e-6 or moving:
             best, shrink = (value, passed, theta, shared), min(1.0, 2.0 * shrink)
@@ -259,12 +259,11 @@ def maximise(
         learned, posterior = prior.learned(passed.reduced, shared, learned)
         moving = bool(np.any(before != learned.weight))
         whole = posterior.mean - shared
-        own = jax.vmap(substitute, in_axes=(0, None))(passed.star, whole)
-        own_sd = jnp.sqrt(jnp.diagonal(passed.star.covariance, 0, 1, 2))
+        own = passed.own_step(whole)
         size = float(
             jnp.maximum(
                 jnp.max(jnp.abs(whole) / jnp.sqrt(jnp.diag(posterior.covariance))),
-                jnp.max(jnp.abs(own / own_sd)[:, : len(STAR)]),
+                jnp.max(jnp.abs(own / passed.own_sd)[:, : len(STAR)]),
             )
         )
         if size < tolerance or it + 1 == iterations:

@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from astrogf.inference.newton.means import Means
-from astrogf.inference.newton.sweep import Pass
+from astrogf.inference.problem.arrow import Eliminated
+from astrogf.inference.problem.contribution import RowTerms
 from astrogf.inference.problem.parameters import STAR, steps
 
 
@@ -52,17 +53,20 @@ class ArrowGaussian(NamedTuple):
 
 
 def laplace_gaussian(
-    passed: Pass,
+    star: Eliminated,
+    row: RowTerms,
     theta: Float[Array, "star star_parameter"],
     shared: Float[Array, " shared"],
     mean: Float[Array, " shared"],
     covariance: Float[Array, "shared shared"],
 ) -> ArrowGaussian:
-    """The Laplace posterior of a pass linearised at (theta, shared), with the shared parameters' (mean, covariance).
+    """The Laplace posterior of a pass linearised at (theta, shared), with the shared parameters' (mean, covariance):
+    of what the pass has of every star, and of every spectrum, the continuum included.
 
     For samples of one window, one row a star in their order. The pass has eliminated the continuum; it is put back.
     """
-    star, continuum, n_own = passed.star, passed.rows[0].continuum, theta.shape[1]
+    continuum, n_own = row.continuum, theta.shape[1]
+    assert continuum is not None
     by_own, by_line = continuum.slope[:, :, :n_own], continuum.slope[:, :, n_own:]
     by_shared = jnp.pad(by_line, ((0, 0), (0, 0), (0, len(shared) - by_line.shape[2])))
     constant = continuum.constant - jnp.einsum("sij,sj->si", by_own, star.constant)
@@ -72,7 +76,7 @@ def laplace_gaussian(
     smooth = jnp.linalg.cholesky(continuum.covariance)
     left = jnp.concatenate([labels, -jnp.einsum("sij,sjk->sik", by_own, labels)], axis=1)
     right = jnp.pad(smooth, ((0, 0), (n_own, 0), (0, 0)))
-    start = jnp.concatenate([theta / steps(n_own), passed.rows[0].coefficients], axis=1)
+    start = jnp.concatenate([theta / steps(n_own), row.coefficients], axis=1)
     own = start + constant - jnp.einsum("sij,j->si", slope, mean - shared)
     return ArrowGaussian(mean, jnp.linalg.cholesky(covariance), own, slope, jnp.concatenate([left, right], axis=2))
 

@@ -41,8 +41,8 @@ def refined(sample: Sample, joint: Joint, groups: hyper.Groups, options: FitOpti
     noise = NoiseModel(*(jnp.asarray(x)[order] for x in joint.run.noise[0]))
     density_of = density_of_stars(Sample((window,), sample.prior), noise, joint, groups, options)
     n, p = len(groups.member) + 1, joint.posterior
-    by_star = joint.passed._replace(rows=(jax.tree.map(lambda x: np.asarray(x)[order], joint.passed.rows[0]),))
-    start = laplace_gaussian(by_star, joint.run.theta, joint.run.shared, p.mean, p.covariance)
+    row = jax.tree.map(lambda x: np.asarray(x)[order], joint.passed.rows[0])
+    start = laplace_gaussian(joint.passed.star, row, joint.run.theta, joint.run.shared, p.mean, p.covariance)
     means = groups.means(options.lines.model_error)
     start = with_means(start, p.weight, means)
     key = jax.random.key(options.solver.seed)

@@ -19,9 +19,8 @@ from astrogf.config import Config
 from astrogf.fitting import engine, report
 from astrogf.inference.checkpoint import NOWHERE, once
 from astrogf.inference.statistics import LineNames, Statistics
-from astrogf.runs import checkpoint as checkpoints
 from astrogf.runs import folder as runs
-from astrogf.runs import follows
+from astrogf.runs import follows, states
 from astrogf.runs.checkpoint import CheckpointFolder
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.surveys.directory.load import partly_table
@@ -299,7 +298,7 @@ def test_a_full_disk_at_a_checkpoint_is_a_sentence(tmp_path: Path, made: Made, m
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints.np, "savez", full)
+        patch.setattr(states.np, "savez", full)
         refused(fit_run(out), "stage_1.npz cannot be written", "no space is left", "--resume")
     assert sorted(p.name for p in (out / "checkpoint").iterdir()) == ["follows.json", "lock", "stage_0.npz"]
     made.done = []

@@ -9,12 +9,12 @@ import numpy as np
 from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.joint import Joint
+from astrogf.inference.newton.passed import Pass, Terms
 from astrogf.inference.newton.stars import FitState
-from astrogf.inference.newton.sweep import Pass
 from astrogf.inference.newton.widths import Widths
 from astrogf.inference.problem.arrow import Eliminated, Reduced
-from astrogf.inference.problem.contribution import Continuum, RowTerms
-from astrogf.inference.problem.parameters import LN_SIGMA, RV
+from astrogf.inference.problem.contribution import RowTerms
+from astrogf.inference.problem.parameters import LN_SIGMA, RV, StarPrior
 from astrogf.inference.problem.problem import StarData
 from astrogf.inference.problem.spectra import Sample, WindowSpectra, quiet
 from astrogf.synthesis.observed.grid import Grid
@@ -52,8 +52,9 @@ def window_of(residual: np.ndarray) -> WindowSpectra:
 
 def sample_of(residual: np.ndarray) -> Sample:
     """The window alone; nothing is believed of its stars."""
-    nobody: Any = None
-    return Sample((window_of(residual),), nobody)
+    n = len(residual)
+    nothing = StarPrior(*(jnp.zeros(shape) for shape in ((n, 7), (n, 7), n, n)))
+    return Sample((window_of(residual),), nothing)
 
 
 def theta_of(rv: np.ndarray) -> jnp.ndarray:
@@ -66,8 +67,7 @@ def joint_of(sample: Sample, rv: np.ndarray, correction: np.ndarray, sd: np.ndar
     (window,) = sample.windows
     (n, n_pixel), n_shared = window.data.flux.shape, len(correction) + 1
     one, nothing = np.ones((n, n_pixel)), np.zeros(n)
-    continuum = Continuum(np.zeros((n, 1)), np.zeros((n, 1, 7)), np.zeros((n, 1, 1)))
-    rows = RowTerms(nothing, nothing, one, one, np.ones((n, 1)), continuum, np.zeros((n, 0)), nothing, nothing, nothing)
+    rows = RowTerms(nothing, nothing, one, one, np.ones((n, 1)), None, np.zeros((n, 0)), nothing, nothing, nothing)
     star = Eliminated(jnp.zeros((n, 7)), jnp.zeros((n, 7, n_shared)), jnp.zeros((n, 7, 7)))
     reduced = Reduced(jnp.zeros((n_shared, n_shared)), jnp.zeros(n_shared))
     shared = np.append(correction, 0.0)
@@ -75,5 +75,5 @@ def joint_of(sample: Sample, rv: np.ndarray, correction: np.ndarray, sd: np.ndar
     weight = np.full(len(correction), tau**-2.0)
     posterior = hyper.Posterior(jnp.asarray(shared), jnp.asarray(np.diag(np.append(sd, 1.0) ** 2)), weight, widths)
     begin = hyper.Learned(np.zeros((4, 1)), np.zeros((2, 4)), weight)
-    passed = Pass(reduced, star, nothing, nothing, (rows,))
+    passed = Pass.of_one(reduced, Terms.kept_of(star, [rows], [np.arange(n)]), nothing, nothing)
     return Joint(FitState(theta_of(rv), jnp.asarray(shared), quiet(sample)), passed, posterior, begin, "converged")

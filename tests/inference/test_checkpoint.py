@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from astropy.table import Table
 
+from astrogf.inference.blocks.shelf import MEMORY
+from astrogf.inference.blocks.work import Work
 from astrogf.inference.checkpoint import NOWHERE, once
 from astrogf.inference.fit import Fitted, fit
 from astrogf.inference.newton import joint, scatters, suspects
@@ -67,15 +69,18 @@ def few_sweeps(monkeypatch) -> None:
         monkeypatch.setattr(scatters, name, n)
 
 
-def gone_on_with(batches, options: FitOptions, folder) -> tuple[Fitted, list[str]]:
-    """The fit in pieces of one state each, and the stages of the states."""
+def gone_on_with(batches, options: FitOptions, folder, block: int | None = None) -> tuple[Fitted, list[str]]:
+    """The fit in pieces of one state each, and the stages of the states. With `block` it is cut into blocks of so many
+    stars, which lie in the folder."""
     folder.mkdir()
     CheckpointFolder(folder).begin({})
     saved: list[str] = []
     for piece in range(100):
         kept = Cutting(folder, later=piece % 2 == 1)
         try:
-            return fit(batches, options, kept.progress, checkpoint=kept), saved + kept.saved
+            kept.tidy()
+            work = Work(shelf=kept.shelf if block else MEMORY, block=block)
+            return fit(batches, options, kept.progress, checkpoint=kept, work=work), saved + kept.saved
         except Cut:
             saved += kept.saved
     raise AssertionError("the fit does not come on")
@@ -109,6 +114,25 @@ def test_cut_at_every_boundary_it_ends_with_the_same_bits(batches, tmp_path) -> 
     ]  # fmt: skip
     changed = fit(batches, OPTIONS.changed(solver={"joint_iterations": 3}))
     assert np.abs(np.asarray(changed.result.labels) - np.asarray(whole.result.labels)).max() > 1e-6
+
+
+def test_in_blocks_on_disk_it_ends_with_the_same_bits_too(batches, tmp_path) -> None:
+    """In memory and not cut short, on disk and in pieces; and as one block, but for rounding."""
+    options = OPTIONS.changed(noise={"line_scatter": 0.02}, solver={"star_iterations": 2, "joint_iterations": 3})
+    whole = fit(batches, options, work=Work(block=2))
+    pieces, _ = gone_on_with(batches, options, tmp_path / "run", block=2)
+    assert_same(pieces, whole)
+    # of one pass: what the widths of the prior are learned from rounds otherwise, and their search makes 1e-6 of it
+    once_only = options.changed(solver={"joint_iterations": 1})
+    mine, theirs = fit(batches, once_only, work=Work(block=2)).result, fit(batches, once_only).result
+    for name in ("model_original", "model_corrected", "sigma", "chi2_corrected"):
+        np.testing.assert_allclose(getattr(mine, name), getattr(theirs, name), rtol=1e-8, err_msg=name)
+    assert mine.statistics is not None
+    assert theirs.statistics is not None
+    for x, y in zip(mine.statistics[:3], theirs.statistics[:3], strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-8 * np.abs(y).max())
+    # what no state refers to is not left behind: two passes of a stage, at most, and the spectra
+    assert len(list((tmp_path / "run" / "checkpoint" / "blocks").glob("*.npz"))) <= 3 * 2 + 2
 
 
 def test_rejected_steps_go_on_too(batches, tmp_path, monkeypatch) -> None:

@@ -12,7 +12,7 @@ from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.joint import fit_joint
 from astrogf.inference.newton.misfit import by_wavelength, factor, misfit_table, stack
 from astrogf.inference.newton.stars import FitState
-from astrogf.inference.problem.spectra import quiet
+from astrogf.inference.problem.spectra import quiet, taken
 from tests.builders.lacking import OPTIONS, lacking
 from tests.builders.residuals import sample_of, theta_of
 
@@ -88,6 +88,12 @@ def test_the_harm_of_lines_that_the_list_lacks_stays_beside_them() -> None:
     assert len(misfit_table(sample, joint[False].run.theta, joint[False].run.noise, [p.wavelength])) == 0
 
 
+def in_two(sample, model: np.ndarray) -> list:
+    """The rows of its only window in two blocks."""
+    halves = np.array_split(np.arange(len(model)), 2)
+    return [(rows, taken(sample.windows[0].data, rows), model[rows]) for rows in halves]
+
+
 def test_what_is_wrong_at_rest_is_raised_where_each_star_has_it() -> None:
     rng = np.random.default_rng(6)
     rv = np.array([-40.0, 0.0, 26.0, 80.0])
@@ -98,7 +104,7 @@ def test_what_is_wrong_at_rest_is_raised_where_each_star_has_it() -> None:
         row[i - 1 : i + 2] += [0.03, -0.06, 0.03]
     theta, sample = theta_of(rv), sample_of(residual)
     [noise] = quiet(sample)
-    found = by_wavelength(sample.windows[0], np.ones((4, 400)), theta, noise)
+    found = by_wavelength(sample.windows[0], theta, noise, in_two(sample, np.ones((4, 400))))
     for row, i in zip(found, at, strict=True):
         assert np.argmax(row) in (i - 1, i, i + 1)
         assert row.max() > 10.0
@@ -114,5 +120,5 @@ def test_what_is_wrong_at_rest_is_raised_where_each_star_has_it() -> None:
 def test_one_spectrum_tells_nothing() -> None:
     sample = sample_of(np.full((1, 30), 7.0))
     [noise] = quiet(sample)
-    one = by_wavelength(sample.windows[0], np.full((1, 30), 7.0), np.asarray(theta_of(np.zeros(1))), noise)
+    one = by_wavelength(sample.windows[0], theta_of(np.zeros(1)), noise, [])
     np.testing.assert_array_equal(one, 1.0)

@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from astrogf.inference.newton.sweep import Pass, sweep, sweep_window
+from astrogf.inference.newton.passed import Pass
+from astrogf.inference.newton.sweep import Rows, sweep, sweep_window
 from astrogf.inference.problem.contribution import Contribution
 from astrogf.inference.problem.parameters import lsf_sigma
 from astrogf.inference.rehearsal.small import OPTIONS, Draw, Small, build, draw
@@ -43,8 +44,9 @@ def one_by_one(small: Small, drawn: Draw) -> list[Contribution]:
         prior, noise = (
             jax.tree.map(lambda x, s=s: jnp.asarray(x)[s : s + 1], x) for x in (sample.prior, small.quiet()[0])
         )
-        theta, nothing = jnp.asarray(drawn.theta)[s : s + 1], np.zeros((1, small.problem.n_deviating))
-        parts.append(sweep_window(window, theta, prior, jnp.ones(1), resolution_only(small), noise, nothing, chunk=2))
+        theta, nothing = np.asarray(drawn.theta)[s : s + 1], np.zeros((1, small.problem.n_deviating))
+        rows = Rows(window.data, theta, prior, np.ones(1), noise, nothing)
+        parts.append(sweep_window(small.problem, rows, resolution_only(small), chunk=2))
     return parts
 
 

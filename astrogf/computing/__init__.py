@@ -1,0 +1,2 @@
+"""Where a fit is computed, as `[compute]` says: `options`, `worker` (what runs in another process), `common` (what
+workers are sent once), `processes`, `cluster`."""

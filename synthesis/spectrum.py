@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -40,6 +41,13 @@ class Spectrum(eqx.Module):
     def normalised(self) -> Float[Array, "wave *mu"]:
         """Flux over continuum."""
         return self.flux / self.continuum
+
+    def __repr__(self) -> str:
+        if not isinstance(self.wavelength, np.ndarray | jax.Array) or isinstance(self.wavelength, jax.core.Tracer):
+            return super().__repr__()
+        wave = np.asarray(self.wavelength)
+        extent = f", {wave[0]:.2f}-{wave[-1]:.2f} A in {self.medium}" if wave.ndim == 1 and wave.size else ""
+        return f"Spectrum({wave.size} wavelengths{extent}; wavelength, flux, continuum, normalised)"
 
 
 class Physics(eqx.Module):

@@ -11,11 +11,13 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from matplotlib.figure import Figure
 
-from astrogf.console import headline
+from astrogf.base.errors import AstrogfError
 from astrogf.fitting import figures
-from astrogf.runs.folder import Run, write_text
+from astrogf.runs.outputs import write_text
+from astrogf.runs.run import Run
 from astrogf.runs.summary import informed
 from astrogf.runs.tables import floats, reasons
+from astrogf.runs.words import headline
 from astrogf.style import paper
 
 
@@ -63,13 +65,33 @@ CAPTIONS: dict[str, tuple[Callable[[Run], Figure], str]] = {
 }
 
 
+def wanted(run: Run) -> dict[str, tuple[Callable[[Run], Figure], str]]:
+    """The pictures that apply to the run, those of single spectra apart."""
+    some = dict(CAPTIONS)
+    if "injected" not in run.lines.colnames:
+        del some["injected"]
+    if not figures.has_reference(run):
+        del some["labels"]
+    return some
+
+
+def picture(run: Run, name: str, star: int | None = None) -> Figure:
+    """One picture by its name; "spectrum" needs the `star`, its row in `run.used`. Raises AstrogfError."""
+    some = wanted(run)
+    if name == "spectrum":
+        if star is None:
+            raise AstrogfError("star: say of which one, as its row in run.used or its path.")
+        with paper():
+            return figures.spectrum(run, star)
+    if name not in some:
+        why = "this run has nothing for it" if name in CAPTIONS else "there is no such picture"
+        raise AstrogfError(f"plot {name!r}: {why}; it has {', '.join([*some, 'spectrum'])}.")
+    with paper():
+        return some[name][0](run)
+
+
 def draw(run: Run) -> list[Picture]:
     """Draw every picture that applies to the run, and write it to RUN/figures."""
-    wanted = dict(CAPTIONS)
-    if "injected" not in run.lines.colnames:
-        del wanted["injected"]
-    if not figures.has_reference(run):
-        del wanted["labels"]
     folder = run.folder / "figures"
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.png"):
@@ -79,10 +101,10 @@ def draw(run: Run) -> list[Picture]:
         for k, star in enumerate(figures.typical_stars(run), start=1):
             caption = f"Observed and model spectra of {run.used['path'][star]}, and their residuals."
             pictures.append(_picture(f"spectrum_{k}", caption, figures.spectrum(run, star)))
-        for name, (function, caption) in wanted.items():
+        for name, (function, caption) in wanted(run).items():
             pictures.append(_picture(name, caption, function(run)))
-    for picture in pictures:
-        (folder / f"{picture.name}.png").write_bytes(picture.png)
+    for drawn in pictures:
+        (folder / f"{drawn.name}.png").write_bytes(drawn.png)
     return pictures
 
 

@@ -1,0 +1,240 @@
+"""A run as an object: its tables and spectra read back from the folder, and what can be made of them.
+
+Opening a run imports no JAX. What computes (check, export of shipped lists) imports it when it is called.
+"""
+
+import html
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+import numpy as np
+from astropy.io import fits
+from astropy.table import Table
+from jaxtyping import Float
+
+from astrogf.base.errors import AstrogfError, printable
+from astrogf.base.tables import read_table
+from astrogf.runs.words import headline, in_python
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Plot = Literal[
+    "corrections", "posterior_to_prior", "injected", "labels", "kiel", "chi2", "residuals", "solver", "spectrum"
+]
+"""The pictures of the report; "spectrum" is of one star."""
+
+
+class Spectra(NamedTuple):
+    """The fitted spectra: wavelength in vacuum Angstrom, the rest on the scale of flux."""
+
+    wavelength: Float[np.ndarray, " pixel"]
+    flux: Float[np.ndarray, "star pixel"]
+    ivar: Float[np.ndarray, "star pixel"]
+    sigma: Float[np.ndarray, "star pixel"]
+    model_original: Float[np.ndarray, "star pixel"]
+    model_corrected: Float[np.ndarray, "star pixel"]
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Run:
+    """A finished run, read from its folder; `astrogf.fit` and `astrogf.open_run` return one.
+
+    - `stars`: one row a file, used and set aside alike; `used`: those fitted, in the order of `spectra`.
+    - `lines`: one row a free line, correction with `posterior_sd` (dex) and `ratio`, posterior over prior sd;
+      `unlisted`: lines that the list may lack; `hyper`: what was learned of each group of lines.
+    - `spectra`: flux, ivar, sigma and both models [star, pixel] on the scale of the files, wavelength in vacuum A.
+    - `set_aside`: files that were not used, and why; `misfit`: where the model is wrong for all stars; `truth` and
+      `known`: what a demonstration injected, and known stars that were checked.
+    - `summary`, `record`: headline figures, and how the run was made.
+
+    Tables have units and descriptions; one that the run does not have is None. docs/reference/run-folder.md has every
+    column.
+
+    >>> run = astrogf.open_run("runs/first")
+    >>> sharp = run.lines[run.lines["ratio"] < 0.5]
+    >>> sharp["correction"].unit
+    Unit("dex")
+    >>> run.used["teff"].quantity.unit
+    Unit("K")
+    >>> run.covariance.shape == (len(run.lines), len(run.lines))
+    True
+    """
+
+    folder: Path
+    summary: dict[str, Any]
+    record: dict[str, Any]
+    stars: Table
+    lines: Table
+    unlisted: Table | None
+    misfit: Table | None
+    set_aside: Table
+    hyper: Table | None
+    truth: Table | None
+    known: Table | None
+    spectra: Spectra = field(repr=False)
+
+    @property
+    def used(self) -> Table:
+        """The stars that were fitted, in the order of `spectra`."""
+        rows = self.stars[np.asarray(self.stars["used"], dtype=bool)]
+        return rows[np.argsort(np.asarray(rows["spectrum"]))]
+
+    @property
+    def reference(self) -> str | None:
+        """What the labels are compared with: 'LASP', 'truth' or None."""
+        return self.record.get("reference")
+
+    @cached_property
+    def covariance(self) -> Float[np.ndarray, "line line"]:
+        """Posterior covariance of the corrections (dex^2): rows of `lines`, and after them those of `unlisted`.
+
+        Raises AstrogfError where the run's posterior.fits is missing or damaged.
+        """
+        return self._image("COVARIANCE")
+
+    def _image(self, name: str) -> np.ndarray:
+        path = self.folder / "posterior.fits"
+        try:
+            with fits.open(path, memmap=False) as hdus:
+                return np.asarray(hdus[name].data, dtype=float)
+        except (OSError, KeyError) as error:
+            raise AstrogfError(f"The run has no {name} in {path}: {error}. Fit again to have one.") from error
+
+    def plot(self, name: Plot, star: int | str | None = None) -> "Figure":
+        """One of the report's pictures as a matplotlib figure; "spectrum" needs `star`, its row in `used` or its path.
+
+        Raises AstrogfError for a name that is none, a star that is not there, and a picture that this run has nothing
+        for ("injected" without injected errors, "labels" without a reference).
+
+        >>> run.plot("corrections").axes[0].get_ylabel()
+        'correction to $\\\\log gf$ (dex)'
+        >>> figure = run.plot("spectrum", star=0)
+        """
+        from astrogf.fitting.report import picture
+
+        return picture(self, name, None if star is None else self.row_of(star))
+
+    def row_of(self, star: int | str) -> int:
+        """Row of `used` and `spectra` of a star, given so already or by its path. Raises AstrogfError."""
+        paths = [str(path) for path in self.used["path"]]
+        if isinstance(star, str):
+            if star in paths:
+                return paths.index(star)
+            near = [path for path in paths if star in path]
+            hint = f"is it {near[0]}?" if near else "run.used['path'] names those that were."
+            raise AstrogfError(f"star: no spectrum {star!r} was fitted; {hint}")
+        if not -len(paths) <= int(star) < len(paths):
+            raise AstrogfError(f"star: {star} is no row of the {len(paths)} stars that were fitted.")
+        return int(star) % len(paths)
+
+    def export(self, format: str, out: Path | str, **options: Any) -> dict[str, Any]:
+        """Write the corrected line list, or the corrections, for another code, as `astrogf export` does.
+
+        `format`: vald, turbospectrum, moog, kurucz, korg, ecsv or overlay. Options are those of
+        `astrogf.exporting.export.export`: everything, ratio, lines_at, medium, overwrite. Returns what was done: lines,
+        corrected transitions and so on. Raises AstrogfError.
+
+        >>> told = run.export("moog", "corrected.moog")  # doctest: +SKIP
+        """
+        from astrogf.exporting.export import export
+
+        with in_python():
+            return export(self.folder, Path(out), format, console=_silent(), **options)
+
+    def check(
+        self,
+        spectra: Path | str | None = None,
+        *,
+        known: Path | str | None = None,
+        figure: Path | str | None = None,
+        everything: bool = False,
+    ) -> dict[str, Any]:
+        """Hold the corrections against stars not seen, or `known` ones, as `astrogf check` does; the figures it found.
+
+        It fits the labels of those stars, which takes time. Raises AstrogfError.
+        """
+        from astrogf.checking.held_out import held_out_check
+
+        spectra, known, figure = (None if path is None else Path(path) for path in (spectra, known, figure))
+        with in_python():
+            return held_out_check(
+                self.folder, spectra, table=known, figure=figure, everything=everything, console=_silent()
+            )
+
+    def compare(self, table: Path | str, *, ratio: float = 0.3, medium: str | None = None) -> Table:
+        """The lines of a table of reference log gf beside the run's, one row a pair; its `meta` has the figures.
+
+        Columns `list`, `inferred`, `reference`, `difference` and so on, as of `astrogf compare`. Raises AstrogfError.
+        """
+        from astrogf.comparing.corrections import compare_run
+
+        with in_python():
+            figures, _, pairs = compare_run(self.folder, Path(table), ratio=ratio, medium=medium)
+        pairs.meta |= figures
+        return pairs
+
+    def report(self) -> Path:
+        """Draw the pictures and report.html again; where that is."""
+        from astrogf.fitting.report import write_report
+
+        return write_report(self)
+
+    def __repr__(self) -> str:
+        s = self.summary
+        chi2 = [s.get(f"chi2_per_pixel_{name}") for name in ("original", "corrected")]
+        better = "" if None in chi2 else f", chi2 per pixel {chi2[0]:.3f} -> {chi2[1]:.3f}"
+        return (
+            f"Run({printable(str(self.folder))!r}: {s.get('stars_used')} stars, {s.get('lines_free')} free lines, "
+            f"{s.get('informed_lines')} of them informed{better})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td style='text-align:left'>{html.escape(name)}</td>"
+            f"<td style='text-align:left'><b>{html.escape(value)}</b></td></tr>"
+            for name, value in headline(self.summary, self.reference)
+        )
+        where = html.escape(printable(str(self.folder)))
+        return f"<p>Run <code>{where}</code>, report in <code>{where}/report.html</code></p><table>{rows}</table>"
+
+
+def read(folder: Path) -> Run:
+    """A run from its folder alone. Raises AstrogfError when it is no run, or an unfinished one."""
+    if not (folder / "record.json").is_file():
+        raise AstrogfError(f"{folder} is not a run of astrogf: there is no record.json in it.")
+    missing = [n for n in ("summary.json", "stars.ecsv", "loggf.ecsv", "spectra.fits") if not (folder / n).is_file()]
+    if missing:
+        raise AstrogfError(f"The run in {folder} did not finish ({', '.join(missing)} missing); run it again.")
+    try:
+        with fits.open(folder / "spectra.fits", memmap=False) as hdus:
+            arrays = {name: np.asarray(hdus[name.upper()].data, dtype=float) for name in Spectra._fields}
+        return Run(
+            folder=folder,
+            summary=json.loads((folder / "summary.json").read_text(encoding="utf-8")),
+            record=json.loads((folder / "record.json").read_text(encoding="utf-8")),
+            stars=read_table(folder / "stars.ecsv"),
+            lines=read_table(folder / "loggf.ecsv"),
+            unlisted=_if_there(folder / "unlisted.ecsv"),
+            misfit=_if_there(folder / "misfit.ecsv"),
+            set_aside=read_table(folder / "set_aside.ecsv"),
+            hyper=_if_there(folder / "hyper.ecsv"),
+            truth=_if_there(folder / "truth_lines.ecsv"),
+            known=_if_there(folder / "known.ecsv"),
+            spectra=Spectra(**arrays),
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise AstrogfError(f"The run in {folder} cannot be read: {error}.") from error
+
+
+def _if_there(path: Path) -> Table | None:
+    return read_table(path) if path.is_file() else None
+
+
+def _silent() -> Any:
+    from rich.console import Console
+
+    return Console(quiet=True)

@@ -17,6 +17,7 @@ from astrogf.inference import statistics
 from astrogf.inference.result import FitResult
 from astrogf.runs.checkpoint import NAME as CHECKPOINT
 from astrogf.runs.checkpoint import CheckpointFolder
+from astrogf.runs.columns import described
 from astrogf.runs.outputs import check_output, complete, is_draft, why, write_text
 from astrogf.runs.run import Run as Run
 from astrogf.runs.run import Spectra
@@ -206,10 +207,10 @@ def write_results(
     order = line_order(result.lines)
     covariance = np.asarray(result.correction_covariance)[np.ix_(order, order)]
     apparent = np.asarray(result.apparent_covariance)[np.ix_(order, order)]
-    _write_images(
-        folder / "posterior.fits", {"covariance": covariance, "apparent": apparent},
-        result.lines["wavelength", "species"][order],
-    )  # fmt: skip
+    arrays = {"covariance": covariance, "apparent": apparent}
+    if result.labels_covariance is not None:
+        arrays["labels"] = np.asarray(result.labels_covariance)
+    _write_images(folder / "posterior.fits", arrays, result.lines["wavelength", "species"][order])
 
 
 def read_covariance(folder: Path) -> Float[np.ndarray, "line line"] | None:
@@ -233,7 +234,7 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def _write_table(path: Path, table: Table) -> None:
     with complete(path) as draft:
-        table.write(draft, format="ascii.ecsv", overwrite=True)
+        described(table).write(draft, format="ascii.ecsv", overwrite=True)
 
 
 def _write_images(path: Path, arrays: Mapping[str, np.ndarray], rows: Table) -> None:

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from astropy.io import fits
@@ -17,6 +17,7 @@ from jaxtyping import Float
 
 from astrogf.base.errors import AstrogfError, printable
 from astrogf.base.tables import read_table
+from astrogf.runs.columns import described
 from astrogf.runs.words import headline, in_python
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ Plot = Literal[
     "corrections", "posterior_to_prior", "injected", "labels", "kiel", "chi2", "residuals", "solver", "spectrum"
 ]
 """The pictures of the report; "spectrum" is of one star."""
+
+
+Which = Literal["observed", "corrected", "original"]
 
 
 class Spectra(NamedTuple):
@@ -104,6 +108,48 @@ class Run:
         except (OSError, KeyError) as error:
             raise AstrogfError(f"The run has no {name} in {path}: {error}. Fit again to have one.") from error
 
+    @cached_property
+    def label_covariance(self) -> Float[np.ndarray, "star label label"] | None:
+        """Posterior covariance of each star's labels, rows as `used`, labels as `record["label_names"]`; None of runs
+        written before they were kept."""
+        from astrogf.runs.posterior import label_covariance
+
+        return label_covariance(self)
+
+    def posterior(self, draws: int = 1000, seed: int = 0) -> Any:
+        """The posterior for ArviZ, an `xarray.DataTree` by its schema, with independent draws in four chains.
+
+        Group `posterior` has `correction` and `loggf` [chain, draw, line] and the labels [chain, draw, star];
+        `constant_data` the table's columns, covariances and models; `observed_data` the flux. Draws of the corrections
+        have their covariance and their credible intervals; those of a star's labels its labels' covariance. Stars are
+        independent of each other and of the lines in them: the errors that they share are in their widths.
+
+        Raises AstrogfError where xarray is missing (pip install 'astrogf[arviz]'), or `draws` is no multiple of 4.
+
+        >>> tree = run.posterior(draws=400)
+        >>> tree["posterior/correction"].dims
+        ('chain', 'draw', 'line')
+        >>> tree.to_netcdf("posterior.nc", engine="h5netcdf")  # arviz.from_netcdf opens it
+        """
+        from astrogf.runs.posterior import posterior
+
+        return posterior(self, draws, seed)
+
+    def spectrum(self, star: int | str, which: Which = "observed", window: int = 0) -> Any:
+        """One star's spectrum in one window as a `specutils.Spectrum`: as `observed`, or the model of the `corrected`
+        or the `original` list.
+
+        On the scale of the file's flux, which has no unit here; vacuum Angstrom; pixels that were not used are masked.
+        The uncertainty of the observed one is the noise of the fit. Windows count from 0.
+
+        Raises AstrogfError where specutils is missing (pip install 'astrogf[specutils]'), and for a star or a window
+        that is not there.
+
+        >>> run.spectrum(0, "corrected").spectral_axis.unit
+        Unit("Angstrom")
+        """
+        return spectrum(self, self.row_of(star), which, window)
+
     def plot(self, name: Plot, star: int | str | None = None) -> "Figure":
         """One of the report's pictures as a matplotlib figure; "spectrum" needs `star`, its row in `used` or its path.
 
@@ -132,11 +178,11 @@ class Run:
         return int(star) % len(paths)
 
     def export(self, format: str, out: Path | str, **options: Any) -> dict[str, Any]:
-        """Write the corrected line list, or the corrections, for another code, as `astrogf export` does.
+        """Write the corrected line list, the corrections, or all results to a file, as `astrogf export` does.
 
-        `format`: vald, turbospectrum, moog, kurucz, korg, ecsv or overlay. Options are those of
-        `astrogf.exporting.export.export`: everything, ratio, lines_at, medium, overwrite. Returns what was done: lines,
-        corrected transitions and so on. Raises AstrogfError.
+        `format`: vald, turbospectrum, moog, kurucz, korg, ecsv, overlay; fits (all tables), netcdf (the posterior).
+        Options are those of `astrogf.exporting.export.export`: everything, ratio, lines_at, medium, overwrite. Returns
+        what was done: lines, corrected transitions and so on. Raises AstrogfError.
 
         >>> told = run.export("moog", "corrected.moog")  # doctest: +SKIP
         """
@@ -216,8 +262,8 @@ def read(folder: Path) -> Run:
             folder=folder,
             summary=json.loads((folder / "summary.json").read_text(encoding="utf-8")),
             record=json.loads((folder / "record.json").read_text(encoding="utf-8")),
-            stars=read_table(folder / "stars.ecsv"),
-            lines=read_table(folder / "loggf.ecsv"),
+            stars=described(read_table(folder / "stars.ecsv")),
+            lines=described(read_table(folder / "loggf.ecsv")),
             unlisted=_if_there(folder / "unlisted.ecsv"),
             misfit=_if_there(folder / "misfit.ecsv"),
             set_aside=read_table(folder / "set_aside.ecsv"),
@@ -230,8 +276,47 @@ def read(folder: Path) -> Run:
         raise AstrogfError(f"The run in {folder} cannot be read: {error}.") from error
 
 
+def windows(wavelength: Float[np.ndarray, " pixel"]) -> list[Float[np.ndarray, " pixel"]]:
+    """The windows of a run, which follow each other in spectra.fits, each on pixels of one log step.
+
+    A new one begins where the step changes: it is another survey's, or the last window has ended.
+    """
+    step = np.diff(np.log10(wavelength))
+    first, starts = 0, []
+    for i in range(len(step)):
+        if i > first and abs(step[i] - step[first]) > 0.01 * abs(step[first]):
+            first = i + 1
+            starts.append(first)
+    return np.split(wavelength, starts)
+
+
+def spectrum(run: Run, row: int, which: Which, window: int) -> Any:
+    """`Run.spectrum` of a row."""
+    sizes = [len(part) for part in windows(run.spectra.wavelength)]
+    if not (isinstance(window, int | np.integer) and 0 <= window < len(sizes)):
+        raise AstrogfError(f"window: {window!r}; this run has {len(sizes)}, counted from 0.")
+    if which not in get_args(Which):
+        raise AstrogfError(f"which: {which!r}; expected one of {', '.join(get_args(Which))}.")
+    from astrogf.base.to_specutils import to_specutils
+
+    first = sum(sizes[:window])
+    part = slice(first, first + sizes[window])
+    s, observed = run.spectra, which == "observed"
+    values = s.flux if observed else s.model_corrected if which == "corrected" else s.model_original
+    used = np.isfinite(s.sigma[row, part]) & (s.ivar[row, part] > 0)
+    labels = {n: float(run.used[n][row]) for n in run.record.get("label_names") or ()}
+    return to_specutils(
+        s.wavelength[part],
+        values[row, part],
+        "",
+        ivar=np.where(used, s.sigma[row, part] ** -2.0, 0.0) if observed else None,
+        mask=~used if observed else ~np.isfinite(values[row, part]),
+        meta={"path": str(run.used["path"][row]), "which": which, "medium": "vacuum", "run": str(run.folder), **labels},
+    )
+
+
 def _if_there(path: Path) -> Table | None:
-    return read_table(path) if path.is_file() else None
+    return described(read_table(path)) if path.is_file() else None
 
 
 def _silent() -> Any:

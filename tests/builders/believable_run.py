@@ -1,5 +1,6 @@
 """The fit that looks like one, written as a run folder."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,13 @@ from astrogf.runs import summary, tables
 from tests.builders.believable import believable, reference, set_aside
 
 
-def make(folder: Path, known: bool) -> runs.Run:
+def make(folder: Path, known: bool, label_correlation: float | None = None) -> runs.Run:
     """A demonstration whose truth is `known`, or a fit with lines that the list lacks and nothing to compare with."""
     result, injected = believable()
+    if label_correlation is not None:
+        each = np.full((7, 7), label_correlation) + (1.0 - label_correlation) * np.eye(7)
+        covariance = result.labels_sd[:, :, None] * each * result.labels_sd[:, None]
+        result = replace(result, labels_covariance=covariance)
     if not known:
         result.lines["group"][:30] = "unlisted"
         result.lines["correction"][:30] = 0.1 * result.lines["prior_sd"][:30] * np.arange(30)
@@ -32,6 +37,7 @@ def make(folder: Path, known: bool) -> runs.Run:
         "git_commit": None,
         "inputs": {"files": {"a.fits": "0"}},
         "timings": {"fit": 3.0},
+        "label_names": list(result.label_names),
         "shared": {"resolution": {"value": 1790.0, "sd": None}},
         "solver": {"status": result.status, "trace": result.trace},
     }

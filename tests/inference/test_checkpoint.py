@@ -111,6 +111,17 @@ def test_cut_at_every_boundary_it_ends_with_the_same_bits(batches, tmp_path) -> 
     assert np.abs(np.asarray(changed.result.labels) - np.asarray(whole.result.labels)).max() > 1e-6
 
 
+def test_a_stars_labels_keep_their_covariance(batches) -> None:
+    """In the labels' own units: its diagonal is their errors, and every star's correlations are those of something."""
+    made = fit(batches, OPTIONS).result
+    covariance, sd = np.asarray(made.labels_covariance), np.asarray(made.labels_sd)
+    np.testing.assert_allclose(np.sqrt(np.diagonal(covariance, 0, 1, 2)), sd)
+    correlation = covariance / sd[:, :, None] / sd[:, None, :]
+    assert np.all(np.linalg.eigvalsh(correlation) > 0.0)
+    teff, feh = (made.label_names.index(name) for name in ("teff", "feh"))
+    assert np.all(correlation[:, teff, feh] > 0.2)  # hotter and richer in metals looks alike
+
+
 def test_rejected_steps_go_on_too(batches, tmp_path, monkeypatch) -> None:
     """What is kept of the last good point is needed only where the next one is worse: steps are made too long."""
     monkeypatch.setattr(joint, "bounded_step", lambda step: 6.0 * bounded_step(step))

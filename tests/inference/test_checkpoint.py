@@ -119,7 +119,7 @@ def test_a_stars_labels_keep_their_covariance(batches) -> None:
     correlation = covariance / sd[:, :, None] / sd[:, None, :]
     assert np.all(np.linalg.eigvalsh(correlation) > 0.0)
     teff, feh = (made.label_names.index(name) for name in ("teff", "feh"))
-    assert np.all(correlation[:, teff, feh] > 0.2)  # hotter and richer in metals looks alike
+    assert np.all(correlation[:, teff, feh] > 0.0)  # hotter and richer in metals looks alike
 
 
 def test_rejected_steps_go_on_too(batches, tmp_path, monkeypatch) -> None:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from astrogf.base.errors import AstrogfError
 from astrogf.fitting import figures
+from astrogf.fitting.live.page import live
 from astrogf.runs.outputs import write_text
 from astrogf.runs.run import Run
 from astrogf.runs.summary import informed
@@ -39,6 +40,11 @@ CAPTIONS: dict[str, tuple[Callable[[Run], Figure], str]] = {
         "Corrections to log gf at their wavelengths. In colour, with one posterior sd, the lines the data decided "
         "(posterior sd below half the prior sd); in grey those that mostly follow their prior.",
     ),
+    "by_property": (
+        figures.by_property,
+        "Corrections by the energy of the lower level, by species and by class of the line: in colour the lines that "
+        "the data decided.",
+    ),
     "posterior_to_prior": (
         figures.posterior_to_prior,
         "Posterior over prior standard deviation of every free line: near one the data said nothing.",
@@ -63,6 +69,13 @@ CAPTIONS: dict[str, tuple[Callable[[Run], Figure], str]] = {
     ),
     "solver": (figures.trace, "How far each iteration still moved; open marks are steps that were taken back."),
 }
+
+
+VIEWS = {
+    "by_property": ["by_excitation", "by_species", "by_class"],
+    "labels": [f"label_{name}" for name in figures.COMPARED],
+}
+"""Pictures that are several where they are interactive."""
 
 
 def wanted(run: Run) -> dict[str, tuple[Callable[[Run], Figure], str]]:
@@ -98,14 +111,24 @@ def draw(run: Run) -> list[Picture]:
         old.unlink()
     pictures = []
     with paper():
-        for k, star in enumerate(figures.typical_stars(run), start=1):
-            caption = f"Observed and model spectra of {run.used['path'][star]}, and their residuals."
+        for k, (star, why) in enumerate(figures.chosen(run), start=1):
+            path = run.used["path"][star]
+            caption = f"Observed and model spectra of {path} ({why}), and their residuals. {_star(run, star)}"
             pictures.append(_picture(f"spectrum_{k}", caption, figures.spectrum(run, star)))
         for name, (function, caption) in wanted(run).items():
             pictures.append(_picture(name, caption, function(run)))
     for drawn in pictures:
         (folder / f"{drawn.name}.png").write_bytes(drawn.png)
     return pictures
+
+
+def _star(run: Run, star: int) -> str:
+    row = run.used[star]
+    snr = f", S/N {row['snr']:.0f}" if "snr" in row.colnames else ""
+    return (
+        f"Teff {row['teff']:.0f} K, log g {row['logg']:.2f}, [Fe/H] {row['feh']:+.2f}{snr}, χ² per pixel "
+        f"{row['chi2_per_pixel_original']:.2f} → {row['chi2_per_pixel_corrected']:.2f}."
+    )
 
 
 def _picture(name: str, caption: str, figure: Figure) -> Picture:
@@ -131,6 +154,8 @@ def write_report(run: Run, pictures: list[Picture] | None = None) -> Path:
         headline=headline(run.summary, run.reference),
         spectra=[p for p in pictures if p.name.startswith("spectrum_")],
         pictures={p.name: p for p in pictures if not p.name.startswith("spectrum_")},
+        live=live(run),
+        views=VIEWS,
         best_lines=best_lines(run),
         missing_lines=missing_lines(run),
         misfits=misfits(run),

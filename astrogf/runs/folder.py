@@ -42,6 +42,7 @@ FILES = (
     "split.ecsv",
     "statistics.npz",
     "known.ecsv",
+    "held_out.json",
     "report.html",
 )
 """Every file of a run; --overwrite removes these, the folders figures and checkpoint, and a demo's
@@ -171,6 +172,11 @@ def write_lines(folder: Path, lines: Table) -> None:
 def write_known(folder: Path, known: Table) -> None:
     """known.ecsv: what `astrogf check --known` made of stars that are known well."""
     _write_table(folder / "known.ecsv", known)
+
+
+def write_held_out(folder: Path, check: Mapping[str, Any]) -> None:
+    """held_out.json: what the last `astrogf check --spectra` found."""
+    _write_json(folder / "held_out.json", check)
 
 
 def write_results(

@@ -24,7 +24,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Plot = Literal[
-    "corrections", "posterior_to_prior", "injected", "labels", "kiel", "chi2", "residuals", "solver", "spectrum"
+    "corrections",
+    "by_property",
+    "posterior_to_prior",
+    "injected",
+    "labels",
+    "kiel",
+    "chi2",
+    "residuals",
+    "solver",
+    "spectrum",
 ]
 """The pictures of the report; "spectrum" is of one star."""
 
@@ -51,8 +60,8 @@ class Run:
     - `lines`: one row a free line, correction with `posterior_sd` (dex) and `ratio`, posterior over prior sd;
       `unlisted`: lines that the list may lack; `hyper`: what was learned of each group of lines.
     - `spectra`: flux, ivar, sigma and both models [star, pixel] on the scale of the files, wavelength in vacuum A.
-    - `set_aside`: files that were not used, and why; `misfit`: where the model is wrong for all stars; `truth` and
-      `known`: what a demonstration injected, and known stars that were checked.
+    - `set_aside`: files that were not used, and why; `misfit`: where the model is wrong for all stars; `truth`: what a
+      demonstration injected; `known` and `held_out`: what checks found on known stars and on stars not seen.
     - `summary`, `record`: headline figures, and how the run was made.
 
     Tables have units and descriptions; one that the run does not have is None. docs/reference/run-folder.md has every
@@ -79,6 +88,7 @@ class Run:
     hyper: Table | None
     truth: Table | None
     known: Table | None
+    held_out: dict[str, Any] | None
     spectra: Spectra = field(repr=False)
 
     @property
@@ -260,8 +270,8 @@ def read(folder: Path) -> Run:
             arrays = {name: np.asarray(hdus[name.upper()].data, dtype=float) for name in Spectra._fields}
         return Run(
             folder=folder,
-            summary=json.loads((folder / "summary.json").read_text(encoding="utf-8")),
-            record=json.loads((folder / "record.json").read_text(encoding="utf-8")),
+            summary=_json(folder / "summary.json"),
+            record=_json(folder / "record.json"),
             stars=described(read_table(folder / "stars.ecsv")),
             lines=described(read_table(folder / "loggf.ecsv")),
             unlisted=_if_there(folder / "unlisted.ecsv"),
@@ -270,6 +280,7 @@ def read(folder: Path) -> Run:
             hyper=_if_there(folder / "hyper.ecsv"),
             truth=_if_there(folder / "truth_lines.ecsv"),
             known=_if_there(folder / "known.ecsv"),
+            held_out=_json(folder / "held_out.json") if (folder / "held_out.json").is_file() else None,
             spectra=Spectra(**arrays),
         )
     except (OSError, ValueError, KeyError) as error:
@@ -317,6 +328,10 @@ def spectrum(run: Run, row: int, which: Which, window: int) -> Any:
 
 def _if_there(path: Path) -> Table | None:
     return described(read_table(path)) if path.is_file() else None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _silent() -> Any:

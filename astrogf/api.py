@@ -41,9 +41,9 @@ def fit(
         settings = _config(config)
         from astrogf.fitting.pipeline import fit_survey
 
-        spectra = Path(spectra)
-        out = Path("runs") / spectra.resolve().name if out is None else Path(out)
-        beside = None if labels is None else Path(labels)
+        spectra = Path(spectra).expanduser()
+        out = Path("runs") / spectra.resolve().name if out is None else Path(out).expanduser()
+        beside = None if labels is None else Path(labels).expanduser()
         console = Console(quiet=True) if quiet else None
         return fit_survey(settings, spectra, out, labels=beside, overwrite=overwrite, resume=resume, console=console)
 
@@ -59,7 +59,7 @@ def open_run(folder: Path | str) -> Run:
     >>> int(run.summary["stars_used"]) == len(run.used)
     True
     """
-    return read(Path(folder))
+    return read(Path(folder).expanduser())
 
 
 def _config(config: "Config | Mapping[str, Any] | Path | str") -> "Config":
@@ -70,4 +70,4 @@ def _config(config: "Config | Mapping[str, Any] | Path | str") -> "Config":
         return config
     if isinstance(config, Mapping):
         return parse(bare_tree(config), "config")
-    return load(Path(config))
+    return load(Path(config).expanduser())

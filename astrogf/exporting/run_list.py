@@ -15,7 +15,7 @@ from astrogf.comparing.corrections import run_lines
 from astrogf.comparing.reference_table import species_codes
 from astrogf.config import Config, parse
 from astrogf.fitting import engine
-from astrogf.runs.run import windows
+from astrogf.runs.spectra import windows
 from astrogf.runs.tables import floats
 from astrogf.synthesis.lines.identity import SAME_LIST, pairs
 from astrogf.synthesis.lines.linelist import LineList

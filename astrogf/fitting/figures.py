@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter
 
-from astrogf.runs.run import Run, Spectra
+from astrogf.runs.run import Run
+from astrogf.runs.spectra import Spectra
 from astrogf.runs.summary import COMPARED, informed, label_difference
 from astrogf.runs.tables import floats
 from astrogf.style import CORRECTED, HALF, LABEL_TEXT, OBSERVED, ORIGINAL, QUIET, SPECIES_COLOURS, WIDE, finish

@@ -115,8 +115,12 @@ def labels(
     n: int,
     rng: np.random.Generator,
 ) -> Float[np.ndarray, "draw star label"]:
-    """`n` draws of every star's labels, Gaussian; each label by itself where there is no covariance."""
+    """`n` draws of every star's labels, Gaussian; each label by itself where there is no covariance. Those of a star
+    that the fit left out (its errors are not finite) are nan."""
     if covariance is None:
-        return mean + sd * rng.standard_normal((n, *mean.shape))
-    z = np.stack([correlated(one, n, rng) for one in covariance], axis=1)
-    return mean + sd * z
+        return mean + np.where(np.isfinite(sd), sd, np.nan) * rng.standard_normal((n, *mean.shape))
+    out = np.full((n, *mean.shape), np.nan)
+    for star, one in enumerate(covariance):
+        if np.isfinite(one).all():
+            out[:, star] = mean[star] + sd[star] * correlated(one, n, rng)
+    return out

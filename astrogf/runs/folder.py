@@ -20,8 +20,8 @@ from astrogf.runs.checkpoint import CheckpointFolder
 from astrogf.runs.columns import described
 from astrogf.runs.outputs import check_output, complete, is_draft, why, write_text
 from astrogf.runs.run import Run as Run
-from astrogf.runs.run import Spectra
 from astrogf.runs.run import read as read
+from astrogf.runs.spectra import Spectra
 from astrogf.runs.summary import KEYS
 from astrogf.runs.tables import line_order, misfit_table, unlisted_table
 

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from astropy.io import fits
@@ -18,6 +18,7 @@ from jaxtyping import Float
 from astrogf.base.errors import AstrogfError, printable
 from astrogf.base.tables import read_table
 from astrogf.runs.columns import described
+from astrogf.runs.spectra import Spectra, Which, spectrum
 from astrogf.runs.words import headline, in_python
 
 if TYPE_CHECKING:
@@ -36,20 +37,6 @@ Plot = Literal[
     "spectrum",
 ]
 """The pictures of the report; "spectrum" is of one star."""
-
-
-Which = Literal["observed", "corrected", "original"]
-
-
-class Spectra(NamedTuple):
-    """The fitted spectra: wavelength in vacuum Angstrom, the rest on the scale of flux."""
-
-    wavelength: Float[np.ndarray, " pixel"]
-    flux: Float[np.ndarray, "star pixel"]
-    ivar: Float[np.ndarray, "star pixel"]
-    sigma: Float[np.ndarray, "star pixel"]
-    model_original: Float[np.ndarray, "star pixel"]
-    model_corrected: Float[np.ndarray, "star pixel"]
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -285,45 +272,6 @@ def read(folder: Path) -> Run:
         )
     except (OSError, ValueError, KeyError) as error:
         raise AstrogfError(f"The run in {folder} cannot be read: {error}.") from error
-
-
-def windows(wavelength: Float[np.ndarray, " pixel"]) -> list[Float[np.ndarray, " pixel"]]:
-    """The windows of a run, which follow each other in spectra.fits, each on pixels of one log step.
-
-    A new one begins where the step changes: it is another survey's, or the last window has ended.
-    """
-    step = np.diff(np.log10(wavelength))
-    first, starts = 0, []
-    for i in range(len(step)):
-        if i > first and abs(step[i] - step[first]) > 0.01 * abs(step[first]):
-            first = i + 1
-            starts.append(first)
-    return np.split(wavelength, starts)
-
-
-def spectrum(run: Run, row: int, which: Which, window: int) -> Any:
-    """`Run.spectrum` of a row."""
-    sizes = [len(part) for part in windows(run.spectra.wavelength)]
-    if not (isinstance(window, int | np.integer) and 0 <= window < len(sizes)):
-        raise AstrogfError(f"window: {window!r}; this run has {len(sizes)}, counted from 0.")
-    if which not in get_args(Which):
-        raise AstrogfError(f"which: {which!r}; expected one of {', '.join(get_args(Which))}.")
-    from astrogf.base.to_specutils import to_specutils
-
-    first = sum(sizes[:window])
-    part = slice(first, first + sizes[window])
-    s, observed = run.spectra, which == "observed"
-    values = s.flux if observed else s.model_corrected if which == "corrected" else s.model_original
-    used = np.isfinite(s.sigma[row, part]) & (s.ivar[row, part] > 0)
-    labels = {n: float(run.used[n][row]) for n in run.record.get("label_names") or ()}
-    return to_specutils(
-        s.wavelength[part],
-        values[row, part],
-        "",
-        ivar=np.where(used, s.sigma[row, part] ** -2.0, 0.0) if observed else None,
-        mask=~used if observed else ~np.isfinite(values[row, part]),
-        meta={"path": str(run.used["path"][row]), "which": which, "medium": "vacuum", "run": str(run.folder), **labels},
-    )
 
 
 def _if_there(path: Path) -> Table | None:

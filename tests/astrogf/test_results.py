@@ -18,7 +18,7 @@ from astrogf.cli import app
 from astrogf.inference.newton import intervals
 from astrogf.runs import draws
 from astrogf.runs.columns import ABOUT, about, described
-from astrogf.runs.run import windows
+from astrogf.runs.spectra import windows
 from tests.builders.believable import LABELS, SPECIES
 from tests.builders.believable_run import make
 
@@ -98,6 +98,15 @@ def test_draws_are_correlated_as_the_covariance_says():
     mean, sd = np.array([[5777.0, 4.4]]), np.array([[100.0, 0.1]])
     stars = draws.labels(mean, sd, covariance, 20_000, np.random.default_rng(3))
     np.testing.assert_allclose(np.cov(stars[:, 0].T), covariance[0], rtol=0.05)
+
+
+def test_a_star_that_was_left_out_has_no_draws():
+    mean, sd = np.zeros((2, 2)), np.array([[1.0, 2.0], [np.inf, 1.0]])
+    covariance = np.stack([np.diag([1.0, 4.0]), np.full((2, 2), np.nan)])
+    for of_labels in (covariance, None):
+        drawn = draws.labels(mean, sd, of_labels, 100, np.random.default_rng(0))
+        assert np.isfinite(drawn[:, 0]).all()
+        assert np.isnan(drawn[:, 1, 0]).all()
 
 
 def test_a_covariance_that_rounding_made_singular_is_drawn_from():

@@ -15,7 +15,7 @@ from astropy.table import Table
 import astrogf
 from astrogf.base.quantities import ANGSTROM, DEX, KMS, bare, bare_labels, bare_tree
 from astrogf.config import Config
-from astrogf.fitting import engine
+from astrogf.fitting import engine, report
 from astrogf.runs import run as opened
 from astrogf.runs import tables
 from astrogf.runs.words import arguments_for_options
@@ -167,6 +167,8 @@ def fits_are_made_up(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     monkeypatch.setattr(engine, "load", lambda *_: Loaded([batch], set_aside(), partly_table([])))
     monkeypatch.setattr(engine, "fit", fit)
     monkeypatch.setattr(engine, "count", lambda *_, **__: counts())
+    blank = [report.Picture(name, caption, b"") for name, (_, caption) in report.CAPTIONS.items() if name != "injected"]
+    monkeypatch.setattr(report, "draw", lambda run: blank)
     return asked
 
 

@@ -4,7 +4,7 @@ WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/lock.sha256
 
-.PHONY: help env test test-slow demo lint package lock docs tables clean
+.PHONY: help env test test-slow demo lint package pythons lock docs tables clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ lint: env  ## ruff and mypy
 
 package: env  ## build sdist and wheel, install them in a clean environment, use them from another folder
 	$(BIN)/python tools/check_package.py
+
+pythons: env  ## try every declared Python that is on this machine
+	$(BIN)/python tools/check_pythons.py
 
 lock: env  ## pin newer versions into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --no-header \

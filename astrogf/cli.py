@@ -1,6 +1,7 @@
 """The command `astrogf`: all commands put together, in the order in which the help names them."""
 
 import io
+import os
 import sys
 
 from typer.models import CommandInfo
@@ -26,6 +27,7 @@ app.registered_commands.sort(key=_place)
 
 def main() -> None:
     """Entry point of the command."""
+    os.environ["MPLBACKEND"] = "Agg"  # pictures go into files: a screen is neither needed nor opened
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal of ASCII has no Å

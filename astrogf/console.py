@@ -1,18 +1,19 @@
 """What a run says in the terminal: progress while it works, its figures when it is done."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
 from astrogf.base.errors import printable
-from astrogf.runs.folder import Run
 from astrogf.runs.tables import reasons
+from astrogf.runs.words import headline
 from astrogf.runtime import Stopwatch, raise_if_stopped
 
-LABELS = {"teff": ("Teff", "K", 0), "logg": ("log g", "dex", 3), "feh": ("[Fe/H]", "dex", 3)}
+if TYPE_CHECKING:
+    from astrogf.runs.run import Run
 
 
 class Bars:
@@ -52,49 +53,7 @@ class Bars:
             )
 
 
-def headline(summary: dict[str, Any], reference: str | None) -> list[tuple[str, str]]:
-    """The figures of summary.json in words, those that apply."""
-    s = summary
-    rows = [
-        ("stars used", f"{s['stars_used']}"),
-        ("files set aside", f"{s['stars_set_aside']}"),
-        ("lines with a free log gf", f"{s['lines_free']}"),
-        ("of these informed (posterior/prior sd below 0.5)", f"{s['informed_lines']}"),
-        ("χ² per pixel, original list", _number(s["chi2_per_pixel_original"], ".4f")),
-        ("χ² per pixel, corrected list", _number(s["chi2_per_pixel_corrected"], ".4f")),
-    ]
-    if s["coverage_68"] is not None:
-        rows += [
-            ("injected errors within their 68% intervals", f"{100 * s['coverage_68']:.1f}%"),
-            ("injected errors within their 95% intervals", f"{100 * s['coverage_95']:.1f}%"),
-            ("the same of informed lines", ", ".join(_percent(s[f"coverage_{k}_informed"]) for k in (68, 95))),
-            ("rms of recovered − injected, informed lines", _number(s["rms_informed_dex"], ".3f") + " dex"),
-        ]
-    for name, value in (s["label_scatter"] or {}).items():
-        text, unit, digits = LABELS[name]
-        if value["n"]:
-            spread = _number(value["robust_sigma"], f".{digits}f")
-            shown = f"median {value['median']:+.{digits}f}, robust σ {spread} {unit} (n = {value['n']})"
-            rows.append((f"{text} − {reference}", shown.replace("-", "−")))
-            if reference == "truth":
-                within = f"{100 * value['within_1sd']:.1f}%, {100 * value['within_2sd']:.1f}%"
-                rows.append((f"{text}: within 1, 2 posterior sd", within))
-    if s["jacobian_cost_ratio"] is not None:
-        rows.append(("all-lines Jacobian / one synthesis (time)", f"{s['jacobian_cost_ratio']:.2f}"))
-    rows.append(("wall-clock", f"{_number(s['seconds'], '.0f')} s"))
-    rows.append(("peak memory", f"{_number(s['peak_memory_gb'], '.2f')} GB"))
-    return rows
-
-
-def _percent(value: float | None) -> str:
-    return "—" if value is None else f"{100 * value:.1f}%"
-
-
-def _number(value: float | None, form: str) -> str:
-    return "—" if value is None else format(value, form)
-
-
-def show(console: Console, run: Run, report: Path | None) -> None:
+def show(console: Console, run: "Run", report: Path | None) -> None:
     """Print the headline figures, what was set aside and why, and where the report is (None: there is none)."""
     console.print()
     for line in in_columns(headline(run.summary, run.reference), console.width):

@@ -15,7 +15,7 @@ from types import FrameType
 
 from astrogf.base.kept import cache_folder
 
-PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpyro", "numpy", "scipy", "astropy", "matplotlib")
+PACKAGES = ("jax", "jaxlib", "equinox", "optax", "numpyro", "numpy", "scipy", "astropy", "matplotlib", "bokeh")
 
 
 def use_compilation_cache() -> Path | None:

@@ -32,7 +32,8 @@ class FitResult:
     Units: labels as `label_names` says (K, dex, km/s), corrections in dex, wavelength in vacuum Angstrom. The windows
     of a run follow each other on the axis `pixel`; a star without a spectrum in one has ivar 0 there.
 
-    - `labels`, `labels_sd`: marginal over everything else; `flags` says what a star leans on ('' if nothing).
+    - `labels`, `labels_sd`, `labels_covariance` (of each star's labels): marginal over everything else; `flags` says
+      what a star leans on ('' if nothing).
     - `lines`: one row a free line, columns wavelength (vacuum A), species ('Fe I'), elow (eV), loggf (of the
       list), correction with posterior_sd and prior_sd (of the log gf), low_95, low_68, high_68, high_95 (the ends of
       its credible intervals, for it is no Gaussian), list_share (how far it follows the list's value), badly_wrong
@@ -79,6 +80,7 @@ class FitResult:
     selection: Table | None = None
     misfit: Table | None = None
     statistics: Statistics | None = None
+    labels_covariance: Float[np.ndarray, "star label label"] | None = None
 
 
 def shared_table(joint: Joint, sample: Sample, releases: list[np.ndarray]) -> dict[str, tuple[float, float]]:
@@ -229,7 +231,8 @@ def assemble(
     options: FitOptions,
 ) -> FitResult:
     """Put everything on the scale of the spectra as they came."""
-    covariance = joint.passed.own_covariance(joint.posterior.covariance)
+    step = steps(sample.n_own)
+    covariance = joint.passed.own_covariance(joint.posterior.covariance) * step[:, None] * step
     theta = np.asarray(joint.run.theta)
     sd, outlying = errors(sample, joint.run.noise, joint.passed)
     sigma = [x * level[:, None] for x, level in zip(sd, origin.levels, strict=True)]
@@ -239,7 +242,8 @@ def assemble(
         table=origin.table,
         label_names=names(options.stars, len(sample.windows)),
         labels=theta,
-        labels_sd=np.sqrt(np.diagonal(covariance, 0, 1, 2)) * steps(sample.n_own),
+        labels_sd=np.sqrt(np.diagonal(covariance, 0, 1, 2)),
+        labels_covariance=covariance,
         flags=star_flags(
             np.isfinite(joint.passed.log_posterior),
             margins(sample, joint.run.theta),

@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from astrogf.base.errors import AstrogfError
+from astrogf.base.to_specutils import to_specutils
 from astrogf.emulator.layers import Layers
 from astrogf.emulator.structure import LABELS, Structure
 from astrogf.synthesis.checks import Outside, check_corrections, check_mu, check_star
@@ -40,6 +42,25 @@ class Spectrum(eqx.Module):
     def normalised(self) -> Float[Array, "wave *mu"]:
         """Flux over continuum."""
         return self.flux / self.continuum
+
+    def to_specutils(self, normalised: bool = False) -> Any:
+        """As a `specutils.Spectrum`, flux or (`normalised`) flux over continuum, wavelength in Angstrom of `medium`.
+
+        Raises AstrogfError where specutils is missing (pip install 'astrogf[specutils]'), and for intensities.
+        """
+        if self.flux.ndim != 1:
+            raise AstrogfError("to_specutils: intensities at several mu are no one spectrum; take a column of flux")
+        values = np.asarray(self.normalised if normalised else self.flux)
+        unit = "" if normalised else "erg / (s cm2 Angstrom)"
+        meta = {"medium": self.medium, "solar": self.solar}
+        return to_specutils(np.asarray(self.wavelength), values, unit, meta=meta)
+
+    def __repr__(self) -> str:
+        if not isinstance(self.wavelength, np.ndarray | jax.Array) or isinstance(self.wavelength, jax.core.Tracer):
+            return super().__repr__()
+        wave = np.asarray(self.wavelength)
+        extent = f", {wave[0]:.2f}-{wave[-1]:.2f} A in {self.medium}" if wave.ndim == 1 and wave.size else ""
+        return f"Spectrum({wave.size} wavelengths{extent}; wavelength, flux, continuum, normalised)"
 
 
 class Physics(eqx.Module):

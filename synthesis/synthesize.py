@@ -13,6 +13,7 @@ from astrogf import emulator
 from astrogf.base.air import air_to_vacuum
 from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 from astrogf.base.errors import AstrogfError
+from astrogf.base.quantities import ANGSTROM, DEX, KMS, bare, bare_labels
 from astrogf.emulator.decks import Deck
 from astrogf.emulator.layers import Layers
 from astrogf.emulator.structure import Structure
@@ -104,8 +105,11 @@ def prepare(
     `atmosphere`: one, or a list of those that will be asked for (labels then as tuples). A line is kept where its
     opacity exceeds `line_cut` of the continuous absorption in any layer of any of them, and reaches as far as that,
     from outside the window too. `free` makes room for a correction to every line of `lines`. `outside` is kept for
-    calls. Other arguments as in `synthesize`.
+    calls. Other arguments as in `synthesize`. What comes back is a JAX function: it takes plain numbers, no Quantities.
     """
+    wavelength, vmic = bare(wavelength, ANGSTROM, "wavelength", spectral=True), bare(vmic, KMS, "vmic")
+    feh, alpha, abundances = bare(feh, DEX, "feh"), bare(alpha, DEX, "alpha"), _bare_abundances(abundances)
+    atmosphere = _bare_stars(atmosphere)
     return _prepare(
         atmosphere,
         lines,
@@ -216,6 +220,8 @@ def synthesize(
 ) -> Spectrum:
     """The LTE spectrum of a star at start, start + step, ..., stop (Angstrom in `medium`).
 
+    Numbers are in the units named here; astropy's Quantities are taken too, in any unit of the kind.
+
     - `atmosphere`: labels (teff K, logg, feh, alpha), for which the ATLAS-9 emulator gives the structure, a model
       read by `read_atmosphere`, or a `Structure` of arrays.
     - `lines`: a `LineList` (see `read_lines`), or None for the shipped lists, atoms and molecules.
@@ -239,6 +245,12 @@ def synthesize(
     """
     if medium not in ("vacuum", "air"):
         raise AstrogfError(f"medium {medium!r}: expected 'vacuum' or 'air', the medium of start and stop")
+    start, stop = (bare(x, ANGSTROM, what, spectral=True) for x, what in ((start, "start"), (stop, "stop")))
+    step, resolution = bare(step, ANGSTROM, "step"), bare(resolution, "", "resolution")
+    vsini, vmacro, vmic = bare(vsini, KMS, "vsini"), bare(vmacro, KMS, "vmacro"), bare(vmic, KMS, "vmic")
+    corrections, abundances = bare(corrections, DEX, "corrections"), _bare_abundances(abundances)
+    feh, alpha = bare(feh, DEX, "feh"), bare(alpha, DEX, "alpha")
+    mass, atmosphere = bare(mass, "solMass", "mass"), bare_labels(atmosphere)
     count = checks.check_window(start, stop, step)
     checks.check_broadening(start, stop, vsini=vsini, vmacro=vmacro, resolution=resolution)
     checks.check_mu(mu)
@@ -287,6 +299,20 @@ def synthesize(
         continuum = jnp.interp(vacuum, grid, continuum)
         flux = ratio * continuum
     return Spectrum(jnp.asarray(asked), flux, continuum, medium, solar)
+
+
+def _bare_stars(stars: Any) -> Any:
+    """One star or a list of stars, labels among them without units; four labels may be a list too."""
+    if isinstance(stars, list) and any(isinstance(one, tuple | list | Structure | Deck) for one in stars):
+        return [bare_labels(one) for one in stars]
+    return bare_labels(stars)
+
+
+def _bare_abundances(abundances: Any) -> Any:
+    """[X/Fe] in dex."""
+    if not isinstance(abundances, Mapping):
+        return bare(abundances, DEX, "abundances")
+    return {symbol: bare(value, DEX, f"abundances[{symbol!r}]") for symbol, value in abundances.items()}
 
 
 def _broad_grid(vacuum: np.ndarray, pad: float) -> np.ndarray:

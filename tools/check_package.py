@@ -2,7 +2,8 @@
 
 Run: python tools/check_package.py. Builds sdist and wheel (the wheel from the sdist), and says what is wrong with them:
 a top-level module other than astrogf, a table that is missing, a command that does not start. The clean environment
-takes the dependencies from the one that this runs in; astrogf itself comes from the wheel alone.
+takes the dependencies from the one that this runs in; astrogf itself comes from the wheel alone. Nothing there may open
+a connection, and importing astrogf may take no longer than SLOWEST_IMPORT.
 """
 
 import subprocess
@@ -16,9 +17,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 LARGEST_MB = 30
+SLOWEST_IMPORT, TRIES = 0.3, 5
+"""Seconds of `import astrogf`, the best of so many processes (others may hold the cores)."""
 ROOMS = ("astrogf", "inference", "surveys", "synthesis", "emulator")
 USE = """
-import astrogf, sys
+import socket, sys
+def refuse(*_, **__):
+    raise AssertionError("astrogf opened a connection")
+socket.socket.connect = socket.socket.connect_ex = socket.getaddrinfo = refuse
+import astrogf
 import numpy as np
 assert "site-packages" in astrogf.__file__ and "clean" in astrogf.__file__, astrogf.__file__
 spectrum = astrogf.synthesize((5777, 4.44, 0.0, 0.1), None, 5170, 5172, medium="air", resolution=50_000)
@@ -26,6 +33,7 @@ assert np.isfinite(spectrum.normalised).all() and spectrum.normalised.min() < 0.
 import astrogf.fitting.report, astrogf.inference.fit, astrogf.surveys.load
 from importlib.resources import files
 assert (files("astrogf.fitting") / "templates" / "report.html.j2").is_file()
+assert (files("astrogf") / "py.typed").is_file()
 bare = [m for m in sys.modules if m.split(".")[0] in ("inference", "surveys", "synthesis", "emulator")]
 assert not bare, bare
 print("a spectrum of", len(spectrum.wavelength), "points, deepest", round(float(spectrum.normalised.min()), 3))
@@ -90,6 +98,18 @@ def use(wheel: Path, folder: Path) -> None:
     elsewhere.mkdir()
     subprocess.run([clean / "bin" / "astrogf", "--help"], check=True, cwd=elsewhere, stdout=subprocess.DEVNULL)
     subprocess.run([python, "-c", USE], check=True, cwd=elsewhere)
+    took = import_time(python, elsewhere)
+    print(f"import astrogf: {took:.3f} s, the best of {TRIES}")
+    if took > SLOWEST_IMPORT:
+        sys.exit(f"import astrogf took {took:.2f} s, more than {SLOWEST_IMPORT}: see what it loads with -X importtime")
+
+
+def import_time(python: Path, folder: Path) -> float:
+    """Seconds of `import astrogf` in a new process."""
+    code = "import time; began = time.perf_counter(); import astrogf; print(time.perf_counter() - began)"
+    command = [python, "-c", code]
+    runs = [subprocess.run(command, check=True, cwd=folder, capture_output=True, text=True) for _ in range(TRIES)]
+    return min(float(run.stdout) for run in runs)
 
 
 def main() -> None:

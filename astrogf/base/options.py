@@ -4,6 +4,7 @@ Nothing here or in the modules that define sections imports JAX, so that a mista
 """
 
 import difflib
+import inspect
 import re
 from typing import Annotated, Any, Self
 
@@ -106,7 +107,7 @@ def _expected(error: dict[str, Any], section: type[Section], key: str) -> str:
 
 def keys_table(section: type[Section]) -> str:
     """What a section is for, and a Markdown table of its keys: name, default, meaning."""
-    rows = [(section.__doc__ or "").strip(), "", "| key | default | meaning |", "|---|---|---|"]
+    rows = [inspect.cleandoc(section.__doc__ or ""), "", "| key | default | meaning |", "|---|---|---|"]
     for key, field in section.model_fields.items():
         value = field.default
         shown = str(list(value)) if isinstance(value, tuple) else repr(value).replace("'", '"')

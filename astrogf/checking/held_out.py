@@ -17,7 +17,7 @@ from astrogf.fitting.pipeline import check_spectra
 from astrogf.inference.check import Checked, Corrections, repeats
 from astrogf.inference.problem.unlisted import CLASS as UNLISTED
 from astrogf.runs import folder as runs
-from astrogf.runs.outputs import after_results, check_output, complete, write_text
+from astrogf.runs.outputs import after_results, check_output, complete, why, write_text
 
 if TYPE_CHECKING:
     from astrogf.surveys.batch import SpectrumBatch
@@ -60,6 +60,7 @@ def held_out_check(
     bars = Bars(console)
     summary: dict[str, Any] = {}
     checked = found = None
+    kept = False
     with bars:
         if spectra is not None:
             batches = _asked_for(run, spectra, record, config, everything, bars)
@@ -69,6 +70,7 @@ def held_out_check(
     if checked is not None:
         summary = summarise(checked, corrections_of_run)
         show(console, summary)
+        kept = _keep(run, summary, spectra, everything, console)
     if found is not None:
         runs.write_known(run, found)
         summary["known"] = known.as_rows(found)
@@ -82,13 +84,27 @@ def held_out_check(
 
             with complete(figure) as draft:
                 draw(checked, draft)
-    if found is not None:
-        with after_results("The report", f"{run / 'known.ecsv'} and {where}"):
+    if found is not None or kept:
+        written = (("known.ecsv", found is not None), ("held_out.json", kept))
+        files = " and ".join(str(run / name) for name, there in written if there)
+        with after_results("The report", f"{files} and {where}"):
             from astrogf.fitting.report import write_report
 
             path = write_report(runs.read(run))
-            console.print(f"in {run / 'known.ecsv'} and in {path}", soft_wrap=True, highlight=False, markup=False)
+            console.print(f"in {files} and in {path}", soft_wrap=True, highlight=False, markup=False)
     return summary
+
+
+def _keep(run: Path, summary: dict[str, Any], spectra: Path | None, everything: bool, console: Console) -> bool:
+    """Write the check into the run folder, for its report; whether that could be done: the run may be another's."""
+    try:
+        runs.write_held_out(run, {"spectra": str(spectra), "own_stars_too": everything, **summary})
+    except OSError as error:
+        console.print(
+            f"The report of {run} stays as it is: {why(error)}.", soft_wrap=True, highlight=False, markup=False
+        )
+        return False
+    return True
 
 
 def _asked_for(

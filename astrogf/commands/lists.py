@@ -27,7 +27,12 @@ class OnBad(StrEnum):
 @app.command()
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `astrogf fit` or `astrogf demo` wrote.")],
-    format: Annotated[Format, typer.Option(help="The code that reads it; overlay: the corrections alone.")],
+    format: Annotated[
+        Format,
+        typer.Option(
+            help="The code that reads it; overlay: corrections alone; fits: tables; netcdf: posterior for ArviZ."
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="File for the list; gzipped where it ends in .gz.")],
     everything: Annotated[bool, typer.Option("--all", help="Corrections of all free lines, not of informed ones.")] = (
         False
@@ -40,9 +45,11 @@ def export(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Write the line list of a run with its corrections, for use in another code.
+    """Write the line list of a run with its corrections for use in another code, or its results as one file.
 
     Example: `astrogf export runs/first --format moog --out corrected.list`
+
+    Example: `astrogf export runs/first --format netcdf --out posterior.nc`
     """
     with speaking(quiet, json), plain_errors(debug, "Nothing was written."):
         from astrogf.exporting.export import export as write

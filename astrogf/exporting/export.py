@@ -1,4 +1,4 @@
-"""`astrogf export`: the corrected list of a run in the format of another code, or its corrections alone."""
+"""`astrogf export`: the corrected list of a run in another code's format, its corrections alone, or its results."""
 
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from astrogf.base.tables import read_table
 from astrogf.data.screen import show_pairs
 from astrogf.exporting import overlay, run_list
 from astrogf.exporting.formats import Format
+from astrogf.exporting.results import RESULTS, write_results
 from astrogf.runs.folder import as_json
 from astrogf.runs.outputs import check_output, complete, write_text
+from astrogf.runs.run import read
 from astrogf.runs.summary import INFORMED
 from astrogf.runs.tables import floats
 from astrogf.synthesis.lineio.records import Medium
@@ -43,12 +45,14 @@ def export(
     json_out: Path | None = None,
     console: Console | None = None,
 ) -> dict[str, Any]:
-    """Write the whole list that a run had, with the corrections of its informed lines (or `everything`), to `out`.
+    """Write the whole list that a run had, with the corrections of its informed lines (or `everything`), to `out`; or
+    all results, as `exporting.results` has them.
 
     Informed are those whose ratio is below `ratio`. Wavelengths are of air above 2000 A where the code expects that,
     unless `medium` says otherwise. Returns what is told. Raises AstrogfError.
     """
     console = console or Console()
+    told: dict[str, Any]
     format = Format(format).value
     if not ratio > 0.0:
         raise AstrogfError(f"--ratio is {ratio:g}, expected a number above 0")
@@ -58,12 +62,20 @@ def export(
         raise AstrogfError(f"--medium: {format} always has vacuum wavelengths; drop this option")
     check_output(out, "list", overwrite=overwrite)
     check_output(json_out, "json")
+    if format in RESULTS:
+        for name, given in (("all", everything), ("ratio", ratio != INFORMED), ("list", lines_at), ("medium", medium)):
+            if given:
+                raise AstrogfError(f"--{name} is of line lists; {format} holds all results: drop this option")
+        told = {"format": format, "file": str(out), **write_results(out, read(run), format)}
+        _tell(told, json_out)
+        show_pairs(console, [("written", told["file"]), *((k, _shown(v)) for k, v in told.items() if k != "file")])
+        return told
     listed = run_list.read(run, lines_at)
     chosen = np.ones(len(listed.table), bool) if everything else floats(listed.table["ratio"]) < ratio
     if not np.any(chosen):
         raise AstrogfError(f"No line of {run} has a ratio below {ratio:g}: raise --ratio, or take --all")
     selection = "all free lines" if everything else f"ratio < {ratio:g}"
-    told: dict[str, Any] = {"format": format, "file": str(out), "selection": selection}
+    told = {"format": format, "file": str(out), "selection": selection}
     if format == "overlay":
         overlay.write(out, listed, chosen, run, selection)
     else:
@@ -75,10 +87,18 @@ def export(
         "free_transitions": len(listed.table),
         "unlisted_left_out": _unlisted(run),
     }
-    if json_out is not None:
-        write_text(json_out, as_json(told))
+    _tell(told, json_out)
     _say(told, console)
     return told
+
+
+def _tell(told: dict[str, Any], json_out: Path | None) -> None:
+    if json_out is not None:
+        write_text(json_out, as_json(told))
+
+
+def _shown(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _write(

@@ -4,7 +4,8 @@ from enum import StrEnum
 
 
 class Format(StrEnum):
-    """Formats of other codes, our own (ecsv), and the corrections alone (overlay)."""
+    """Line lists in the formats of other codes and our own (ecsv), the corrections alone (overlay), and results: tables
+    (fits) and the posterior for ArviZ (netcdf)."""
 
     vald = "vald"
     turbospectrum = "turbospectrum"
@@ -13,3 +14,5 @@ class Format(StrEnum):
     korg = "korg"
     ecsv = "ecsv"
     overlay = "overlay"
+    fits = "fits"
+    netcdf = "netcdf"

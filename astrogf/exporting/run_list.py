@@ -15,6 +15,7 @@ from astrogf.comparing.corrections import run_lines
 from astrogf.comparing.reference_table import species_codes
 from astrogf.config import Config, parse
 from astrogf.fitting import engine
+from astrogf.runs.spectra import windows
 from astrogf.runs.tables import floats
 from astrogf.synthesis.lines.identity import SAME_LIST, pairs
 from astrogf.synthesis.lines.linelist import LineList
@@ -146,17 +147,3 @@ def _shipped(run: Path, config: Config) -> LineList:
     grids = windows(wavelength)
     farthest = WIDEST * max(grid_under(grid, config).velocity_step for grid in grids)
     return shipped_lines([padded_window(grid, config) for grid in grids], config, farthest)
-
-
-def windows(wavelength: Float[np.ndarray, " pixel"]) -> list[Float[np.ndarray, " pixel"]]:
-    """The windows of a run, which follow each other in spectra.fits, each on pixels of one log step.
-
-    A new one begins where the step changes: it is another survey's, or the last window has ended.
-    """
-    step = np.diff(np.log10(wavelength))
-    first, starts = 0, []
-    for i in range(len(step)):
-        if i > first and abs(step[i] - step[first]) > 0.01 * abs(step[first]):
-            first = i + 1
-            starts.append(first)
-    return np.split(wavelength, starts)

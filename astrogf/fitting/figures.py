@@ -1,15 +1,17 @@
 """The pictures of a run, one function each. All take a `runs.Run` and return a matplotlib Figure."""
 
-from typing import Any
+import re
+from typing import Any, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator, NullFormatter
 
-from astrogf.runs.folder import Run, Spectra
+from astrogf.runs.run import Run
+from astrogf.runs.spectra import Spectra
 from astrogf.runs.summary import COMPARED, informed, label_difference
 from astrogf.runs.tables import floats
 from astrogf.style import CORRECTED, HALF, LABEL_TEXT, OBSERVED, ORIGINAL, QUIET, SPECIES_COLOURS, WIDE, finish
@@ -24,6 +26,28 @@ def typical_stars(run: Run, count: int = 6) -> list[int]:
         quality = floats(used["snr"])[part] if "snr" in used.colnames else np.arange(len(part))
         chosen.append(int(part[np.argsort(quality)[len(part) // 2]]))
     return chosen
+
+
+EXTREMES = 3
+"""Worst and best spectra that are shown."""
+
+
+class Chosen(NamedTuple):
+    """A star of the report: its row in `used`, and why it is shown."""
+
+    row: int
+    why: str
+
+
+def chosen(run: Run) -> list[Chosen]:
+    """Stars that span the temperatures, then those that the corrected list fits worst and best; each once."""
+    chi2 = floats(run.used["chi2_per_pixel_corrected"])
+    order: Int[np.ndarray, " star"] = np.argsort(np.where(np.isfinite(chi2), chi2, -np.inf))
+    named = [Chosen(row, "spans the temperatures") for row in typical_stars(run)]
+    named += [Chosen(int(row), "among the worst fits") for row in order[::-1][:EXTREMES]]
+    named += [Chosen(int(row), "among the best fits") for row in order[:EXTREMES]]
+    seen: set[int] = set()
+    return [one for one in named if not (one.row in seen or seen.add(one.row))]  # type: ignore[func-returns-value]
 
 
 def spectrum(run: Run, star: int) -> Figure:
@@ -63,17 +87,17 @@ LEGIBLE = 1500
 """Pixels of a spectrum that can be told apart in a picture."""
 
 
-def excerpt(s: Spectra, star: int) -> Spectra:
-    """The pixels to show: those of one window, and of it no more than LEGIBLE; elsewhere everything."""
+def excerpt(s: Spectra, star: int, most: int = LEGIBLE) -> Spectra:
+    """The pixels to show: those of one window, and of it no more than `most`; elsewhere everything."""
     step = np.diff(s.wavelength)
     starts = np.append(0, np.flatnonzero((step > 20 * np.median(step)) | (step <= 0)) + 1)
-    if len(starts) == 1 and len(s.wavelength) <= LEGIBLE:
+    if len(starts) == 1 and len(s.wavelength) <= most:
         return s
     used = np.isfinite(s.sigma[star])
     change = np.where(used, np.abs(s.model_original[star] - s.model_corrected[star]), 0.0)
     best = (-1.0, 0, 0)
     for first, last in zip(starts, np.append(starts[1:], len(s.wavelength)), strict=True):
-        width = min(LEGIBLE, last - first)
+        width = min(most, last - first)
         total = np.concatenate([[0.0], np.cumsum(np.nan_to_num(change[first:last]))])
         gain = total[width:] - total[:-width]
         at = int(np.argmax(gain))
@@ -106,7 +130,7 @@ def corrections(run: Run) -> Figure:
     figure, ax = plt.subplots(figsize=(WIDE, 3.4))
     ax.axhline(0, color=OBSERVED, lw=0.6)
     ax.plot(wave[~sharp], value[~sharp], ".", ms=3, color=QUIET, alpha=0.6, label="mostly prior")
-    for name, colour, rows in _by_species(run):
+    for name, colour, rows in by_species(run):
         rows = rows[sharp[rows]]
         if len(rows):
             style: dict[str, Any] = {
@@ -124,7 +148,7 @@ def corrections(run: Run) -> Figure:
     return finish(figure)
 
 
-def _by_species(run: Run) -> list[tuple[str, str, Int[np.ndarray, " line"]]]:
+def by_species(run: Run) -> list[tuple[str, str, Int[np.ndarray, " line"]]]:
     """Name, colour and rows of the commonest informed species, and of all others together."""
     names = np.asarray(run.lines["species"], dtype=str)
     sharp = informed(run.lines)
@@ -133,6 +157,48 @@ def _by_species(run: Run) -> list[tuple[str, str, Int[np.ndarray, " line"]]]:
     groups = [(str(n), c, np.flatnonzero(names == n)) for n, c in zip(common, SPECIES_COLOURS, strict=False)]
     rest = np.flatnonzero(~np.isin(names, common))
     return [*groups, ("other", "#555555", rest)]
+
+
+def class_of(group: str, species: str) -> str:
+    """The class in the name of a group: 'abo' of 'Fe I abo, band 2 of 8' and of 'other abo'."""
+    name = re.sub(r", band \d+ of \d+$", "", group)
+    for first in (species, "other"):
+        if name.startswith(f"{first} "):
+            return name.removeprefix(f"{first} ")
+    return name
+
+
+MOST_SPECIES = 24
+"""Species with a column of their own; rarer ones are together."""
+
+
+def properties(run: Run) -> tuple[Shaped[np.ndarray, " line"], Shaped[np.ndarray, " line"]]:
+    """Species (the rare ones 'other') and class of every line."""
+    species, group = (np.asarray(run.lines[name], dtype=str) for name in ("species", "group"))
+    names, counts = np.unique(species, return_counts=True)
+    common = names[np.argsort(-counts, kind="stable")][:MOST_SPECIES]
+    classes = np.array([class_of(g, s) for g, s in zip(group, species, strict=True)])
+    return np.where(np.isin(species, common), species, "other"), classes
+
+
+def by_property(run: Run) -> Figure:
+    """Corrections by excitation, species and class."""
+    sharp, value = informed(run.lines), floats(run.lines["correction"])
+    rng = np.random.default_rng(0)
+    figure, axes = plt.subplot_mosaic([["elow", "class"], ["species", "species"]], figsize=(WIDE, 5.2), sharey=True)
+    for (name, ax), words in zip(axes.items(), (None, *properties(run)[::-1]), strict=True):
+        if words is None:
+            x, names = floats(run.lines["elow"]), np.empty(0)
+        else:
+            names = np.unique(words)
+            x = np.searchsorted(names, words) + rng.uniform(-0.25, 0.25, len(words))
+        for rows, colour, alpha in ((~sharp, QUIET, 0.4), (sharp, CORRECTED, 0.8)):
+            ax.plot(x[rows], value[rows], ".", ms=3, color=colour, alpha=alpha, mew=0)
+        ax.axhline(0, color=OBSERVED, lw=0.6)
+        if words is not None:
+            ax.set_xticks(range(len(names)), names, rotation=60 if name == "species" else 0)
+        ax.set(xlabel="lower level (eV)" if name == "elow" else name, ylabel="correction (dex)")
+    return finish(figure)
 
 
 def _shrink_legend(ax: Axes) -> None:

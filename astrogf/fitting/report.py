@@ -11,11 +11,14 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from matplotlib.figure import Figure
 
-from astrogf.console import headline
+from astrogf.base.errors import AstrogfError
 from astrogf.fitting import figures
-from astrogf.runs.folder import Run, write_text
+from astrogf.fitting.live.page import live
+from astrogf.runs.outputs import write_text
+from astrogf.runs.run import Run
 from astrogf.runs.summary import informed
 from astrogf.runs.tables import floats, reasons
+from astrogf.runs.words import headline
 from astrogf.style import paper
 
 
@@ -36,6 +39,11 @@ CAPTIONS: dict[str, tuple[Callable[[Run], Figure], str]] = {
         figures.corrections,
         "Corrections to log gf at their wavelengths. In colour, with one posterior sd, the lines the data decided "
         "(posterior sd below half the prior sd); in grey those that mostly follow their prior.",
+    ),
+    "by_property": (
+        figures.by_property,
+        "Corrections by the energy of the lower level, by species and by class of the line: in colour the lines that "
+        "the data decided.",
     ),
     "posterior_to_prior": (
         figures.posterior_to_prior,
@@ -63,27 +71,64 @@ CAPTIONS: dict[str, tuple[Callable[[Run], Figure], str]] = {
 }
 
 
+VIEWS = {
+    "by_property": ["by_excitation", "by_species", "by_class"],
+    "labels": [f"label_{name}" for name in figures.COMPARED],
+}
+"""Pictures that are several where they are interactive."""
+
+
+def wanted(run: Run) -> dict[str, tuple[Callable[[Run], Figure], str]]:
+    """The pictures that apply to the run, those of single spectra apart."""
+    some = dict(CAPTIONS)
+    if "injected" not in run.lines.colnames:
+        del some["injected"]
+    if not figures.has_reference(run):
+        del some["labels"]
+    return some
+
+
+def picture(run: Run, name: str, star: int | None = None) -> Figure:
+    """One picture by its name; "spectrum" needs the `star`, its row in `run.used`. Raises AstrogfError."""
+    some = wanted(run)
+    if name == "spectrum":
+        if star is None:
+            raise AstrogfError("star: say of which one, as its row in run.used or its path.")
+        with paper():
+            return figures.spectrum(run, star)
+    if name not in some:
+        why = "this run has nothing for it" if name in CAPTIONS else "there is no such picture"
+        raise AstrogfError(f"plot {name!r}: {why}; it has {', '.join([*some, 'spectrum'])}.")
+    with paper():
+        return some[name][0](run)
+
+
 def draw(run: Run) -> list[Picture]:
     """Draw every picture that applies to the run, and write it to RUN/figures."""
-    wanted = dict(CAPTIONS)
-    if "injected" not in run.lines.colnames:
-        del wanted["injected"]
-    if not figures.has_reference(run):
-        del wanted["labels"]
     folder = run.folder / "figures"
     folder.mkdir(exist_ok=True)
     for old in folder.glob("*.png"):
         old.unlink()
     pictures = []
     with paper():
-        for k, star in enumerate(figures.typical_stars(run), start=1):
-            caption = f"Observed and model spectra of {run.used['path'][star]}, and their residuals."
+        for k, (star, why) in enumerate(figures.chosen(run), start=1):
+            path = run.used["path"][star]
+            caption = f"Observed and model spectra of {path} ({why}), and their residuals. {_star(run, star)}"
             pictures.append(_picture(f"spectrum_{k}", caption, figures.spectrum(run, star)))
-        for name, (function, caption) in wanted.items():
+        for name, (function, caption) in wanted(run).items():
             pictures.append(_picture(name, caption, function(run)))
-    for picture in pictures:
-        (folder / f"{picture.name}.png").write_bytes(picture.png)
+    for drawn in pictures:
+        (folder / f"{drawn.name}.png").write_bytes(drawn.png)
     return pictures
+
+
+def _star(run: Run, star: int) -> str:
+    row = run.used[star]
+    snr = f", S/N {row['snr']:.0f}" if "snr" in row.colnames else ""
+    return (
+        f"Teff {row['teff']:.0f} K, log g {row['logg']:.2f}, [Fe/H] {row['feh']:+.2f}{snr}, χ² per pixel "
+        f"{row['chi2_per_pixel_original']:.2f} → {row['chi2_per_pixel_corrected']:.2f}."
+    )
 
 
 def _picture(name: str, caption: str, figure: Figure) -> Picture:
@@ -109,6 +154,8 @@ def write_report(run: Run, pictures: list[Picture] | None = None) -> Path:
         headline=headline(run.summary, run.reference),
         spectra=[p for p in pictures if p.name.startswith("spectrum_")],
         pictures={p.name: p for p in pictures if not p.name.startswith("spectrum_")},
+        live=live(run),
+        views=VIEWS,
         best_lines=best_lines(run),
         missing_lines=missing_lines(run),
         misfits=misfits(run),

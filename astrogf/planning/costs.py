@@ -44,8 +44,8 @@ STACKED, COLUMNS, MATRICES = 4, 5.3, 15
 """Copies of: the responses of a chunk; a spectrum's derivatives by free lines, on each core; shared matrices."""
 STAR_COPIES, PIXEL_ARRAYS = 3, 14
 """Copies of what couples a star to the lines, and arrays of its pixels' size."""
-REPORT, STAR_ROW, LINE_ROW, CANDIDATE_ROW = 4e6, 700, 400, 140
-"""Bytes of the pictures, and of rows of the tables."""
+REPORT, STAR_ROW, LINE_ROW, CANDIDATE_ROW = 8e6, 700, 400, 140
+"""Bytes of the report and its pictures, and of rows of the tables."""
 
 
 class Budget(NamedTuple):

@@ -1,12 +1,11 @@
-"""The run folder: written piece by piece so that nothing is ever half there, and read back for the report."""
+"""The run folder, written piece by piece so that nothing is ever half there; `run` reads it back."""
 
 import json
 import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from astropy.io import fits
@@ -14,12 +13,15 @@ from astropy.table import Table
 from jaxtyping import Float
 
 from astrogf.base.errors import AstrogfError
-from astrogf.base.tables import read_table
 from astrogf.inference import statistics
 from astrogf.inference.result import FitResult
 from astrogf.runs.checkpoint import NAME as CHECKPOINT
 from astrogf.runs.checkpoint import CheckpointFolder
+from astrogf.runs.columns import described
 from astrogf.runs.outputs import check_output, complete, is_draft, why, write_text
+from astrogf.runs.run import Run as Run
+from astrogf.runs.run import read as read
+from astrogf.runs.spectra import Spectra
 from astrogf.runs.summary import KEYS
 from astrogf.runs.tables import line_order, misfit_table, unlisted_table
 
@@ -40,50 +42,11 @@ FILES = (
     "split.ecsv",
     "statistics.npz",
     "known.ecsv",
+    "held_out.json",
     "report.html",
 )
 """Every file of a run; --overwrite removes these, the folders figures and checkpoint, and a demo's
 folder survey."""
-
-
-class Spectra(NamedTuple):
-    """The fitted spectra: wavelength in vacuum Angstrom, the rest on the scale of flux."""
-
-    wavelength: Float[np.ndarray, " pixel"]
-    flux: Float[np.ndarray, "star pixel"]
-    ivar: Float[np.ndarray, "star pixel"]
-    sigma: Float[np.ndarray, "star pixel"]
-    model_original: Float[np.ndarray, "star pixel"]
-    model_corrected: Float[np.ndarray, "star pixel"]
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run folder in memory. `stars` has one row a file, `lines` one row a free line."""
-
-    folder: Path
-    summary: dict[str, Any]
-    record: dict[str, Any]
-    stars: Table
-    lines: Table
-    unlisted: Table | None
-    misfit: Table | None
-    set_aside: Table
-    hyper: Table | None
-    truth: Table | None
-    known: Table | None
-    spectra: Spectra
-
-    @property
-    def used(self) -> Table:
-        """The stars that were fitted, in the order of `spectra`."""
-        rows = self.stars[np.asarray(self.stars["used"], dtype=bool)]
-        return rows[np.argsort(np.asarray(rows["spectrum"]))]
-
-    @property
-    def reference(self) -> str | None:
-        """What the labels are compared with: 'LASP', 'truth' or None."""
-        return self.record.get("reference")
 
 
 def prepare(folder: Path, *, overwrite: bool) -> None:
@@ -211,6 +174,11 @@ def write_known(folder: Path, known: Table) -> None:
     _write_table(folder / "known.ecsv", known)
 
 
+def write_held_out(folder: Path, check: Mapping[str, Any]) -> None:
+    """held_out.json: what the last `astrogf check --spectra` found."""
+    _write_json(folder / "held_out.json", check)
+
+
 def write_results(
     folder: Path, result: FitResult, stars: Table, lines: Table, set_aside: Table, truth: Table | None = None
 ) -> None:
@@ -245,38 +213,10 @@ def write_results(
     order = line_order(result.lines)
     covariance = np.asarray(result.correction_covariance)[np.ix_(order, order)]
     apparent = np.asarray(result.apparent_covariance)[np.ix_(order, order)]
-    _write_images(
-        folder / "posterior.fits", {"covariance": covariance, "apparent": apparent},
-        result.lines["wavelength", "species"][order],
-    )  # fmt: skip
-
-
-def read(folder: Path) -> Run:
-    """A run from its folder alone. Raises AstrogfError when it is no run, or an unfinished one."""
-    if not (folder / "record.json").is_file():
-        raise AstrogfError(f"{folder} is not a run of astrogf: there is no record.json in it.")
-    missing = [n for n in ("summary.json", "stars.ecsv", "loggf.ecsv", "spectra.fits") if not (folder / n).is_file()]
-    if missing:
-        raise AstrogfError(f"The run in {folder} did not finish ({', '.join(missing)} missing); run it again.")
-    try:
-        with fits.open(folder / "spectra.fits", memmap=False) as hdus:
-            arrays = {name: np.asarray(hdus[name.upper()].data, dtype=float) for name in Spectra._fields}
-        return Run(
-            folder=folder,
-            summary=json.loads((folder / "summary.json").read_text(encoding="utf-8")),
-            record=json.loads((folder / "record.json").read_text(encoding="utf-8")),
-            stars=read_table(folder / "stars.ecsv"),
-            lines=read_table(folder / "loggf.ecsv"),
-            unlisted=_read_table(folder / "unlisted.ecsv"),
-            misfit=_read_table(folder / "misfit.ecsv"),
-            set_aside=read_table(folder / "set_aside.ecsv"),
-            hyper=_read_table(folder / "hyper.ecsv"),
-            truth=_read_table(folder / "truth_lines.ecsv"),
-            known=_read_table(folder / "known.ecsv"),
-            spectra=Spectra(**arrays),
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise AstrogfError(f"The run in {folder} cannot be read: {error}.") from error
+    arrays = {"covariance": covariance, "apparent": apparent}
+    if result.labels_covariance is not None:
+        arrays["labels"] = np.asarray(result.labels_covariance)
+    _write_images(folder / "posterior.fits", arrays, result.lines["wavelength", "species"][order])
 
 
 def read_covariance(folder: Path) -> Float[np.ndarray, "line line"] | None:
@@ -300,11 +240,7 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def _write_table(path: Path, table: Table) -> None:
     with complete(path) as draft:
-        table.write(draft, format="ascii.ecsv", overwrite=True)
-
-
-def _read_table(path: Path) -> Table | None:
-    return read_table(path) if path.is_file() else None
+        described(table).write(draft, format="ascii.ecsv", overwrite=True)
 
 
 def _write_images(path: Path, arrays: Mapping[str, np.ndarray], rows: Table) -> None:

@@ -1,11 +1,14 @@
 """The headline figures of a run: what the fit changed, and how far it can be believed."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from astropy.stats import mad_std
 from astropy.table import MaskedColumn, Table
 from jaxtyping import Bool, Float
 
-from astrogf.inference.result import FitResult
+if TYPE_CHECKING:
+    from astrogf.inference.result import FitResult
 
 KEYS = (
     "stars_used",
@@ -34,7 +37,7 @@ INFORMED = 0.5
 
 
 def summarise(
-    result: FitResult,
+    result: "FitResult",
     lines: Table,
     stars: Table,
     *,

@@ -1,18 +1,25 @@
 """The two tables of a run: one row a file, and one row a line."""
 
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 from astropy import units as u
 from astropy.table import Column, MaskedColumn, Table, vstack
 from jaxtyping import Bool, Float, Int
 
-from astrogf.inference.newton.intervals import NAMES as INTERVALS
-from astrogf.inference.problem.instrument import VELOCITY_UNIT
-from astrogf.inference.problem.unlisted import CLASS as UNLISTED
-from astrogf.inference.result import FitResult
 from astrogf.runs.summary import COMPARED
 
+if TYPE_CHECKING:
+    from astrogf.inference.result import FitResult
+
+UNLISTED = "unlisted"
+"""The group of lines that the list may lack (inference.problem.unlisted.CLASS)."""
+INTERVALS = ("low_95", "low_68", "high_68", "high_95")
+"""Ends of the credible intervals of a correction (inference.newton.intervals.NAMES)."""
+
+VELOCITY_UNIT = 100.0
+"""km/s: unit of a further window's velocity (inference.problem.instrument.VELOCITY_UNIT)."""
 UNITS = {"teff": u.K, "logg": u.dex, "feh": u.dex, "alpha": u.dex, "vmic": u.km / u.s, "rv": u.km / u.s}
 """Units of the labels; one not named here is a pure number."""
 KEPT = (
@@ -27,7 +34,7 @@ def unit_of(label: str) -> u.UnitBase | None:
     return VELOCITY_UNIT * u.km / u.s if re.fullmatch(r"rv_\d+", label) else UNITS.get(label)
 
 
-def star_table(result: FitResult, set_aside: Table, reference: Table | None = None) -> Table:
+def star_table(result: "FitResult", set_aside: Table, reference: Table | None = None) -> Table:
     """One row a file, the stars used first and in the order of the fit, then what was set aside.
 
     Columns: path, used, spectrum (row in spectra.fits, -1 if none), reason and detail (of setting aside), flags,
@@ -61,12 +68,12 @@ def star_table(result: FitResult, set_aside: Table, reference: Table | None = No
     return vstack([used, _set_aside_rows(set_aside)], join_type="outer", metadata_conflicts="silent")
 
 
-def line_table(result: FitResult) -> Table:
+def line_table(result: "FitResult") -> Table:
     """One row a free line of the list: result.lines with units, and `loggf_corrected` beside what the list says."""
     return _with_units(result.lines[line_order(result.lines)[: np.sum(~_unlisted(result.lines))]])
 
 
-def unlisted_table(result: FitResult) -> Table | None:
+def unlisted_table(result: "FitResult") -> Table | None:
     """The same of lines that the list may lack (log gf of an Fe I line of 3 eV); None where none were allowed for."""
     n = int(np.sum(_unlisted(result.lines)))
     return _with_units(result.lines[line_order(result.lines)[-n:]]) if n else None

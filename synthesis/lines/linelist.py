@@ -42,6 +42,16 @@ class LineList(NamedTuple):
     def __len__(self) -> int:
         return len(self.wavelength)
 
+    def __repr__(self) -> str:
+        if not isinstance(self.wavelength, np.ndarray):  # JAX puts marks of its own in the place of columns
+            return f"LineList{tuple(self)!r}"
+        if not len(self):
+            return "LineList(no lines)"
+        return (
+            f"LineList({len(self)} lines of {len(np.unique(self.code))} species, {np.min(self.wavelength):.3f}-"
+            f"{np.max(self.wavelength):.3f} A in vacuum; {', '.join(self._fields)})"
+        )
+
     @property
     def code(self) -> Int[np.ndarray, " line"]:
         """10 z + ion of each line: its species as one number."""

@@ -10,6 +10,7 @@ from astrogf.inference.problem.parameters import LN_SIGMA, VMIC, lsf_sigma
 from astrogf.inference.problem.priors import Belief, star_prior, starting_point
 from astrogf.inference.problem.setup import composition, rest_slots
 from astrogf.synthesis.lines.shipped import load_atomic_lines
+from tests.builders.made_up_check import made_up_check
 
 
 def test_corrected_lines_are_found_again_with_all_their_components():
@@ -82,20 +83,10 @@ def test_summary_and_picture_of_a_check(tmp_path):
 
     from astrogf.checking import figures as check_figures
     from astrogf.checking import held_out as check
-    from astrogf.inference.check import Checked, Corrections
+    from astrogf.inference.check import Corrections
     from astrogf.runs import folder as runs
 
-    rng = np.random.default_rng(0)
-    n, p = 8, 400
-    model = np.tile(1 - 0.5 * rng.random(p), (n, 1))
-    flux, sigma = model + 0.02 * rng.normal(size=(n, p)), np.full((n, p), 0.02)
-    chi2 = [((flux - m) ** 2 / sigma**2).sum(1) for m in (model + 0.01, model)]
-    names = {"path": [f"a{i}" for i in range(n)], "star": [f"s{i // 2}" for i in range(n)], "survey": ["x"] * n}
-    labels, wavelength = rng.normal(size=(n, 2)), 4900 * 10 ** (1e-4 * np.arange(p))
-    checked = Checked(
-        Table(names), ("teff", "logg"), labels, np.ones((n, 2)), np.ones((n, 2)), labels, wavelength, flux,
-        sigma, model + 0.01, model, np.full((3, p), 0.005), *chi2, np.full(n, p),
-    )  # fmt: skip
+    checked = made_up_check()
     lines = Table({"wavelength": [5000.0, 5000.4], "group": ["Fe I abo", "unlisted"]})
     found = Corrections(lines, np.eye(2), 4.2, {})
     summary = json.loads(runs.as_json(check.summarise(checked, found)))

@@ -135,6 +135,17 @@ def test_in_blocks_on_disk_it_ends_with_the_same_bits_too(batches, tmp_path) -> 
     assert len(list((tmp_path / "run" / "checkpoint" / "blocks").glob("*.npz"))) <= 3 * 2 + 2
 
 
+def test_a_stars_labels_keep_their_covariance(batches) -> None:
+    """In the labels' own units: its diagonal is their errors, and every star's correlations are those of something."""
+    made = fit(batches, OPTIONS).result
+    covariance, sd = np.asarray(made.labels_covariance), np.asarray(made.labels_sd)
+    np.testing.assert_allclose(np.sqrt(np.diagonal(covariance, 0, 1, 2)), sd)
+    correlation = covariance / sd[:, :, None] / sd[:, None, :]
+    assert np.all(np.linalg.eigvalsh(correlation) > 0.0)
+    teff, feh = (made.label_names.index(name) for name in ("teff", "feh"))
+    assert np.all(correlation[:, teff, feh] > 0.0)  # hotter and richer in metals looks alike
+
+
 def test_rejected_steps_go_on_too(batches, tmp_path, monkeypatch) -> None:
     """What is kept of the last good point is needed only where the next one is worse: steps are made too long."""
     monkeypatch.setattr(joint, "bounded_step", lambda step: 6.0 * bounded_step(step))

@@ -70,10 +70,15 @@ class Opened:
     def said_at(self, name: str, x: float, y: float) -> str:
         """What is shown beside the pointer when it comes to a point of a figure."""
         across, down = self.place(name, x, y)
-        self.page.mouse.move(across - 6, down)  # a first event only tells that it is over the figure
-        self.page.mouse.move(across, down, steps=3)
-        self.page.wait_for_timeout(400)
-        return " ".join(self.page.locator(".bk-tooltip-content").all_inner_texts())
+        said = ""
+        for _ in range(20):  # a loaded machine takes its time
+            self.page.mouse.move(across - 6, down)  # a first event only tells that it is over the figure
+            self.page.mouse.move(across, down, steps=3)
+            self.page.wait_for_timeout(400)
+            said = " ".join(self.page.locator(".bk-tooltip-content").all_inner_texts())
+            if said.strip():
+                break
+        return said
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,10 @@ from astrogf.inference.newton.choice import choose, group_transitions
 from astrogf.inference.newton.joint import fit_joint
 from astrogf.inference.newton.stars import FitState, fit_stars
 from astrogf.inference.newton.widths import Widths
+from astrogf.inference.problem.instrument import names
 from astrogf.inference.problem.noise import NoiseModel, learn_noise, variance
 from astrogf.inference.problem.options import FitOptions
-from astrogf.inference.problem.parameters import lsf_sigma, names, steps, vmic_relation
+from astrogf.inference.problem.parameters import lsf_sigma, steps, vmic_relation
 from astrogf.inference.problem.priors import Belief, star_prior
 from astrogf.inference.problem.problem import StarData, predict
 from astrogf.inference.problem.setup import prepare, with_free

@@ -51,7 +51,7 @@ CAPTIONS: dict[str, tuple[Callable[[Run], Figure], str]] = {
     ),
     "injected": (
         figures.injected,
-        "Left: recovered corrections against the errors that were injected. Right: their differences in units of the "
+        "Recovered corrections against the errors that were injected; on paper also their differences in units of the "
         "posterior sd, with the unit Gaussian they should follow.",
     ),
     "labels": (

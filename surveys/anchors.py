@@ -1,6 +1,7 @@
 """A table of anchors: stars of known labels and their spectra, each of which is a section [spectra.NAME]."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from astrogf.surveys.catalogues.catalogue import read_table
 from astrogf.surveys.catalogues.labels import WHERE, own_labels
 from astrogf.surveys.spectrum import SurveyError
 
+OwnLabels = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Of every label the values and errors of all rows."""
+NEEDED = ("teff", "logg", "feh")
 TEXTS = ("medium", "unit", "star")
 NUMBERS = ("snr", "abundance_sd", "line_scatter")
 """Columns that are keys of a section as they stand, beside the file and the labels."""
@@ -26,20 +30,7 @@ def sections(path: Path) -> dict[str, dict[str, Any]]:
     perhaps star, unit, snr, resolution (with resolution_sd), abundance_sd, line_scatter. Files are looked for beside
     the table first. Raises SurveyError that names the table, the row and the column.
     """
-    table = read_table(path)
-    try:
-        labels = own_labels(table)
-        numbers = {name: _numbers(table, name) for name in (*NUMBERS, "resolution", "resolution_sd")}
-    except SurveyError as error:
-        raise SurveyError(str(error).replace(WHERE, str(path), 1)) from error
-    missing = [name for name in ("file", "medium") if name not in table.colnames]
-    missing += [name for name in ("teff", "logg", "feh") if name not in labels]
-    if missing or not len(table):
-        lacking = f"has no column {', '.join(missing)}" if missing else "has no row"
-        raise SurveyError(
-            f"{path} {lacking}; a table of anchors needs file, medium, teff, logg, feh and the labels' errors "
-            "(teff_sd ...), a row a spectrum."
-        )
+    table, labels, numbers = read(path, "anchors", (*NUMBERS, "resolution", "resolution_sd"))
     found: dict[str, dict[str, Any]] = {}
     for i in range(len(table)):
         file = _text(table, "file", i)
@@ -59,6 +50,26 @@ def sections(path: Path) -> dict[str, dict[str, Any]]:
             section["resolution"] = [resolution, spread if np.isfinite(spread) else USUAL_SPREAD * resolution]
         found[_name(section, found)] = section
     return found
+
+
+def read(path: Path, what: str, columns: Sequence[str]) -> tuple[Table, OwnLabels, dict[str, np.ndarray]]:
+    """A table of stars of known labels and their spectra: its rows, their labels with errors, and numbers of `columns`,
+    NaN where there are none. `what` are they, for messages. Raises SurveyError."""
+    table = read_table(path)
+    try:
+        labels = own_labels(table)
+        numbers = {name: _numbers(table, name) for name in columns}
+    except SurveyError as error:
+        raise SurveyError(str(error).replace(WHERE, str(path), 1)) from error
+    missing = [name for name in ("file", "medium") if name not in table.colnames]
+    missing += [name for name in NEEDED if name not in labels]
+    if missing or not len(table):
+        lacking = f"has no column {', '.join(missing)}" if missing else "has no row"
+        raise SurveyError(
+            f"{path} {lacking}; a table of {what} needs file, medium, teff, logg, feh and the labels' errors "
+            "(teff_sd ...), a row a spectrum."
+        )
+    return table, labels, numbers
 
 
 def _numbers(table: Table, name: str) -> np.ndarray:

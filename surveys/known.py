@@ -13,18 +13,15 @@ import numpy as np
 from astropy.table import Table
 from pydantic import ValidationError
 
-from astrogf.base import tables
 from astrogf.base.constants import C_KMS
 from astrogf.base.options import complaint
+from astrogf.surveys.anchors import NEEDED, read
 from astrogf.surveys.batch import SpectrumBatch
-from astrogf.surveys.catalogues.catalogue import read_table
-from astrogf.surveys.catalogues.labels import WHERE, own_labels
 from astrogf.surveys.formats import readers, stated
 from astrogf.surveys.options import StatedOptions, SurveyOptions
 from astrogf.surveys.spectrum import LOG_STEP, SurveyError
 from astrogf.surveys.store.store import GRIDS
 
-NEEDED = ("teff", "logg", "feh")
 NO_NOISE = ", no noise"
 SAID = ("file", "medium", "unit", "star", "snr")
 """Columns that are keys of a section [spectra.NAME]."""
@@ -49,20 +46,8 @@ def read_known(path: Path, spectra: Path | None = None) -> list[KnownStar]:
     with their errors (teff_sd, e_teff ...); resolution of the spectrum; rv, the velocity (km/s) of its lines, which is
     taken out. Raises SurveyError that names the table, the row and the column.
     """
-    table = read_table(path)
-    missing = [name for name in ("file", "medium", *NEEDED) if name not in table.colnames]
-    try:
-        labels = own_labels(table)
-        resolution = _column(table, "resolution")
-    except SurveyError as error:
-        raise SurveyError(str(error).replace(WHERE, str(path), 1)) from error
-    missing = [name for name in missing if name not in labels]
-    if missing or not len(table):
-        lacking = f"has no column {', '.join(missing)}" if missing else "has no row"
-        raise SurveyError(
-            f"{path} {lacking}; a table of known stars needs file, medium, teff, logg, feh and the labels' errors "
-            "(teff_sd ...), a row a spectrum."
-        )
+    table, labels, numbers = read(path, "known stars", ("resolution",))
+    resolution = numbers["resolution"]
     out: list[KnownStar] = []
     for i in range(len(table)):
         where = f"{path}, row {i + 1}"
@@ -85,12 +70,6 @@ def read_known(path: Path, spectra: Path | None = None) -> list[KnownStar]:
         own = float(resolution[i]) if np.isfinite(resolution[i]) else np.inf
         out.append(KnownStar(star, said.file, star, spectrum, mine, own))
     return _named_apart(out, path)
-
-
-def _column(table: Table, name: str) -> np.ndarray:
-    if name not in table.colnames:
-        return np.full(len(table), np.nan)
-    return tables.numbers(table, name, where=WHERE, error=SurveyError)
 
 
 def _said(table: Table, row: int, where: str) -> StatedOptions:

@@ -77,14 +77,18 @@ def compile_quickly(**more: str) -> None:
     os.environ["XLA_FLAGS"] = flags.strip()
 
 
+def own_cores() -> list[int]:
+    """Numbers of the CPU cores that this process may use."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
 def use_all_cores(cores: int | None = None) -> None:
     """Let JAX see every CPU core (or so many) as a device, so that stars are spread over them, and `compile_quickly`.
 
     XLA is given more threads than devices (NPROC): with as many, jaxlib 0.10.2 was seen to lose part of the product of
     large matrices (docs/how-to/problems.md, 'When the runtime is wrong').
     """
-    if cores is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(own_cores()) if cores is None else cores
     compile_quickly(xla_force_host_platform_device_count=str(cores))
     os.environ.setdefault("NPROC", str(THREADS_A_CORE * cores))
 

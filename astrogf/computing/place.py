@@ -1,6 +1,5 @@
 """The place that a configuration names."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from astrogf.base.errors import AstrogfError
 from astrogf.computing.options import ComputeOptions
 from astrogf.inference.blocks.places import HERE, Place
+from astrogf.runtime import own_cores
 
 
 @contextmanager
@@ -38,5 +38,4 @@ def place_of(options: ComputeOptions, folder: Path) -> Iterator[Place]:
 
 def default_workers() -> int:
     """One process for every two cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(cores // 2, 1)
+    return max(len(own_cores()) // 2, 1)

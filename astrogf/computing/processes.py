@@ -1,7 +1,6 @@
 """Several processes on this machine, from the standard library; one that dies is replaced, and its tasks done again."""
 
 import multiprocessing
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -12,6 +11,7 @@ from astrogf.base.errors import AstrogfError
 from astrogf.computing.common import Commons
 from astrogf.computing.worker import begin, compute
 from astrogf.inference.blocks.places import Advance, Function
+from astrogf.runtime import own_cores
 
 AHEAD = 4
 """Tasks a worker that are given out before they are asked for."""
@@ -21,7 +21,7 @@ DEATHS = 3
 
 def core_sets(workers: int) -> list[list[int]]:
     """The cores that this process may use, shared out; where there are fewer than workers, some have the same one."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    cores = own_cores()
     return [cores[i::workers] or [cores[i % len(cores)]] for i in range(workers)]
 
 

@@ -7,7 +7,6 @@ fitting on idle cores, 2.25 GB in the process that had also simulated them); mat
 R = 60,000 with 2,400 free lines in two windows (56 s an iteration, 5.2-5.6 GB).
 """
 
-import os
 import time
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from astrogf.inference.newton.scatters import BURN, FEWEST, MOST, SWEEP_LINES
 from astrogf.inference.problem.counts import Counts
 from astrogf.inference.problem.options import FitOptions
+from astrogf.runtime import own_cores
 
 REFERENCE = 0.0216
 """Seconds of `kernel_seconds` on the reference machine."""
@@ -94,7 +94,7 @@ def kernel_seconds() -> float:
 
 def cores() -> int:
     """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(own_cores())
 
 
 def free_memory() -> float:

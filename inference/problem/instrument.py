@@ -81,11 +81,6 @@ class Instrument(eqx.Module):
         weight = np.stack([np.interp(at, ends, row) for row in np.eye(nodes)], axis=1)
         return cls(jnp.asarray(place), jnp.asarray(weight))
 
-    @property
-    def n_node(self) -> int:
-        """Nodes of the width."""
-        return self.weight.shape[1]
-
     def at(self, theta: Float[Array, " own"]) -> Float[Array, " place"]:
         """Velocity and ln sigma at every node, for a star."""
         return self.place @ theta

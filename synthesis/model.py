@@ -27,12 +27,14 @@ class SpectrumModel(eqx.Module):
     """Normalised LTE spectra on a survey's grid; one instance a run, so that everything compiles once.
 
     `atmosphere` is an emulator on the run's depths. `shift` below is what each line of the list is moved by, in dex of
-    log (gf x abundance): a correction, an abundance that many lines share, or both.
+    log (gf x abundance): a correction, an abundance that many lines share, or both. `solar` names the scale that feh
+    and alpha are relative to.
     """
 
     atmosphere: Layers
     window: Window
     grid: Grid = eqx.field(static=True)
+    solar: str = eqx.field(static=True, default="asplund2009")
 
     @classmethod
     def build(
@@ -43,6 +45,7 @@ class SpectrumModel(eqx.Module):
         grid: Grid,
         angles: int = 3,
         single: bool = True,
+        solar: str = "asplund2009",
     ) -> "SpectrumModel":
         """Prepare the fixed shapes of a run, on the host: see `Window.build`. No line reaches past `WIDEST` points."""
         extent = extent._replace(reach=np.minimum(extent.reach, WIDEST * grid.velocity_step))
@@ -50,7 +53,7 @@ class SpectrumModel(eqx.Module):
         tile = grid.oversampling * -(-TILE // grid.oversampling)
         shapes: dict[str, Any] = {"tile": tile, "single": single, "farther": FARTHER}
         window = Window.build(grid.wavelength, lines, extent, angles=angles, **shapes)
-        return cls(atmosphere, window.line_by_line(), grid)
+        return cls(atmosphere, window.line_by_line(), grid, solar)
 
     @property
     def n_line(self) -> int:
@@ -60,7 +63,7 @@ class SpectrumModel(eqx.Module):
     def state(self, parameters: Float[Array, "5"]) -> State:
         """Structure, gas and vmic of a star with parameters as in `PARAMETERS`."""
         structure = self.atmosphere(parameters[:4])
-        fractions = number_fractions(parameters[2], parameters[3])
+        fractions = number_fractions(parameters[2], parameters[3], solar=self.solar)
         return structure, equation_of_state(structure.t, structure.p, structure.xne, fractions), parameters[4]
 
     def normalised(self, parameters: Float[Array, "5"], shift: Float[Array, " line"]) -> Float[Array, " wave"]:

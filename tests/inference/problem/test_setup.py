@@ -53,11 +53,12 @@ def test_another_list_pixel_or_option_is_chosen_anew(made):
     prepare(PIXELS[:-1], OPTIONS, lines=lines)
     prepare(PIXELS, OPTIONS.changed(model={"line_cut": 1e-3}), lines=lines)
     prepare(PIXELS, OPTIONS, lines=lines, keep_all=True)
-    assert len(made) == 5
+    prepare(PIXELS, OPTIONS.changed(model={"solar": "grevesse2007"}), lines=lines)
+    assert len(made) == 6
     # what the choice of lines does not follow from
     other = OPTIONS.changed(solver={"chunk": 3})
     found = prepare(PIXELS, other, lines=lines)
-    assert len(made) == 5
+    assert len(made) == 6
     assert_same(first, dataclasses.replace(found, options=OPTIONS))
 
 
@@ -70,3 +71,16 @@ def test_hydrogen_in_a_list_is_said_every_time(made):
             chosen = prepare(PIXELS, OPTIONS, lines=lines)
         assert not chosen.lines.hydrogen.any()
     assert len(made) == 1
+
+
+def test_the_model_is_relative_to_the_solar_abundances_asked_for():
+    """With 0.05 dex less iron (Grevesse et al. 2007 against Asplund et al. 2009) lines are as 0.05 dex weaker."""
+    lines = shipped_lines([(5200.0, 5240.0)], OPTIONS, 100.0)
+    iron = lines.take(lines.z == 26)
+    scales = (OPTIONS.changed(model={"solar": name}) for name in ("asplund2009", "grevesse2007"))
+    old, new = (prepare(PIXELS, options, lines=iron, keep_all=True).model for options in scales)
+    sun = np.array([5772.0, 4.44, 0.0, 0.0, 1.0])
+    assert new.n_line == old.n_line
+    less = np.asarray(new.normalised(sun, np.zeros(new.n_line)))
+    np.testing.assert_allclose(less, old.normalised(sun, np.full(old.n_line, -0.05)), atol=4e-3)
+    assert np.mean(1.0 - less) < 0.98 * np.mean(1.0 - np.asarray(old.normalised(sun, np.zeros(old.n_line))))

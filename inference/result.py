@@ -22,6 +22,7 @@ from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import lsf_sigma, steps
 from astrogf.inference.problem.spectra import Noise, Sample, margins
 from astrogf.inference.statistics import LineNames, Statistics
+from astrogf.synthesis.lines.isotopes import element_loggf
 from astrogf.synthesis.lines.linelist import LineList
 
 
@@ -134,7 +135,9 @@ def line_table(lines: LineList, strength, chosen: Choice, joint: Joint, groups: 
             "group": [groups.names[g] for g in groups.member],
             "components": [len(rows) for rows in parts],
             "component_wavelengths": [" ".join(f"{w:.4f}" for w in lines.wavelength[rows]) for rows in parts],
-            "loggf_total": [np.log10(np.sum(10.0 ** lines.loggf[rows])) for rows in parts],
+            "loggf_total": [
+                element_loggf(*(x[rows] for x in (lines.isotope, lines.loggf, lines.log_fraction))) for rows in parts
+            ],
             "partner": np.where(partner >= 0, leaders.wavelength[partner], np.nan),
             "correlation": correlation,
             "strength": strength[chosen.leader],

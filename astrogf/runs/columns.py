@@ -25,7 +25,7 @@ ABOUT: dict[str, About] = {
     "elow": About("energy of the lower level", "phys.energy;phys.atmol.initial;phys.atmol.level"),
     "loggf": About("log gf of the list, of the strongest component", GF),
     "loggf_corrected": About("loggf + correction", GF),
-    "loggf_total": About("log of the sum of the components' gf, of the list", GF),
+    "loggf_total": About("log gf of the transition: its components added up, isotopes by their shares", GF),
     "correction": About("to be added to log gf of every component: posterior mean", f"{GF};arith.diff"),
     "posterior_sd": About("posterior sd of the correction", f"stat.error;{GF}"),
     "low_95": About("lower end of the 95% credible interval of the correction", f"{GF};stat.min"),

@@ -103,3 +103,16 @@ def natural_share(z: Int[np.ndarray, " line"], isotope: Int[np.ndarray, " line"]
         with suppress(AstrogfError):
             values[k] = log_share(*pairs[:, k : k + 1])[0]
     return np.where(values > -99.0, values, 0.0)[inverse.ravel()]
+
+
+def element_loggf(
+    isotope: Int[np.ndarray, " line"], loggf: Float[np.ndarray, " line"], log_fraction: Float[np.ndarray, " line"]
+) -> float:
+    """log gf of a transition of an element, as laboratories give it, from its components of all isotopes (dex).
+
+    Isotopes count by their shares, those that a list leaves out as if they were like the others. Where log gf hold the
+    shares already (`log_fraction` 0 of several isotopes), they add up as they are.
+    """
+    _, first = np.unique(isotope, return_index=True)
+    listed = min(float(np.sum(10.0 ** log_fraction[first])), 1.0)
+    return float(np.log10(np.sum(10.0 ** (loggf + log_fraction)) / listed))

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from astrogf.synthesis.gas.abundances import ATOMIC_WEIGHTS, SYMBOLS
-from astrogf.synthesis.lines.isotopes import log_share, mass_numbers, terrestrial
+from astrogf.synthesis.lines.isotopes import element_loggf, log_share, mass_numbers, terrestrial
+from astrogf.synthesis.lines.shipped import load_atomic_lines
 
 
 def test_fractions_make_the_atomic_weights():
@@ -51,3 +52,17 @@ def test_mass_numbers():
 def test_what_cannot_be_is_said(z, isotope, ratios, match):
     with pytest.raises(ValueError, match=match):
         log_share(np.array([z]), np.array([isotope]), ratios)
+
+
+def test_a_transition_of_seven_isotopes_has_the_laboratorys_log_gf():
+    """Nd II 5212.36 A (air): -0.96 (Den Hartog et al. 2003), which the shipped list splits into nine components."""
+    lines = load_atomic_lines(5212.0, 5215.0)
+    mine = (lines.species() == "Nd II") & (np.abs(lines.wavelength - 5213.80) < 0.02)
+    assert mine.sum() == 9
+    columns = lines.isotope[mine], lines.loggf[mine], lines.log_fraction[mine]
+    assert element_loggf(*columns) == pytest.approx(-0.96, abs=0.005)
+    # without one of its isotopes; and with the shares in log gf
+    some = columns[0] != 142
+    assert element_loggf(*(x[some] for x in columns)) == pytest.approx(-0.96, abs=0.005)
+    isotope, loggf, log_fraction = columns
+    assert element_loggf(isotope, loggf + log_fraction, np.zeros(9)) == pytest.approx(-0.96, abs=0.005)

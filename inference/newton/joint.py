@@ -16,6 +16,7 @@ from astrogf.inference.newton.conditional import System
 from astrogf.inference.newton.learned_noise import learn, noise_summary
 from astrogf.inference.newton.means import Means
 from astrogf.inference.newton.misfit import with_misfit
+from astrogf.inference.newton.pace import paced
 from astrogf.inference.newton.passed import Pass
 from astrogf.inference.newton.stars import FitState, Progress, bounded_step, keep_physical
 from astrogf.inference.newton.sweep import sweep
@@ -103,7 +104,8 @@ class Joint(NamedTuple):
 class _Between(NamedTuple):
     """All that the next iteration starts from: how many there were, where it linearises, and the last point that was
     good: its pass, its place and its log posterior, the prior of the shared parameters left out; `last`: the blocks of
-    the pass at whose deviations of lines it linearises."""
+    the pass at whose deviations of lines it linearises; `whole`, `pace`: the shared parameters' last step, and the part
+    of it that was made."""
 
     iteration: int
     theta: Float[Array, "star own"]
@@ -112,6 +114,8 @@ class _Between(NamedTuple):
     kept: tuple[Pass, Array, Array, float] | None
     last: tuple[Kept, ...] | None
     shrink: float
+    whole: np.ndarray
+    pace: np.ndarray
     learned: hyper.Learned
     trace: list[dict]
 
@@ -132,15 +136,15 @@ def fit_joint(
     `options.noise.misfit` until the end of MISFIT. It goes on from what `checkpoint` has of the stage `name`.
     """
     prior = SharedPrior.of(groups, options, told)
-    learned = hyper.Learned.start(prior.belief, prior.group)
+    learned, n = hyper.Learned.start(prior.belief, prior.group), len(run.shared)
     now: _Between | Joint = checkpoint.load(name) or _Between(
-        0, run.theta, run.shared, run.noise, None, None, 1.0, learned, run.trace
+        0, run.theta, run.shared, run.noise, None, None, 1.0, np.zeros(n), np.ones(n), learned, run.trace
     )
     if isinstance(now, Joint):
         run.trace[:] = now.run.trace
         return now._replace(run=replace(now.run, trace=run.trace))
     run.trace[:] = now.trace
-    first, theta, shared, noise_model, kept, last, shrink, learned, _ = now
+    first, theta, shared, noise_model, kept, last, shrink, whole, pace, learned, _ = now
     status = "max_iterations"
     for it in range(first, options.solver.joint_iterations):
         began = time.perf_counter()
@@ -151,8 +155,8 @@ def fit_joint(
         )  # fmt: skip
         value = float(np.sum(passed.log_posterior[np.isfinite(passed.log_posterior)]))
         total = value + prior.log_density(shared, learned.weight)
-        before = -np.inf if kept is None else kept[3] + prior.log_density(kept[2], learned.weight)
-        accepted = total >= before - 1e-7 * abs(total)
+        best = -np.inf if kept is None else kept[3] + prior.log_density(kept[2], learned.weight)
+        accepted = total >= best - 1e-7 * abs(total)
         if accepted:
             kept, shrink = (passed, theta, shared, value), 1.0
         else:
@@ -160,9 +164,11 @@ def fit_joint(
             passed, theta, shared, value = kept  # type: ignore[misc]
         last = passed.blocks
         learned, posterior = prior.learned(passed.reduced, shared, learned)
-        shared_step = shrink * jnp.clip(posterior.mean - shared, -0.5, 0.5)
+        before, whole = whole, np.clip(posterior.mean - shared, -0.5, 0.5)
+        pace = paced(pace, whole, before) if accepted else pace
+        shared_step = shrink * pace * whole
         step = shrink * bounded_step(passed.own_step(shared_step / shrink))
-        shared_size = float(jnp.sqrt(jnp.mean(shared_step**2 / jnp.diag(posterior.covariance))))
+        shared_size = shrink * float(jnp.sqrt(jnp.mean(whole**2 / jnp.diag(posterior.covariance))))
         star_size = float(jnp.percentile(jnp.max(jnp.abs(step) / steps(step.shape[1]) / passed.own_sd, axis=1), 90))
         run.trace.append(
             {"stage": name, "iteration": it + 1, "objective": total, "accepted": bool(accepted),
@@ -183,7 +189,9 @@ def fit_joint(
             noise_model, kept = learn(sample, passed, options, determined(posterior, prior) / n_row, local), None
         if options.noise.misfit and it in MISFIT:
             noise_model, kept = with_misfit(sample, passed, theta, noise_model), None
-        state = _Between(it + 1, theta, shared, noise_model, kept, last, shrink, learned, run.trace)
+        state = _Between(
+            it + 1, theta, shared, noise_model, kept, last, shrink, whole, pace, learned, run.trace
+        )  # fmt: skip
         checkpoint.save(name, state)
     assert kept is not None
     passed, theta, shared, _ = kept

@@ -24,7 +24,7 @@ from astrogf.inference.problem.contribution import Contribution, RowTerms, StarT
 from astrogf.inference.problem.devices import in_chunks, spread, star_mesh
 from astrogf.inference.problem.linearise import linearise, moved
 from astrogf.inference.problem.miscomputed import checked
-from astrogf.inference.problem.noise import NoiseModel
+from astrogf.inference.problem.noise import NoiseModel, as_numpy
 from astrogf.inference.problem.parameters import StarPrior
 from astrogf.inference.problem.problem import StarData, StarProblem
 from astrogf.inference.problem.responses import responses
@@ -241,7 +241,7 @@ def sweep(
     share, at = sample.share, np.asarray(theta)
     damped = np.zeros(sample.n_star) if damping is None else np.asarray(damping)
     prior: StarPrior = jax.tree.map(np.asarray, sample.prior)
-    noise = jax.tree.map(np.asarray, noise)
+    noise = tuple(as_numpy(n) for n in noise)
     before: Sequence[Kept | None] = [None] * len(sample.parts)
     if last is not None and any(w.problem.n_deviating for w in sample.windows):
         before = last

@@ -104,13 +104,16 @@ def test_what_is_wrong_at_rest_is_raised_where_each_star_has_it() -> None:
         row[i - 1 : i + 2] += [0.03, -0.06, 0.03]
     theta, sample = theta_of(rv), sample_of(residual)
     [noise] = quiet(sample)
-    found = by_wavelength(sample.windows[0], theta, noise, in_two(sample, np.ones((4, 400))))
+    at_rest = by_wavelength(sample.windows[0], theta, noise, in_two(sample, np.ones((4, 400))))
+    found = np.asarray(at_rest)
     for row, i in zip(found, at, strict=True):
         assert np.argmax(row) in (i - 1, i, i + 1)
         assert row.max() > 10.0
         assert np.all(row[np.abs(np.arange(400) - i) > 4] < 4.0)
         assert np.mean(row > 2.0) < 0.04
-    table = misfit_table(sample, theta, (noise._replace(local=found),), [wavelength])
+    assert at_rest.raised() == np.sum(found > 2.0)
+    np.testing.assert_array_equal(at_rest[np.array([3, 1])], found[[3, 1]])
+    table = misfit_table(sample, theta, (noise._replace(local=at_rest),), [wavelength])
     stretch = table[np.argmax(table["factor"])]
     assert stretch["start"] < wavelength[200] < stretch["stop"]
     assert stretch["stop"] - stretch["start"] < 0.3

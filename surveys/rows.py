@@ -1,6 +1,7 @@
 """Rows of pixels that lie in a file: only those that are asked for are in memory."""
 
 import tempfile
+import weakref
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -25,6 +26,7 @@ class RowFile:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        weakref.finalize(self, self._file.close)
         self._end = 0
 
     def put(self, values: Float[np.ndarray, " pixel"]) -> Row:

@@ -3,9 +3,12 @@
 `--fits`: `astrogf fit` from a store to the report, in a narrow window and with few lines, so that many stars can be
 afforded. The spectra are 200 that were synthesised, with S/N above 900, in a window that is wider by a pixel on
 both sides; every star is one of them with noise of its own, moved by -1, 0 or 1 whole pixels (69 km/s each).
+`--flow`: the same in a window of 500 A, but what the spectrum model gave for the first stars that are computed together
+is used for all others: its time is saved, and what is in memory is the same. The numbers of such a fit mean nothing.
 `--places`: one joint fit of stars that the fit's own model has drawn. Each measurement is a process of its own.
 
     python benchmarks/many_stars.py --fits 500 2000 5000 20000 --json fits.json
+    python benchmarks/many_stars.py --flow 500 20000 --json flow.json
     python benchmarks/many_stars.py --places 64 --json places.json
 """
 
@@ -26,11 +29,11 @@ from astrogf.runtime import peak_memory_gb, ready_to_compute
 
 DIFFERENT = 64
 """Stars that are drawn; more are these with other noise."""
-SYNTHESISED = 200
-"""Spectra that a store of many stars is made of."""
+SYNTHESISED, FEW = 200, 20
+"""Spectra that a store of many stars is made of; for `--flow`."""
 CONFIG = """
 [survey]
-window = [5200.0, 5240.0]
+window = [{window[0]}, {window[1]}]
 snr_min = 0.0
 [model]
 oversampling = 6
@@ -43,9 +46,9 @@ widest_sigma = 70.0
 max_lines = 40
 max_ratio = 0.99
 [continuum]
-degree = 2
+degree = {degree}
 [stars]
-max_chi2 = 1000.0
+{stars}
 [noise]
 misfit = true
 [solver]
@@ -55,8 +58,8 @@ star_iterations = 1
 joint_iterations = {iterations}
 tolerance = 1e-6
 """
-WIDER = (5198.0, 5242.0)
-"""What is synthesised: the window and a pixel or more on both sides."""
+NARROW = {"window": (5200.0, 5240.0), "degree": 2, "stars": "max_chi2 = 1000.0"}
+WIDE = {"window": (4900.0, 5400.0), "degree": 5, "stars": "teff_range = [1.0, 1e5]\nmax_chi2 = 1e12"}
 
 
 def one(stars: int, lines: int, block: int, iterations: int, compute: ComputeOptions, out: Path | None) -> dict:
@@ -121,7 +124,7 @@ def one(stars: int, lines: int, block: int, iterations: int, compute: ComputeOpt
     return found
 
 
-def store_of(stars: int, config: Path, synthesised: Path, store: Path) -> None:
+def store_of(stars: int, different: int, config: Path, synthesised: Path, store: Path) -> None:
     """A store of so many spectra, see above; those that they are made of are `synthesised` once."""
     import numpy as np
 
@@ -134,12 +137,13 @@ def store_of(stars: int, config: Path, synthesised: Path, store: Path) -> None:
     from astrogf.surveys.store.writer import open_writer
 
     options = load(config)
-    survey = options.survey.model_copy(update={"window": WIDER})
-    demo = DemoOptions(stars=SYNTHESISED, snr=(900.0, 1000.0), outlier_fraction=0.0, oversampling=12, depths=16)
+    wider = options.survey.window[0] - 2.0, options.survey.window[1] + 2.0
+    survey = options.survey.model_copy(update={"window": wider})
+    demo = DemoOptions(stars=different, snr=(900.0, 1000.0), outlier_fraction=0.0, oversampling=12, depths=16)
     if not synthesised.exists():
         simulate_survey(demo, survey, options, synthesised)
-    (seen,), _, _ = load_directory(synthesised, [WIDER], kinds=["lamost_lrs"], snr_min=0.0)
-    first, rng = window_pixels(WIDER)[0], np.random.default_rng(0)
+    (seen,), _, _ = load_directory(synthesised, [wider], kinds=["lamost_lrs"], snr_min=0.0)
+    first, rng = window_pixels(wider)[0], np.random.default_rng(0)
     create(store, GRIDS["lamost_lrs"], kind="lamost_lrs")
     with open_writer(store, "simulated") as writer:
         for i in range(stars):
@@ -154,28 +158,32 @@ def store_of(stars: int, config: Path, synthesised: Path, store: Path) -> None:
             writer.add(first + moved, flux + sd * rng.normal(size=len(flux)), ivar, row)
 
 
-def whole(stars: int, block: int, iterations: int, synthesised: str) -> dict:
-    """`astrogf fit` of so many stars, in this process."""
+def whole(stars: int, block: int, iterations: int, synthesised: str, flow: bool) -> dict:
+    """`astrogf fit` of so many stars, in this process; `flow` as above."""
     from rich.console import Console
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "many.toml").write_text(CONFIG.format(block=block, iterations=iterations))
+        config = CONFIG.format(block=block, iterations=iterations, **(WIDE if flow else NARROW))
+        (folder / "many.toml").write_text(config)
         # in a process of its own, whose memory is not ours
-        told = [str(stars), str(folder / "many.toml"), synthesised, str(folder / "store")]
+        numbers = [str(n) for n in (stars, FEW if flow else SYNTHESISED)]
+        told = [*numbers, str(folder / "many.toml"), synthesised, str(folder / "store")]
         command = [sys.executable, __file__, "--store", *told]
         subprocess.run(command, check=True)
         ready_to_compute()
         from astrogf.config import load
         from astrogf.fitting import engine
         from astrogf.fitting.pipeline import fit_survey
-        from astrogf.inference.newton import joint
+        from astrogf.inference.newton import joint, knowledge, sweep
         from astrogf.inference.newton import stars as alone
 
         begun: dict[str, list[float]] = {"joint": [], "stars": []}
         by_stage = dict[str, float]()
         for module, stage in ((joint, "joint"), (alone, "stars")):
             module.sweep = _noting(module.sweep, begun[stage], by_stage, stage)  # type: ignore[attr-defined]
+        for module in (sweep, knowledge) if flow else ():
+            module.responses = _only_once(module.responses)  # type: ignore[attr-defined]
         engine.count = _noting(engine.count, [], by_stage, "read")
         begun_at = time.process_time()
         fit_survey(load(folder / "many.toml"), folder / "store", folder / "run", console=Console(quiet=True))
@@ -192,6 +200,18 @@ def whole(stars: int, block: int, iterations: int, synthesised: str) -> dict:
         "core_seconds_a_star_and_joint_iteration": each["joint"],
         "core_seconds": cpu, "seconds_by_stage": record["timings"], "disk_gb": disk / 1e9, "plan": plan,
     }  # fmt: skip
+
+
+def _only_once(function: Any) -> Any:
+    """What it gave when it was first called, whatever it is called with; arrays of other shapes are another matter."""
+    given: dict[int, Any] = {}
+
+    def same(problem: Any, theta: Any, *others: Any) -> Any:
+        if len(theta) not in given:
+            given[len(theta)] = function(problem, theta, *others)
+        return given[len(theta)]
+
+    return same
 
 
 def _noting(function: Any, begun: list[float], memory: dict[str, float], stage: str) -> Any:
@@ -247,17 +267,18 @@ def places(stars: int, lines: int, block: int, iterations: int) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fits", type=int, nargs="+", default=[], help="numbers of stars")
+    parser.add_argument("--flow", type=int, nargs="+", default=[], help="numbers of stars")
     parser.add_argument("--places", type=int, help="number of stars")
     parser.add_argument("--lines", type=int, default=300)
     parser.add_argument("--block", type=int, default=128)
     parser.add_argument("--iterations", type=int, default=4)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--one", help=argparse.SUPPRESS)
-    parser.add_argument("--store", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--store", nargs=5, help=argparse.SUPPRESS)
     a = parser.parse_args()
     if a.store:
         ready_to_compute()
-        store_of(int(a.store[0]), *(Path(path) for path in a.store[1:]))
+        store_of(int(a.store[0]), int(a.store[1]), *(Path(path) for path in a.store[2:]))
         return
     if a.one:
         given = json.loads(a.one)
@@ -269,8 +290,9 @@ def main() -> None:
         return
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        common = {"block": a.block, "iterations": a.iterations, "synthesised": str(Path(folder) / "synthesised")}
-        found["fits"] = [alone(stars=n, **common) for n in a.fits]
+        for name, numbers in (("fits", a.fits), ("flow", a.flow)):
+            common = {"block": a.block, "iterations": a.iterations, "synthesised": str(Path(folder) / name)}
+            found[name] = [alone(stars=n, **common, flow=name == "flow") for n in numbers]
     if a.places:
         found["places"] = places(a.places, a.lines, min(a.block, 16), a.iterations)
     text = json.dumps(found, indent=2)

@@ -3,8 +3,9 @@
 `--fits`: `astrogf fit` from a store to the report, in a narrow window and with few lines, so that many stars can be
 afforded. The spectra are 200 that were synthesised, with S/N above 900, in a window that is wider by a pixel on
 both sides; every star is one of them with noise of its own, moved by -1, 0 or 1 whole pixels (69 km/s each).
-`--flow`: the same in a window of 500 A, but what the spectrum model gave for the first stars that are computed together
-is used for all others: its time is saved, and what is in memory is the same. The numbers of such a fit mean nothing.
+`--flow`: a joint fit in a window of 420 pixels, with noise and errors by wavelength learned, and its spectra and models
+written, but what the spectrum model gave for the first stars that are computed together is used for all others: its
+time is saved, and what is in memory is the same. The numbers of such a fit mean nothing.
 `--places`: one joint fit of stars that the fit's own model has drawn. Each measurement is a process of its own.
 
     python benchmarks/many_stars.py --fits 500 2000 5000 20000 --json fits.json
@@ -29,11 +30,11 @@ from astrogf.runtime import peak_memory_gb, ready_to_compute
 
 DIFFERENT = 64
 """Stars that are drawn; more are these with other noise."""
-SYNTHESISED, FEW = 200, 20
-"""Spectra that a store of many stars is made of; for `--flow`."""
+SYNTHESISED = 200
+"""Spectra that a store of many stars is made of."""
 CONFIG = """
 [survey]
-window = [{window[0]}, {window[1]}]
+window = [5200.0, 5240.0]
 snr_min = 0.0
 [model]
 oversampling = 6
@@ -46,9 +47,9 @@ widest_sigma = 70.0
 max_lines = 40
 max_ratio = 0.99
 [continuum]
-degree = {degree}
+degree = 2
 [stars]
-{stars}
+max_chi2 = 1000.0
 [noise]
 misfit = true
 [solver]
@@ -58,18 +59,19 @@ star_iterations = 1
 joint_iterations = {iterations}
 tolerance = 1e-6
 """
-NARROW = {"window": (5200.0, 5240.0), "degree": 2, "stars": "max_chi2 = 1000.0"}
-WIDE = {"window": (4900.0, 5400.0), "degree": 5, "stars": "teff_range = [1.0, 1e5]\nmax_chi2 = 1e12"}
 
 
-def one(stars: int, lines: int, block: int, iterations: int, compute: ComputeOptions, out: Path | None) -> dict:
-    """A joint fit in this process, or from this process."""
+def one(
+    stars: int, lines: int, block: int, iterations: int, compute: ComputeOptions, out: Path | None, flow: bool = False
+) -> dict:
+    """A joint fit in this process, or from this process; `flow` as above."""
     ready_to_compute()
     import jax.numpy as jnp
     import numpy as np
 
     from astrogf.computing.place import place_of
     from astrogf.inference.blocks.work import Work
+    from astrogf.inference.newton import sweep
     from astrogf.inference.newton.joint import fit_joint
     from astrogf.inference.newton.stars import FitState
     from astrogf.inference.problem.options import FitOptions
@@ -82,7 +84,7 @@ def one(stars: int, lines: int, block: int, iterations: int, compute: ComputeOpt
     options: FitOptions = OPTIONS.changed(
         model={"oversampling": 6, "depths": 16},
         continuum={"degree": 7},
-        noise={"inflation": None},
+        noise={"inflation": None, "misfit": flow},
         solver={"chunk": 16, "block": block, "joint_iterations": iterations, "tolerance": 1e-6},
     )
     small = build(DIFFERENT, lines, first_pixel=36902, n_pixel=420, kept=3000, max_ratio=0.99, options=options)
@@ -95,6 +97,8 @@ def one(stars: int, lines: int, block: int, iterations: int, compute: ComputeOpt
         noise = np.random.default_rng(int(rows[0])).normal(size=(len(rows), flux.shape[1])) / np.sqrt(ivar[mine])
         return StarData(flux[mine] + again * noise, ivar[mine])  # type: ignore[arg-type]
 
+    if flow:
+        sweep.responses = _only_once(sweep.responses)
     window = WindowSpectra(small.problem, ELSEWHERE, np.arange(stars), np.zeros(stars, int))
     prior = star_prior([Belief()] * stars, options)
     with tempfile.TemporaryDirectory() as folder:
@@ -107,6 +111,8 @@ def one(stars: int, lines: int, block: int, iterations: int, compute: ComputeOpt
             )
             began, wall = time.process_time(), time.perf_counter()
             joint = fit_joint(sample, run, small.groups, options, checkpoint=kept)
+            if flow:
+                _write(Path(folder) / "spectra.fits", sample, joint, small.wavelength)
             disk = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
             found = {
                 "stars": stars, "lines": small.n_line, "block": block, **compute.model_dump(),
@@ -124,7 +130,30 @@ def one(stars: int, lines: int, block: int, iterations: int, compute: ComputeOpt
     return found
 
 
-def store_of(stars: int, different: int, config: Path, synthesised: Path, store: Path) -> None:
+def _write(path: Path, sample: Any, joint: Any, wavelength: Any) -> None:
+    """Spectra, errors and models of a joint fit, as a run does."""
+    from functools import partial
+
+    import numpy as np
+    from astropy.table import Table
+
+    from astrogf.inference.pixels import ByBlocks
+    from astrogf.inference.result import outliers, pixel_sd
+    from astrogf.runs.folder import write_images
+
+    def of(name: str, i: int, k: int) -> Any:
+        if name in ("flux", "ivar"):
+            return getattr(sample.parts[i].data.get()[k], name)
+        return joint.passed.blocks[i].get().rows[k].model
+
+    noise = joint.run.noise
+    outliers(sample, noise, joint.passed)
+    arrays = {name: ByBlocks(sample, partial(of, name), np.nan) for name in ("flux", "ivar", "model")}
+    arrays |= {"sigma": ByBlocks(sample, partial(pixel_sd, sample, noise), np.inf)}
+    write_images(path, {"wavelength": np.asarray(wavelength), **arrays}, Table({"row": np.arange(sample.n_star)}))
+
+
+def store_of(stars: int, config: Path, synthesised: Path, store: Path) -> None:
     """A store of so many spectra, see above; those that they are made of are `synthesised` once."""
     import numpy as np
 
@@ -139,7 +168,7 @@ def store_of(stars: int, different: int, config: Path, synthesised: Path, store:
     options = load(config)
     wider = options.survey.window[0] - 2.0, options.survey.window[1] + 2.0
     survey = options.survey.model_copy(update={"window": wider})
-    demo = DemoOptions(stars=different, snr=(900.0, 1000.0), outlier_fraction=0.0, oversampling=12, depths=16)
+    demo = DemoOptions(stars=SYNTHESISED, snr=(900.0, 1000.0), outlier_fraction=0.0, oversampling=12, depths=16)
     if not synthesised.exists():
         simulate_survey(demo, survey, options, synthesised)
     (seen,), _, _ = load_directory(synthesised, [wider], kinds=["lamost_lrs"], snr_min=0.0)
@@ -158,32 +187,28 @@ def store_of(stars: int, different: int, config: Path, synthesised: Path, store:
             writer.add(first + moved, flux + sd * rng.normal(size=len(flux)), ivar, row)
 
 
-def whole(stars: int, block: int, iterations: int, synthesised: str, flow: bool) -> dict:
-    """`astrogf fit` of so many stars, in this process; `flow` as above."""
+def whole(stars: int, block: int, iterations: int, synthesised: str) -> dict:
+    """`astrogf fit` of so many stars, in this process."""
     from rich.console import Console
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        config = CONFIG.format(block=block, iterations=iterations, **(WIDE if flow else NARROW))
-        (folder / "many.toml").write_text(config)
+        (folder / "many.toml").write_text(CONFIG.format(block=block, iterations=iterations))
         # in a process of its own, whose memory is not ours
-        numbers = [str(n) for n in (stars, FEW if flow else SYNTHESISED)]
-        told = [*numbers, str(folder / "many.toml"), synthesised, str(folder / "store")]
+        told = [str(stars), str(folder / "many.toml"), synthesised, str(folder / "store")]
         command = [sys.executable, __file__, "--store", *told]
         subprocess.run(command, check=True)
         ready_to_compute()
         from astrogf.config import load
         from astrogf.fitting import engine
         from astrogf.fitting.pipeline import fit_survey
-        from astrogf.inference.newton import joint, knowledge, sweep
+        from astrogf.inference.newton import joint
         from astrogf.inference.newton import stars as alone
 
         begun: dict[str, list[float]] = {"joint": [], "stars": []}
         by_stage = dict[str, float]()
         for module, stage in ((joint, "joint"), (alone, "stars")):
             module.sweep = _noting(module.sweep, begun[stage], by_stage, stage)  # type: ignore[attr-defined]
-        for module in (sweep, knowledge) if flow else ():
-            module.responses = _only_once(module.responses)  # type: ignore[attr-defined]
         engine.count = _noting(engine.count, [], by_stage, "read")
         begun_at = time.process_time()
         fit_survey(load(folder / "many.toml"), folder / "store", folder / "run", console=Console(quiet=True))
@@ -274,11 +299,11 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=4)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--one", help=argparse.SUPPRESS)
-    parser.add_argument("--store", nargs=5, help=argparse.SUPPRESS)
+    parser.add_argument("--store", nargs=4, help=argparse.SUPPRESS)
     a = parser.parse_args()
     if a.store:
         ready_to_compute()
-        store_of(int(a.store[0]), int(a.store[1]), *(Path(path) for path in a.store[2:]))
+        store_of(int(a.store[0]), *(Path(path) for path in a.store[1:]))
         return
     if a.one:
         given = json.loads(a.one)
@@ -290,9 +315,10 @@ def main() -> None:
         return
     found: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for name, numbers in (("fits", a.fits), ("flow", a.flow)):
-            common = {"block": a.block, "iterations": a.iterations, "synthesised": str(Path(folder) / name)}
-            found[name] = [alone(stars=n, **common, flow=name == "flow") for n in numbers]
+        given = {"block": a.block, "iterations": a.iterations, "synthesised": str(Path(folder) / "synthesised")}
+        found["fits"] = [alone(stars=n, **given) for n in a.fits]
+    flow = {"lines": 40, "block": a.block, "iterations": a.iterations, "compute": {}, "out": None, "flow": True}
+    found["flow"] = [alone(stars=n, **flow) for n in a.flow]
     if a.places:
         found["places"] = places(a.places, a.lines, min(a.block, 16), a.iterations)
     text = json.dumps(found, indent=2)

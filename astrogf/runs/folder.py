@@ -203,14 +203,14 @@ def write_results(
         with complete(folder / "statistics.npz") as draft:
             statistics.save(draft, result.statistics)
     paths = Table({"path": np.asarray(result.table["path"], dtype=str)})
-    _write_images(folder / "spectra.fits", {name: getattr(result, name) for name in Spectra._fields}, paths)
+    write_images(folder / "spectra.fits", {name: getattr(result, name) for name in Spectra._fields}, paths)
     order = line_order(result.lines)
     covariance = np.asarray(result.correction_covariance)[np.ix_(order, order)]
     apparent = np.asarray(result.apparent_covariance)[np.ix_(order, order)]
     arrays = {"covariance": covariance, "apparent": apparent}
     if result.labels_covariance is not None:
         arrays["labels"] = np.asarray(result.labels_covariance)
-    _write_images(folder / "posterior.fits", arrays, result.lines["wavelength", "species"][order])
+    write_images(folder / "posterior.fits", arrays, result.lines["wavelength", "species"][order])
 
 
 def read_covariance(folder: Path) -> Float[np.ndarray, "line line"] | None:
@@ -237,7 +237,7 @@ def _write_table(path: Path, table: Table) -> None:
         described(table).write(draft, format="ascii.ecsv", overwrite=True)
 
 
-def _write_images(path: Path, arrays: Mapping[str, np.ndarray | ByBlocks], rows: Table) -> None:
+def write_images(path: Path, arrays: Mapping[str, np.ndarray | ByBlocks], rows: Table) -> None:
     """One image extension an array (float32, wavelength float64), some rows at a time, and a table that says what the
     rows are."""
     plain_rows = Table({name: np.asarray(rows[name]) for name in rows.colnames})

@@ -1,9 +1,8 @@
 """What a joint fit returns: arrays and a status, ready to be written and drawn."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table
@@ -218,9 +217,8 @@ def observed(sample: Sample, origin: Origin, name: Literal["flux", "ivar"]) -> B
 def pixel_sd(sample: Sample, noise_models: Noise, i: int, k: int) -> Float[np.ndarray, "row pixel"]:
     """Of the spectra of a block in a window, on the scale of the fit; inf where a pixel is not used."""
     part, data = sample.parts[i], sample.parts[i].data.get()[k]
-    of_rows: list[Any] = [np.asarray(x[part.rows[k]]) for x in noise.as_numpy(noise_models[k])]
-    model = noise.NoiseModel(*of_rows)
-    sd = np.sqrt(np.asarray(jax.vmap(noise.variance)(data.flux, data.ivar, model)))
+    model = noise.NoiseModel(*(x[part.rows[k]] for x in noise.as_numpy(noise_models[k])))
+    sd = np.sqrt(noise.variances(data.flux, data.ivar, model))
     return np.where(np.asarray(data.ivar) > 0, sd, np.inf)
 
 

@@ -10,7 +10,6 @@ element. What free lines have taken up of it leaves no residual: beside the wron
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table
@@ -18,7 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 from astrogf.inference.newton.passed import Pass
-from astrogf.inference.problem.noise import RAISED, AtRest, NoiseModel, as_numpy, variance
+from astrogf.inference.problem.noise import RAISED, AtRest, NoiseModel, as_numpy, variances
 from astrogf.inference.problem.parameters import LN_SIGMA, RV
 from astrogf.inference.problem.problem import StarData
 from astrogf.inference.problem.spectra import Noise, Sample, WindowSpectra
@@ -111,7 +110,7 @@ def by_wavelength(
     plain = as_numpy(noise._replace(local=jnp.ones((n_row, 1))))
     for rows, data, model in blocks:
         flux, ivar = (np.asarray(x) for x in data)
-        var = np.asarray(jax.vmap(variance)(*data, NoiseModel(*(x[rows] for x in plain))))
+        var = variances(*data, NoiseModel(*(x[rows] for x in plain)))
         good = (ivar > 0.0) & np.isfinite(model)
         sums.add(np.where(good, flux - model, 0.0), good / var, first[rows])
     width = 2 * round(fwhm / 2.0) + 1

@@ -71,6 +71,16 @@ def variance(flux: Float[Array, " pixel"], ivar: Float[Array, " pixel"], model: 
     return jnp.where(good, (own + (model.inflation * level(flux, ivar)) ** 2) * model.local, 1.0)
 
 
+def variances(
+    flux: Float[Array | np.ndarray, "row pixel"], ivar: Float[Array | np.ndarray, "row pixel"], model: NoiseModel
+) -> Float[np.ndarray, "row pixel"]:
+    """`variance` of every row. Few shapes, few programs: they are filled up with copies of the first."""
+    n = len(flux)
+    index = np.append(np.arange(n), np.zeros((1 << (n - 1).bit_length()) - n, int))
+    of_rows: list[Any] = [np.asarray(x)[index] for x in model]
+    return np.asarray(jax.vmap(variance)(np.asarray(flux)[index], np.asarray(ivar)[index], NoiseModel(*of_rows)))[:n]
+
+
 def log_likelihood(residual: Float[Array, " pixel"], var: Float[Array, " pixel"]) -> Float[Array, " pixel"]:
     """log of (1 - q) N(r; 0, var) + q N(r; 0, 100 var), pixel by pixel.
 

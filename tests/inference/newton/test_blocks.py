@@ -15,7 +15,7 @@ from astrogf.inference.newton.learned_noise import learn
 from astrogf.inference.newton.misfit import with_misfit
 from astrogf.inference.newton.passed import Pass
 from astrogf.inference.newton.stars import FitState
-from astrogf.inference.newton.sweep import sweep
+from astrogf.inference.newton.sweep import _eliminate, sweep
 from astrogf.inference.pixels import ByBlocks
 from astrogf.inference.problem.collect import Origin
 from astrogf.inference.problem.devices import whole_chunks
@@ -175,6 +175,22 @@ def test_what_a_result_shows_of_every_pixel_is_the_same(small: Small, drawn: Dra
     for array, empty in ((models, np.nan), (flux, 0.0), (sd, np.inf)):
         np.testing.assert_array_equal(np.asarray(array)[DROPPED, 48:], empty)
         assert np.all(np.isfinite(np.delete(np.asarray(array), DROPPED, axis=0)))
+
+
+def test_blocks_of_any_size_are_one_program(small: Small, drawn: Draw) -> None:
+    """A program for every size would take time, memory, and of the maps that a process may have."""
+    sample = cut(small, drawn, MEMORY, 3).select(np.array([True, True, True, False, True]))
+    assert sample.cut is not None
+    assert sample.cut.sizes == (3, 1)
+    run = start(small, drawn)
+    keep = np.array([0, 1, 2, 4])
+    noise: Noise = tuple(
+        type(n)(*(np.asarray(x)[np.isin(w.star, keep)] for x in n))
+        for n, w in zip(run.noise, windows_of(small, drawn), strict=True)
+    )
+    jax.clear_caches()
+    sweep(sample, run.theta[keep], run.shared, noise, chunk=2)
+    assert _eliminate._cache_size() == 1
 
 
 def test_shares_are_all_blocks_in_order_and_no_more_than_so_many() -> None:

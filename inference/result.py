@@ -1,8 +1,8 @@
 """What a joint fit returns: arrays and a status, ready to be written and drawn."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table
@@ -15,6 +15,7 @@ from astrogf.inference.newton.intervals import Parts, quantiles
 from astrogf.inference.newton.joint import Joint
 from astrogf.inference.newton.misfit import misfit_table
 from astrogf.inference.newton.passed import Pass
+from astrogf.inference.pixels import ByBlocks
 from astrogf.inference.problem import noise
 from astrogf.inference.problem.collect import Origin
 from astrogf.inference.problem.instrument import names
@@ -25,13 +26,17 @@ from astrogf.inference.statistics import LineNames, Statistics
 from astrogf.synthesis.lines.isotopes import element_loggf
 from astrogf.synthesis.lines.linelist import LineList
 
+Spectra = Float[np.ndarray, "star pixel"] | ByBlocks
+
 
 @dataclass(frozen=True)
 class FitResult:
     """Stars and log gf fitted jointly, with Laplace errors.
 
     Units: labels as `label_names` says (K, dex, km/s), corrections in dex, wavelength in vacuum Angstrom. The windows
-    of a run follow each other on the axis `pixel`; a star without a spectrum in one has ivar 0 there.
+    of a run follow each other on the axis `pixel`; a star without a spectrum in one has ivar 0 there. What is as long
+    as stars times pixels is made a block of stars at a time, from what the fit has put on its shelf: `blocks()` of it,
+    or np.asarray for all, as long as that is there.
 
     - `labels`, `labels_sd`, `labels_covariance` (of each star's labels): marginal over everything else; `flags` says
       what a star leans on ('' if nothing).
@@ -62,11 +67,11 @@ class FitResult:
     labels_sd: Float[np.ndarray, "star label"]
     flags: tuple[str, ...]
     wavelength: Float[np.ndarray, " pixel"]
-    flux: Float[np.ndarray, "star pixel"]
-    ivar: Float[np.ndarray, "star pixel"]
-    sigma: Float[np.ndarray, "star pixel"]
-    model_original: Float[np.ndarray, "star pixel"]
-    model_corrected: Float[np.ndarray, "star pixel"]
+    flux: Spectra
+    ivar: Spectra
+    sigma: Spectra
+    model_original: Spectra
+    model_corrected: Spectra
     chi2_original: Float[np.ndarray, " star"]
     chi2_corrected: Float[np.ndarray, " star"]
     n_pixel: Int[np.ndarray, " star"]
@@ -193,34 +198,42 @@ def star_flags(finite, margin: Float[np.ndarray, " star"], outliers) -> tuple[st
     return tuple(flags)
 
 
-def observed_models(sample: Sample, origin: Origin, passed: Pass) -> Float[np.ndarray, "star pixel"]:
+def observed_models(sample: Sample, origin: Origin, passed: Pass) -> ByBlocks:
     """The models of a pass on the scale of the spectra as they came, windows after each other."""
-    windows = zip(sample.windows, origin.levels, strict=True)
-    rows = [np.full((len(w.star), w.problem.spectrum.grid.n_pixel), np.nan) for w, _ in windows]
-    for part, terms in zip(sample.parts, passed.terms(), strict=True):
-        for into, mine, row, level in zip(rows, part.rows, terms.rows, origin.levels, strict=True):
-            if row is not None:
-                into[mine] = row.model * level[mine, None]
-    return sample.side_by_side(rows, np.nan)
+
+    def rows(i: int, k: int) -> Float[np.ndarray, "row pixel"]:
+        row = passed.blocks[i].get().rows[k]
+        return np.asarray(row.model) * origin.levels[k][sample.parts[i].rows[k], None]
+
+    return ByBlocks(sample, rows, np.nan)
 
 
-def errors(
-    sample: Sample, noise_models: Noise, passed: Pass
-) -> tuple[list[Float[np.ndarray, "row pixel"]], list[Int[np.ndarray, " row"]]]:
-    """Window by window, on the scale of the fit: sd of every pixel (inf = not used), and how many pixels of every row
-    lie beyond 5 of them."""
-    sigma = [np.full((len(w.star), w.problem.spectrum.grid.n_pixel), np.inf) for w in sample.windows]
+def observed(sample: Sample, origin: Origin, name: Literal["flux", "ivar"]) -> ByBlocks:
+    """The spectra as they came; 0 where a star has none."""
+
+    def rows(i: int, k: int) -> Float[np.ndarray, "row pixel"]:
+        return getattr(origin.batches[k], name)[sample.parts[i].rows[k]]
+
+    return ByBlocks(sample, rows, 0.0)
+
+
+def pixel_sd(sample: Sample, noise_models: Noise, i: int, k: int) -> Float[np.ndarray, "row pixel"]:
+    """Of the spectra of a block in a window, on the scale of the fit; inf where a pixel is not used."""
+    part, data = sample.parts[i], sample.parts[i].data.get()[k]
+    model = noise.NoiseModel(*(x[part.rows[k]] for x in noise.as_numpy(noise_models[k])))
+    sd = np.sqrt(noise.variances(data.flux, data.ivar, model))
+    return np.where(np.asarray(data.ivar) > 0, sd, np.inf)
+
+
+def outliers(sample: Sample, noise_models: Noise, passed: Pass) -> list[Int[np.ndarray, " row"]]:
+    """Window by window: how many pixels of every row lie beyond 5 sd."""
     outlying = [np.zeros(len(w.star), int) for w in sample.windows]
-    for part, terms in zip(sample.parts, passed.terms(), strict=True):
+    for i, (part, terms) in enumerate(zip(sample.parts, passed.terms(), strict=True)):
         for k, (mine, data, row) in enumerate(zip(part.rows, part.data.get(), terms.rows, strict=True)):
-            if row is None:
-                continue
-            flux, good = np.asarray(data.flux), np.asarray(data.ivar) > 0
-            model = noise.NoiseModel(*(np.asarray(x)[mine] for x in noise_models[k]))
-            sd = np.sqrt(np.asarray(jax.vmap(noise.variance)(data.flux, data.ivar, model)))
-            outlying[k][mine] = ((np.abs(flux - row.model) > 5 * sd) & good).sum(1)
-            sigma[k][mine] = np.where(good, sd, np.inf)
-    return sigma, outlying
+            if row is not None:
+                beyond = np.abs(np.asarray(data.flux) - row.model) > 5 * pixel_sd(sample, noise_models, i, k)
+                outlying[k][mine] = beyond.sum(1)
+    return outlying
 
 
 def assemble(
@@ -237,8 +250,11 @@ def assemble(
     step = steps(sample.n_own)
     covariance = joint.passed.own_covariance(joint.posterior.covariance) * step[:, None] * step
     theta = np.asarray(joint.run.theta)
-    sd, outlying = errors(sample, joint.run.noise, joint.passed)
-    sigma = [x * level[:, None] for x, level in zip(sd, origin.levels, strict=True)]
+    outlying = outliers(sample, joint.run.noise, joint.passed)
+
+    def sigma(i: int, k: int) -> Float[np.ndarray, "row pixel"]:
+        return pixel_sd(sample, joint.run.noise, i, k) * origin.levels[k][sample.parts[i].rows[k], None]
+
     n_pixel, n = sample.n_pixel, len(chosen.leader)
 
     return FitResult(
@@ -253,9 +269,9 @@ def assemble(
             sample.total(outlying) / np.maximum(n_pixel, 1),
         ),
         wavelength=np.concatenate([np.asarray(b.wavelength) for b in origin.batches]),
-        flux=sample.side_by_side([b.flux for b in origin.batches], 0.0),
-        ivar=sample.side_by_side([b.ivar for b in origin.batches], 0.0),
-        sigma=sample.side_by_side(sigma, np.inf),
+        flux=observed(sample, origin, "flux"),
+        ivar=observed(sample, origin, "ivar"),
+        sigma=ByBlocks(sample, sigma, np.inf),
         model_original=observed_models(sample, origin, original),
         model_corrected=observed_models(sample, origin, joint.passed),
         chi2_original=np.asarray(original.chi2),

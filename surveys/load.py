@@ -12,6 +12,7 @@ from astrogf.surveys.catalogues.split import held_out, split
 from astrogf.surveys.directory.load import aside_table, load_directory, partly_table
 from astrogf.surveys.formats import stated
 from astrogf.surveys.options import StatedOptions, SurveyOptions
+from astrogf.surveys.rows import RowFile
 from astrogf.surveys.spectrum import LOG_STEP, SurveyError
 from astrogf.surveys.store.load import is_store, load_store
 
@@ -37,10 +38,12 @@ def load_spectra(
     stated_spectra: Mapping[str, StatedOptions],
     resolution: float,
     progress: Progress | None = None,
+    file: RowFile | None = None,
 ) -> Loaded:
     """Read what lies at `spectra` with the cuts of `options`, and the stated spectra, by name.
 
-    `resolution` (lambda / FWHM) is what stated spectra are broadened to where they say `degrade`.
+    `resolution` (lambda / FWHM) is what stated spectra are broadened to where they say `degrade`. `file`: where the
+    pixels of survey files are put, in memory if None; those beside which such stated spectra come are in memory.
     Raises SurveyError when the directory is of no use at all, or a stated spectrum cannot be read or is not used.
     """
     windows = list(options.all_windows)
@@ -58,6 +61,7 @@ def load_spectra(
             min_good_fraction=options.min_good_fraction,
             max_gap=options.max_gap,
             progress=progress,
+            file=file,
         )
     return Loaded(_with_stated(batches, spectra, options, stated_spectra, resolution), set_aside, partly)
 

@@ -33,14 +33,17 @@ class Truth(NamedTuple):
     lines: Table
 
 
-def load(config: Config, spectra: Path, progress: Progress) -> "Loaded":
-    """The spectra that a configuration asks for, stated ones among them: see `surveys.load.load_spectra`."""
+def load(config: Config, spectra: Path, progress: Progress, folder: Path | None = None) -> "Loaded":
+    """The spectra that a configuration asks for, stated ones among them: see `surveys.load.load_spectra`. Their pixels
+    lie in a file of the `folder` if one is named, which goes with the last that may ask for them; else in memory."""
     from astrogf.surveys.load import load_spectra
+    from astrogf.surveys.rows import RowFile
 
     def reading(done: int, total: int) -> None:
         progress("reading spectra", done, total)
 
-    return load_spectra(spectra, config.survey, config.spectra, config.stars.resolution, reading)
+    file = None if folder is None else RowFile(folder)
+    return load_spectra(spectra, config.survey, config.spectra, config.stars.resolution, reading, file)
 
 
 def lines_of(config: Config) -> "LineList | None":

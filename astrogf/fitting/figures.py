@@ -56,26 +56,26 @@ def spectrum(run: Run, star: int) -> Figure:
     Of more than LEGIBLE pixels, the part where the correction changes most.
     """
     row = run.used[star]
-    s = excerpt(run.spectra, star)
-    good = np.isfinite(s.sigma[star]) & (s.ivar[star] > 0)
-    scale = np.percentile(s.flux[star][good], 95) if good.any() else 1.0
+    s = of_one(excerpt(run.spectra_of(slice(star, star + 1)), 0))
+    good = np.isfinite(s.sigma) & (s.ivar > 0)
+    scale = np.percentile(s.flux[good], 95) if good.any() else 1.0
 
     def shown(values: np.ndarray) -> np.ndarray:
         return np.where(good, values, np.nan)
 
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(WIDE, 3.2), sharex=True, height_ratios=(2.4, 1))
-    top.step(s.wavelength, shown(s.flux[star] / scale), where="mid", color=OBSERVED, lw=0.9, label="observed")
-    top.plot(s.wavelength, s.model_original[star] / scale, color=ORIGINAL, lw=0.9, label="original list")
-    top.plot(s.wavelength, s.model_corrected[star] / scale, color=CORRECTED, lw=0.9, label="corrected list")
-    low = np.nanmin(shown(s.flux[star] / scale)) if good.any() else 0.0
-    top.set(ylabel="relative flux", ylim=(max(0.0, low - 0.06), np.nanmax(shown(s.flux[star] / scale)) + 0.05))
+    top.step(s.wavelength, shown(s.flux / scale), where="mid", color=OBSERVED, lw=0.9, label="observed")
+    top.plot(s.wavelength, s.model_original / scale, color=ORIGINAL, lw=0.9, label="original list")
+    top.plot(s.wavelength, s.model_corrected / scale, color=CORRECTED, lw=0.9, label="corrected list")
+    low = np.nanmin(shown(s.flux / scale)) if good.any() else 0.0
+    top.set(ylabel="relative flux", ylim=(max(0.0, low - 0.06), np.nanmax(shown(s.flux / scale)) + 0.05))
     top.set_title(_caption(run, row), pad=17)
     top.legend(loc="lower left", bbox_to_anchor=(-0.01, 0.985), ncols=3, borderaxespad=0, handlelength=1.4)
     top.text(1.0, 1.02, _quality(row), transform=top.transAxes, ha="right", va="bottom", fontsize=8)
     for model, colour in ((s.model_original, ORIGINAL), (s.model_corrected, CORRECTED)):
-        bottom.plot(s.wavelength, shown((s.flux[star] - model[star]) / s.sigma[star]), color=colour, lw=0.8)
+        bottom.plot(s.wavelength, shown((s.flux - model) / s.sigma), color=colour, lw=0.8)
     bottom.axhline(0, color=OBSERVED, lw=0.6)
-    worst = np.nanpercentile(np.abs(shown((s.flux[star] - s.model_original[star]) / s.sigma[star])), 99.5)
+    worst = np.nanpercentile(np.abs(shown((s.flux - s.model_original) / s.sigma)), 99.5)
     reach = max(4.0, float(worst) * 1.1) if np.isfinite(worst) else 4.0
     bottom.set(xlabel="vacuum wavelength (Å)", ylabel="residual / σ", ylim=(-reach, reach))
     bottom.set_xlim(s.wavelength[0], s.wavelength[-1])
@@ -104,6 +104,11 @@ def excerpt(s: Spectra, star: int, most: int = LEGIBLE) -> Spectra:
         best = max(best, (float(gain[at]), first + at, first + at + width))
     keep = slice(best[1], best[2])
     return Spectra(*(x[..., keep] for x in s))
+
+
+def of_one(s: Spectra) -> Spectra:
+    """Those of one star, as arrays of its pixels."""
+    return Spectra(*(x if x.ndim == 1 else x[0] for x in s))
 
 
 def _caption(run: Run, row) -> str:
@@ -299,11 +304,24 @@ def kiel(run: Run) -> Figure:
     return finish(figure)
 
 
+MOST_RESIDUALS = 2_000_000
+"""Pixels that the distribution of residuals is of, at most."""
+AT_ONCE = 256
+"""Spectra that are read at once."""
+
+
 def normalised_residuals(run: Run) -> Float[np.ndarray, " pixel"]:
-    """(observed - corrected model) / sigma over all pixels used."""
-    s = run.spectra
-    good = np.isfinite(s.sigma) & (s.ivar > 0)
-    return ((s.flux - s.model_corrected)[good]) / s.sigma[good]
+    """(observed - corrected model) / sigma over all pixels used; of every n-th star where those are more than
+    MOST_RESIDUALS."""
+    n_star = len(run.used)
+    n_pixel = len(run.spectra_of(slice(0, 1)).wavelength)
+    every, found = max(-(-n_star * n_pixel // MOST_RESIDUALS), 1), []
+    for first in range(0, n_star, AT_ONCE):
+        s = run.spectra_of(slice(first, min(first + AT_ONCE, n_star)))
+        good = np.isfinite(s.sigma) & (s.ivar > 0)
+        good[np.arange(first, first + len(good)) % every > 0] = False
+        found.append((s.flux - s.model_corrected)[good] / s.sigma[good])
+    return np.concatenate(found)
 
 
 def residuals(run: Run) -> Figure:

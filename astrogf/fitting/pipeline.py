@@ -241,7 +241,7 @@ class _Job:
         from astrogf.surveys.load import without_held_out
 
         with self.clock.stage("read"):
-            loaded = engine.load(self.config, spectra, self.bars)
+            loaded = engine.load(self.config, spectra, self.bars, self.kept.folder if self.kept else None)
             loaded, split = without_held_out(loaded, self.config.survey, self.config.spectra)
             unread = loaded.set_aside
         own = self.config.lines.list

@@ -4,7 +4,8 @@ The reference machine has two cores (x86-64 with AVX-512, 2026), and `REFERENCE`
 Measured in November 2026: a pass, compiling and the sampler of 6 stars with 589 free lines (LAMOST window 4900-5400 A,
 oversampling 48, empty caches: 174 s of processor time, 1.59 GB) and of 64 stars with 1,200 (docs/results.md: 302 s of
 fitting on idle cores, 2.25 GB in the process that had also simulated them); matrices per pixel from four stars at
-R = 60,000 with 2,400 free lines in two windows (56 s an iteration, 5.2-5.6 GB).
+R = 60,000 with 2,400 free lines in two windows (56 s an iteration, 5.2-5.6 GB). What a spectrum costs whatever its
+lines are, and a star in memory, is from fits of 500 and 2,000 stars in a narrow window (docs/results.md).
 """
 
 import time
@@ -22,6 +23,8 @@ REFERENCE = 0.0216
 """Seconds of `kernel_seconds` on the reference machine."""
 RESPONSE = 2.0e-8
 """Core-seconds of a spectrum with all derivatives by its star's parameters, a point of a line's core and layer."""
+LAYER = 7e-4
+"""Core-seconds of the same, a layer, whatever the lines: the gas, the continuum, and what is done with the spectrum."""
 SYNTHESIS = 0.44
 """Part of it that a spectrum alone costs."""
 LINES, KNOWLEDGE = 1.2, 1.3
@@ -38,12 +41,14 @@ COMPILE = 50.0
 """Seconds a window, where nothing is compiled yet; kept in the cache."""
 FIXED = 25.0
 """Seconds of imports, lines, pictures and report."""
-BASE, WINDOW = 1.45e9, 0.25e9
+BASE, WINDOW = 1.55e9, 0.25e9
 """Bytes of a process with one window's programs, and of another window's."""
 STACKED, COLUMNS, MATRICES = 4, 5.3, 15
 """Copies of: the responses of a chunk; a spectrum's derivatives by free lines, on each core; shared matrices."""
 STAR_COPIES, PIXEL_ARRAYS = 3, 14
 """Copies of what couples a star to the lines, and arrays of its pixels' size."""
+STAR_MEMORY = 10e3
+"""Bytes of a star that stay in memory: its rows of the tables, when they are read most of all."""
 REPORT, STAR_ROW, LINE_ROW, CANDIDATE_ROW = 8e6, 700, 400, 140
 """Bytes of the report and its pictures, and of rows of the tables."""
 
@@ -132,8 +137,8 @@ def _memory(counts: Counts, options: FitOptions, cores: int) -> tuple[float, flo
     n = counts.free
     row = STACKED * 8.0 * options.model.depths * max(w.grid for w in counts.windows)
     columns = COLUMNS * cores * 8.0 * n * max(w.pixels for w in counts.windows)
-    star = STAR_COPIES * 8.0 * n * counts.own
-    stars = min(counts.stars, options.solver.block) * star + counts.stars * PIXEL_ARRAYS * 8.0 * counts.pixels
+    star = STAR_COPIES * 8.0 * n * counts.own + PIXEL_ARRAYS * 8.0 * counts.pixels
+    stars = min(counts.stars, options.solver.block) * star + counts.stars * STAR_MEMORY
     return row, BASE + WINDOW * (len(counts.windows) - 1) + columns + stars + MATRICES * 8.0 * n**2
 
 
@@ -151,7 +156,7 @@ def _disk(counts: Counts) -> tuple[float, float]:
 def _seconds(counts: Counts, options: FitOptions, budget: Budget) -> dict[str, float]:
     """By stage."""
     n, solver, width = float(counts.free), options.solver, budget.cores * budget.speed
-    each = [RESPONSE * options.model.depths * w.points for w in counts.windows]
+    each = [(RESPONSE * w.points + LAYER) * options.model.depths for w in counts.windows]
     alone = sum(w.spectra * t for w, t in zip(counts.windows, each, strict=True)) / width
     flops = sum(w.spectra * 2.0 * w.pixels * n**2 for w in counts.windows)
     if options.noise.line_scatter > 0:

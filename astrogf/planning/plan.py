@@ -1,6 +1,7 @@
 """`astrogf plan`: what a run will need, on the screen and as JSON; the same lines head every run."""
 
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any, NamedTuple
 
 from rich.console import Console
@@ -101,7 +102,7 @@ def plan_run(
     lines = engine.lines_of(config)
     prior = prior_run.read(config, lines)
     with Bars(console) as bars:
-        loaded = engine.load(config, spectra, bars)
+        loaded = engine.load(config, spectra, bars, Path(gettempdir()))
         loaded, _ = without_held_out(loaded, config.survey, config.spectra)
     if not loaded.inputs:
         raise AstrogfError(

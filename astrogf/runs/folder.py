@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from jaxtyping import Float
 
 from astrogf.base.errors import AstrogfError
 from astrogf.inference import statistics
+from astrogf.inference.pixels import ByBlocks, blocks_of
 from astrogf.inference.result import FitResult
 from astrogf.runs.checkpoint import NAME as CHECKPOINT
 from astrogf.runs.checkpoint import CheckpointFolder
@@ -200,23 +202,15 @@ def write_results(
     if result.statistics is not None:
         with complete(folder / "statistics.npz") as draft:
             statistics.save(draft, result.statistics)
-    spectra = Spectra(
-        result.wavelength,
-        result.flux,
-        result.ivar,
-        result.sigma,
-        result.model_original,
-        result.model_corrected,
-    )
     paths = Table({"path": np.asarray(result.table["path"], dtype=str)})
-    _write_images(folder / "spectra.fits", spectra._asdict(), paths)
+    write_images(folder / "spectra.fits", {name: getattr(result, name) for name in Spectra._fields}, paths)
     order = line_order(result.lines)
     covariance = np.asarray(result.correction_covariance)[np.ix_(order, order)]
     apparent = np.asarray(result.apparent_covariance)[np.ix_(order, order)]
     arrays = {"covariance": covariance, "apparent": apparent}
     if result.labels_covariance is not None:
         arrays["labels"] = np.asarray(result.labels_covariance)
-    _write_images(folder / "posterior.fits", arrays, result.lines["wavelength", "species"][order])
+    write_images(folder / "posterior.fits", arrays, result.lines["wavelength", "species"][order])
 
 
 def read_covariance(folder: Path) -> Float[np.ndarray, "line line"] | None:
@@ -243,16 +237,21 @@ def _write_table(path: Path, table: Table) -> None:
         described(table).write(draft, format="ascii.ecsv", overwrite=True)
 
 
-def _write_images(path: Path, arrays: Mapping[str, np.ndarray], rows: Table) -> None:
-    """One image extension an array (float32, wavelength float64), and a table that says what the rows are."""
-    hdus = fits.HDUList([fits.PrimaryHDU()])
-    for name, array in arrays.items():
-        kind = np.float64 if name == "wavelength" else np.float32
-        hdus.append(fits.ImageHDU(np.asarray(array, dtype=kind), name=name.upper()))
+def write_images(path: Path, arrays: Mapping[str, np.ndarray | ByBlocks], rows: Table) -> None:
+    """One image extension an array (float32, wavelength float64), some rows at a time, and a table that says what the
+    rows are."""
     plain_rows = Table({name: np.asarray(rows[name]) for name in rows.colnames})
-    hdus.append(fits.BinTableHDU(plain_rows, name="ROWS"))
     with complete(path) as draft:
-        hdus.writeto(draft, overwrite=True)
+        fits.HDUList([fits.PrimaryHDU()]).writeto(draft)
+        for name, array in arrays.items():
+            kind = np.float64 if name == "wavelength" else np.float32
+            # of the array's shape, without an array of that size
+            header = fits.ImageHDU(np.broadcast_to(kind(0), np.shape(array)), name=name.upper()).header
+            with closing(fits.StreamingHDU(str(draft), header)) as hdu:
+                for block in blocks_of(array) if header["NAXIS1"] else ():
+                    hdu.write(np.ascontiguousarray(block, dtype=kind))
+        with fits.open(draft, mode="append") as hdus:
+            hdus.append(fits.BinTableHDU(plain_rows, name="ROWS"))
 
 
 def plain(value: Any) -> Any:

@@ -5,7 +5,9 @@ Opening a run imports no JAX. What computes (check, export of shipped lists) imp
 
 import html
 import json
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -18,7 +20,7 @@ from jaxtyping import Float
 from astrogf.base.errors import AstrogfError, printable
 from astrogf.base.tables import read_table
 from astrogf.runs.columns import described
-from astrogf.runs.spectra import Spectra, Which, spectrum
+from astrogf.runs.spectra import Spectra, Which, read_spectra, spectrum
 from astrogf.runs.words import headline, in_python
 
 if TYPE_CHECKING:
@@ -76,13 +78,23 @@ class Run:
     truth: Table | None
     known: Table | None
     held_out: dict[str, Any] | None
-    spectra: Spectra = field(repr=False)
 
     @property
     def used(self) -> Table:
         """The stars that were fitted, in the order of `spectra`."""
         rows = self.stars[np.asarray(self.stars["used"], dtype=bool)]
         return rows[np.argsort(np.asarray(rows["spectrum"]))]
+
+    @cached_property
+    def spectra(self) -> Spectra:
+        """All of spectra.fits, in memory from the first time it is asked for. Raises AstrogfError where it is
+        damaged."""
+        return self.spectra_of(slice(None))
+
+    def spectra_of(self, stars: slice) -> Spectra:
+        """Some of the `spectra`, read from the folder: rows of `used`. Raises AstrogfError where they are damaged."""
+        with _readable(self.folder):
+            return read_spectra(self.folder, stars)
 
     @property
     def reference(self) -> str | None:
@@ -252,9 +264,8 @@ def read(folder: Path) -> Run:
     missing = [n for n in ("summary.json", "stars.ecsv", "loggf.ecsv", "spectra.fits") if not (folder / n).is_file()]
     if missing:
         raise AstrogfError(f"The run in {folder} did not finish ({', '.join(missing)} missing); run it again.")
-    try:
-        with fits.open(folder / "spectra.fits", memmap=False) as hdus:
-            arrays = {name: np.asarray(hdus[name.upper()].data, dtype=float) for name in Spectra._fields}
+    with _readable(folder):
+        read_spectra(folder, slice(-1, None))  # the end of the file is there
         return Run(
             folder=folder,
             summary=_json(folder / "summary.json"),
@@ -268,8 +279,14 @@ def read(folder: Path) -> Run:
             truth=_if_there(folder / "truth_lines.ecsv"),
             known=_if_there(folder / "known.ecsv"),
             held_out=_json(folder / "held_out.json") if (folder / "held_out.json").is_file() else None,
-            spectra=Spectra(**arrays),
         )
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Within, what reading raises of a damaged run is a sentence."""
+    try:
+        yield
     except (OSError, ValueError, KeyError) as error:
         raise AstrogfError(f"The run in {folder} cannot be read: {error}.") from error
 

@@ -1,8 +1,10 @@
 """The spectra of a run: arrays as in spectra.fits, the windows that follow each other in them, one for specutils."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
 import numpy as np
+from astropy.io import fits
 from jaxtyping import Float
 
 from astrogf.base.errors import AstrogfError
@@ -23,6 +25,17 @@ class Spectra(NamedTuple):
     sigma: Float[np.ndarray, "star pixel"]
     model_original: Float[np.ndarray, "star pixel"]
     model_corrected: Float[np.ndarray, "star pixel"]
+
+
+def read_spectra(folder: Path, stars: slice) -> Spectra:
+    """Some rows of spectra.fits, of which no others are in memory. Raises OSError, ValueError or KeyError for a damaged
+    file."""
+    with fits.open(folder / "spectra.fits", memmap=False) as hdus:
+        found = {
+            name: np.asarray(hdus[name.upper()].section[slice(None) if name == "wavelength" else stars], dtype=float)
+            for name in Spectra._fields
+        }
+    return Spectra(**found)
 
 
 def windows(wavelength: Float[np.ndarray, " pixel"]) -> list[Float[np.ndarray, " pixel"]]:

@@ -185,7 +185,7 @@ def fit_joint(
         theta, shared = keep_physical(theta + step), shared + shared_step
         if options.noise.inflation is None and it < (MISFIT.stop if options.noise.misfit else NOISE_ROUNDS):
             n_row = sum(len(p.star) for p in sample.windows)
-            local = tuple(jnp.asarray(n.local) for n in noise_model)
+            local = tuple(n.local for n in noise_model)
             noise_model, kept = learn(sample, passed, options, determined(posterior, prior) / n_row, local), None
         if options.noise.misfit and it in MISFIT:
             noise_model, kept = with_misfit(sample, passed, theta, noise_model), None

@@ -15,7 +15,7 @@ from astrogf.inference.blocks.work import shares
 from astrogf.inference.newton.stars import FitState
 from astrogf.inference.problem.devices import in_chunks, spread, star_mesh
 from astrogf.inference.problem.linearise import line_information
-from astrogf.inference.problem.noise import NoiseModel
+from astrogf.inference.problem.noise import NoiseModel, as_numpy
 from astrogf.inference.problem.parameters import StarPrior
 from astrogf.inference.problem.responses import responses
 from astrogf.inference.problem.spectra import Noise, Sample, WindowSpectra
@@ -88,7 +88,7 @@ def knowledge(
 
     theta, ln_sigma = np.asarray(run.theta), np.asarray(run.shared[-1])
     prior: StarPrior = jax.tree.map(np.asarray, sample.prior)
-    noise = jax.tree.map(np.asarray, run.noise)
+    noise = tuple(as_numpy(n) for n in run.noise)
     visits = []
     for part in sample.parts:
         mine = [w.star[rows] for w, rows in zip(sample.windows, part.rows, strict=True)]
@@ -135,7 +135,7 @@ def _share(common: list, share: _Share, advance: Advance) -> list[Float[np.ndarr
         for k, ((problem, _, candidates, blocks, size), data, theta, prior, noise) in enumerate(of_windows):
             if len(theta) == 0:
                 continue
-            local: Any = np.broadcast_to(noise.local, data.flux.shape)
+            local: Any = np.broadcast_to(np.asarray(noise.local), data.flux.shape)
             chunks = in_chunks((data, theta, prior, noise._replace(local=local)), share.chunk, mesh, share.totals[k])
             for (*mine, noises), used, keep in chunks:
                 at = responses(problem, mine[1], np.zeros((len(used), problem.n_free)), mesh)

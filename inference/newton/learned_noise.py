@@ -4,12 +4,12 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from astrogf.inference.blocks.places import Advance
 from astrogf.inference.blocks.shelf import Kept
 from astrogf.inference.newton.passed import Pass
-from astrogf.inference.problem.noise import RAISED, NoiseModel, most_probable, noise_scores
+from astrogf.inference.problem.noise import RAISED, AtRest, NoiseModel, most_probable, noise_scores
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.spectra import Noise, Sample, WindowSpectra, known_scatter
 
@@ -28,7 +28,7 @@ class _Residuals(NamedTuple):
     release: tuple[np.ndarray, ...]
     freedom: tuple[float, ...]
     own: tuple[float, ...]
-    local: tuple[np.ndarray, ...]
+    local: tuple[np.ndarray | AtRest, ...]
     n_release: tuple[int, ...]
 
 
@@ -42,10 +42,9 @@ def _scores(common: None, task: _Residuals, advance: Advance) -> list[Float[np.n
             continue
         # of deviations that all spectra share, one is the correction
         freedom = task.freedom[k] + row.determined * task.own[k]
+        factors = np.asarray(task.local[k])
         found.append(
-            noise_scores(
-                data[k].flux, data[k].ivar, row.adjusted, task.release[k], freedom, task.local[k], task.n_release[k]
-            )
+            noise_scores(data[k].flux, data[k].ivar, row.adjusted, task.release[k], freedom, factors, task.n_release[k])
         )
     return found
 
@@ -55,7 +54,7 @@ def learn(
     passed: Pass,
     options: FitOptions,
     more: float = 0.0,
-    local: tuple[Float[Array | np.ndarray, "row pixel"], ...] | None = None,
+    local: tuple[Any, ...] | None = None,
 ) -> Noise:
     """Noise of every window's releases from the residuals of a pass; `more` freedom is taken by shared parameters.
     `local` factors (`inference.newton.misfit`) are held.
@@ -64,7 +63,9 @@ def learn(
     LAMOST spectra). What the spectra suggest for it is in the trace.
     """
     windows = sample.windows
-    held = [np.ones((len(w.star), 1)) for w in windows] if local is None else [np.asarray(x) for x in local]
+    held: list[Any] = [np.ones((len(w.star), 1)) for w in windows]
+    if local is not None:
+        held = [x if isinstance(x, AtRest) else np.asarray(x) for x in local]
     same = (
         tuple(own_freedom(sample, w) + more for w in windows),
         tuple(1.0 - 1.0 / len(w.star) for w in windows),
@@ -82,17 +83,19 @@ def learn(
     for w, score, f in zip(windows, total, held, strict=True):
         scale, inflation = most_probable(score)[w.release].T
         scatter = known_scatter(w, np.full(len(w.star), options.noise.line_scatter))
-        noise.append(NoiseModel(*(jnp.asarray(x) for x in (scale, inflation, scatter, f))))
+        of_rows = NoiseModel(jnp.asarray(scale), jnp.asarray(inflation), jnp.asarray(scatter))
+        noise.append(of_rows._replace(local=f if isinstance(f, AtRest) else jnp.asarray(f)))
     return tuple(noise)
 
 
 def noise_summary(noise: Noise) -> dict[str, float]:
     """For the trace: medians over the spectra."""
     scale, inflation, scatter = (np.concatenate([np.asarray(n[i]) for n in noise]) for i in range(3))
-    misfit = np.concatenate([np.ravel(n.local) for n in noise]) > RAISED
+    raised = [n.local.raised() if isinstance(n.local, AtRest) else np.sum(n.local > RAISED) for n in noise]
+    of = [len(n.local) * (n.local.n_pixel if isinstance(n.local, AtRest) else n.local.shape[1]) for n in noise]
     return {
         "noise_scale": float(np.median(scale)),
         "inflation": float(np.median(inflation)),
         "line_scatter": float(np.median(scatter)),
-        "misfit": float(np.mean(misfit)),
+        "misfit": float(np.sum(raised) / np.sum(of)),
     }

@@ -10,7 +10,6 @@ element. What free lines have taken up of it leaves no residual: beside the wron
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from astropy.table import Table
@@ -18,7 +17,7 @@ from jaxtyping import Array, Float, Int
 
 from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 from astrogf.inference.newton.passed import Pass
-from astrogf.inference.problem.noise import RAISED, NoiseModel, variance
+from astrogf.inference.problem.noise import RAISED, AtRest, NoiseModel, as_numpy, variances
 from astrogf.inference.problem.parameters import LN_SIGMA, RV
 from astrogf.inference.problem.problem import StarData
 from astrogf.inference.problem.spectra import Noise, Sample, WindowSpectra
@@ -27,6 +26,10 @@ SHARE = 0.05
 """A resolution element is one where the model is wrong with this prior probability."""
 FACTORS = np.geomspace(1.3, 1e4, 60)
 """By how much the variance of the stack then exceeds its noise, each as probable as the next."""
+
+
+AT_ONCE = 256
+"""Spectra whose factors are written out at once."""
 
 
 class Stack(NamedTuple):
@@ -88,7 +91,7 @@ def by_wavelength(
     theta: Float[Array, "star own"],
     noise: NoiseModel,
     blocks: Iterable[tuple[Int[np.ndarray, " row"], StarData, Float[np.ndarray, "row pixel"]]],
-) -> Float[np.ndarray, "row pixel"]:
+) -> AtRest:
     """Factor of the variance of every pixel of a window, from the residuals of all its rows at rest.
 
     `blocks`: rows, their data and their models, a block of stars after the other. The excess counts as often as a
@@ -97,22 +100,22 @@ def by_wavelength(
     grid = window.problem.spectrum.grid
     n_row, n_pixel = len(window.star), grid.n_pixel
     if n_row < 2:
-        return np.ones((n_row, n_pixel))
+        return AtRest(np.ones(n_pixel), np.zeros(n_row, int), n_pixel)
     own = np.asarray(theta)[window.star]
     pixel = float(grid.oversampling * grid.velocity_step)
     shift = np.rint(np.log1p(own[:, RV] / C_KMS) * C_KMS / pixel).astype(int)
     fwhm = FWHM_PER_SIGMA * float(np.median(np.exp(own[:, LN_SIGMA]))) / pixel
     first = shift.max() - shift
     sums = Stack(*(np.zeros(n_pixel + first.max()) for _ in range(2)))
-    plain: NoiseModel = jax.tree.map(np.asarray, noise._replace(local=jnp.ones((n_row, 1))))
+    plain = as_numpy(noise._replace(local=jnp.ones((n_row, 1))))
     for rows, data, model in blocks:
         flux, ivar = (np.asarray(x) for x in data)
-        var = np.asarray(jax.vmap(variance)(*data, NoiseModel(*(x[rows] for x in plain))))
+        var = variances(*data, NoiseModel(*(x[rows] for x in plain)))
         good = (ivar > 0.0) & np.isfinite(model)
         sums.add(np.where(good, flux - model, 0.0), good / var, first[rows])
     width = 2 * round(fwhm / 2.0) + 1
     factors = 1.0 + width * (factor(sums.z, width) - 1.0)
-    return np.stack([factors[s : s + n_pixel] for s in first])
+    return AtRest(factors, first, n_pixel)
 
 
 def with_misfit(sample: Sample, passed: Pass, theta: Float[Array, "star own"], noise: Noise) -> Noise:
@@ -125,7 +128,7 @@ def with_misfit(sample: Sample, passed: Pass, theta: Float[Array, "star own"], n
                 yield part.rows[k], part.data.get()[k], np.asarray(row.adjusted)
 
     return tuple(
-        n._replace(local=jnp.asarray(by_wavelength(w, theta, n, blocks(k))))
+        n._replace(local=by_wavelength(w, theta, n, blocks(k)))
         for k, (w, n) in enumerate(zip(sample.windows, noise, strict=True))
     )
 
@@ -135,15 +138,24 @@ def misfit_table(sample: Sample, theta: Float[np.ndarray, "star own"], noise: No
 
     One row a stretch: first and last pixel, and the greatest factor.
     """
-    rows = []
+    found = [np.empty((0, 3))]
     for window, noise_model, pixels in zip(sample.windows, noise, wavelength, strict=True):
-        rest = np.asarray(pixels) / (1.0 + np.asarray(theta)[window.star, RV, None] / C_KMS)
-        local = np.broadcast_to(np.asarray(noise_model.local), rest.shape)
-        at, value = rest[local > RAISED], local[local > RAISED]
-        order = np.argsort(at)
         gap = 1.5 * float(np.median(np.diff(pixels)))
-        for part in np.split(order, 1 + np.flatnonzero(np.diff(at[order]) > gap)):
-            if len(part):
-                rows.append((at[part[0]], at[part[-1]], value[part].max()))
-    columns = np.array(rows).reshape(-1, 3).T
-    return Table(dict(zip(("start", "stop", "factor"), columns, strict=True)))
+        stretches = np.empty((0, 3))
+        for first in range(0, len(window.star), AT_ONCE):
+            some = np.arange(first, min(first + AT_ONCE, len(window.star)))
+            rest = np.asarray(pixels) / (1.0 + np.asarray(theta)[window.star[some], RV, None] / C_KMS)
+            local = np.broadcast_to(np.asarray(noise_model.local[some]), rest.shape)
+            at, value = rest[local > RAISED], local[local > RAISED]
+            stretches = joined(np.concatenate([stretches, np.column_stack([at, at, value])]), gap)
+        found.append(stretches)
+    return Table(dict(zip(("start", "stop", "factor"), np.concatenate(found).T, strict=True)))
+
+
+def joined(stretches: Float[np.ndarray, "stretch 3"], gap: float) -> Float[np.ndarray, "joined 3"]:
+    """Start, stop and factor of stretches that lie no farther than `gap` from each other, made one."""
+    if len(stretches) == 0:
+        return stretches
+    start, stop, factor = stretches[np.argsort(stretches[:, 0])].T
+    begins = np.append(0, 1 + np.flatnonzero(start[1:] - np.maximum.accumulate(stop)[:-1] > gap))
+    return np.column_stack([start[begins], np.maximum.reduceat(stop, begins), np.maximum.reduceat(factor, begins)])

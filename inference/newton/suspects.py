@@ -40,9 +40,10 @@ def suspicion(
     theta = np.asarray(joint.run.theta)
     noise = with_misfit(sample, joint.passed, joint.run.theta, joint.run.noise)
     for window, raised, pixels in zip(sample.windows, noise, wavelength, strict=True):
-        rest = np.asarray(pixels) / (1.0 + theta[window.star, RV, None] / C_KMS)
-        for mine, factor in zip(rest, np.asarray(raised.local), strict=True):
-            suspicions = np.maximum(suspicions, np.interp(at, mine, factor, left=1.0, right=1.0))
+        for row, star in enumerate(window.star):
+            rest = np.asarray(pixels) / (1.0 + theta[star, RV] / C_KMS)
+            [factor] = np.asarray(raised.local[np.array([row])])
+            suspicions = np.maximum(suspicions, np.interp(at, rest, factor, left=1.0, right=1.0))
     correction = np.abs(np.asarray(joint.posterior.mean)[:-1])
     sd = np.sqrt(np.diag(np.asarray(joint.posterior.covariance)))[:-1]
     tau = np.sqrt(joint.posterior.widths.variance[0])[groups.member]

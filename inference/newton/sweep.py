@@ -24,7 +24,7 @@ from astrogf.inference.problem.contribution import Contribution, RowTerms, StarT
 from astrogf.inference.problem.devices import in_chunks, spread, star_mesh
 from astrogf.inference.problem.linearise import linearise, moved
 from astrogf.inference.problem.miscomputed import checked
-from astrogf.inference.problem.noise import NoiseModel
+from astrogf.inference.problem.noise import NoiseModel, as_numpy
 from astrogf.inference.problem.parameters import StarPrior
 from astrogf.inference.problem.problem import StarData, StarProblem
 from astrogf.inference.problem.responses import responses
@@ -152,7 +152,8 @@ class Visit(NamedTuple):
 
 
 class Share(NamedTuple):
-    """A task: some blocks one after the other, and what is the same for all."""
+    """A task: some blocks one after the other, and what is the same for all; `largest`: stars of the largest block of
+    the sample."""
 
     visits: list[Visit]
     shared: Float[np.ndarray, " shared"]
@@ -160,6 +161,7 @@ class Share(NamedTuple):
     totals: tuple[int, ...]
     continuum: bool
     shelf: Shelf
+    largest: int
 
 
 class Visited(NamedTuple):
@@ -178,7 +180,9 @@ def _visit(
     """The sums of a block, what is kept of it, and every star's log posterior and chi2."""
     n_star, n_own = visit.theta.shape
     n_shared = len(share.shared)
-    own = StarTerms(np.zeros((n_star, n_own, n_own)), np.zeros((n_star, n_own)), np.zeros((n_star, n_own, n_shared)))
+    # a program for every size of a block would take time and memory: all have that of the largest, without data
+    n = share.largest
+    own = StarTerms(np.zeros((n, n_own, n_own)), np.zeros((n, n_own)), np.zeros((n, n_own, n_shared)))
     log_posterior, chi2 = np.zeros(n_star), np.zeros(n_star)
     sums, kept = list[Reduced](), list[RowTerms | None]()
     data, last = visit.data.get(), None if visit.last is None else visit.last.get()
@@ -195,7 +199,8 @@ def _visit(
         np.add.at(chi2, star, part.row.chi2)
         sums.append(part.shared)
         kept.append(part.row)
-    eliminated, reduced = _eliminate(own, visit.damping)
+    eliminated, reduced = _eliminate(own, np.append(visit.damping, np.zeros(n - n_star)))
+    eliminated = jax.tree.map(lambda x: np.asarray(x)[:n_star], eliminated)
     for more in sums:
         reduced = jax.tree.map(jnp.add, reduced, more)
     return reduced, Terms.kept_of(eliminated, kept, visit.rows), log_posterior, chi2
@@ -241,7 +246,7 @@ def sweep(
     share, at = sample.share, np.asarray(theta)
     damped = np.zeros(sample.n_star) if damping is None else np.asarray(damping)
     prior: StarPrior = jax.tree.map(np.asarray, sample.prior)
-    noise = jax.tree.map(np.asarray, noise)
+    noise = tuple(as_numpy(n) for n in noise)
     before: Sequence[Kept | None] = [None] * len(sample.parts)
     if last is not None and any(w.problem.n_deviating for w in sample.windows):
         before = last
@@ -260,7 +265,8 @@ def sweep(
         progress(done[0], total)
 
     visits = [visit(part, b) for part, b in zip(sample.parts, before, strict=True)]
-    common = tuple(len(w.star) for w in sample.windows), continuum, sample.work.shelf
+    largest = max(part.stars.stop - part.stars.start for part in sample.parts)
+    common = tuple(len(w.star) for w in sample.windows), continuum, sample.work.shelf, largest
     tasks = [Share(visits[mine], np.asarray(shared), chunk, *common) for mine in shares(len(visits))]
     problems = tuple(w.problem for w in sample.windows)
     reduced: Any = None

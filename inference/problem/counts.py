@@ -38,6 +38,9 @@ signal-to-noise per dex) over the sum of the squared S/N of all spectra; distanc
 WIDTH, LAMOST, FINER = 4.0, 71.0 * 69.0, 0.45
 """km/s of a line of its own; sigma of broadening times pixel in `KNOWN`, (km/s)^2."""
 
+AT_ONCE = 256
+"""Spectra that are looked at at once."""
+
 
 class WindowCounts(NamedTuple):
     """One window: its ends (vacuum Angstrom), pixels, points of the synthesis grid, spectra, lines that are computed,
@@ -127,11 +130,17 @@ def expected_free(
 
 def _signal(batch: SpectrumBatch, options: FitOptions) -> float:
     """Sum of the squared S/N a pixel of all spectra, for pixels and resolution as in `KNOWN`."""
-    good = batch.ivar > 0
-    snr2 = np.sum(np.sum(batch.flux**2 * batch.ivar * good, axis=1) / np.maximum(good.sum(axis=1), 1))
+    snr2 = np.concatenate([_squared_snr(batch, i) for i in range(0, len(batch.flux), AT_ONCE)]).sum()
     sigma = np.hypot(C_KMS / options.stars.resolution / FWHM_PER_SIGMA, WIDTH)
     pixel = C_KMS * np.log(batch.wavelength[-1] / batch.wavelength[0]) / (len(batch.wavelength) - 1)
     return float(snr2 * (LAMOST / (sigma * pixel)) ** FINER)
+
+
+def _squared_snr(batch: SpectrumBatch, first: int) -> Float[np.ndarray, " row"]:
+    """Of a usable pixel in the mean, of some rows."""
+    flux, ivar = (x[first : first + AT_ONCE] for x in (batch.flux, batch.ivar))
+    good = ivar > 0
+    return np.sum(flux**2 * ivar * good, axis=1) / np.maximum(good.sum(axis=1), 1)
 
 
 def _window(batch: SpectrumBatch, setup: Setup) -> WindowCounts:

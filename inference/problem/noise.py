@@ -1,6 +1,7 @@
 """Noise: the survey's own errors, an inflation for what the model lacks, and a small share of outliers."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +18,44 @@ class NoiseModel(NamedTuple):
 
     Both are shared by the stars of one survey release. LAMOST's ivar needs a scale below 1: repeats of one star
     scatter by 0.7-0.8 of what it says. `scatter` (dex) is the sd of a spectrum's own deviations of its lines, see
-    `arrow.absorb`. `local` multiplies the variance of every pixel, see `inference.newton.misfit`.
+    `arrow.absorb`. `local` [*star, pixel] multiplies the variance of every pixel, see
+    `inference.newton.misfit`; of many spectra it may be `AtRest`.
     """
 
     scale: Float[Array, "*star"]
     inflation: Float[Array, "*star"]
     scatter: Float[Array, "*star"] = np.zeros(())  # type: ignore[assignment]
-    local: Float[Array, "*star pixel"] = np.ones(1)  # type: ignore[assignment]
+    local: Any = np.ones(1)
+
+
+@dataclass(frozen=True)
+class AtRest:
+    """Factors [row, pixel] that are stretches of one array at rest, of which row i has those that begin at `first`[i]:
+    as `NoiseModel.local` of many spectra. It is indexed by rows; np.asarray writes it out."""
+
+    factors: Float[np.ndarray, " rest"]
+    first: Int[np.ndarray, " row"]
+    n_pixel: int
+
+    def __getitem__(self, rows: np.ndarray) -> "AtRest":
+        return AtRest(self.factors, self.first[rows], self.n_pixel)
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def __array__(self, dtype: np.dtype | None = None, copy: bool | None = None) -> np.ndarray:
+        return self.factors[self.first[..., None] + np.arange(self.n_pixel)].astype(dtype or float)
+
+    def raised(self) -> int:
+        """How many of them are above RAISED."""
+        before = np.append(0, np.cumsum(self.factors > RAISED))
+        return int(np.sum(before[self.first + self.n_pixel] - before[self.first]))
+
+
+def as_numpy(noise: "NoiseModel") -> "NoiseModel":
+    """With numpy arrays, those at rest as they are."""
+    arrays: list[Any] = [x if isinstance(x, AtRest) else np.asarray(x) for x in noise]
+    return NoiseModel(*arrays)
 
 
 def level(flux: Float[Array, " pixel"], ivar: Float[Array, " pixel"]) -> Float[Array, ""]:
@@ -37,6 +69,16 @@ def variance(flux: Float[Array, " pixel"], ivar: Float[Array, " pixel"], model: 
     good = ivar > 0.0
     own = model.scale**2 / jnp.where(good, ivar, 1.0)
     return jnp.where(good, (own + (model.inflation * level(flux, ivar)) ** 2) * model.local, 1.0)
+
+
+def variances(
+    flux: Float[Array | np.ndarray, "row pixel"], ivar: Float[Array | np.ndarray, "row pixel"], model: NoiseModel
+) -> Float[np.ndarray, "row pixel"]:
+    """`variance` of every row. Few shapes, few programs: they are filled up with copies of the first."""
+    n = len(flux)
+    index = np.append(np.arange(n), np.zeros((1 << (n - 1).bit_length()) - n, int))
+    of_rows: list[Any] = [np.asarray(x)[index] for x in model]
+    return np.asarray(jax.vmap(variance)(np.asarray(flux)[index], np.asarray(ivar)[index], NoiseModel(*of_rows)))[:n]
 
 
 def log_likelihood(residual: Float[Array, " pixel"], var: Float[Array, " pixel"]) -> Float[Array, " pixel"]:

@@ -38,7 +38,7 @@ def refined(sample: Sample, joint: Joint, groups: hyper.Groups, options: FitOpti
     window = sample.windows[0]
     order = np.argsort(window.star)
     window = replace(window, data=StarData(*(x[order] for x in window.data)), star=window.star[order])
-    noise = NoiseModel(*(jnp.asarray(x)[order] for x in joint.run.noise[0]))
+    noise = NoiseModel(*(jnp.asarray(np.asarray(x))[order] for x in joint.run.noise[0]))
     density_of = density_of_stars(Sample((window,), sample.prior), noise, joint, groups, options)
     n, p = len(groups.member) + 1, joint.posterior
     row = jax.tree.map(lambda x: np.asarray(x)[order], joint.passed.rows[0])

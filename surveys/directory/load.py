@@ -23,6 +23,7 @@ from astrogf.surveys.directory.selection import (
 )
 from astrogf.surveys.formats import readers
 from astrogf.surveys.formats.fitsfile import looks_like_fits, read_bytes
+from astrogf.surveys.rows import Pixels, RowFile, Rows
 from astrogf.surveys.spectrum import REASONS, SurveyError, SurveySpectrum, grid, window_pixels
 
 __all__ = [
@@ -63,6 +64,7 @@ def load_directory(
     max_gap: float = 30.0,
     exposures: bool = False,
     progress: Progress | None = None,
+    file: RowFile | None = None,
 ) -> LoadedSpectra:
     """Every spectrum of any known kind in a directory or file, cut to the windows it covers.
 
@@ -74,7 +76,7 @@ def load_directory(
     the column snr_source says which. spectral_types: first letters of the header's subclass that are kept ("" keeps
     all); a star without a subclass is kept, for the fit to judge. min_good_fraction: of the window's pixels. max_gap:
     Angstrom of the widest run of unusable pixels. exposures: single exposures or visits instead of coadds, where a
-    file has both. progress(done, total) is called after every file.
+    file has both. progress(done, total) is called after every file. file: where pixels are put, in memory if None.
 
     The batches are ordered by kind and then by window. One bad file never ends the run: it becomes a row. Raises
     SurveyError at once where the arguments make no sense, or the directory does not exist or holds no FITS file, and at
@@ -91,7 +93,7 @@ def load_directory(
     single = os.path.lexists(source) and not os.path.isdir(source)
     paths = [source] if single else find_files(source)
     root = source.parent if single else source
-    taken, aside, partly = _gather(paths, root, windows, wanted, selection, exposures, progress)
+    taken, aside, partly = _gather(paths, root, windows, wanted, selection, exposures, progress, file)
     if not taken and all(row[1] in ("unreadable", "unknown_release", "stated", "kind") for row in aside):
         asked = f"is a readable spectrum of kind {', '.join(wanted)}" if wanted else "can be read"
         raise SurveyError(f"None of the {len(paths)} files in {source} {asked}. The first: {aside[0][2]}", aside[0][1])
@@ -100,7 +102,7 @@ def load_directory(
     batches = []
     for key in sorted(taken, key=lambda key: (order.get(key.kind, len(order)), key.window)):
         first, n_pixel = window_pixels(windows[key.window], key.log_step)
-        batches.append(as_batch(grid(first, n_pixel, key.log_step), taken[key]))
+        batches.append(as_batch(grid(first, n_pixel, key.log_step), taken[key], file))
     return LoadedSpectra(batches, aside_table(aside), partly_table(partly))
 
 
@@ -118,6 +120,7 @@ def _gather(
     selection: Selection,
     exposures: bool,
     progress: Progress | None,
+    file: RowFile | None,
 ) -> tuple[dict[_Key, list[Candidate]], list[tuple[str, str, str]], list[tuple]]:
     """Candidates by kind and window, files set aside, and refused parts of files that are used."""
     by_content: dict[str, str] = {}
@@ -128,7 +131,7 @@ def _gather(
     for done, path in enumerate(paths, start=1):
         name = printable(path.relative_to(root).as_posix(), keep="")
         refused: list[tuple[str, Window | None, SurveyError]] = []
-        used = 0
+        used: list[tuple[_Key, Candidate]] = []
         try:
             raw, sha256 = read_bytes(path)
             if sha256 in by_content:
@@ -151,14 +154,15 @@ def _gather(
                     except SurveyError as err:
                         refused.append((spectrum.piece, window, err))
                     else:
-                        taken[_Key(spectrum.kind, spectrum.log_step, i)].append(piece)
+                        used.append((_Key(spectrum.kind, spectrum.log_step, i), piece))
                         photons.take(spectrum, name)
-                        used += 1
         except SurveyError as err:
             refused.append(("", None, err))
         except Exception as err:  # a reader's own fault is this file's misfortune, not the run's
             broken = SurveyError(f"{path} broke the reader ({type(err).__name__}: {err}): report it.", "unreadable")
             refused.append(("", None, broken))
+        for key, piece in used:
+            taken[key].append(piece.put(file))
         if used:
             partly += [
                 (name, piece, *(window or (np.nan, np.nan)), err.reason, str(err))
@@ -194,14 +198,16 @@ def partly_table(rows: list[tuple]) -> Table:
     return table
 
 
-def as_batch(wavelength: np.ndarray, pieces: list[Candidate]) -> SpectrumBatch:
-    """Candidates on the same pixels as one batch."""
-    flux, ivar = (
-        np.array([getattr(p, name) for p in pieces]).reshape(-1, wavelength.size) for name in ("flux", "ivar")
-    )
+def as_batch(wavelength: np.ndarray, pieces: list[Candidate], file: RowFile | None = None) -> SpectrumBatch:
+    """Candidates on the same pixels as one batch; `file`: the one that they were put into, if they were."""
+
+    def together(rows: list) -> Pixels:
+        return np.array(rows).reshape(-1, wavelength.size) if file is None else Rows.of(file, rows)
+
+    flux, ivar = together([p.flux for p in pieces]), together([p.ivar for p in pieces])
     widths = [p.lsf for p in pieces]
     given = [w for w in widths if w is not None]
-    lsf = np.array(given) if given and len(given) == len(widths) else None
+    lsf = together(given) if given and len(given) == len(widths) else None
     return SpectrumBatch(wavelength, flux, ivar, batch_table([p.row for p in pieces]), lsf)
 
 

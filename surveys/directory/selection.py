@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 
 from astrogf.surveys.formats.fitsfile import LARGEST_SNR
 from astrogf.surveys.formats.lamost import BANDS
+from astrogf.surveys.rows import Row, RowFile
 from astrogf.surveys.spectrum import SurveyError, SurveySpectrum, grid, window_pixels
 
 SAME_STAR_ARCSEC = 3.0
@@ -37,12 +38,19 @@ _ABSENT = {str: "", float: np.nan, int: 0}
 
 
 class Candidate(NamedTuple):
-    """A spectrum cut to a window: arrays over the window's pixels, and its row."""
+    """A spectrum cut to a window: arrays over the window's pixels, or where they lie, and its row."""
 
-    flux: Float[np.ndarray, " pixel"]
-    ivar: Float[np.ndarray, " pixel"]
-    lsf: Float[np.ndarray, " pixel"] | None
+    flux: Float[np.ndarray, " pixel"] | Row
+    ivar: Float[np.ndarray, " pixel"] | Row
+    lsf: Float[np.ndarray, " pixel"] | Row | None
     row: dict
+
+    def put(self, file: RowFile | None) -> "Candidate":
+        """The same with its arrays in a file, if one is given, and of its row only what becomes a column."""
+        if file is None:
+            return self
+        flux, ivar, lsf = (x if x is None or isinstance(x, Row) else file.put(x) for x in self[:3])
+        return Candidate(flux, ivar, lsf, {n: value for n, value in self.row.items() if n in _COLUMNS})  # type: ignore[arg-type]
 
 
 class Selection:

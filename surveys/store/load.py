@@ -11,6 +11,7 @@ from astrogf.surveys.directory.load import UNTELLING, LoadedSpectra, as_batch, a
 from astrogf.surveys.directory.photons import Photons
 from astrogf.surveys.directory.selection import Selection
 from astrogf.surveys.formats.readers import kinds_named
+from astrogf.surveys.rows import RowFile
 from astrogf.surveys.spectrum import SurveyError, SurveySpectrum, grid, window_pixels
 from astrogf.surveys.store import journal
 from astrogf.surveys.store.store import Store
@@ -35,11 +36,12 @@ def load_store(
     min_good_fraction: float = 0.9,
     max_gap: float = 30.0,
     progress: Callable[[int, int], None] | None = None,
+    file: RowFile | None = None,
 ) -> LoadedSpectra:
     """As `directory.load.load_directory`: a batch a window of the spectra that pass the same cuts, and what does
     not, with the files that the store itself had set aside.
 
-    kinds: as for `directory.load.load_directory`; None takes what there is.
+    kinds and file: as for `directory.load.load_directory`; kinds None takes what there is.
     Raises SurveyError for a damaged store or one of another kind, and where the arguments make no sense.
     """
     store = Store(path)
@@ -65,7 +67,7 @@ def load_store(
                     check_kind(spectrum, wanted, Path(name))
                     selection.check_star(spectrum, Path(name))
                     photons.check(spectrum, Path(name), name)
-                    taken[k].append(selection.take(spectrum, window, Path(name), name))
+                    taken[k].append(selection.take(spectrum, window, Path(name), name).put(file))
                     photons.take(spectrum, name)
                 except SurveyError as err:
                     refused.append((name, spectrum.piece, *window, err.reason, str(err)))
@@ -82,7 +84,7 @@ def load_store(
     for window, pieces in zip(windows, taken, strict=True):
         if pieces:
             first, n_pixel = window_pixels(window, store.grid.log_step)
-            batches.append(as_batch(grid(first, n_pixel, store.grid.log_step), pieces))
+            batches.append(as_batch(grid(first, n_pixel, store.grid.log_step), pieces, file))
     return LoadedSpectra(batches, aside_table(aside), partly_table(partly))
 
 

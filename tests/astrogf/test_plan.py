@@ -53,6 +53,16 @@ def test_what_was_measured(made_of: Counts, config: Config, seconds: float, memo
     assert found.chunk == config.solver.chunk
 
 
+def test_many_stars_of_a_narrow_window() -> None:
+    """2,000 stars of benchmarks/many_stars.py (docs/results.md): 1.88 GB, and 0.0181 core-seconds a star and iteration
+    of the joint fit, on busy cores that were as quick as the reference machine's."""
+    window = WindowCounts(5201.16, 5239.62, 33, 306, 2000, 908, 4562)
+    config = Config().changed(model={"oversampling": 6, "depths": 16}, solver={"joint_iterations": 4})
+    found = estimate(Counts((window,), 2000, 2000, 7, 3, 2133, 824, 40), config, HERE)
+    assert found.memory == pytest.approx(1.88e9, rel=0.25)
+    assert found.seconds["joint"] * HERE.cores == pytest.approx(4 * 2000 * 0.0181, rel=0.5)
+
+
 def test_more_of_anything_costs_more() -> None:
     first = estimate(counts(), LAMOST, HERE)
     twice = estimate(counts(128), LAMOST, HERE)

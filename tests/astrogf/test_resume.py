@@ -311,7 +311,7 @@ def test_a_full_disk_at_the_results_is_a_sentence(tmp_path: Path, made: Made, mo
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "run/spectra.fits")
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "_write_images", full)
+        patch.setattr(runs, "write_images", full)
         refused(
             fit_run(tmp_path / "run"), "The file run/spectra.fits cannot be written", "no space is left", "--resume"
         )

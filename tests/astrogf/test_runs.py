@@ -4,6 +4,8 @@ import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +14,11 @@ from astropy.table import Table
 from astrogf.base.errors import AstrogfError
 from astrogf.checking import held_out as check
 from astrogf.config import Config
-from astrogf.fitting import truth
+from astrogf.fitting import figures, truth
 from astrogf.fitting.report import misfits, missing_lines
+from astrogf.inference.blocks.shelf import InMemory
+from astrogf.inference.pixels import ByBlocks
+from astrogf.inference.problem.spectra import Part
 from astrogf.runs import folder as runs
 from astrogf.runs import summary, tables
 from tests.builders.believable import believable, reference, set_aside
@@ -64,6 +69,44 @@ def test_round_trip(run: runs.Run) -> None:
     assert run.record["nothing"] is None
     assert run.record["n"] == 3
     assert not list(run.folder.glob(".*"))
+
+
+def test_spectra_are_written_block_by_block_as_at_once(tmp_path: Path, run: runs.Run) -> None:
+    result, _ = believable()
+    parts = [Part(slice(a, b), (np.arange(a, b),), InMemory(())) for a, b in ((0, 25), (25, 50), (50, 60))]
+    window = SimpleNamespace(
+        star=np.arange(60), problem=SimpleNamespace(spectrum=SimpleNamespace(grid=SimpleNamespace(n_pixel=422)))
+    )
+    sample: Any = SimpleNamespace(n_star=60, windows=(window,), parts=parts)
+    names = ("flux", "ivar", "sigma", "model_original", "model_corrected")
+    by_blocks: dict[str, Any] = {
+        n: ByBlocks(sample, lambda i, k, n=n: getattr(result, n)[parts[i].rows[k]], np.nan) for n in names
+    }
+    runs.prepare(tmp_path / "run", overwrite=False)
+    stars = tables.star_table(result, set_aside())
+    runs.write_results(tmp_path / "run", replace(result, **by_blocks), stars, tables.line_table(result), set_aside())
+    assert (tmp_path / "run" / "spectra.fits").read_bytes() == (run.folder / "spectra.fits").read_bytes()
+
+
+def test_some_stars_are_read(run: runs.Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, values in run.spectra_of(slice(7, 9))._asdict().items():
+        whole = getattr(run.spectra, name)
+        np.testing.assert_array_equal(values, whole if name == "wavelength" else whole[7:9])
+    s = run.spectra
+    good, z = np.isfinite(s.sigma) & (s.ivar > 0), (s.flux - s.model_corrected) / s.sigma
+    monkeypatch.setattr(figures, "AT_ONCE", 7)
+    np.testing.assert_array_equal(figures.normalised_residuals(run), z[good])
+    monkeypatch.setattr(figures, "MOST_RESIDUALS", 10_000)  # of 60 x 422: every third star
+    third = np.arange(60) % 3 == 0
+    np.testing.assert_array_equal(figures.normalised_residuals(run), z[good & third[:, None]])
+
+
+@pytest.mark.filterwarnings("ignore:File may have been truncated")
+def test_spectra_that_were_cut_short_are_a_sentence(tmp_path: Path) -> None:
+    path = write(tmp_path / "run").folder / "spectra.fits"
+    path.write_bytes(path.read_bytes()[:200_000])
+    with pytest.raises(AstrogfError, match="cannot be read"):
+        runs.read(tmp_path / "run")
 
 
 def test_one_row_a_file(run: runs.Run) -> None:

@@ -8,7 +8,7 @@ from bokeh.models import ColumnDataSource
 from jaxtyping import Float
 
 from astrogf.base.constants import C_KMS
-from astrogf.fitting.figures import excerpt
+from astrogf.fitting.figures import excerpt, of_one
 from astrogf.fitting.live import base
 from astrogf.fitting.live.lines import LINE
 from astrogf.runs.run import Run
@@ -22,9 +22,9 @@ MOST_PIXELS = 8000
 
 def spectrum(run: Run, row: int) -> Any:
     """Flux above, residuals below, on one axis of wavelength."""
-    s = excerpt(run.spectra, row, MOST_PIXELS)
-    good = np.isfinite(s.sigma[row]) & (s.ivar[row] > 0)
-    scale = float(np.percentile(s.flux[row][good], 95)) if good.any() else 1.0
+    s = of_one(excerpt(run.spectra_of(slice(row, row + 1)), 0, MOST_PIXELS))
+    good = np.isfinite(s.sigma) & (s.ivar > 0)
+    scale = float(np.percentile(s.flux[good], 95)) if good.any() else 1.0
 
     def shown(values: Float[np.ndarray, " pixel"]) -> Float[np.ndarray, " pixel"]:
         return np.where(good, values, np.nan)
@@ -32,11 +32,11 @@ def spectrum(run: Run, row: int) -> Any:
     with np.errstate(invalid="ignore", divide="ignore"):
         data = base.source(
             wavelength=s.wavelength,
-            observed=shown(s.flux[row] / scale),
-            original=s.model_original[row] / scale,
-            corrected=s.model_corrected[row] / scale,
-            residual_original=shown((s.flux[row] - s.model_original[row]) / s.sigma[row]),
-            residual_corrected=shown((s.flux[row] - s.model_corrected[row]) / s.sigma[row]),
+            observed=shown(s.flux / scale),
+            original=s.model_original / scale,
+            corrected=s.model_corrected / scale,
+            residual_original=shown((s.flux - s.model_original) / s.sigma),
+            residual_corrected=shown((s.flux - s.model_corrected) / s.sigma),
         )
     tools = "xpan,xwheel_zoom,box_zoom,reset,save"
     extent = (float(s.wavelength[0]), float(s.wavelength[-1]))

@@ -1,9 +1,12 @@
 """A pass over blocks of stars, on any shelf, is the pass over all of them at once."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from astrogf.inference.blocks.shelf import MEMORY, Shelf
 from astrogf.inference.blocks.work import IN_MEMORY, Work, shares
@@ -12,13 +15,19 @@ from astrogf.inference.newton.learned_noise import learn
 from astrogf.inference.newton.misfit import with_misfit
 from astrogf.inference.newton.passed import Pass
 from astrogf.inference.newton.stars import FitState
-from astrogf.inference.newton.sweep import sweep
+from astrogf.inference.newton.sweep import _eliminate, sweep
+from astrogf.inference.pixels import ByBlocks
+from astrogf.inference.problem.collect import Origin
 from astrogf.inference.problem.devices import whole_chunks
+from astrogf.inference.problem.noise import AtRest
 from astrogf.inference.problem.parameters import lsf_sigma
 from astrogf.inference.problem.problem import StarData
 from astrogf.inference.problem.spectra import Noise, Sample, WindowSpectra, in_blocks, quiet, taken
 from astrogf.inference.rehearsal.small import OPTIONS, Draw, Small, build, draw
+from astrogf.inference.result import observed, observed_models, outliers, pixel_sd
 from astrogf.runs.shelf import FolderShelf
+from astrogf.surveys.batch import SpectrumBatch
+from astrogf.surveys.rows import RowFile, Rows
 
 N_STAR, N_LINE = 5, 4
 DROPPED = 1
@@ -138,6 +147,50 @@ def test_what_is_learned_of_all_stars_is_the_same(small: Small, drawn: Draw, she
         np.testing.assert_allclose(a, b, rtol=1e-7)
     scales = np.asarray(found[0][0][1].scale)
     assert len(set(scales.tolist())) == 2  # a release each
+
+
+def test_what_a_result_shows_of_every_pixel_is_the_same(small: Small, drawn: Draw, shelf: Shelf, tmp_path) -> None:
+    """Spectra, their errors and models, made block by block, from a file too; nothing where a star has no spectrum."""
+    run, levels = start(small, drawn), [np.linspace(1.0, 2.0, N_STAR), np.linspace(3.0, 4.0, 4)]
+    file, batches = RowFile(tmp_path), []
+    for window in windows_of(small, drawn):
+        flux, ivar = (Rows.of(file, [file.put(row) for row in np.asarray(x)]) for x in window.data)
+        batches.append(SpectrumBatch(np.arange(48.0), flux, ivar, Table()))
+    noise: Noise = tuple(
+        n._replace(local=AtRest(np.linspace(1.0, 3.0, 60), np.arange(len(n.scale)), 48)) for n in run.noise
+    )
+    found = []
+    for sample in (cut(small, drawn, shelf, 2), whole(small, drawn)):
+        origin = Origin(batches, Table(), small.lines, levels, [np.array(["a"])] * 2)
+        after = sweep(sample, run.theta, run.shared, noise, chunk=2)
+        models = observed_models(sample, origin, after)
+        sd = ByBlocks(sample, partial(pixel_sd, sample, noise), np.inf)
+        found.append((models, observed(sample, origin, "flux"), sd, *outliers(sample, noise, after)))
+    for by_blocks, all_at_once in zip(*found, strict=True):
+        np.testing.assert_allclose(by_blocks, all_at_once, rtol=1e-9)
+    models, flux, sd = found[0][:3]
+    assert [len(block) for block in models.blocks()] == [2, 2, 1]
+    assert models.shape == np.asarray(models).shape == (N_STAR, 96)
+    np.testing.assert_array_equal(np.asarray(flux)[3, 48:], np.asarray(windows_of(small, drawn)[1].data.flux)[0])
+    for array, empty in ((models, np.nan), (flux, 0.0), (sd, np.inf)):
+        np.testing.assert_array_equal(np.asarray(array)[DROPPED, 48:], empty)
+        assert np.all(np.isfinite(np.delete(np.asarray(array), DROPPED, axis=0)))
+
+
+def test_blocks_of_any_size_are_one_program(small: Small, drawn: Draw) -> None:
+    """A program for every size would take time, memory, and of the maps that a process may have."""
+    sample = cut(small, drawn, MEMORY, 3).select(np.array([True, True, True, False, True]))
+    assert sample.cut is not None
+    assert sample.cut.sizes == (3, 1)
+    run = start(small, drawn)
+    keep = np.array([0, 1, 2, 4])
+    noise: Noise = tuple(
+        type(n)(*(np.asarray(x)[np.isin(w.star, keep)] for x in n))
+        for n, w in zip(run.noise, windows_of(small, drawn), strict=True)
+    )
+    jax.clear_caches()
+    sweep(sample, run.theta[keep], run.shared, noise, chunk=2)
+    assert _eliminate._cache_size() == 1
 
 
 def test_shares_are_all_blocks_in_order_and_no_more_than_so_many() -> None:

@@ -9,9 +9,11 @@ import pytest
 from astrogf.base.constants import C_KMS
 from astrogf.inference.fit import freed, known_lines, select_lines
 from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton import misfit as misfits
 from astrogf.inference.newton.joint import fit_joint
 from astrogf.inference.newton.misfit import by_wavelength, factor, misfit_table, stack
 from astrogf.inference.newton.stars import FitState
+from astrogf.inference.problem.noise import AtRest
 from astrogf.inference.problem.spectra import quiet, taken
 from tests.builders.lacking import OPTIONS, lacking
 from tests.builders.residuals import sample_of, theta_of
@@ -104,17 +106,35 @@ def test_what_is_wrong_at_rest_is_raised_where_each_star_has_it() -> None:
         row[i - 1 : i + 2] += [0.03, -0.06, 0.03]
     theta, sample = theta_of(rv), sample_of(residual)
     [noise] = quiet(sample)
-    found = by_wavelength(sample.windows[0], theta, noise, in_two(sample, np.ones((4, 400))))
+    at_rest = by_wavelength(sample.windows[0], theta, noise, in_two(sample, np.ones((4, 400))))
+    found = np.asarray(at_rest)
     for row, i in zip(found, at, strict=True):
         assert np.argmax(row) in (i - 1, i, i + 1)
         assert row.max() > 10.0
         assert np.all(row[np.abs(np.arange(400) - i) > 4] < 4.0)
         assert np.mean(row > 2.0) < 0.04
-    table = misfit_table(sample, theta, (noise._replace(local=found),), [wavelength])
+    assert at_rest.raised() == np.sum(found > 2.0)
+    np.testing.assert_array_equal(at_rest[np.array([3, 1])], found[[3, 1]])
+    table = misfit_table(sample, theta, (noise._replace(local=at_rest),), [wavelength])
     stretch = table[np.argmax(table["factor"])]
     assert stretch["start"] < wavelength[200] < stretch["stop"]
     assert stretch["stop"] - stretch["start"] < 0.3
     assert stretch["factor"] == found.max()
+
+
+def test_stretches_do_not_depend_on_how_many_spectra_are_looked_at_at_once(monkeypatch) -> None:
+    rng, wavelength = np.random.default_rng(7), 5000.0 * np.exp(np.arange(300) * 2.0 / C_KMS)
+    theta, sample = theta_of(40.0 * rng.normal(size=9)), sample_of(np.zeros((9, 300)))
+    factors = 1.0 + 3.0 * np.convolve(rng.random(320) < 0.02, np.ones(4), "same")
+    [noise] = quiet(sample)
+    at_rest = noise._replace(local=AtRest(factors, rng.integers(0, 21, 9), 300))
+    tables = []
+    for n in (256, 4, 1):
+        monkeypatch.setattr(misfits, "AT_ONCE", n)
+        tables.append(misfit_table(sample, theta, (at_rest,), [wavelength]).as_array())
+    assert len(tables[0]) > 3
+    np.testing.assert_array_equal(tables[0], tables[1])
+    np.testing.assert_array_equal(tables[0], tables[2])
 
 
 def test_one_spectrum_tells_nothing() -> None:

@@ -5,6 +5,7 @@ import pytest
 from astropy.table import Table
 
 from astrogf.inference.fit import completed
+from astrogf.inference.problem import counts
 from astrogf.inference.problem.collect import NoStarsError, collect
 from astrogf.inference.problem.counts import KNOWN, count, expected_free
 from astrogf.inference.problem.options import FitOptions
@@ -35,9 +36,13 @@ def batch(window: tuple[float, float], paths: list[str], snr: float) -> Spectrum
 BATCHES = [batch((5200.0, 5240.0), ["a", "b", "c"], 50.0), batch((6400.0, 6430.0), ["b", "c", "d"], 50.0)]
 
 
-def test_counts_are_those_of_the_fit() -> None:
+def test_counts_are_those_of_the_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     sun = Belief({"teff": (5772.0, 10.0), "logg": (4.44, 0.01)})
+    monkeypatch.setattr(counts, "AT_ONCE", 2)
+    in_pieces = count(BATCHES, OPTIONS, None, {"a": sun})
+    monkeypatch.undo()
     found = count(BATCHES, OPTIONS, None, {"a": sun})
+    assert found == in_pieces
     got = collect(BATCHES, OPTIONS, None, {"a": sun})
     assert (found.stars, found.searched, found.spectra) == (got.sample.n_star, 3, 6)
     assert found.own == got.sample.n_own

@@ -208,7 +208,7 @@ def check(
     `lines` must be what the run had. Raises ValueError where it is not, NoStarsError without spectra.
     """
     collected, corrected, delta = with_corrections(batches, options, corrections, lines, beliefs or {})
-    sample, origin, n = collected.sample, collected.origin, len(corrections.lines)
+    sample, origin = collected.sample, collected.origin
     theta, _ = starting_points(collected, options, progress)
     ready = known_noise(sample, origin.releases, corrections.noise)
     start = ready or quiet(

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple, Protocol
 
 import jax.numpy as jnp
@@ -10,7 +9,6 @@ import numpy as np
 from astropy.table import Table
 from jaxtyping import Bool, Float, Int
 
-from astrogf.base.errors import AstrogfError
 from astrogf.inference.check import Corrected, Corrections, known_noise, label_covariance, with_corrections
 from astrogf.inference.newton.learned_noise import learn
 from astrogf.inference.newton.stars import FitState, Progress, fit_stars
@@ -38,6 +36,17 @@ LEARNT_FROM = 256
 """Stars that noise is learned from, where the run has not met a release."""
 NEAREST = 5
 """Exactly fitted stars whose errors from the corrections stand for a star's."""
+PORTION = 8192
+"""Stars whose equations are put together at once."""
+FLAGS = {
+    "no_model": "no finite model; no labels",
+    "outside": "outside the labels that the surrogate is made for; no labels",
+    "too_sharp": "sharper than any spectrum the surrogate can tell; no labels",
+    "rv": "a velocity at the end of what the window has room for; no labels",
+    "not_converged": "steps did not become small",
+    "teff": "outside stars.teff_range",
+    "chi2": "chi2 per pixel above stars.max_chi2",
+}
 EXACT_ITERATIONS, EXACT_TOLERANCE = 12, 0.02
 
 
@@ -87,22 +96,6 @@ class Labelled:
     flags: list[str]
     judged: Judged
     trials: list[Trial]
-
-
-def check_served(options: FitOptions) -> None:
-    """Raises AstrogfError, before any work, for a run whose stars have what no surrogate is made for."""
-    stars = options.stars
-    if stars.abundances:
-        raise AstrogfError(
-            f"The run has stars with abundances of their own ({', '.join(stars.abundances)}), which the surrogate's "
-            "spectra do not have: fit it again with stars.abundances = [], or use `astrogf check --all`."
-        )
-    if options.noise.line_scatter > 0:
-        raise AstrogfError(
-            f"The run has noise.line_scatter = {options.noise.line_scatter:g}: every spectrum has deviations of its "
-            "own lines, whose derivatives the surrogate does not have; fit it again without, or use "
-            "`astrogf check --all`."
-        )
 
 
 class Replaced(NamedTuple):
@@ -194,19 +187,43 @@ def noise_of(
     return tuple(out)
 
 
-def as_stars(sample: Sample, noise: Noise, theta: Float[np.ndarray, "star own"]) -> Stars:
-    """Rows of all windows side by side, a star a row; a star without a spectrum in a window has an empty one there."""
+def as_stars(
+    sample: Sample, noise: Noise, theta: Float[np.ndarray, "star own"], stars: Int[np.ndarray, " mine"]
+) -> Stars:
+    """Some of the stars, the rows of all windows side by side; one without a spectrum in a window has an empty row
+    there."""
     data, used, noises = [], [], []
     for window, model in zip(sample.windows, noise, strict=True):
         row = np.full(sample.n_star, -1)
         row[window.star] = np.arange(len(window.star))
+        row = row[stars]
         there = row >= 0
-        flux, ivar = (np.asarray(x) for x in window.data)
-        data.append(StarData(flux[row], ivar[row] * there[:, None]))
+        flux, ivar = (np.asarray(x)[row] for x in window.data)
+        data.append(StarData(flux, ivar * there[:, None]))
         used.append(there.astype(float))
         noises.append(NoiseModel(*(np.asarray(x)[row] for x in model)))
-    prior = type(sample.prior)(*(np.asarray(x) for x in sample.prior))
-    return Stars(tuple(data), tuple(used), tuple(noises), theta, prior, sample.share)
+    prior = type(sample.prior)(*(np.asarray(x)[stars] for x in sample.prior))
+    return Stars(tuple(data), tuple(used), tuple(noises), theta[stars], prior, sample.share[stars])
+
+
+def fit_all(
+    problems: Sequence[StarProblem],
+    sample: Sample,
+    noise: Noise,
+    theta: Float[np.ndarray, "star own"],
+    ln_sigma: float,
+    progress: Progress = lambda *_: None,
+) -> Fitted:
+    """All stars by the surrogate, so many at once that memory is flat."""
+    parts, n = list[Fitted](), sample.n_star
+    for first in range(0, n, PORTION):
+        mine = np.arange(first, min(first + PORTION, n))
+
+        def labelling(done: int, total: int, before: int = first) -> None:
+            progress("labels", before + done, n)
+
+        parts.append(fit_batches(problems, ln_sigma, as_stars(sample, noise, theta, mine), progress=labelling))
+    return Fitted(*(np.concatenate(x) for x in zip(*parts, strict=True)))
 
 
 def flagged(
@@ -299,16 +316,14 @@ def label(
     """Labels of all stars with everything that stars share held where the run has left it.
 
     `lines` must be what the run had. A random `share` of the stars that have labels, at `least` and at `most` so many,
-    is fitted exactly. Raises AstrogfError for a run that `check_served` refuses, NoStarsError without spectra.
+    is fitted exactly. The run must have no abundances of the stars' own and no scatter of lines. Raises as `check`.
     """
-    check_served(options)
     ready = with_corrections(batches, options, corrections, lines, {})
     sample, domain = ready.collected.sample, Domain.of(options.stars)
     problems, coarse, trials = replaced(ready, options, corrections, domain, keeper, points, progress)
     theta = begun(sample, problems, domain, corrections.ln_sigma, progress)
     noise = noise_of(ready, problems, theta, options, corrections, progress, seed)
-    stars = as_stars(sample, noise, theta)
-    fitted = fit_batches(problems, corrections.ln_sigma, stars, progress=partial(progress, "labels"))
+    fitted = fit_all(problems, sample, noise, theta, corrections.ln_sigma, progress)
     flags, usable = flagged(fitted, sample, problems, coarse, domain, options)
     good = np.flatnonzero(usable & np.array([not f for f in flags]))
     wanted = min(len(good), most, max(least, int(np.ceil(share * len(good)))))

@@ -27,8 +27,8 @@ BLOCK = 64
 
 
 class Process(NamedTuple):
-    """`weight` [point, 1 + coordinate, quantity]: of the value and the slopes told at every point, which lie at `at`, in
-    units of `length`."""
+    """`weight` [point, 1 + coordinate, quantity]: of the value and the slopes told at every point; these lie at `at`,
+    in units of `length`."""
 
     at: Float[Array, "point coordinate"]
     length: Float[Array, " coordinate"]

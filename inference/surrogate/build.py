@@ -132,10 +132,14 @@ def built(
     return surrogate, tried(surrogate, others)
 
 
+MADE_WITH = ("build", "coarse", "domain", "model", "process")
+"""Modules of this folder that a surrogate follows from."""
+
+
 @cache
 def _made_with() -> str:
-    rooms = (Path(room.__file__ or "").parent for room in (base, emulator, synthesis))
-    return content_of(Path(__file__).parent, *rooms)
+    mine = [Path(__file__).with_name(f"{name}.py").read_bytes() for name in MADE_WITH]
+    return digest(mine, content_of(*(Path(room.__file__ or "").parent for room in (base, emulator, synthesis))))
 
 
 def made_from(

@@ -105,9 +105,18 @@ def star_terms(
     return Terms(solved.constant, solved.covariance, log_posterior, chi2, mismatch)
 
 
-def _iterate(common, stars: Stars, iterations: int, tolerance: float) -> _State:
+class _Common(NamedTuple):
+    """What all batches share."""
+
+    problems: tuple[StarProblem, ...]
+    ln_sigma: Array
+    iterations: Array
+    tolerance: Array
+
+
+def _iterate(common: _Common, stars: Stars) -> _State:
     """All iterations of one device's stars."""
-    problems, ln_sigma = common
+    problems, ln_sigma, iterations, tolerance = common
     n, n_own = stars.theta.shape
 
     def body(state: _State) -> _State:
@@ -120,7 +129,7 @@ def _iterate(common, stars: Stars, iterations: int, tolerance: float) -> _State:
         step = bounded_step(kept.step) * shrink[:, None]
         sd = jnp.sqrt(jnp.abs(jnp.diagonal(kept.covariance, 0, 1, 2))) * steps(n_own)
         size = jnp.max(jnp.abs(step) / jnp.where(sd > 0.0, sd, 1.0), 1)
-        return _State(
+        after = _State(
             iteration=state.iteration + 1,
             theta=keep_physical(best_theta + step),
             best_theta=best_theta,
@@ -130,17 +139,18 @@ def _iterate(common, stars: Stars, iterations: int, tolerance: float) -> _State:
             shrink=shrink,
             size=jnp.where(state.iteration > 0, size, jnp.inf),
         )
+        # a star that is done stays as it is, so that it does not matter who else is in its batch
+        return jax.tree.map(partial(_where, state.size > tolerance), after, state)
 
     def going_on(state: _State) -> Array:
-        return (state.iteration < iterations) & jnp.any(state.size > tolerance)
+        return jnp.any((state.iteration < iterations) & (state.size > tolerance))
 
     zero, never = jnp.zeros(n), jnp.full(n, jnp.inf)
     nothing = Terms(jnp.zeros((n, n_own)), jnp.zeros((n, n_own, n_own)), -never, zero, zero)
     start = _State(
-        jnp.zeros((), int), stars.theta, stars.theta, -never, nothing, jnp.full(n, 1e-2), jnp.ones(n), never
+        jnp.zeros(n, int), stars.theta, stars.theta, -never, nothing, jnp.full(n, 1e-2), jnp.ones(n), never
     )  # fmt: skip
-    end = jax.lax.while_loop(going_on, body, start)
-    return end._replace(iteration=jnp.broadcast_to(end.iteration, (n,)))
+    return jax.lax.while_loop(going_on, body, start)
 
 
 def _where(better: Bool[Array, " star"], new: Array, old: Array) -> Array:
@@ -148,17 +158,20 @@ def _where(better: Bool[Array, " star"], new: Array, old: Array) -> Array:
 
 
 @eqx.filter_jit
-def _fit(common, stars: Stars, iterations: int, tolerance: float, mesh: Mesh) -> _State:
-    return spread(lambda c, mine: _iterate(c, mine, iterations, tolerance), common, stars, mesh)
+def _fit(common: _Common, stars: Stars, mesh: Mesh) -> _State:
+    return spread(_iterate, common, stars, mesh)
 
 
-def _batch(common, stars: Stars, iterations: int, tolerance: float) -> _State:
+def _batch(common: _Common, stars: Stars) -> _State:
     """One batch; on one device where the products of all together contradict themselves (`problem.miscomputed`)."""
-    found = _fit(common, stars, iterations, tolerance, star_mesh())
+    found = _fit(common, stars, star_mesh())
     if _wrong(found):
-        found = _fit(common, stars, iterations, tolerance, star_mesh(1))
+        found = _fit(common, stars, star_mesh(1))
     if _wrong(found):
-        raise MiscomputedError("products are wrong on this machine: see docs/how-to/problems.md, 'When the runtime'")
+        raise MiscomputedError(
+            "products are wrong on this machine, so that no label would mean anything: see docs/how-to/problems.md, "
+            "'When the runtime is wrong'"
+        )
     return found
 
 
@@ -182,12 +195,14 @@ def fit_batches(
     A star whose model is not finite comes back with a log posterior that is not finite; it harms no other.
     """
     n = len(stars.theta)
-    found = _in_batches(problems, ln_sigma, stars, min(FIRST, iterations), tolerance, batch, progress)
+    within = jnp.asarray(ln_sigma), jnp.asarray(min(FIRST, iterations)), jnp.asarray(tolerance)
+    common = _Common(tuple(problems), *within)
+    found = _in_batches(common, stars, batch, progress)
     again = np.flatnonzero(~found.converged)
     if len(again) and iterations > FIRST:
-        # from where they are; what they have had does not count, for the damping begins anew
+        # from where they are, with the damping that the first iterations had
         rest = jax.tree.map(lambda x: np.asarray(x)[again], stars)._replace(theta=found.theta[again])
-        more = _in_batches(problems, ln_sigma, rest, iterations, tolerance, batch, lambda done, total: None)
+        more = _in_batches(common._replace(iterations=jnp.asarray(iterations)), rest, batch)
         for old, new in zip(found, more, strict=True):
             old[again] = new
         found.iterations[again] += FIRST
@@ -195,13 +210,13 @@ def fit_batches(
     return found
 
 
-def _in_batches(problems, ln_sigma, stars: Stars, iterations: int, tolerance: float, batch: int, progress) -> Fitted:
-    common, parts, done = (tuple(problems), jnp.asarray(ln_sigma)), list[Fitted](), 0
-    n = len(stars.theta)
+def _in_batches(common: _Common, stars: Stars, batch: int, progress=lambda done, total: None) -> Fitted:
+    parts, done, n = list[Fitted](), 0, len(stars.theta)
+    tolerance = float(common.tolerance)
     for mine, _, keep in in_chunks(stars, batch, star_mesh(), max(n, batch)):
-        end = _batch(common, mine, iterations, tolerance)
-        size, iteration = (np.asarray(x) for x in (end.size, end.iteration))
-        values = (end.best_theta, end.kept.covariance, end.best, end.kept.chi2, size <= tolerance, iteration)
+        end = _batch(common, mine)
+        size = np.asarray(end.size)
+        values = (end.best_theta, end.kept.covariance, end.best, end.kept.chi2, size <= tolerance, end.iteration)
         parts.append(Fitted(*(np.array(x)[:keep] for x in values)))
         done += keep
         progress(done, n)

@@ -128,8 +128,8 @@ def show(console: Console, summary: dict[str, Any]) -> None:
     rows["stars fitted exactly"] = str(exact["stars"])
     if exact["stars"]:
         for name, z in {"all labels": exact["all_labels"], **exact["by_label"]}.items():
-            rows[f"surrogate - exact, {name}"] = (
-                f"{z['median']:.3f} of the error in the median, {z['95%']:.3f} for 95%, {z['largest']:.2f} at most"
+            rows[f"|surrogate - exact| / sd, {name}"] = (
+                f"{z['median']:.3f} (median), {z['95%']:.3f} (95%), {z['largest']:.2f} (largest)"
             )
     if summary["spectra_per_second"] is not None:
         rows["spectra a second"] = f"{summary['spectra_per_second']:.0f} (compilation included)"

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+import astrogf
 from astrogf.base.errors import AstrogfError
 from astrogf.base.tables import read_table
 from astrogf.config import Config
@@ -36,7 +37,7 @@ def test_labels_with_errors_flags_and_what_was_set_aside(run: Path, name: str) -
     labelling.label_spectra(run, run.parent / "spectra", out=out)
     table = read_table(out)
     assert list(table["path"]) == [f"s{k}.fits" for k in range(5)] + ["bad.fits"]
-    assert [str(f) for f in table["flags"].filled("")[:5]] == ["", "", "", "outside", "chi2"]
+    assert [str(f) for f in np.ma.filled(table["flags"][:5], "")] == ["", "", "", "outside", "chi2"]
     assert list(np.ma.getmaskarray(table["teff"])) == [False, False, False, True, False, True]
     assert str(table["teff"].unit) == "K"
     np.testing.assert_allclose(table["feh"][:3], found.labels[:3, 2], atol=1e-5)
@@ -59,7 +60,13 @@ def test_figures_beside_the_table(run: Path, capsys) -> None:
     assert kept["exact"]["added"]["teff"] == pytest.approx(0.2365, abs=1e-3)
     assert [star["path"] for star in kept["per_star"]] == ["s0.fits", "s1.fits", "s2.fits"]
     assert set(kept["per_star"][0]["exact"]) == set(NAMES)
-    assert "0.200 of the error in the median" in capsys.readouterr().out.replace("\n", " ")
+    assert "0.200 (median), 0.290 (95%), 0.30 (largest)" in capsys.readouterr().out
+
+
+def test_the_same_from_python(run: Path) -> None:
+    table = astrogf.open_run(run).label(run.parent / "spectra")
+    assert len(table) == 6
+    assert table.meta["exact"]["stars"] == 3
 
 
 @pytest.mark.parametrize(

@@ -117,10 +117,11 @@ def built(
     chunk: int,
     points: int = POINTS,
     progress: Progress = lambda *_: None,
+    tried_on: int = TRIED_ON,
 ) -> tuple[Surrogate, Trial]:
     """A surrogate of the problem at the corrections `delta`, made and tried."""
     atmosphere = problem.spectrum.atmosphere
-    drawn = [domain.draw(n, atmosphere, seed) for n, seed in ((points, SEED), (TRIED_ON, SEED + 1))]
+    drawn = [domain.draw(n, atmosphere, seed) for n, seed in ((points, SEED), (tried_on, SEED + 1))]
     whole = np.concatenate(drawn)
 
     def computing(done: int, total: int) -> None:

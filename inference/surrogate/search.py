@@ -71,11 +71,12 @@ def places(problem: StarProblem, domain: Domain, ln_sigma: float) -> Places:
 
 def filled(data: StarData) -> Float[np.ndarray, "star pixel"]:
     """Fluxes (of a level near 1), where a pixel is of no use the line between its neighbours; none far off."""
-    flux, good = np.array(data.flux, dtype=np.float32), np.asarray(data.ivar) > 0
+    # before it is single precision, which a spoilt pixel may be too large for
+    flux, good = np.clip(np.asarray(data.flux), 0.0, FARTHEST).astype(np.float32), np.asarray(data.ivar) > 0
     pixel = np.arange(flux.shape[1])
     for row in np.flatnonzero(~good.all(1) & good.any(1)):
         flux[row] = np.interp(pixel, pixel[good[row]], flux[row, good[row]])
-    return np.clip(flux, 0.0, FARTHEST)
+    return flux
 
 
 @jax.jit

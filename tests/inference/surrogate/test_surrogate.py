@@ -8,41 +8,65 @@ import numpy as np
 import pytest
 
 from astrogf.inference.newton.stars import FitState, fit_stars
-from astrogf.inference.problem.parameters import steps
-from astrogf.inference.problem.problem import StarData
-from astrogf.inference.rehearsal.small import OPTIONS, Draw, Small, build, draw, sample_of
-from astrogf.inference.surrogate.build import TRIED_ON, Trial, built
+from astrogf.inference.problem.parameters import lsf_sigma, steps
+from astrogf.inference.problem.problem import StarData, StarProblem
+from astrogf.inference.problem.setup import prepare, with_free
+from astrogf.inference.problem.spectra import Sample, quiet
+from astrogf.inference.rehearsal.small import OPTIONS, sample_of, spectra
+from astrogf.inference.surrogate.build import Trial, built
 from astrogf.inference.surrogate.coarse import Coarse
 from astrogf.inference.surrogate.domain import Domain
 from astrogf.inference.surrogate.label import as_stars
 from astrogf.inference.surrogate.model import Surrogate, as_arrays, from_arrays, in_place_of
 from astrogf.inference.surrogate.search import best_places, places
 from astrogf.inference.surrogate.stars import fit_batches
+from astrogf.synthesis.observed.grid import Grid
 
-N_STAR = 8
+N_STAR, N_LINE, N_PIXEL, TRIED, SNR = 8, 10, 60, 16, 80.0
 
 
 class Made(NamedTuple):
-    small: Small
-    drawn: Draw
+    """A problem with corrected lines, spectra of stars all over its domain, and a surrogate of it."""
+
+    problem: StarProblem
+    data: StarData
+    theta: np.ndarray
+    shared: np.ndarray
     coarse: Coarse
     domain: Domain
     surrogate: Surrogate
     trial: Trial
 
+    def sample(self, problem: StarProblem, data: StarData | None = None) -> Sample:
+        return sample_of(problem, self.data if data is None else data, SMALL)
+
+
+SMALL = OPTIONS.changed(stars={"teff_range": (4600.0, 6200.0)})
+
 
 @pytest.fixture(scope="module")
 def made() -> Made:
-    small = build(N_STAR, 30, n_pixel=60, kept=60, options=OPTIONS.changed(stars={"teff_range": (4600.0, 6200.0)}))
-    drawn = draw(small, np.random.default_rng(5), snr=80.0)
-    domain = Domain.of(small.options.stars)
-    coarse = Coarse.under(small.problem.spectrum.grid, float(drawn.shared[-1]))
-    surrogate, trial = built(small.problem, drawn.shared[:-1], coarse, domain, chunk=16, points=128)
-    return Made(small, drawn, coarse, domain, surrogate, trial)
+    rng, pixels = np.random.default_rng(5), Grid(37180, N_PIXEL).pixel_wavelength
+    setup = prepare(pixels, SMALL)
+    strength = np.argsort(-setup.extent.strength)
+    setup = prepare(pixels, SMALL, lines=setup.lines.take(np.sort(strength[:60])), keep_all=True)
+    free = np.full(len(setup.lines), -1)
+    free[np.argsort(-setup.extent.strength)[:N_LINE]] = np.arange(N_LINE)
+    problem = with_free(setup.problem(N_LINE), free)
+    ln_sigma = float(lsf_sigma(SMALL.stars.resolution)) + 0.03
+    shared = np.append(0.2 * rng.normal(size=N_LINE), ln_sigma)
+    domain, coarse = Domain.of(SMALL.stars), Coarse.under(problem.spectrum.grid, ln_sigma)
+    surrogate, trial = built(problem, shared[:-1], coarse, domain, chunk=16, points=112, tried_on=TRIED)
+    drawn = domain.draw(N_STAR, surrogate.atmosphere, seed=7)
+    instrument = [ln_sigma, 0.0] + [0.03, 20.0] * rng.normal(size=(N_STAR, 2))
+    theta = np.column_stack([drawn, instrument])
+    clean = np.asarray(spectra(problem, jnp.asarray(theta), jnp.asarray(shared[:-1])))
+    data = StarData(jnp.asarray(clean + rng.normal(size=clean.shape) / SNR), jnp.full(clean.shape, SNR**2))
+    return Made(problem, data, theta, shared, coarse, domain, surrogate, trial)
 
 
 def test_spectra_it_was_not_made_from(made: Made) -> None:
-    assert len(made.trial.flux) == TRIED_ON
+    assert len(made.trial.flux) == TRIED
     assert np.median(made.trial.flux) < 3e-4
     assert np.median(made.trial.slopes, axis=0).max() < 0.1
 
@@ -72,20 +96,18 @@ def test_kept_as_arrays_it_is_the_same(made: Made) -> None:
 
 def test_labels_are_those_of_the_exact_fit(made: Made) -> None:
     """Begun by the search, against the exact model begun at the truth; spoilt spectra harm no other."""
-    small, drawn = made.small, made.drawn
-    exact = sample_of(small.problem, drawn.data, small.options)
-    noise, ln_sigma = small.quiet(), float(drawn.shared[-1])
-    start = FitState(jnp.asarray(drawn.theta), jnp.asarray(drawn.shared), noise)
-    run, passed = fit_stars(exact, start, small.options, free=False, iterations=10, tolerance=0.02)
+    exact, ln_sigma = made.sample(made.problem), float(made.shared[-1])
+    start = FitState(jnp.asarray(made.theta), jnp.asarray(made.shared), quiet(exact))
+    run, passed = fit_stars(exact, start, SMALL, free=False, iterations=10, tolerance=0.02)
 
-    problem = in_place_of(small.problem, made.surrogate, made.coarse)
-    flux, ivar = (np.concatenate([np.asarray(x), np.asarray(x)[:2]]) for x in drawn.data)
+    problem = in_place_of(made.problem, made.surrogate, made.coarse)
+    flux, ivar = (np.concatenate([np.asarray(x), np.asarray(x)[:2]]) for x in made.data)
     ivar[N_STAR] = 0.0
     flux[N_STAR + 1] = 1e200
     data = StarData(jnp.asarray(flux), jnp.asarray(ivar))
     theta = best_places(places(problem, made.domain, ln_sigma), data)
-    sample = sample_of(problem, data, small.options)
-    stars = as_stars(sample, small.quiet(N_STAR + 2), theta, np.arange(N_STAR + 2))
+    sample = made.sample(problem, data)
+    stars = as_stars(sample, quiet(sample), theta, np.arange(N_STAR + 2))
     found = fit_batches([problem], ln_sigma, stars, batch=4)
 
     good = slice(0, N_STAR)
@@ -98,10 +120,9 @@ def test_labels_are_those_of_the_exact_fit(made: Made) -> None:
 
 
 def test_a_batch_is_done_as_each_star_alone(made: Made) -> None:
-    problem, drawn = in_place_of(made.small.problem, made.surrogate, made.coarse), made.drawn
-    sample = sample_of(problem, drawn.data, made.small.options)
-    ln_sigma = float(drawn.shared[-1])
-    stars = as_stars(sample, made.small.quiet(), np.asarray(drawn.theta), np.arange(N_STAR))
+    problem, ln_sigma = in_place_of(made.problem, made.surrogate, made.coarse), float(made.shared[-1])
+    sample = made.sample(problem)
+    stars = as_stars(sample, quiet(sample), made.theta, np.arange(N_STAR))
     together = fit_batches([problem], ln_sigma, stars, batch=4)
     last = jax.tree.map(lambda x: np.asarray(x)[-1:], stars)
     alone = fit_batches([problem], ln_sigma, last, batch=4)

@@ -167,14 +167,11 @@ def noise_of(
     if known is not None:
         return tuple(n._replace(local=jnp.ones((len(n.scale), 1))) for n in known)
     floor = 0.01 if options.noise.inflation is None else options.noise.inflation
-    release = np.zeros(sample.n_star, int)
-    for window in sample.windows:
-        release[window.star] = window.release
     rng = np.random.default_rng(seed)
     keep = np.zeros(sample.n_star, bool)
-    for r in np.unique(release):
-        mine = np.flatnonzero(release == r)
-        keep[rng.permutation(mine)[:LEARNT_FROM]] = True
+    for window in sample.windows:
+        for r in np.unique(window.release):
+            keep[rng.permutation(window.star[window.release == r])[:LEARNT_FROM]] = True
     some = sample.with_problems(problems).select(keep)
     run = FitState(jnp.asarray(theta[keep]), jnp.array([corrections.ln_sigma]), quiet(some, floor))
     run, passed = fit_stars(some, run, options, free=False, stage="noise", progress=progress)

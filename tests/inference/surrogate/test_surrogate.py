@@ -1,13 +1,18 @@
 """A surrogate of a small problem against that problem: spectra, derivatives, and labels in units of their errors."""
 
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from astropy.table import Table
 
+from astrogf.inference.check import Corrected, Corrections
 from astrogf.inference.newton.stars import FitState, fit_stars
+from astrogf.inference.problem.noise import NoiseModel, variance
 from astrogf.inference.problem.parameters import lsf_sigma, steps
 from astrogf.inference.problem.problem import StarData, StarProblem
 from astrogf.inference.problem.setup import prepare, with_free
@@ -16,7 +21,7 @@ from astrogf.inference.rehearsal.small import OPTIONS, sample_of, spectra
 from astrogf.inference.surrogate.build import Trial, built
 from astrogf.inference.surrogate.coarse import Coarse
 from astrogf.inference.surrogate.domain import Domain
-from astrogf.inference.surrogate.label import as_stars
+from astrogf.inference.surrogate.label import as_stars, noise_of
 from astrogf.inference.surrogate.model import Surrogate, as_arrays, from_arrays, in_place_of
 from astrogf.inference.surrogate.search import best_places, places
 from astrogf.inference.surrogate.stars import fit_batches
@@ -127,3 +132,21 @@ def test_a_batch_is_done_as_each_star_alone(made: Made) -> None:
     last = jax.tree.map(lambda x: np.asarray(x)[-1:], stars)
     alone = fit_batches([problem], ln_sigma, last, batch=4)
     np.testing.assert_allclose(alone.theta[0], together.theta[-1], rtol=1e-7)
+
+
+def test_noise_of_a_release_that_the_run_has_not_met_is_learned(made: Made) -> None:
+    """Errors that are understated by a half, in half of the spectra: those are of another release."""
+    doubted = np.arange(N_STAR) % 2
+    ivar = np.asarray(made.data.ivar) * np.where(doubted, 4.0, 1.0)[:, None]
+    sample = made.sample(made.problem, StarData(made.data.flux, jnp.asarray(ivar)))
+    sample = replace(sample, windows=(replace(sample.windows[0], release=doubted),))
+    origin = SimpleNamespace(releases=[np.array(["met", "new"])])
+    ready = Corrected(SimpleNamespace(sample=sample, origin=origin), sample, made.shared[:-1])  # type: ignore[arg-type]
+    of_run = Corrections(Table(), np.zeros((0, 0)), float(made.shared[-1]), {"met": (1.0, 0.0, 0.0)})
+    problem = in_place_of(made.problem, made.surrogate, made.coarse)
+    options = SMALL.changed(noise={"inflation": None})
+    (learned,) = noise_of(ready, [problem], made.theta, options, of_run, lambda *_: None, seed=0)
+    learned = NoiseModel(*(jnp.asarray(x) for x in learned))
+    sd = np.sqrt(jax.vmap(variance)(made.data.flux, jnp.asarray(ivar), learned).mean(1))
+    np.testing.assert_allclose(np.log(sd * SNR), 0.0, atol=0.25)
+    assert len(np.unique(np.asarray(learned.scale) + np.asarray(learned.inflation))) == 2

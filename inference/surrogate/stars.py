@@ -15,14 +15,14 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float
 
-from astrogf.inference.newton.stars import bounded_step, keep_physical
+from astrogf.inference.newton.stars import keep_physical
 from astrogf.inference.problem.arrow import eliminate
 from astrogf.inference.problem.contribution import StarTerms, counted
 from astrogf.inference.problem.devices import in_chunks, spread, star_mesh
 from astrogf.inference.problem.linearise import linearise
 from astrogf.inference.problem.miscomputed import TOLERANCE, MiscomputedError
 from astrogf.inference.problem.noise import NoiseModel
-from astrogf.inference.problem.parameters import StarPrior, steps
+from astrogf.inference.problem.parameters import StarPrior, max_steps, steps
 from astrogf.inference.problem.problem import N_SPECTRUM, StarData, StarProblem
 
 BATCH = 128
@@ -105,6 +105,16 @@ def star_terms(
     return Terms(solved.constant, solved.covariance, log_posterior, chi2, mismatch)
 
 
+def uphill(own_step: Float[Array, "star own"]) -> Float[Array, "star own"]:
+    """A step in physical units, shortened as a whole so that no parameter makes more than its largest move: with each
+    cut by itself (`newton.stars.bounded_step`) it may lead downhill however short it is made then, and a star stalls.
+    """
+    n = own_step.shape[1]
+    step = jnp.nan_to_num(own_step * steps(n))
+    farthest = jnp.max(jnp.abs(step) / max_steps(n), axis=1, keepdims=True)
+    return step / jnp.maximum(farthest, 1.0)
+
+
 class _Common(NamedTuple):
     """What all batches share."""
 
@@ -125,13 +135,15 @@ def _iterate(common: _Common, stars: Stars) -> _State:
         better = found.log_posterior >= state.best - 1e-6
         kept = jax.tree.map(lambda new, old: _where(better, new, old), found, state.kept)
         best_theta = _where(better, state.theta, state.best_theta)
-        shrink = jnp.where(better, 1.0, 0.3 * state.shrink)
-        step = bounded_step(kept.step) * shrink[:, None]
+        # lengthened again by and by: where a whole step leads too far once, it often does so the next time
+        shrink = jnp.where(better, jnp.minimum(2.0 * state.shrink, 1.0), 0.3 * state.shrink)
+        step = uphill(kept.step)
         sd = jnp.sqrt(jnp.abs(jnp.diagonal(kept.covariance, 0, 1, 2))) * steps(n_own)
+        # of the whole step: a short one says nothing of how near the maximum is
         size = jnp.max(jnp.abs(step) / jnp.where(sd > 0.0, sd, 1.0), 1)
         after = _State(
             iteration=state.iteration + 1,
-            theta=keep_physical(best_theta + step),
+            theta=keep_physical(best_theta + step * shrink[:, None]),
             best_theta=best_theta,
             best=jnp.where(better, found.log_posterior, state.best),
             kept=kept._replace(mismatch=jnp.maximum(state.kept.mismatch, found.mismatch)),

@@ -12,7 +12,8 @@ from astrogf.commands.app import app
 __all__ = ["app", "data", "emulators", "first", "lists", "main", "runs"]
 
 ORDER = (
-    *("init", "doctor", "demo", "inspect", "plan", "fit", "report", "check", "compare", "export", "apply"),
+    *("init", "doctor", "demo", "inspect", "plan", "fit", "report", "check", "compare"),
+    *("export", "apply", "label"),
     *("ingest", "store", "fetch", "train", "validate-emulator"),
 )
 """Commands as the help lists them: the way from the first steps to the results, then what fewer people need."""

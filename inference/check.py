@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -19,7 +20,7 @@ from astrogf.inference.newton.search import starting_points
 from astrogf.inference.newton.stars import FitState, Progress, fit_stars
 from astrogf.inference.problem import noise
 from astrogf.inference.problem.arrow import substitute
-from astrogf.inference.problem.collect import collect
+from astrogf.inference.problem.collect import Collected, collect
 from astrogf.inference.problem.instrument import names
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import steps
@@ -152,6 +153,46 @@ def predictive(
     return np.std(draws, axis=0)
 
 
+class Corrected(NamedTuple):
+    """Spectra put together by star, the same under the corrected list, and the corrections that their spectra are made
+    with, in the order of the run's lines."""
+
+    collected: Collected
+    sample: Sample
+    delta: Float[np.ndarray, " line"]
+
+
+def with_corrections(
+    batches: Sequence[SpectrumBatch],
+    options: FitOptions,
+    corrections: Corrections,
+    lines: LineList | None,
+    beliefs: Mapping[str, Belief],
+) -> Corrected:
+    """Spectra under a run's corrections. `lines` must be what the run had. Raises as `check`."""
+    mine = corrections.lines[np.asarray(corrections.lines["group"]) == CLASS]
+    collected = collect(
+        batches, options, lines, beliefs,
+        complete=lambda listed: with_these(listed, np.asarray(mine["wavelength"]), np.asarray(mine["elow"])),
+    )  # fmt: skip
+    origin, n = collected.origin, len(corrections.lines)
+    free = find_again(origin.lines, corrections.lines, [(b.wavelength[0], b.wavelength[-1]) for b in origin.batches])
+    # spectra are made with what spectra want; runs without a model error of the lines have no such column
+    wanted = "apparent" if "apparent" in corrections.lines.colnames else "correction"
+    delta = np.asarray(corrections.lines[wanted], dtype=float)
+    return Corrected(collected, freed(collected.sample, collected.setups, free, n), delta)
+
+
+def label_covariance(
+    passed: Pass, covariance: Float[np.ndarray, "line line"]
+) -> tuple[Float[np.ndarray, "star own own"], Float[np.ndarray, "star own own"]]:
+    """Of every star's own parameters, in `parameters.steps`: the covariance with the corrections held, and what these
+    add, which all stars share."""
+    slope = np.asarray(passed.star.slope)[:, :, : len(covariance)]
+    shared = np.einsum("sil,lk,sjk->sij", slope, covariance, slope, optimize=True)
+    return np.asarray(passed.star.covariance), shared
+
+
 def check(
     batches: Sequence[SpectrumBatch],
     options: FitOptions,
@@ -166,24 +207,14 @@ def check(
 
     `lines` must be what the run had. Raises ValueError where it is not, NoStarsError without spectra.
     """
-    mine = corrections.lines[np.asarray(corrections.lines["group"]) == CLASS]
-    collected = collect(
-        batches, options, lines, beliefs or {},
-        complete=lambda listed: with_these(listed, np.asarray(mine["wavelength"]), np.asarray(mine["elow"])),
-    )  # fmt: skip
-    setups, sample, _, origin = collected
-    n = len(corrections.lines)
-    free = find_again(origin.lines, corrections.lines, [(b.wavelength[0], b.wavelength[-1]) for b in origin.batches])
+    collected, corrected, delta = with_corrections(batches, options, corrections, lines, beliefs or {})
+    sample, origin = collected.sample, collected.origin
     theta, _ = starting_points(collected, options, progress)
     ready = known_noise(sample, origin.releases, corrections.noise)
     start = ready or quiet(
         sample, 0.01 if options.noise.inflation is None else options.noise.inflation, options.noise.line_scatter
     )
-    # spectra are made with what spectra want; runs without a model error of the lines have no such column
-    wanted = "apparent" if "apparent" in corrections.lines.colnames else "correction"
-    delta = jnp.asarray(np.asarray(corrections.lines[wanted], dtype=float))
-    corrected = freed(sample, setups, free, n)
-    shared = jnp.append(delta, corrections.ln_sigma)
+    shared = jnp.append(jnp.asarray(delta), corrections.ln_sigma)
     run = FitState(jnp.asarray(theta), shared, start)
     run, passed = fit_stars(corrected, run, options, free=False, stage="corrected list", progress=progress)
     if ready is None:
@@ -202,15 +233,13 @@ def check(
     ones = [np.ones((len(level), len(b.wavelength))) for level, b in zip(origin.levels, origin.batches, strict=True)]
     scale = sample.side_by_side([level[:, None] * one for level, one in zip(origin.levels, ones, strict=True)], 1.0)
 
-    covariance = np.asarray(passed.star.covariance)
-    slope = np.asarray(passed.star.slope)[:, :, :n]
-    covariance = covariance + np.einsum("sil,lk,sjk->sij", slope, corrections.covariance, slope, optimize=True)
+    own, added = label_covariance(passed, corrections.covariance)
     return Checked(
         table=origin.table,
         label_names=names(options.stars, len(sample.windows)),
         labels=np.asarray(run.theta),
-        labels_sd=np.sqrt(np.diagonal(covariance, 0, 1, 2)) * steps(sample.n_own),
-        labels_own_sd=np.sqrt(np.diagonal(np.asarray(passed.star.covariance), 0, 1, 2)) * steps(sample.n_own),
+        labels_sd=np.sqrt(np.diagonal(own + added, 0, 1, 2)) * steps(sample.n_own),
+        labels_own_sd=np.sqrt(np.diagonal(own, 0, 1, 2)) * steps(sample.n_own),
         labels_original=np.asarray(before.theta),
         wavelength=np.concatenate([np.asarray(b.wavelength) for b in origin.batches]),
         flux=sample.side_by_side([np.asarray(b.flux) for b in origin.batches], 0.0),

@@ -1,4 +1,4 @@
-"""Commands that fit and look at runs: fit, plan, demo, check, report, compare."""
+"""Commands that fit and look at runs: fit, plan, demo, check, label, report, compare."""
 
 from pathlib import Path
 from typing import Annotated
@@ -131,6 +131,34 @@ def check(
 
         noise = Noise(snr, draws, seed)
         held_out_check(run, spectra, table=known, noise=noise, json=json, figure=figure, everything=everything)
+
+
+@app.command()
+def label(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder that `astrogf fit` or `astrogf demo` wrote.")],
+    spectra: Annotated[Path, typer.Option(help="Directory or store with the spectra.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Table of labels (.fits, .ecsv); RUN/labels.fits if not given.")
+    ] = None,
+    share: Annotated[
+        float, typer.Option(help="Part of the stars that is fitted exactly too (24 to 200 stars).")
+    ] = 0.01,
+    points: Annotated[
+        int | None, typer.Option(help="Exact spectra that the surrogate is made from; 896 if not given.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of which stars are fitted exactly.")] = 0,
+    json: Json = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Labels with errors of very many stars at a run's corrected list, by a surrogate of its spectrum model.
+
+    Example: `astrogf label runs/first --spectra lamost.store --out labels.fits`
+    """
+    with speaking(quiet, json), plain_errors(debug, "No labels were written; a surrogate that was finished is kept."):
+        from astrogf.labelling.labelling import label_spectra
+
+        label_spectra(run, spectra, out=out, json=json, share=share, points=points, seed=seed)
 
 
 @app.command()

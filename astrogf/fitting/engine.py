@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from astrogf.inference.problem.counts import Counts
     from astrogf.inference.problem.prior_lines import LinePrior
     from astrogf.inference.result import FitResult
+    from astrogf.inference.surrogate.label import Labelled
     from astrogf.runs.checkpoint import CheckpointFolder
     from astrogf.surveys.batch import SpectrumBatch
     from astrogf.surveys.load import Loaded
@@ -139,6 +140,33 @@ def check(
 
     beliefs = stated_beliefs(config.spectra, config.stars)
     return refit(batches, config, corrections, progress, lines=lines, beliefs=beliefs)
+
+
+def label(
+    batches: "list[SpectrumBatch]",
+    config: Config,
+    corrections: "Corrections",
+    run: Path,
+    progress: Progress,
+    *,
+    lines: "LineList | None",
+    share: float,
+    points: int | None,
+    seed: int,
+) -> "tuple[Labelled, list[int]]":
+    """Labels of very many spectra by a surrogate, which is kept in the folder of the `run`, and the windows for which
+    one had to be made; arguments as of `inference.surrogate.label.label`. Raises AstrogfError."""
+    ready_to_compute()
+    from astrogf.inference.surrogate.build import POINTS
+    from astrogf.inference.surrogate.label import label as by_surrogate
+    from astrogf.labelling.keeping import SurrogateFolder
+
+    keeper = SurrogateFolder(run)
+    points = POINTS if points is None else points
+    found = by_surrogate(
+        batches, config, corrections, keeper, lines=lines, share=share, points=points, seed=seed, progress=progress
+    )
+    return found, keeper.made
 
 
 def simulate(config: Config, out: Path, progress: Progress) -> Truth:

@@ -45,9 +45,11 @@ FILES = (
     "statistics.npz",
     "known.ecsv",
     "held_out.json",
+    "labels.fits",
+    "label.json",
     "report.html",
 )
-"""Every file of a run; --overwrite removes these, the folders figures and checkpoint, and a demo's
+"""Every file of a run; --overwrite removes these, the folders figures, surrogate and checkpoint, and a demo's
 folder survey."""
 
 
@@ -78,7 +80,8 @@ def _clear(folder: Path, overwrite: bool) -> None:
             f"{folder} holds files but no run of astrogf (there is no record.json), so --overwrite leaves it alone; "
             "name another folder with --out."
         )
-    for name in ("figures", CHECKPOINT, "survey") if _command(folder) == "demo" else ("figures", CHECKPOINT):
+    survey = ("survey",) if _command(folder) == "demo" else ()
+    for name in ("figures", "surrogate", CHECKPOINT, *survey):
         shutil.rmtree(folder / name, ignore_errors=True)
     for name in FILES:
         (folder / name).unlink(missing_ok=True)

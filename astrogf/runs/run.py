@@ -220,6 +220,20 @@ class Run:
                 self.folder, spectra, table=known, figure=figure, everything=everything, console=_silent()
             )
 
+    def label(self, spectra: Path | str, out: Path | str | None = None, *, share: float = 0.01) -> Table:
+        """Labels of very many spectra at the corrected list, as `astrogf label` gives them; its `meta` has the figures.
+
+        The table is also written, to `out` or RUN/labels.fits. Raises AstrogfError.
+        """
+        from astrogf.labelling.labelling import label_spectra
+
+        path = self.folder / "labels.fits" if out is None else Path(out)
+        with in_python():
+            figures = label_spectra(self.folder, Path(spectra), out=path, share=share, console=_silent())
+        table = described(read_table(path))
+        table.meta |= figures
+        return table
+
     def compare(self, table: Path | str, *, ratio: float = 0.3, medium: str | None = None) -> Table:
         """The lines of a table of reference log gf beside the run's, one row a pair; its `meta` has the figures.
 

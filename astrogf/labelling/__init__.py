@@ -1,0 +1,1 @@
+"""`astrogf label`: labels of very many stars at a run's corrected list."""

@@ -1,0 +1,154 @@
+"""A surrogate made from spectra of the exact model, and tried on others that it was not made from."""
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from astrogf import base, emulator, synthesis
+from astrogf.base.kept import content_of, digest
+from astrogf.inference.problem.devices import in_chunks, star_mesh
+from astrogf.inference.problem.parameters import STAR
+from astrogf.inference.problem.problem import N_SPECTRUM, StarProblem
+from astrogf.inference.problem.responses import responses
+from astrogf.inference.problem.setup import Setup
+from astrogf.inference.surrogate.coarse import Coarse
+from astrogf.inference.surrogate.domain import Domain
+from astrogf.inference.surrogate.model import Surrogate, box, by_parameter, coordinates
+from astrogf.inference.surrogate.process import fit_process
+
+Progress = Callable[[str, int, int], None]
+POINTS = 896
+"""Stars whose spectra a surrogate is made from."""
+TRIED_ON = 64
+"""Others that it is tried on."""
+TRUNCATED = 5e-5
+"""rms of the flux that the components may leave."""
+SEED = 1
+
+
+class Spectra(NamedTuple):
+    """Stars, their spectra on coarse points and the derivatives of these by (teff, logg, feh, alpha, vmic)."""
+
+    parameters: Float[np.ndarray, "star 5"]
+    flux: Float[np.ndarray, "star point"]
+    slopes: Float[np.ndarray, "star point 5"]
+
+
+class Trial(NamedTuple):
+    """Surrogate minus exact model of stars that it was not made from: rms over the points of every star's spectrum, in
+    units of the continuum, and of its derivatives, in units of theirs."""
+
+    parameters: Float[np.ndarray, "star 5"]
+    flux: Float[np.ndarray, " star"]
+    slopes: Float[np.ndarray, "star 5"]
+
+
+@eqx.filter_jit
+def _coarsened(coarse: Coarse, flux: Array, slopes: Array) -> Array:
+    columns = jnp.concatenate([flux[:, :, None], slopes], 2)
+    return jax.lax.map(coarse.coarsen, columns)
+
+
+def spectra_of(
+    problem: StarProblem,
+    delta: Float[np.ndarray, " free"],
+    parameters: Float[np.ndarray, "star 5"],
+    coarse: Coarse,
+    chunk: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Spectra:
+    """Spectra of the exact model with the corrections `delta`. The program is that of every fit."""
+    mesh, rows = star_mesh(), []
+    for mine, _, keep in in_chunks(parameters, chunk, mesh):
+        theta = np.zeros((len(mine), len(STAR)))
+        theta[:, :N_SPECTRUM] = mine
+        at = responses(problem, theta, np.broadcast_to(delta, (len(mine), len(delta))), mesh)
+        rows.append(np.asarray(_coarsened(coarse, at.flux, at.by_parameter))[:keep])
+        progress(sum(map(len, rows)), len(parameters))
+    columns = np.concatenate(rows)
+    return Spectra(parameters, columns[:, :, 0], columns[:, :, 1:])
+
+
+def build(problem: StarProblem, told: Spectra, coarse: Coarse, domain: Domain) -> Surrogate:
+    """A surrogate through these spectra; rows that are not finite are left out."""
+    good = np.isfinite(told.flux).all(1) & np.isfinite(told.slopes).all((1, 2))
+    parameters, flux, slopes = (x[good] for x in told)
+    mean = flux.mean(0)
+    _, size, across = np.linalg.svd(flux - mean, full_matrices=False)
+    left = np.sqrt(np.maximum(np.cumsum(size[::-1] ** 2)[::-1], 0.0) / flux.size)
+    components = across[: max(1, int(np.sum(left > TRUNCATED)))]
+    place = np.asarray(coordinates(jnp.asarray(parameters)))
+    values = (flux - mean) @ components.T
+    by_coordinate = slopes / np.asarray(by_parameter(jnp.asarray(parameters)))[:, None, :]
+    told_slopes = np.einsum("spc,kp->sck", by_coordinate, components)
+    process = fit_process(place, values, told_slopes, np.sqrt(size[: len(components)]))
+    low, high = box(domain, parameters)
+    return Surrogate(
+        problem.spectrum.atmosphere, process, jnp.asarray(mean), jnp.asarray(components), jnp.asarray(low),
+        jnp.asarray(high), coarse.grid,
+    )  # fmt: skip
+
+
+@eqx.filter_jit
+def _both(surrogate: Surrogate, parameters: Array) -> tuple[Array, Array]:
+    return jax.lax.map(surrogate.both, parameters)
+
+
+def tried(surrogate: Surrogate, exact: Spectra) -> Trial:
+    """What the surrogate gets wrong of spectra that it was not made from."""
+    flux, slopes = (np.asarray(x) for x in _both(surrogate, jnp.asarray(exact.parameters)))
+    size = np.sqrt(np.mean(exact.slopes**2, axis=1))
+    wrong = np.sqrt(np.mean((slopes - exact.slopes) ** 2, axis=1)) / np.where(size > 0.0, size, 1.0)
+    return Trial(exact.parameters, np.sqrt(np.mean((flux - exact.flux) ** 2, axis=1)), wrong)
+
+
+def built(
+    problem: StarProblem,
+    delta: Float[np.ndarray, " free"],
+    coarse: Coarse,
+    domain: Domain,
+    chunk: int,
+    points: int = POINTS,
+    progress: Progress = lambda *_: None,
+    tried_on: int = TRIED_ON,
+) -> tuple[Surrogate, Trial]:
+    """A surrogate of the problem at the corrections `delta`, made and tried."""
+    atmosphere = problem.spectrum.atmosphere
+    drawn = [domain.draw(n, atmosphere, seed) for n, seed in ((points, SEED), (tried_on, SEED + 1))]
+    whole = np.concatenate(drawn)
+
+    def computing(done: int, total: int) -> None:
+        progress("spectra for the surrogate", done, total)
+
+    spectra = spectra_of(problem, delta, whole, coarse, chunk, computing)
+    told, others = (Spectra(*(x[rows] for x in spectra)) for rows in (slice(0, points), slice(points, None)))
+    surrogate = build(problem, told, coarse, domain)
+    return surrogate, tried(surrogate, others)
+
+
+MADE_WITH = ("build", "coarse", "domain", "model", "process")
+"""Modules of this folder that a surrogate follows from."""
+
+
+@cache
+def _made_with() -> str:
+    mine = [Path(__file__).with_name(f"{name}.py").read_bytes() for name in MADE_WITH]
+    return digest(mine, content_of(*(Path(room.__file__ or "").parent for room in (base, emulator, synthesis))))
+
+
+def made_from(
+    setup: Setup, problem: StarProblem, delta: Float[np.ndarray, " free"], coarse: Coarse, points: int
+) -> str:
+    """Name of all that a surrogate of this problem follows from: another content has another name."""
+    options, lines = setup.options, list(setup.lines)
+    stars = [options.stars.teff_range, options.stars.vmic_sd]
+    stars += [getattr(options.stars, f"{name}_prior") for name in ("teff", "logg", "feh", "alpha")]
+    moved = np.asarray(delta), np.asarray(problem.slot)
+    return digest(lines, list(setup.extent), *moved, repr(coarse), stars, points, repr(options.model), _made_with())

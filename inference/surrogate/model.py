@@ -1,0 +1,101 @@
+"""The surrogate as a spectrum model: what `synthesis.model.SpectrumModel` is asked for in a fit of stars alone."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from astrogf.emulator.layers import Layers
+from astrogf.inference.problem.problem import StarProblem
+from astrogf.inference.surrogate.coarse import Coarse, CoarseInstrument
+from astrogf.inference.surrogate.domain import Domain
+from astrogf.inference.surrogate.process import Process
+from astrogf.synthesis.observed.grid import Grid
+from astrogf.synthesis.window import Responding
+
+THETA = 5040.0
+"""K: the first coordinate is this over Teff, in which spectra are smoother than in Teff."""
+
+
+class Surrogate(eqx.Module):
+    """Normalised spectra on the points of a `Coarse`, broadened by its sigma0, as a function of a star's labels.
+
+    `process` gives the amplitudes of `components` over the `mean`. Beyond `low` and `high` (teff, logg, feh, alpha,
+    vmic) spectra go on along straight lines.
+    """
+
+    atmosphere: Layers
+    process: Process
+    mean: Float[Array, " point"]
+    components: Float[Array, "component point"]
+    low: Float[Array, "5"]
+    high: Float[Array, "5"]
+    grid: Grid = eqx.field(static=True)
+    n_line: int = eqx.field(static=True, default=0)
+
+    def both(self, parameters: Float[Array, "5"]) -> tuple[Float[Array, " point"], Float[Array, "point 5"]]:
+        """The spectrum and its derivatives by the parameters of `synthesis.model.PARAMETERS`."""
+        held = jnp.clip(parameters, self.low, self.high)
+        told = self.process(coordinates(held)) @ self.components
+        slopes = told[1:] * by_parameter(held)[:, None]
+        return self.mean + told[0] + (parameters - held) @ slopes, slopes.T
+
+    def normalised(self, parameters: Float[Array, "5"], shift: Float[Array, " line"]) -> Float[Array, " point"]:
+        """Flux over continuum flux; lines cannot be moved, so that `shift` is empty."""
+        return self.both(parameters)[0]
+
+    def responding(self, parameters: Float[Array, "5"], shift: Float[Array, " line"]) -> Responding:
+        """The spectrum and its derivatives; nothing of what those by lines follow from."""
+        flux, slopes = self.both(parameters)
+        return Responding(flux, slopes, cast(Any, None), cast(Any, None), cast(Any, None))
+
+
+def coordinates(parameters: Float[Array, "*star 5"]) -> Float[Array, "*star 5"]:
+    """What the process is a function of."""
+    return jnp.concatenate([THETA / parameters[..., :1], parameters[..., 1:]], -1)
+
+
+def by_parameter(parameters: Float[Array, "*star 5"]) -> Float[Array, "*star 5"]:
+    """Derivatives of the coordinates by the parameters: the one of Teff is not 1."""
+    ones = jnp.ones_like(parameters[..., 1:])
+    return jnp.concatenate([-THETA / parameters[..., :1] ** 2, ones], -1)
+
+
+def in_place_of(problem: StarProblem, surrogate: Surrogate, coarse: Coarse) -> StarProblem:
+    """The problem of stars alone, its spectra made by the surrogate; all else is as it was."""
+    empty = jnp.zeros((0, 0))
+    return replace(
+        problem,
+        spectrum=cast(Any, surrogate),
+        pieces=cast(Any, None),
+        slot=jnp.zeros(0, int),
+        membership=empty,
+        atoms=empty,
+        rest=jnp.zeros(0, int),
+        n_free=0,
+        scattered=False,
+        instrument=CoarseInstrument.of(problem.instrument, coarse.sigma0),
+    )
+
+
+def as_arrays(surrogate: Surrogate) -> dict[str, np.ndarray]:
+    """All that a surrogate is but for atmosphere and grid, for a file."""
+    process = {name: np.asarray(value) for name, value in surrogate.process._asdict().items()}
+    return process | {name: np.asarray(getattr(surrogate, name)) for name in ("mean", "components", "low", "high")}
+
+
+def from_arrays(arrays: Mapping[str, np.ndarray], atmosphere: Layers, grid: Grid) -> Surrogate:
+    """The inverse of `as_arrays`. Raises KeyError where one is missing."""
+    process = Process(*(jnp.asarray(arrays[name]) for name in Process._fields))
+    mean, components, low, high = (jnp.asarray(arrays[name]) for name in ("mean", "components", "low", "high"))
+    return Surrogate(atmosphere, process, mean, components, low, high, grid)
+
+
+def box(domain: Domain, parameters: Float[np.ndarray, "star 5"]) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest and highest parameters: the domain's, and for vmic, which it has relative to the labels, those drawn."""
+    vmic = parameters[:, 4]
+    return np.append(domain.low[:4], vmic.min()), np.append(domain.high[:4], vmic.max())

@@ -7,11 +7,9 @@ import sys
 from functools import partial
 from pathlib import Path
 
-
 import latex2mathml.converter
 from docutils import nodes
 from jupyter_cache.executors import utils as executor
-from nbclient import NotebookClient
 from sphinx.application import Sphinx
 from sphinx.writers.html5 import HTML5Translator
 
@@ -81,7 +79,7 @@ if _data.is_dir():  # real spectra; tutorials simulate theirs where there are no
 os.environ["COLUMNS"] = "92"  # as wide as a block of code on the page
 
 # A command's output comes in pieces; joined here, for MyST-NB's own joining (nb_merge_streams) breaks lines at them.
-executor.NotebookClient = partial(NotebookClient, coalesce_streams=True)
+executor.executenb = partial(executor.executenb, coalesce_streams=True)
 
 
 # Mathematics as MathML, which browsers draw themselves: nothing is loaded from a network.

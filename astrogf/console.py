@@ -24,7 +24,7 @@ class Bars:
 
     def __init__(self, console: Console) -> None:
         self._console, self._clock = console, Stopwatch()
-        self._live = console.is_terminal
+        self._live = console.is_terminal and console.file.isatty()  # a notebook's shell only says that it is one
         self._progress = Progress(
             TextColumn("{task.description:<32}", markup=False),
             BarColumn(bar_width=28),

@@ -44,6 +44,18 @@ def headline(summary: dict[str, Any], reference: str | None) -> list[tuple[str, 
     return rows
 
 
+def unconverged(solver: dict[str, Any]) -> str | None:
+    """What to do about a fit that came to its last iteration before it converged, a sentence; None where it did."""
+    if solver.get("status") != "max_iterations":
+        return None
+    joint = [one for one in solver["trace"] if "shared_step_sd" in one]
+    last = ""
+    if joint:
+        last = ": in its last iteration log gf moved by {shared_step_sd:.2f} posterior sd, stars by {star_step_sd:.2f}"
+        last = last.format(**joint[-1])
+    return f"The fit has not converged{last}. Raise [solver] joint_iterations in the configuration, and fit again."
+
+
 def _percent(value: float | None) -> str:
     return "—" if value is None else f"{100 * value:.1f}%"
 

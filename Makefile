@@ -3,8 +3,12 @@ PYTHON ?= python3
 WORKERS ?= 2
 BIN := .venv/bin
 STAMP := .venv/lock.sha256
+# warnings are errors: a link that leads nowhere, a docstring that cannot be read, a tutorial that fails
+SITE = $(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build/html
+# tutorials that fit, a minute or two each
+FITS := demonstration lamost anchors line-list cluster
 
-.PHONY: help env test test-slow demo lint package pythons lock docs tables clean
+.PHONY: help env test test-slow demo lint package pythons lock docs docs-quick reference tables clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -43,7 +47,13 @@ lock: env  ## pin newer versions into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --no-header \
 	  --extra dev --upgrade --output-file requirements.lock pyproject.toml
 
-docs: env  ## write the reference of configuration and commands, and the sample file, from the code
+docs: reference  ## build the documentation site, docs/_build/html/index.html; tutorials are executed
+	$(SITE)
+
+docs-quick: env  ## build the site as .ci/run does, with those tutorials executed that take seconds
+	ASTROGF_DOCS_SKIP="$(FITS:%=tutorials/%*)" $(SITE)
+
+reference: env  ## write the reference of configuration and commands, and the sample file, from the code
 	{ sed '/^## /,$$d' docs/reference/configuration.md; $(BIN)/python -m astrogf.config; } > docs/reference/.configuration.md
 	mv docs/reference/.configuration.md docs/reference/configuration.md
 	{ sed '/^## /,$$d' docs/reference/commands.md; $(BIN)/python -m astrogf.commands.reference; } > docs/reference/.commands.md

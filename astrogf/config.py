@@ -259,7 +259,7 @@ HEADING = [
     "# A joint fit of LAMOST low-resolution spectra. Copy this file and edit the copy:",
     "#     astrogf fit my.toml --spectra DIR --out runs/mine",
     "# Every key stands at its default here, so a file needs only the keys that differ from these.",
-    "# Written by `make docs` from the code.",
+    "# Written by `make reference` from the code.",
 ]
 
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from astrogf.base.errors import printable
 from astrogf.runs.tables import reasons
-from astrogf.runs.words import headline
+from astrogf.runs.words import headline, unconverged
 from astrogf.runtime import Stopwatch, raise_if_stopped
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ class Bars:
 
     def __init__(self, console: Console) -> None:
         self._console, self._clock = console, Stopwatch()
-        self._live = console.is_terminal
+        self._live = console.is_terminal and console.file.isatty()  # a notebook's shell only says that it is one
         self._progress = Progress(
             TextColumn("{task.description:<32}", markup=False),
             BarColumn(bar_width=28),
@@ -58,6 +58,8 @@ def show(console: Console, run: "Run", report: Path | None) -> None:
     console.print()
     for line in in_columns(headline(run.summary, run.reference), console.width):
         console.print(line, no_wrap=True, crop=False, overflow="ignore", highlight=False)
+    if (sentence := unconverged(run.record["solver"])) is not None:
+        console.print(Text(f"\n{sentence}", style="yellow"), soft_wrap=True)
     if len(run.set_aside):
         console.print("\nset aside, by reason:")
         counts = reasons(run.set_aside)

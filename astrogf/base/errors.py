@@ -1,5 +1,6 @@
 """What can be wrong with what somebody gave, as one exception with a code and a sentence."""
 
+import os
 import unicodedata
 from typing import Any
 
@@ -39,9 +40,11 @@ class AstrogfError(ValueError):
 
     @property
     def sentence(self) -> str:
-        """The text from a capital letter to a full stop."""
+        """The text from a capital letter to a full stop; a file or an option that it begins with keeps its name."""
         text = str(self).strip()
-        return f"{text[:1].upper()}{text[1:]}" + ("" if text.endswith((".", "!", "?")) else ".")
+        first = text.partition(" ")[0].rstrip(".,:;")
+        name = any(sign in first for sign in "./\\_") or os.path.lexists(first)
+        return (text if name else text[:1].upper() + text[1:]) + ("" if text.endswith((".", "!", "?")) else ".")
 
 
 class NoFileError(AstrogfError, FileNotFoundError):

@@ -50,22 +50,23 @@ def plain_errors(debug: bool, stopped: str = "") -> Iterator[None]:
     except AstrogfError as error:
         if debug:
             raise
-        _say(error.sentence)
+        say(error.sentence)
         raise typer.Exit(2) from error
     except Stopped as error:
-        _say(f"Stopped by {error.signal}. {stopped}".strip())
+        say(f"Stopped by {error.signal}. {stopped}".strip())
         raise typer.Exit(error.exit_code) from error
     except OSError as error:
         if debug or error.errno not in NO_ROOM:
             raise
-        _say(f"Writing {error.filename or 'a file'} failed: {error.strerror}; make room, or name another place.")
+        say(f"Writing {error.filename or 'a file'} failed: {error.strerror}; make room, or name another place.")
         raise typer.Exit(2) from error
 
 
-def _say(sentence: str) -> None:
+def say(sentence: str, colour: str = "red") -> None:
+    """A sentence on stderr."""
     # names of files that are not UTF-8 cannot be printed as they are
     shown = sentence.encode("utf-8", "backslashreplace").decode()
-    Console(stderr=True, highlight=False).print(f"[red]{escape(shown)}[/red]", soft_wrap=True)
+    Console(stderr=True, highlight=False).print(f"[{colour}]{escape(shown)}[/{colour}]", soft_wrap=True)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The reference of commands, written from their definitions: `make docs` puts it below the head of its page."""
+"""The reference of commands, written from their definitions: `make reference` puts it below the head of its page."""
 
 import inspect
 from enum import StrEnum

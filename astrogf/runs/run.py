@@ -98,12 +98,12 @@ class Run:
 
     @property
     def reference(self) -> str | None:
-        """What the labels are compared with: 'LASP', 'truth' or None."""
+        """What the labels are compared with, 'LASP', 'truth' or None."""
         return self.record.get("reference")
 
     @cached_property
     def covariance(self) -> Float[np.ndarray, "line line"]:
-        """Posterior covariance of the corrections (dex^2): rows of `lines`, and after them those of `unlisted`.
+        """Posterior covariance of the corrections, dex^2; rows as in `lines`, and after them those of `unlisted`.
 
         Raises AstrogfError where the run's posterior.fits is missing or damaged.
         """

@@ -38,10 +38,22 @@ def headline(summary: dict[str, Any], reference: str | None) -> list[tuple[str, 
                 within = f"{100 * value['within_1sd']:.1f}%, {100 * value['within_2sd']:.1f}%"
                 rows.append((f"{text}: within 1, 2 posterior sd", within))
     if s["jacobian_cost_ratio"] is not None:
-        rows.append(("all-lines Jacobian / one synthesis (time)", f"{s['jacobian_cost_ratio']:.2f}"))
+        rows.append(("time of a pass with all derivatives / of a synthesis", f"{s['jacobian_cost_ratio']:.2f}"))
     rows.append(("wall-clock", f"{_number(s['seconds'], '.0f')} s"))
     rows.append(("peak memory", f"{_number(s['peak_memory_gb'], '.2f')} GB"))
     return rows
+
+
+def unconverged(solver: dict[str, Any]) -> str | None:
+    """What to do about a fit that came to its last iteration before it converged, a sentence; None where it did."""
+    if solver.get("status") != "max_iterations":
+        return None
+    joint = [one for one in solver["trace"] if "shared_step_sd" in one]
+    last = ""
+    if joint:
+        last = ": in its last iteration log gf moved by {shared_step_sd:.2f} posterior sd, stars by {star_step_sd:.2f}"
+        last = last.format(**joint[-1])
+    return f"The fit has not converged{last}. Raise [solver] joint_iterations in the configuration, and fit again."
 
 
 def _percent(value: float | None) -> str:

@@ -54,7 +54,7 @@ class LineList(NamedTuple):
 
     @property
     def code(self) -> Int[np.ndarray, " line"]:
-        """10 z + ion of each line: its species as one number."""
+        """10 z + ion of each line, its species as one number."""
         return 10 * self.z + self.ion
 
     @property

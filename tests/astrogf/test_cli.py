@@ -12,7 +12,8 @@ from astropy.table import Table
 from typer.testing import CliRunner
 
 from astrogf import __version__
-from astrogf.cli import ORDER, app
+from astrogf.base.errors import AstrogfWarning
+from astrogf.cli import ORDER, app, warned
 from astrogf.fitting import engine
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.surveys.directory.load import partly_table
@@ -33,6 +34,13 @@ def test_help_names_every_command() -> None:
     places = [result.stdout.index(f"│ {name} ") for name in ORDER]
     assert places == sorted(places)
     assert "--version" in result.stdout
+
+
+def test_a_warning_is_a_sentence(capsys) -> None:
+    warned(AstrogfWarning("3 lines are left out."), AstrogfWarning, "collect.py", 84)
+    assert capsys.readouterr().err == "Warning: 3 lines are left out.\n"
+    warned(UserWarning("not ours"), UserWarning, "other.py", 2)
+    assert capsys.readouterr().err.startswith("other.py:2: UserWarning: not ours")
 
 
 @pytest.mark.parametrize("command", ORDER)

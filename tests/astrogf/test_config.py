@@ -63,7 +63,7 @@ def test_partial_file_keeps_the_other_defaults(tmp_path: Path) -> None:
 
 
 def test_the_page_of_commands_says_what_the_commands_do() -> None:
-    """`make docs` writes it from their definitions; the names of options are those that the program takes."""
+    """`make reference` writes it from their definitions; the names of options are those that the program takes."""
     page = (ROOT / "docs" / "reference" / "commands.md").read_text()
     assert reference.reference().strip() in page
     for name in ("--all", "--list", "--values", "`OVERLAY`", "`korg`", "--overwrite", "--force"):
@@ -72,7 +72,7 @@ def test_the_page_of_commands_says_what_the_commands_do() -> None:
 
 
 def test_shipped_files_say_what_the_code_does() -> None:
-    """`make docs` writes the sample from the definitions."""
+    """`make reference` writes the sample from the definitions."""
     assert (ROOT / "configs" / "lamost_lrs.toml").read_text() == config.sample()
     assert config.load(ROOT / "configs" / "lamost_lrs.toml") == config.Config()
     assert config.load(ROOT / "configs" / "demo.toml") == config.demo_config()

@@ -14,10 +14,19 @@ from astrogf.surveys.spectrum import REASONS, SurveyError
         ("Give a list.", "Give a list."),
         ("  what is it? ", "What is it?"),
         ("", "."),
+        ("my.vald is empty", "my.vald is empty."),
+        ("survey.kind: expected a word", "survey.kind: expected a word."),
     ],
 )
 def test_a_sentence_begins_with_a_capital_and_ends(text, sentence):
     assert AstrogfError(text).sentence == sentence
+
+
+def test_a_folder_that_a_sentence_begins_with_keeps_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert AstrogfError("lamost holds no file").sentence == "Lamost holds no file."
+    (tmp_path / "lamost").mkdir()
+    assert AstrogfError("lamost holds no file").sentence == "lamost holds no file."
 
 
 def test_reasons_are_those_of_the_class_unless_given():

@@ -5,6 +5,7 @@ with sqrt(sigma^2 - sigma0^2) is the spectrum seen with sigma. Broadened, it has
 not hold: sampled at `Coarse.DETAIL` radians of sigma0 a step, what is lost is below 1e-5 of a line's depth.
 """
 
+import functools
 from dataclasses import dataclass, replace
 
 import equinox as eqx
@@ -72,7 +73,8 @@ def observe_coarse(
     length = (grid.n_pixel + 2 * grid.taps) * over
     first = jnp.clip(grid.pad * over - half - whole, 0, grid.size - length)
     strip = jax.lax.dynamic_slice_in_dim(flux, first, length).reshape(-1, over)
-    return sum(strip[j : j + grid.n_pixel] @ taps[j] for j in range(2 * grid.taps + 1))
+    seen = [strip[j : j + grid.n_pixel] @ taps[j] for j in range(2 * grid.taps + 1)]
+    return functools.reduce(jnp.add, seen)
 
 
 class CoarseInstrument(Instrument):

@@ -102,7 +102,8 @@ def star_terms(
         mismatch = jnp.maximum(mismatch, jnp.where(fine & (used > 0.0), added.row.mismatch, 0.0))
     empty = jnp.trace(total.precision) <= 0.0
     solved = eliminate(total.precision + empty * jnp.eye(n_own), total.gradient, total.cross, damping)
-    return Terms(solved.constant, solved.covariance, log_posterior, chi2, mismatch)
+    step, covariance = jnp.asarray(solved.constant), jnp.asarray(solved.covariance)
+    return Terms(step, covariance, log_posterior, chi2, mismatch)
 
 
 def uphill(own_step: Float[Array, "star own"]) -> Float[Array, "star own"]:

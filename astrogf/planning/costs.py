@@ -148,9 +148,9 @@ def _disk(counts: Counts) -> tuple[float, float]:
     tables = counts.stars * STAR_ROW + n * LINE_ROW + counts.candidates * CANDIDATE_ROW
     run = REPORT + tables + 5 * 4.0 * pixels + (2 * 4.0 + 8.0) * n**2
     star = counts.stars * 4.0 * n * counts.own
-    # the spectra; joint maximum and the pass after it, widths, stars before and after
+    # the spectra, as read and in blocks; joint maximum and the pass after it, widths, stars before and after
     joint = star + 2 * 8.0 * pixels + 2 * 8.0 * n**2
-    return run, 2 * 8.0 * pixels + 2 * joint + 2 * 8.0 * n**2 + 2 * 2 * 8.0 * pixels
+    return run, 2 * 2 * 8.0 * pixels + 2 * joint + 2 * 8.0 * n**2 + 2 * 2 * 8.0 * pixels
 
 
 def _seconds(counts: Counts, options: FitOptions, budget: Budget) -> dict[str, float]:

@@ -13,7 +13,7 @@ from astrogf.fitting import engine, prior_run
 from astrogf.inference.problem.counts import Counts
 from astrogf.planning.costs import REFERENCE, Budget, Costs, cores, estimate, free_memory, kernel_seconds
 from astrogf.runs.folder import as_json
-from astrogf.runs.outputs import check_output, write_text
+from astrogf.runs.outputs import FULL, check_output, why, write_text
 
 
 class Plan(NamedTuple):
@@ -102,7 +102,15 @@ def plan_run(
     lines = engine.lines_of(config)
     prior = prior_run.read(config, lines)
     with Bars(console) as bars:
-        loaded = engine.load(config, spectra, bars, Path(gettempdir()))
+        try:
+            loaded = engine.load(config, spectra, bars, Path(gettempdir()))
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise AstrogfError(
+                f"The folder {gettempdir()} has no room for the spectra in the windows, which lie there for the while: "
+                f"{why(error)}; TMPDIR in the environment names another folder."
+            ) from error
         loaded, _ = without_held_out(loaded, config.survey, config.spectra)
     if not loaded.inputs:
         raise AstrogfError(

@@ -1,6 +1,8 @@
 """`astrogf plan`: figures against runs that were measured, chunks within a budget, the lines that head a run."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -109,6 +111,17 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def astrogf(*arguments: str | Path):
     return CliRunner(env={"COLUMNS": "100", "NO_COLOR": "1"}).invoke(app, [str(a) for a in arguments])
+
+
+def test_a_full_disk_is_a_sentence(loaded: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_) -> Loaded:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(engine, "load", full)
+    result = astrogf("plan", CONFIG, "--spectra", ROOT / "configs")
+    assert result.exit_code == 1
+    for said in ("no space is left on the disk", "TMPDIR"):
+        assert said in " ".join(result.output.split())
 
 
 def test_plan_says_and_writes(tmp_path: Path, loaded: None) -> None:

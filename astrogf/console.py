@@ -58,7 +58,7 @@ def show(console: Console, run: "Run", report: Path | None) -> None:
     console.print()
     for line in in_columns(headline(run.summary, run.reference), console.width):
         console.print(line, no_wrap=True, crop=False, overflow="ignore", highlight=False)
-    if (sentence := unconverged(run.record["solver"])) is not None:
+    if (sentence := unconverged(run.record.get("solver", {}))) is not None:
         console.print(Text(f"\n{sentence}", style="yellow"), soft_wrap=True)
     if len(run.set_aside):
         console.print("\nset aside, by reason:")

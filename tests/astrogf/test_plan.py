@@ -119,7 +119,7 @@ def test_a_full_disk_is_a_sentence(loaded: None, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(engine, "load", full)
     result = astrogf("plan", CONFIG, "--spectra", ROOT / "configs")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     for said in ("no space is left on the disk", "TMPDIR"):
         assert said in " ".join(result.output.split())
 

@@ -81,7 +81,8 @@ class Judged(NamedTuple):
 @dataclass(frozen=True)
 class Labelled:
     """Stars with labels. `own_sd` is of the star's own noise, by the surrogate; `sd` has the surrogate's error and that
-    of the corrections as well, `list_sd` the latter alone, which stars share. `flags`: '' where all is well; labels are
+    of the corrections as well, `list_sd` the latter alone, which stars share; where no star could be fitted exactly
+    `list_sd` is nan and `sd` no more than `own_sd`. `flags`: '' where all is well; labels are
     nan where the surrogate cannot tell them. `trials`: of each window's surrogate, spectra not trained on."""
 
     table: Table

@@ -13,6 +13,7 @@ import sys
 import time
 from collections import namedtuple
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from astrogf.base.errors import AstrogfError, printable
 from astrogf.cli import app
 from astrogf.emulator.options import TrainOptions
 from astrogf.fitting import engine, report
+from astrogf.inference.problem.options import ModelOptions
 from astrogf.inference.problem.priors import Belief
 from astrogf.runs import folder as runs
 from astrogf.runs import outputs
@@ -32,7 +34,7 @@ from astrogf.surveys.catalogues import labels as catalogues
 from astrogf.surveys.directory.load import partly_table
 from astrogf.surveys.load import Loaded
 from astrogf.surveys.options import SurveyOptions
-from astrogf.synthesis.gas.abundances import ASPLUND2009, SYMBOLS
+from astrogf.synthesis.gas.abundances import ASPLUND2009, SOLAR, SYMBOLS
 from astrogf.synthesis.gas.elements import WITHOUT_SOLAR
 from astrogf.synthesis.lines.shipped import H_BAND, OPTICAL
 from tests.astrogf.test_runs import write
@@ -386,6 +388,7 @@ def test_a_byte_order_mark_is_no_statement(tmp_path: Path) -> None:
 def test_what_options_know_without_jax_is_what_the_rooms_have() -> None:
     assert (OPTICAL, H_BAND) == config.LISTED
     assert tuple(s for s, a in zip(SYMBOLS, ASPLUND2009, strict=True) if not np.isfinite(a)) == WITHOUT_SOLAR
+    assert set(get_args(ModelOptions.model_fields["solar"].annotation)) == set(SOLAR)
     with pytest.raises(ValueError, match="windows that do not overlap"):
         SurveyOptions(windows=((5000.0, 5100.0), (5099.0, 5200.0)))
 

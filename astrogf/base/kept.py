@@ -58,24 +58,25 @@ def kept(kind: str, key: Iterable[Any], make: Callable[[], Arrays]) -> Arrays:
     nothing can be written, nothing is kept.
     """
     path = cache_folder() / kind / f"{digest(*key)}.npz"
-    found = _read(path)
+    found = read_arrays(path)
     if found is None:
         found = make()
         with suppress(OSError):
             _write(path, found)
+    else:
+        with suppress(OSError):
+            os.utime(path)
     return found
 
 
-def _read(path: Path) -> Arrays | None:
+def read_arrays(path: Path) -> Arrays | None:
+    """What np.savez has written; None where the file is not there, or damaged."""
     try:
         # opened here, because np.load leaves what it cannot read open
         with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-            found = {name: file[name] for name in file.files}
+            return {name: file[name] for name in file.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
         return None
-    with suppress(OSError):
-        os.utime(path)
-    return found
 
 
 def _write(path: Path, arrays: Arrays) -> None:

@@ -1,13 +1,12 @@
 """Surrogates in the run folder, RUN/surrogate/window_1.npz and so on, each with the name of what it was made from."""
 
-import zipfile
-import zlib
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from astrogf.base.kept import read_arrays
 from astrogf.runs.outputs import complete
 
 if TYPE_CHECKING:
@@ -37,15 +36,11 @@ class SurrogateFolder:
         from astrogf.inference.surrogate.build import Trial
         from astrogf.inference.surrogate.model import from_arrays
 
-        try:
-            with self._path(window).open("rb") as raw, np.load(raw, allow_pickle=False) as file:
-                arrays = {key: file[key] for key in file.files}
-            if str(arrays["name"]) != name:
-                return None
-            trial = Trial(*(arrays[f"tried_{key}"] for key in Trial._fields))
-            return from_arrays(arrays, problem.spectrum.atmosphere, coarse.grid), trial
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error):
+        arrays = read_arrays(self._path(window))
+        if arrays is None or str(arrays.get("name")) != name:
             return None
+        trial = Trial(*(arrays[f"tried_{key}"] for key in Trial._fields))
+        return from_arrays(arrays, problem.spectrum.atmosphere, coarse.grid), trial
 
     def save(self, window: int, name: str, surrogate: "Surrogate", trial: "Trial") -> None:
         """Keep it, complete or not at all."""

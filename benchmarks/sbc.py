@@ -25,7 +25,7 @@ import numpy as np
 
 from astrogf.inference.newton.classes import Chain, sweep
 from astrogf.inference.newton.joint import SharedPrior
-from astrogf.inference.newton.widths import Belief, Widths, shrunk
+from astrogf.inference.newton.widths import Belief, Widths
 from astrogf.inference.problem.parameters import STAR, STEP
 from astrogf.inference.rehearsal.small import build, draw, maximise, refined
 from astrogf.inference.solvers.gaussian import laplace_gaussian
@@ -50,13 +50,13 @@ def sampled(small, fit, belief, rng) -> tuple[np.ndarray, np.ndarray]:
     """Draws of the shared parameters and of the log gf, widths and classes sampled."""
     prior = SharedPrior.of(small.groups, small.options)._replace(belief=belief)
     system, member = prior.system(fit.passed.reduced, fit.shared), small.groups.member
-    chain = Chain(fit.learned.place, fit.learned.top, np.zeros(len(member), bool), system.factor(fit.learned.weight)[1])
+    chain = Chain(fit.learned.place, fit.learned.top, np.zeros(len(member), int), system.factor(fit.learned.weight)[1])
     shared, loggf = [], []
     for k in range(-BURN, APART * (DRAWS + 1)):
         chain, *_ = sweep(rng, belief, system, chain)
         if k < 0 or k % APART:
             continue
-        share, left = shrunk(Widths.at(chain.place), chain.wide, member)
+        share, left = chain.states(system).shrunk()
         mu = system.means.draw_of_list(rng, chain.step[system.shared :])
         mean = share * system.from_mean(chain.step) + mu
         loggf.append(mean + np.sqrt(left) * rng.normal(size=len(member)))

@@ -97,7 +97,7 @@ def stages(n_line: int, than: int | None) -> None:
                 factor, _ = system.factor(learned.weight)
         with timed("an inverse"):
             inverse_of(factor)
-        chain, rng = Chain(learned.place, learned.top, np.zeros(n_line, bool), step), np.random.default_rng(0)
+        chain, rng = Chain(learned.place, learned.top, np.zeros(n_line, int), step), np.random.default_rng(0)
         with timed("10 sweeps"):
             for _ in range(10):
                 chain, *_ = sweep(rng, belief, system, chain)

@@ -317,7 +317,8 @@ def over_widths(
     def work() -> _Widened:
         if options.solver.method == "gauss-newton":
             progress("integrating over the prior's widths", 0, 1)
-            joint = over_scatters(stage.joint, SharedPrior.of(stage.groups, options, stage.told), stage.groups)
+            prior = SharedPrior.of(stage.groups, options, stage.told, stage.joint.blends)
+            joint = over_scatters(stage.joint, prior, stage.groups)
             progress("integrating over the prior's widths", 1, 1)
         else:
             joint = refined(stage.free, stage.joint, stage.groups, options)
@@ -360,11 +361,12 @@ def fit(
     """
     batches = [batches] if isinstance(batches, SpectrumBatch) else list(batches)
     if options.solver.method != "gauss-newton" and (
-        len(batches) > 1 or options.noise.line_scatter > 0 or options.lines.unlisted > 0 or prior is not None
-    ):
+        len(batches) > 1 or options.noise.line_scatter > 0 or options.lines.unlisted > 0 or options.lines.blends
+        or prior is not None
+    ):  # fmt: skip
         raise NoStarsError(
             f"solver.method = {options.solver.method!r} takes one window, noise.line_scatter = 0, "
-            "lines.unlisted = 0 and no lines.prior: use 'gauss-newton' for this problem"
+            "lines.unlisted = 0, lines.blends = false and no lines.prior: use 'gauss-newton' for this problem"
         )
     if prior is not None and options.lines.unlisted > 0 and prior.unlisted.any():
         raise AstrogfError(

@@ -9,6 +9,7 @@ from astropy.table import Table
 from jaxtyping import Float, Int
 
 from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.blends import Blends
 from astrogf.inference.newton.choice import Choice, partners
 from astrogf.inference.newton.intervals import NAMES as INTERVALS
 from astrogf.inference.newton.intervals import Parts, quantiles
@@ -121,6 +122,7 @@ def line_table(lines: LineList, strength, chosen: Choice, joint: Joint, groups: 
     partner, correlation = partners(np.asarray(posterior.covariance)[:n, :n])
     widths = posterior.widths
     prior = np.hypot(widths.sd[groups.member], means.list_sd[means.of])
+    believed = prior**2 + widths.phi[groups.member] ** 2 + means.model_sd[means.of] ** 2
     parts = [np.flatnonzero(lines.transition == t) for t in leaders.transition]
     table = Table(
         {
@@ -134,9 +136,10 @@ def line_table(lines: LineList, strength, chosen: Choice, joint: Joint, groups: 
             "prior_sd": prior,
             "list_share": loggf.list_share,
             "badly_wrong": loggf.wide,
+            **({} if loggf.blended is None else {"blended": loggf.blended}),
             "apparent": np.asarray(posterior.mean)[:n],
             "apparent_sd": apparent_sd,
-            "ratio": apparent_sd / np.hypot(np.hypot(prior, widths.phi[groups.member]), means.model_sd[means.of]),
+            "ratio": ratio_to_prior(apparent_sd, believed, joint.blends, loggf.blended),
             "group": [groups.names[g] for g in groups.member],
             "components": [len(rows) for rows in parts],
             "component_wavelengths": [" ".join(f"{w:.4f}" for w in lines.wavelength[rows]) for rows in parts],
@@ -154,17 +157,35 @@ def line_table(lines: LineList, strength, chosen: Choice, joint: Joint, groups: 
     return table
 
 
+def ratio_to_prior(
+    apparent_sd: Float[np.ndarray, " line"],
+    believed: Float[np.ndarray, " line"],
+    blends: Blends | None,
+    blended: Float[np.ndarray, " line"] | None,
+) -> Float[np.ndarray, " line"]:
+    """Posterior to prior sd of what the spectra see of a line itself, missing lines under it left out; `believed` is
+    its prior variance, `blended` how probable it is that one is there."""
+    if blends is None:
+        return apparent_sd / np.sqrt(believed)
+    more = blends.variance if blended is None else blends._replace(share=blended).variance
+    k = believed / (believed + more)
+    return np.sqrt((k**2 * apparent_sd**2 + k * more) / believed)
+
+
 def known_loggf(joint: Joint, groups: hyper.Groups) -> hyper.LogGf:
     """What a fit knows of the log gf; where the widths of the prior could not be integrated over, that they are as most
     probable and every line's error is one Normal."""
     p, n = joint.posterior, len(groups.member)
     if p.loggf is not None:
         return p.loggf
-    k = 1.0 - (p.widths.phi[groups.member] ** 2 * p.weight)
+    own, shift = p.widths.phi[groups.member] ** 2, np.zeros(n)
+    if joint.blends is not None:
+        own, shift = own + joint.blends.variance, joint.blends.share * joint.blends.shift
+    k = np.clip(1.0 - own * p.weight, 0.0, 1.0)
     covariance = np.asarray(p.covariance)[:n, :n] * k[:, None] * k
-    covariance[np.arange(n), np.arange(n)] += k * p.widths.phi[groups.member] ** 2
+    covariance[np.arange(n), np.arange(n)] += k * own
     share = np.clip(np.diag(covariance) * p.weight / np.maximum(k, 1e-12), 0.0, 1.0)
-    mean = groups.line_mean + k * (np.asarray(p.mean)[:n] - groups.line_mean)
+    mean = groups.line_mean + k * (np.asarray(p.mean)[:n] - groups.line_mean - shift)
     normal = Parts(np.ones((1, n)), mean[None], np.sqrt(np.diag(covariance))[None])
     return hyper.LogGf(mean, covariance, share, p.widths.share[groups.member], quantiles(normal))
 
@@ -295,5 +316,5 @@ def shared_statistics(leaders: LineList, joint: Joint, n_star: int) -> Statistic
     reduced = joint.passed.reduced
     return Statistics(
         np.asarray(reduced.precision), np.asarray(reduced.gradient), np.asarray(joint.run.shared), names_of,
-        ("ln_sigma",), n_star,
+        ("ln_sigma",), n_star, joint.blends,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from jaxtyping import Float, Int
 
 from astrogf.base.errors import AstrogfError
 from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.blends import Blends, Sums
 from astrogf.inference.newton.conditional import System
 from astrogf.inference.newton.scatters import integrate
 from astrogf.inference.newton.told import Told
@@ -32,7 +33,8 @@ class LineNames(NamedTuple):
 
 
 class Statistics(NamedTuple):
-    """(A, b) at `point`. Shared parameters: a correction for each of `lines`, then those named in `others`."""
+    """(A, b) at `point`. Shared parameters: a correction for each of `lines`, then those named in `others`. `blends`:
+    what missing lines make of the corrections, where the spectra were asked."""
 
     precision: Float[np.ndarray, "shared shared"]
     gradient: Float[np.ndarray, " shared"]
@@ -40,6 +42,7 @@ class Statistics(NamedTuple):
     lines: LineNames
     others: tuple[str, ...]
     n_star: int
+    blends: Blends | None = None
 
     def at(self, point: Float[np.ndarray, " shared"]) -> "Statistics":
         """The same quadratic about another point."""
@@ -54,6 +57,7 @@ def save(path: Path, statistics: Statistics) -> None:
         path, version=VERSION, precision=s.precision, gradient=s.gradient, point=s.point, n_star=s.n_star,
         wavelength=s.lines.wavelength, species=np.asarray(s.lines.species, dtype=str), elow=s.lines.elow,
         loggf=s.lines.loggf, others=np.array(s.others, dtype=str),
+        **({} if s.blends is None else {"blends": np.stack(s.blends)}),
     )  # fmt: skip
 
 
@@ -72,7 +76,10 @@ def load(path: Path) -> Statistics:
     n = len(lines.wavelength) + len(others)
     if stored["precision"].shape != (n, n) or stored["gradient"].shape != (n,) or stored["point"].shape != (n,):
         raise AstrogfError(f"{path} is damaged: {n} shared parameters, but A is {stored['precision'].shape}")
-    return Statistics(stored["precision"], stored["gradient"], stored["point"], lines, others, int(stored["n_star"]))
+    blends = Blends(*stored["blends"]) if "blends" in stored else None
+    return Statistics(
+        stored["precision"], stored["gradient"], stored["point"], lines, others, int(stored["n_star"]), blends
+    )
 
 
 def combine(one: Statistics, two: Statistics) -> Statistics:
@@ -96,7 +103,14 @@ def combine(one: Statistics, two: Statistics) -> Statistics:
     for s, index in ((one, mine), (moved, theirs)):
         precision[np.ix_(index, index)] += s.precision
         gradient[index] += s.gradient
-    return Statistics(precision, gradient, point, one.lines, others, one.n_star + two.n_star)
+    of_two = None if two.blends is None else Blends(*(x[order] for x in two.blends))
+    weights = np.diag(one.precision)[:n], np.diag(two.precision)[:n][order]
+    sums = Sums.none(n)
+    for known, weight in zip((one.blends, of_two), weights, strict=True):
+        if known is not None:
+            sums.add(known, weight)
+    blends = None if one.blends is None and of_two is None else sums.together()
+    return Statistics(precision, gradient, point, one.lines, others, one.n_star + two.n_star, blends)
 
 
 def _alignment(one: LineNames, two: LineNames) -> Int[np.ndarray, " line"]:
@@ -130,7 +144,7 @@ def of_lines(
     cross = s.precision[:n, n:]
     precision = s.precision[:n, :n] - cross @ taken[:, :n]
     gradient = s.gradient[:n] - cross @ taken[:, n]
-    return Statistics(0.5 * (precision + precision.T), gradient, s.point[:n], s.lines, (), s.n_star)
+    return Statistics(0.5 * (precision + precision.T), gradient, s.point[:n], s.lines, (), s.n_star, s.blends)
 
 
 def with_told(statistics: Statistics, told: Told, n_star: int) -> Statistics:
@@ -161,7 +175,8 @@ def posterior(
     belief = groups.belief(model_error)
     off = statistics.point - np.concatenate([groups.line_mean, other_mean])
     system = System.of(
-        statistics.precision, statistics.gradient, off, groups.member, groups.means(model_error), np.asarray(other_sd)
-    )
+        statistics.precision, statistics.gradient, off, groups.member, groups.means(model_error), np.asarray(other_sd),
+        statistics.blends,
+    )  # fmt: skip
     learned, _, _ = hyper.learn(system, belief, hyper.Learned.start(belief, groups.member))
     return integrate(system, belief, learned, jnp.asarray(statistics.point), seed=seed, sweeps=sweeps)

@@ -113,6 +113,7 @@ def _with_units(lines: Table) -> Table:
             "partner",
             "list_share",
             "badly_wrong",
+            "blended",
         ):
             lines[name].format = ".4f"
     return lines

@@ -11,16 +11,17 @@ A sweep of Gibbs' method has three blocks, each exact:
 3. u, mu and the resolution given the classes: one Cholesky factor (`conditional`).
 
 The posterior is the mixture of the sweeps' Gaussians (Rao & Blackwell): its covariance is the mean of the covariances
-and the covariance of the means. The log gf themselves, delta, follow from u in every sweep (`widths.shrunk`).
+and the covariance of the means. The log gf themselves, delta, follow from u in every sweep (`widths.States.shrunk`).
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
+from astrogf.inference.newton.blends import Blends
 from astrogf.inference.newton.conditional import System, drawn
-from astrogf.inference.newton.widths import GROSS, GROUP_SD, PHI, TAU, Belief, Widths, wide_probability
+from astrogf.inference.newton.widths import GROSS, GROUP_SD, PHI, TAU, Belief, States, Widths, probabilities, total
 
 ROUNDS, MOVED_ROUNDS = 12, 2
 """Metropolis steps of each coordinate a sweep, in blocks 1 and 2."""
@@ -28,18 +29,22 @@ STEPS = (0.02, 1.0)
 """Their lengths are drawn between these, uniformly in the logarithm: no scale is right for groups of 8 and of 2000."""
 
 
+UNMOVED = 0.1
+"""dex: lines with more error of their own stay where they are in block 2."""
+
+
 class Chain(NamedTuple):
-    """Where a sampler is: coordinates of the widths, top values, classes, and the step of all parameters."""
+    """Where a sampler is: coordinates of the widths, top values, the state of every line (`widths.States`), and the
+    step of all parameters."""
 
     place: Float[np.ndarray, "4 group"]
     top: Float[np.ndarray, "2 4"]
-    wide: Bool[np.ndarray, " line"]
+    state: Int[np.ndarray, " line"]
     step: Float[np.ndarray, " all"]
 
-    def weight(self, member: Int[np.ndarray, " line"]) -> Float[np.ndarray, " line"]:
-        """Precision of every line about its group's mean."""
-        variance = Widths.at(self.place).variance
-        return 1.0 / np.where(self.wide, variance[1][member], variance[0][member])
+    def states(self, system: System) -> States:
+        """The states that the lines are in."""
+        return system.states(Widths.at(self.place)).of(self.state)
 
 
 def _lengths(rng: np.random.Generator, n: int) -> Float[np.ndarray, " n"]:
@@ -63,12 +68,13 @@ def given_lines(
     top: Float[np.ndarray, "2 4"],
     off: Float[np.ndarray, " line"],
     member: Int[np.ndarray, " line"],
+    blends: Blends | None = None,
 ) -> tuple[Float[np.ndarray, "4 group"], Float[np.ndarray, "2 4"]]:
     """Block 1: widths and top values given u - mu = `off`."""
     n = place.shape[1]
 
     def density(at):
-        return np.bincount(member, np.logaddexp(*Widths.at(at).log_classes(off, member)), minlength=n)
+        return np.bincount(member, total(Widths.at(at).states(member, blends).log_density(off)), minlength=n)
 
     if not belief.learned.any():
         return place, top
@@ -123,20 +129,32 @@ def exchanged(
 
 
 def given_shapes(rng: np.random.Generator, belief: Belief, system: System, chain: Chain) -> Chain:
-    """Block 2: tau, gross and phi given classes and (u - mu) / sd."""
+    """Block 2: tau, gross and phi given the states and (u - m - centre) / sd.
+
+    A line with an error of its own that no width is part of (`blends`) would move too far: it moves as the others do,
+    or stays where this error is more than UNMOVED, and what its density makes of that counts.
+    """
     member, n = system.member, chain.place.shape[1]
-    off = system.from_mean(chain.step)
-    kind = np.where(chain.wide, 1, 0) * n + member
+    states, begun = chain.states(system), Widths.at(chain.place).variance
+    off, kind = system.from_mean(chain.step) - states.centre, chain.state % 2 * n + member
+    more = np.maximum(states.variance - begun.ravel()[kind], 0.0)
+    moves = more <= UNMOVED**2
     directions = np.zeros((len(system.gradient), 2 * n))
-    directions[np.arange(len(member)), kind] = off
+    directions[np.arange(len(member)), kind] = off * moves
     # of (A, b) alone, the prior of resolution and means being the same wherever the lines are
     slope = directions.T @ (system.gradient - system.precision @ chain.step)
     curvature = directions.T @ (system.precision @ directions)
-    place, begun, moved, value = chain.place.copy(), Widths.at(chain.place).variance, np.zeros(2 * n), 0.0
+    place, moved, value = chain.place.copy(), np.zeros(2 * n), 0.0
     top = chain.top
 
     def gain(ratio):
-        return ratio @ slope - 0.5 * ratio @ curvature @ ratio
+        along = ratio @ slope - 0.5 * ratio @ curvature @ ratio
+        if system.blends is None:
+            return along
+        shared = begun.ravel()[kind]
+        factor, before = (1.0 + ratio[kind]) ** 2, shared + more
+        after, made = shared * factor + more, np.where(moves, factor, 1.0)
+        return along + 0.5 * np.sum(np.log(made * before / after) - off**2 * (made / after - 1.0 / before))
 
     for _ in range(MOVED_ROUNDS):
         for row in (row for row in (TAU, GROSS, PHI) if belief.learned[row].any()):
@@ -160,13 +178,14 @@ def given_shapes(rng: np.random.Generator, belief: Belief, system: System, chain
 
 def sweep(
     rng: np.random.Generator, belief: Belief, system: System, chain: Chain
-) -> tuple[Chain, Float[np.ndarray, "all all"], Float[np.ndarray, " all"], Float[np.ndarray, " line"]]:
+) -> tuple[Chain, Float[np.ndarray, "all all"], Float[np.ndarray, " all"], Float[np.ndarray, "state line"]]:
     """The next state of the chain; factor of the precision and step to the mean of the Gaussian that it was drawn from;
-    and every line's probability of the wide class given where it was."""
+    and the probability of every line's states given where it was."""
     off, member = system.from_mean(chain.step), system.member
-    place, top = given_lines(rng, belief, chain.place, chain.top, off, member)
-    probability = wide_probability(Widths.at(place).log_classes(off, member))
-    wide = rng.uniform(size=len(off)) < probability
-    chain = given_shapes(rng, belief, system, Chain(place, top, wide, chain.step))
-    factor, step = system.factor(chain.weight(member))
+    place, top = given_lines(rng, belief, chain.place, chain.top, off, member, system.blends)
+    probability = probabilities(system.states(Widths.at(place)).log_density(off))
+    state = np.sum(np.cumsum(probability[:-1], axis=0) < rng.uniform(size=len(off)), axis=0)
+    chain = given_shapes(rng, belief, system, Chain(place, top, state, chain.step))
+    states = chain.states(system)
+    factor, step = system.factor(1.0 / states.variance, states.centre)
     return chain._replace(step=drawn(rng, factor, step)), factor, step, probability

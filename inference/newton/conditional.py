@@ -14,8 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
+from astrogf.inference.newton.blends import Blends
 from astrogf.inference.newton.lapack import factored, lower_inverse, mirrored, solved, turned
 from astrogf.inference.newton.means import Means
+from astrogf.inference.newton.widths import States, Widths
 
 LEAST_KNOWN = 1e-3
 """The least part of a line's knowledge about its mean that is the spectra's: of a line of which they say nothing,
@@ -25,7 +27,8 @@ rounding leaves less than nothing."""
 class System(NamedTuple):
     """M and p without the lines' prior: for the lines, what else is shared, and the means, in this order.
 
-    `off`: the lines at the point, less their prior mean; `member`: group of every line, whose width it has.
+    `off`: the lines at the point, less their prior mean; `member`: group of every line, whose width it has; `blends`:
+    what missing lines make of them, where that is known.
     """
 
     precision: Float[np.ndarray, "all all"]
@@ -34,9 +37,10 @@ class System(NamedTuple):
     member: Int[np.ndarray, " line"]
     means: Means
     shared: int
+    blends: Blends | None = None
 
     @classmethod
-    def of(cls, precision, gradient, off, member, means: Means, other_sd) -> "System":
+    def of(cls, precision, gradient, off, member, means: Means, other_sd, blends: Blends | None = None) -> "System":
         """From A and b of the shared parameters (prior excluded), `off` their point less the prior mean, `other_sd` the
         prior sd of those that are no lines."""
         a, b, off, member = (np.asarray(x) for x in (precision, gradient, off, member))
@@ -48,25 +52,30 @@ class System(NamedTuple):
         full[other, other] += weight
         pull[other] -= weight * off[n:]
         full[np.ix_(last, last)] += means.precision
-        return cls(np.asfortranarray(full), pull, off[:n], member, means, shared)
+        return cls(np.asfortranarray(full), pull, off[:n], member, means, shared, blends)
 
     @property
     def mean_of(self) -> Int[np.ndarray, " line"]:
         """Row of every line's mean."""
         return self.shared + self.means.of
 
+    def states(self, widths: Widths) -> States:
+        """What may be the case with every line."""
+        return widths.states(self.member, self.blends)
+
     def factor(
-        self, weight: Float[np.ndarray, " line"]
+        self, weight: Float[np.ndarray, " line"], centre: Float[np.ndarray, " line"] | float = 0.0
     ) -> tuple[Float[np.ndarray, "all all"], Float[np.ndarray, " all"]]:
-        """Lower factor of M and the step to the posterior's mean, given the lines' precision about their means. Raises
-        IndefiniteError where there is no factor."""
+        """Lower factor of M and the step to the posterior's mean, given the lines' precision about `centre` beyond
+        their means. Raises IndefiniteError where there is no factor."""
         full, pull = self.precision.copy(order="F"), self.gradient.copy()
         lines, means = np.arange(len(self.member)), self.mean_of
         full[lines, lines] += weight
         np.add.at(full, (means, means), weight)
         full[means, lines] -= weight
-        pull[lines] -= weight * self.off
-        np.add.at(pull, means, weight * self.off)
+        off = self.off - centre
+        pull[lines] -= weight * off
+        np.add.at(pull, means, weight * off)
         factor = factored(full)
         return factor, solved(factor, pull)
 
@@ -85,11 +94,13 @@ class System(NamedTuple):
         weight: Float[np.ndarray, " line"],
         covariance: Float[np.ndarray, "all all"],
         step: Float[np.ndarray, " all"],
+        centre: Float[np.ndarray, " line"] | float = 0.0,
     ) -> tuple[Float[np.ndarray, " line"], Float[np.ndarray, " line"]]:
-        """u - m of every line as all that is known but its own prior measures it, and the variance of that."""
+        """u - m of every line as all that is known but its own prior, of this `weight` about `centre`, measures it, and
+        the variance of that."""
         spread = self.spread(covariance)
         told = np.maximum(1.0 / spread - weight, LEAST_KNOWN / spread)
-        return self.from_mean(step) / spread / told, 1.0 / told
+        return centre + (self.from_mean(step) - centre) / spread / told, 1.0 / told
 
 
 def inverse_of(factor: Float[np.ndarray, "all all"]) -> Float[np.ndarray, "all all"]:

@@ -2,8 +2,10 @@
 
 Within the joint fit the two classes of a line's error (`widths`) are one Normal about its group's mean, whose precision
 is the mean of the classes' by their probabilities given all that is known of the line but its own prior: its cavity, of
-which the probability is exact where lines are independent. The widths are the most probable ones given the cavities.
-What this leaves out, the classes' and widths' own uncertainty, is integrated over at the end (`scatters`).
+which the probability is exact where lines are independent. Where lines may be blended (`blends`) it is the mean over
+the four states, and the Normal is about the mean of theirs, by precision. The widths are the most probable ones given
+the cavities. What this leaves out, the classes' and widths' own uncertainty, is integrated over at the end
+(`scatters`).
 """
 
 from collections.abc import Mapping
@@ -17,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Int
 from astrogf.inference.newton.conditional import System, inverse_of
 from astrogf.inference.newton.lapack import threads_for
 from astrogf.inference.newton.means import MODEL_MEAN_SD, Means
-from astrogf.inference.newton.widths import Belief, Widths, most_probable, wide_probability
+from astrogf.inference.newton.widths import Belief, Widths, most_probable, probabilities
 
 MIN_GROUP = 8
 BAND_LINES, MOST_BANDS = 150, 8
@@ -123,13 +125,15 @@ def prior_precision(weight: Float[Array, " line"], means: Means) -> Float[Array,
 class LogGf(NamedTuple):
     """What is known of the lines' true log gf: correction of the list and its covariance; the part of it that is the
     list's word (how far it would follow the list's value, the class held); the probability that the list is badly
-    wrong; and the ends of the credible intervals (`intervals.NAMES`)."""
+    wrong; the ends of the credible intervals (`intervals.NAMES`); and where blends are known (`blends`) the probability
+    that a missing line is on the line."""
 
     mean: Float[np.ndarray, " line"]
     covariance: Float[np.ndarray, "line line"]
     list_share: Float[np.ndarray, " line"]
     wide: Float[np.ndarray, " line"]
     ends: Float[np.ndarray, "end line"]
+    blended: Float[np.ndarray, " line"] | None = None
 
 
 class Posterior(NamedTuple):
@@ -146,11 +150,13 @@ class Posterior(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """Where the search for the widths is: coordinates, top values, precision of every line about its group's mean."""
+    """Where the search for the widths is: coordinates, top values, precision of every line and the value that it is
+    about, less its mean."""
 
     place: Float[np.ndarray, "4 group"]
     top: Float[np.ndarray, "2 4"]
     weight: Float[np.ndarray, " line"]
+    centre: Float[np.ndarray, " line"] | float = 0.0
 
     @classmethod
     def start(cls, belief: Belief, member: Int[np.ndarray, " line"]) -> "Learned":
@@ -173,18 +179,20 @@ def learn(system: System, belief: Belief, begin: Learned, rounds: int = 12) -> t
     learned, member = begin, system.member
     with threads_for(len(system.gradient)):
         for k in range(rounds):
-            factor, step = system.factor(learned.weight)
+            factor, step = system.factor(learned.weight, learned.centre)
             covariance = inverse_of(factor)
             if k + 1 == rounds or belief.certain:
                 break
-            off, variance = system.cavity(learned.weight, covariance, step)
-            place, top = most_probable(belief, learned.place, learned.top, off, variance, member)
-            widths = Widths.at(place)
-            wide = wide_probability(widths.log_classes(off, member, variance))
-            narrow, broad = 1.0 / widths.variance[:, member]
-            change = np.log(((1.0 - wide) * narrow + wide * broad) / learned.weight)
-            settled = np.max(np.abs(change)) < SETTLED
-            learned = Learned(place, top, learned.weight * (1.0 if settled else np.exp(DAMPING * change)))
+            off, variance = system.cavity(learned.weight, covariance, step, learned.centre)
+            place, top = most_probable(belief, learned.place, learned.top, off, variance, member, system.blends)
+            states = system.states(Widths.at(place))
+            precision = probabilities(states.log_density(off, variance)) / states.variance
+            weight = precision.sum(axis=0)
+            change = np.log(weight / learned.weight)
+            moved = np.sum(precision * states.centre, axis=0) / weight - learned.centre
+            settled = max(np.max(np.abs(change)), np.max(moved**2 * weight)) < SETTLED
+            part = 0.0 if settled else DAMPING
+            learned = Learned(place, top, learned.weight * np.exp(part * change), learned.centre + part * moved)
             if settled:
                 break
     return learned, step, covariance

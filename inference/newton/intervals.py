@@ -4,10 +4,10 @@ What is known of a line is a mixture of both answers, of which a standard deviat
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from scipy.special import ndtr
 
-from astrogf.inference.newton.widths import Widths, wide_probability
+from astrogf.inference.newton.widths import States, probabilities
 
 NAMES = ("low_95", "low_68", "high_68", "high_95")
 LEVELS = (0.025, 0.15866, 0.84134, 0.975)
@@ -36,20 +36,16 @@ class MeanOf(NamedTuple):
     with_off: Float[np.ndarray, " line"]
 
 
-def by_class(
-    widths: Widths,
-    off: Float[np.ndarray, " line"],
-    variance: Float[np.ndarray, " line"],
-    member: Int[np.ndarray, " line"],
-    mean: MeanOf,
+def by_state(
+    states: States, off: Float[np.ndarray, " line"], variance: Float[np.ndarray, " line"], mean: MeanOf
 ) -> Parts:
-    """delta as one of two classes, where all but the line's own prior measure u - m as `off` with this `variance`."""
-    wide = wide_probability(widths.log_classes(off, member, variance))
-    listed, own = widths.listed[:, member], widths.phi[member] ** 2
-    k, k_seen = listed / (listed + own), listed / (listed + own + variance)
+    """delta as one of the states, where all but the line's own prior measure u - m as `off` with this `variance`."""
+    probability = probabilities(states.log_density(off, variance))
+    k, _ = states.shrunk()
+    k_seen = states.listed / (states.variance + variance)
     # of delta - mu, of mu, and of the two together
-    spread = k_seen * (own + variance) + mean.variance + 2.0 * k * mean.with_off
-    return Parts(np.stack([1.0 - wide, wide]), mean.value + k_seen * off, np.sqrt(np.maximum(spread, 0.0)))
+    spread = k_seen * (states.own + variance) + mean.variance + 2.0 * k * mean.with_off
+    return Parts(probability, mean.value + k_seen * (off - states.centre), np.sqrt(np.maximum(spread, 0.0)))
 
 
 def quantiles(parts: Parts, levels: tuple[float, ...] = LEVELS) -> Float[np.ndarray, "level line"]:

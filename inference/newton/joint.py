@@ -12,7 +12,9 @@ from jaxtyping import Array, Float, Int
 from astrogf.inference.blocks.shelf import Kept
 from astrogf.inference.checkpoint import NOWHERE, Checkpoint
 from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.blends import Blends
 from astrogf.inference.newton.conditional import System
+from astrogf.inference.newton.gaps import blends_of
 from astrogf.inference.newton.learned_noise import learn, noise_summary
 from astrogf.inference.newton.means import Means
 from astrogf.inference.newton.misfit import with_misfit
@@ -30,12 +32,14 @@ from astrogf.inference.problem.spectra import Noise, Sample
 NOISE_ROUNDS = 3
 """The noise is learned in this many iterations and then held, so that the objective is one function."""
 MISFIT = range(2, 5)
-"""Iterations in which the errors by wavelength are learned: only near the end do stacked residuals mean something."""
+"""Iterations in which the errors by wavelength are learned, and what missing lines make of listed ones: only near the
+end do residuals mean something."""
 
 
 class SharedPrior(NamedTuple):
     """Prior of the shared parameters: corrections (mean, group, means of the species, and what is believed of the
-    groups' widths), then the survey's ln_sigma; and what other spectra have `told` of them."""
+    groups' widths), then the survey's ln_sigma; what other spectra have `told` of them; and the `blends` of the lines
+    where these are known."""
 
     mean: Float[Array, " shared"]
     ln_sigma_sd: Float[Array, ""]
@@ -43,17 +47,21 @@ class SharedPrior(NamedTuple):
     means: Means
     belief: Belief
     told: Told | None = None
+    blends: Blends | None = None
 
     @classmethod
-    def of(cls, groups: hyper.Groups, options: FitOptions, told: Told | None = None) -> "SharedPrior":
+    def of(
+        cls, groups: hyper.Groups, options: FitOptions, told: Told | None = None, blends: Blends | None = None
+    ) -> "SharedPrior":
         """What the options say."""
         mean = jnp.append(jnp.asarray(groups.line_mean), lsf_sigma(options.stars.resolution))
         sd, error = jnp.asarray(options.stars.ln_resolution_sd), options.lines.model_error
-        return cls(mean, sd, groups.member, groups.means(error), groups.belief(error), told)
+        return cls(mean, sd, groups.member, groups.means(error), groups.belief(error), told, blends)
 
     def system(self, reduced: Reduced, shared: Float[Array, " shared"]) -> System:
         """(A, b) at a point with all of the prior but the widths of the lines'."""
-        return System.of(*self.with_told(reduced, shared), shared - self.mean, self.group, self.means, self.ln_sigma_sd)
+        both, off = self.with_told(reduced, shared), shared - self.mean
+        return System.of(*both, off, self.group, self.means, self.ln_sigma_sd, self.blends)
 
     def with_told(self, reduced: Reduced, shared: Float[Array, " shared"]) -> Reduced:
         """(A, b) at a point of the spectra at hand and the others."""
@@ -63,11 +71,11 @@ class SharedPrior(NamedTuple):
         """Of the Gaussian that stands for the prior within the fit."""
         return hyper.shared_precision(weight, self.means, self.ln_sigma_sd)
 
-    def log_density(self, shared: Float[Array, " shared"], weight: Float[np.ndarray, " line"]) -> float:
+    def log_density(self, shared: Float[Array, " shared"], learned: hyper.Learned) -> float:
         """Of the same and of the other spectra, up to a constant in `shared`."""
-        off = shared - self.mean
+        off = (shared - self.mean).at[:-1].add(-learned.centre)
         told = 0.0 if self.told is None else self.told.log_likelihood(np.asarray(shared))
-        return float(-0.5 * off @ self.precision(weight) @ off) + told
+        return float(-0.5 * off @ self.precision(learned.weight) @ off) + told
 
     def learned(
         self, reduced: Reduced, shared: Float[Array, " shared"], begin: hyper.Learned
@@ -92,13 +100,14 @@ def determined(posterior: hyper.Posterior, prior: SharedPrior) -> float:
 
 class Joint(NamedTuple):
     """End of a joint fit; `passed` was linearised at (`run.theta`, `run.shared`), undamped; `learned` is where the
-    widths of the prior were found."""
+    widths of the prior were found, with these `blends`."""
 
     run: FitState
     passed: Pass
     posterior: hyper.Posterior
     learned: hyper.Learned
     status: str
+    blends: Blends | None = None
 
 
 class _Between(NamedTuple):
@@ -117,6 +126,7 @@ class _Between(NamedTuple):
     whole: np.ndarray
     pace: np.ndarray
     learned: hyper.Learned
+    blends: Blends | None
     trace: list[dict]
 
 
@@ -132,30 +142,34 @@ def fit_joint(
 ) -> Joint:
     """Iterate to the joint maximum from `run`; a step that does not improve is halved and taken from the last point.
 
-    `told`: what other spectra have said of the shared parameters. The noise is learned in the first NOISE_ROUNDS, with
+    `told`: what other spectra have said of the shared parameters. With `options.lines.blends` the blends are learned
+    until the end of MISFIT. The noise is learned in the first NOISE_ROUNDS, with
     `options.noise.misfit` until the end of MISFIT. It goes on from what `checkpoint` has of the stage `name`.
     """
-    prior = SharedPrior.of(groups, options, told)
+    blends = None if told is None else told.blends
+    prior = SharedPrior.of(groups, options, told, blends)
+    keep = ("continuum",) * (options.solver.method != "gauss-newton") + ("sight",) * options.lines.blends
     learned, n = hyper.Learned.start(prior.belief, prior.group), len(run.shared)
     now: _Between | Joint = checkpoint.load(name) or _Between(
-        0, run.theta, run.shared, run.noise, None, None, 1.0, np.zeros(n), np.ones(n), learned, run.trace
+        0, run.theta, run.shared, run.noise, None, None, 1.0, np.zeros(n), np.ones(n), learned, blends, run.trace
     )
     if isinstance(now, Joint):
         run.trace[:] = now.run.trace
         return now._replace(run=replace(now.run, trace=run.trace))
     run.trace[:] = now.trace
-    first, theta, shared, noise_model, kept, last, shrink, whole, pace, learned, _ = now
+    first, theta, shared, noise_model, kept, last, shrink, whole, pace, learned, blends, _ = now
+    prior = prior._replace(blends=blends)
     status = "max_iterations"
     for it in range(first, options.solver.joint_iterations):
         began = time.perf_counter()
         label = f"{name} fit, iteration {it + 1}"
         passed = sweep(
             sample, theta, shared, noise_model, last=last, chunk=options.solver.chunk,
-            continuum=options.solver.method != "gauss-newton", progress=partial(progress, label),
+            keep=keep, progress=partial(progress, label),
         )  # fmt: skip
         value = float(np.sum(passed.log_posterior[np.isfinite(passed.log_posterior)]))
-        total = value + prior.log_density(shared, learned.weight)
-        best = -np.inf if kept is None else kept[3] + prior.log_density(kept[2], learned.weight)
+        total = value + prior.log_density(shared, learned)
+        best = -np.inf if kept is None else kept[3] + prior.log_density(kept[2], learned)
         accepted = total >= best - 1e-7 * abs(total)
         if accepted:
             kept, shrink = (passed, theta, shared, value), 1.0
@@ -189,13 +203,15 @@ def fit_joint(
             noise_model, kept = learn(sample, passed, options, determined(posterior, prior) / n_row, local), None
         if options.noise.misfit and it in MISFIT:
             noise_model, kept = with_misfit(sample, passed, theta, noise_model), None
+        if options.lines.blends and it in MISFIT:
+            prior, kept = prior._replace(blends=blends_of(sample, passed, theta, noise_model, told)), None
         state = _Between(
-            it + 1, theta, shared, noise_model, kept, last, shrink, whole, pace, learned, run.trace
+            it + 1, theta, shared, noise_model, kept, last, shrink, whole, pace, learned, prior.blends, run.trace
         )  # fmt: skip
         checkpoint.save(name, state)
     assert kept is not None
     passed, theta, shared, _ = kept
-    joint = Joint(FitState(theta, shared, noise_model, run.trace), passed, posterior, learned, status)
+    joint = Joint(FitState(theta, shared, noise_model, run.trace), passed, posterior, learned, status, prior.blends)
     checkpoint.save(name, joint)
     return joint
 

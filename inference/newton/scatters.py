@@ -17,11 +17,11 @@ from jaxtyping import Array, Float
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.classes import Chain, sweep
 from astrogf.inference.newton.conditional import System, inverse_of
-from astrogf.inference.newton.intervals import MeanOf, Parts, by_class, quantiles
+from astrogf.inference.newton.intervals import MeanOf, Parts, by_state, quantiles
 from astrogf.inference.newton.joint import Joint, SharedPrior
 from astrogf.inference.newton.lapack import threads_for
 from astrogf.inference.newton.stars import bounded_step, keep_physical
-from astrogf.inference.newton.widths import Belief, Widths, shrunk
+from astrogf.inference.newton.widths import Belief, Widths, wide_probability
 
 BURN, FEWEST, MOST = 30, 120, 600
 """Sweeps that are forgotten; fewest and most that count."""
@@ -41,15 +41,13 @@ class _Sums(NamedTuple):
     list_share: np.ndarray
     parts: list[Parts]
 
-    def add(
-        self, system: System, widths: Widths, wide: np.ndarray, weight: np.ndarray, factor: np.ndarray, step: np.ndarray
-    ) -> None:
-        """One sweep's Gaussian, which has the prior `weight`. delta = mu + k (u - m) + Normal(0, sqrt(k) phi), and mu
-        is a part of the means that they leave uncertain."""
-        n, member, means = len(system.member), system.member, system.mean_of
+    def add(self, system: System, chain: Chain, factor: np.ndarray, step: np.ndarray) -> None:
+        """One sweep's Gaussian. delta = mu + k (u - m - centre) + Normal(0, sqrt(k own)), and mu is a part of the means
+        that they leave uncertain."""
+        n, means = len(system.member), system.mean_of
         covariance = inverse_of(factor)
-        k, left = shrunk(widths, wide, member)
-        listed = np.where(wide, widths.listed[1][member], widths.listed[0][member])
+        states = chain.states(system)
+        k, left = states.shrunk()
         every, lines = slice(system.shared, None), np.arange(n)
         part, apart = (x[system.means.of] for x in system.means.of_list)
         with_mean = covariance[:, every] @ part.T
@@ -63,14 +61,14 @@ class _Sums(NamedTuple):
         shared = system.shared
         self.covariance[:] += covariance[:shared, :shared]
         self.delta_covariance[:] += delta
-        self.list_share[:] += (np.diagonal(delta) - np.diagonal(delta_with_mean) - apart) / listed
+        self.list_share[:] += (np.diagonal(delta) - np.diagonal(delta_with_mean) - apart) / states.listed
         self.steps.append(step[:shared])
         at_mean = part @ step[every]
-        self.deltas.append(at_mean + k * system.from_mean(step))
-        off, variance = system.cavity(weight, covariance, step)
+        self.deltas.append(at_mean + k * (system.from_mean(step) - states.centre))
+        off, variance = system.cavity(1.0 / states.variance, covariance, step, states.centre)
         of_mean = np.sum(part * with_mean[every].T, axis=1) + apart
         mean = MeanOf(at_mean, of_mean, with_mean[lines, lines] - with_mean[means, lines])
-        self.parts.append(by_class(widths, off, variance, member, mean))
+        self.parts.append(by_state(system.states(Widths.at(chain.place)), off, variance, mean))
 
 
 def _moments(values: list[np.ndarray], covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -94,31 +92,31 @@ def integrate(
     `current`: the point of (A, b); `begin`: where the sampler begins; `sweeps`: by the number of lines. Raises
     IndefiniteError where the posterior is none.
     """
-    rng, member = np.random.default_rng(seed), system.member
-    n, shared = len(member), system.shared
+    rng, n, shared = np.random.default_rng(seed), len(system.member), system.shared
     if sweeps is None:
         sweeps = int(np.clip(SWEEP_LINES / (n + 1), FEWEST, MOST))
     if belief.certain:
         sweeps = 1
     sums = _Sums([], [], np.zeros((shared, shared)), np.zeros((n, n)), np.zeros(n), [])
-    places, wide = [], np.zeros(n)
+    places, wide, blended = [], np.zeros(n), np.zeros(n)
     with threads_for(len(system.gradient)):
-        _, step = system.factor(begin.weight)
-        chain = Chain(begin.place, begin.top, np.zeros(n, bool), step)
+        _, step = system.factor(begin.weight, begin.centre)
+        chain = Chain(begin.place, begin.top, np.zeros(n, int), step)
         for k in range(-BURN, sweeps):
             chain, factor, step, probability = sweep(rng, belief, system, chain)
             if k < 0:
                 continue
-            wide += probability
+            wide += wide_probability(probability)
+            blended += probability[2:].sum(axis=0)
             places.append(chain.place)
             if k % APART == 0:
-                sums.add(system, Widths.at(chain.place), chain.wide, chain.weight(member), factor, step)
+                sums.add(system, chain, factor, step)
     step, covariance = _moments(sums.steps, sums.covariance)
     delta, delta_covariance = _moments(sums.deltas, sums.delta_covariance)
     mean_of_list = np.asarray(current)[:n] - system.off
     loggf = hyper.LogGf(
         mean_of_list + delta, delta_covariance, np.clip(sums.list_share / len(sums.steps), 0.0, 1.0), wide / sweeps,
-        mean_of_list + quantiles(Parts.of(sums.parts)),
+        mean_of_list + quantiles(Parts.of(sums.parts)), None if system.blends is None else blended / sweeps,
     )  # fmt: skip
     each = Widths(*np.moveaxis(np.array([Widths.at(place) for place in places]), 1, 0))
     widths, widths_sd = Widths(*(x.mean(axis=0) for x in each)), Widths(*(x.std(axis=0) for x in each))

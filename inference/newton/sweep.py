@@ -20,7 +20,7 @@ from astrogf.inference.blocks.shelf import Kept, Shelf
 from astrogf.inference.blocks.work import shares
 from astrogf.inference.newton.passed import Pass, Terms
 from astrogf.inference.problem.arrow import Eliminated, Held, Reduced, eliminate, reduce
-from astrogf.inference.problem.contribution import Contribution, RowTerms, StarTerms, counted
+from astrogf.inference.problem.contribution import OPTIONAL, Contribution, RowTerms, StarTerms, counted
 from astrogf.inference.problem.devices import in_chunks, spread, star_mesh
 from astrogf.inference.problem.linearise import linearise, moved
 from astrogf.inference.problem.miscomputed import checked
@@ -30,6 +30,8 @@ from astrogf.inference.problem.problem import StarData, StarProblem
 from astrogf.inference.problem.responses import responses
 from astrogf.inference.problem.spectra import Noise, Part, Sample
 from astrogf.synthesis.window import Responding
+
+Keep = tuple[str, ...]
 
 
 class Rows(NamedTuple):
@@ -43,15 +45,15 @@ class Rows(NamedTuple):
     deviation: Float[np.ndarray, "row deviating"]
 
 
-def _scan_rows(problem, shared, continuum: bool, rows: Rows, used, responses: Responding) -> Contribution:
+def _scan_rows(problem, shared, keep: Keep, rows: Rows, used, responses: Responding) -> Contribution:
     """All rows of one device, one after the other, sums accumulated on the way."""
 
     def one(total, inputs):
         row, row_used, at = inputs
         added = linearise(problem, row.data, row.theta, row.prior, row.share, shared, row.noise, row.deviation, at)
         added = counted(added, jnp.isfinite(added.row.log_posterior) & (row_used > 0.0))
-        if not continuum:
-            added = added._replace(row=added.row._replace(continuum=None))
+        left = {name: None for name in OPTIONAL if name not in keep}
+        added = added._replace(row=added.row._replace(**left))
         return jax.tree.map(jnp.add, total, added.shared), (added.star, added.row)
 
     n = shared.shape[0]
@@ -61,20 +63,20 @@ def _scan_rows(problem, shared, continuum: bool, rows: Rows, used, responses: Re
 
 
 @eqx.filter_jit
-def _gathered(problem, shared, continuum: bool, rows, mesh) -> Contribution:
+def _gathered(problem, shared, keep: Keep, rows, mesh) -> Contribution:
     def scan(common, mine) -> Contribution:
-        return _scan_rows(common[0], common[1], continuum, *mine)
+        return _scan_rows(common[0], common[1], keep, *mine)
 
     out = spread(scan, (problem, shared), rows, mesh)
     return out._replace(shared=jax.tree.map(lambda x: jnp.sum(x, axis=0), out.shared))
 
 
 def _chunk(
-    problem: StarProblem, shared: Float[np.ndarray, " shared"], continuum: bool, rows: Rows, used, mesh: Mesh
+    problem: StarProblem, shared: Float[np.ndarray, " shared"], keep: Keep, rows: Rows, used, mesh: Mesh
 ) -> Contribution:
     everywhere = np.broadcast_to(shared, (len(used), len(shared)))
     at = responses(problem, rows.theta, moved(problem, everywhere, rows.deviation), mesh)
-    return _gathered(problem, shared, continuum, (rows, used, at), mesh)
+    return _gathered(problem, shared, keep, (rows, used, at), mesh)
 
 
 def _without_spare(gathered: Contribution, columns: np.ndarray) -> Contribution:
@@ -83,6 +85,8 @@ def _without_spare(gathered: Contribution, columns: np.ndarray) -> Contribution:
     if row.continuum is not None:
         slope = row.continuum.slope[:, :, np.append(np.arange(n_own), n_own + columns[:-1])]
         row = row._replace(continuum=row.continuum._replace(slope=slope))
+    if row.sight is not None:
+        row = row._replace(sight=jax.tree.map(lambda x: x[:, columns[:-1]], row.sight))
     return Contribution(
         Reduced(block.precision[np.ix_(columns, columns)], block.gradient[columns]),
         gathered.star._replace(cross=gathered.star.cross[:, :, columns]),
@@ -96,7 +100,7 @@ def sweep_window(
     shared: Float[Array | np.ndarray, " shared"],
     chunk: int,
     total: int | None = None,
-    continuum: bool = False,
+    keep: Keep = (),
     advance: Advance = lambda done: None,
 ) -> Contribution:
     """One linearisation of spectra of a window, in chunks of fixed size spread over the devices.
@@ -104,7 +108,7 @@ def sweep_window(
     `shared` may hold fewer corrections than the problem has slots for, and the result then speaks of those only. The
     last chunk is padded with copies that do not count, so that all chunks of a window of `total` rows have one shape. A
     row whose model is not finite contributes nothing and comes back with a log posterior that is not finite. The parts
-    `star` and `row` come back with a leading `row` axis; `row` has its `continuum` only where that is asked for.
+    `star` and `row` come back with a leading `row` axis; `row` has what of OPTIONAL it is to `keep`.
     """
     n_free, n_used = problem.n_free, shared.shape[0] - 1
     columns = np.append(np.arange(n_used), n_free)
@@ -114,11 +118,11 @@ def sweep_window(
     rows = rows._replace(noise=rows.noise._replace(local=local))
     summed: Reduced | None = None
     parts: list[tuple[StarTerms, RowTerms]] = []
-    for mine, used, keep in in_chunks(rows, chunk, mesh, total):
-        part = checked(partial(_chunk, problem, where, continuum, mine, used), mesh)
+    for mine, used, count in in_chunks(rows, chunk, mesh, total):
+        part = checked(partial(_chunk, problem, where, keep, mine, used), mesh)
         summed = part.shared if summed is None else jax.tree.map(jnp.add, summed, part.shared)
-        parts.append(jax.tree.map(lambda x, keep=keep: np.asarray(x[:keep]), (part.star, part.row)))
-        advance(keep)
+        parts.append(jax.tree.map(lambda x, count=count: np.asarray(x[:count]), (part.star, part.row)))
+        advance(count)
     assert summed is not None  # there is at least one row
     star, row = jax.tree.map(lambda *x: np.concatenate(x), *parts)
     return _without_spare(Contribution(summed, star, row), columns)
@@ -159,7 +163,7 @@ class Share(NamedTuple):
     shared: Float[np.ndarray, " shared"]
     chunk: int
     totals: tuple[int, ...]
-    continuum: bool
+    keep: Keep
     shelf: Shelf
     largest: int
 
@@ -193,7 +197,7 @@ def _visit(
         deviation = np.zeros((len(star), problem.n_deviating)) if last is None else last.rows[k].deviation
         prior = StarPrior(*(x[star] for x in visit.prior))
         rows = Rows(data[k], visit.theta[star], prior, visit.share[star], visit.noise[k], deviation)
-        part = sweep_window(problem, rows, share.shared, share.chunk, share.totals[k], share.continuum, advance)
+        part = sweep_window(problem, rows, share.shared, share.chunk, share.totals[k], share.keep, advance)
         jax.tree.map(lambda into, values, star=star: np.add.at(into, star, values), own, part.star)
         np.add.at(log_posterior, star, part.row.log_posterior)
         np.add.at(chi2, star, part.row.chi2)
@@ -231,14 +235,13 @@ def sweep(
     damping: Float[Array, " star"] | None = None,
     last: tuple[Kept, ...] | None = None,
     chunk: int = 16,
-    continuum: bool = False,
+    keep: Keep = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Pass:
     """One linearisation of every spectrum at (theta, shared), each star's contributions summed and eliminated.
 
     `last`: the blocks of the last pass, whose spectra's own deviations of lines this one linearises at (none if there
-    was none): see `linearise`. `continuum`: whether that of every spectrum is kept, which solvers other than
-    Gauss-Newton need.
+    was none): see `linearise`. `keep`: what of OPTIONAL is kept of every spectrum.
 
     Memory does not grow with the number of stars beyond a few numbers a star and what the sample's shelf keeps there. A
     star none of whose spectra has a finite model comes back with a log posterior that is not finite.
@@ -266,7 +269,7 @@ def sweep(
 
     visits = [visit(part, b) for part, b in zip(sample.parts, before, strict=True)]
     largest = max(part.stars.stop - part.stars.start for part in sample.parts)
-    common = tuple(len(w.star) for w in sample.windows), continuum, sample.work.shelf, largest
+    common = tuple(len(w.star) for w in sample.windows), keep, sample.work.shelf, largest
     tasks = [Share(visits[mine], np.asarray(shared), chunk, *common) for mine in shares(len(visits))]
     problems = tuple(w.problem for w in sample.windows)
     reduced: Any = None

@@ -11,15 +11,17 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from astrogf.inference.newton.blends import Blends
 from astrogf.inference.problem.arrow import Reduced
 
 
 class Told(NamedTuple):
-    """(A, b) about `point`; zero in what the other spectra know nothing of."""
+    """(A, b) about `point`; zero in what the other spectra know nothing of. `blends` of the lines, if they have any."""
 
     precision: Float[np.ndarray, "shared shared"]
     gradient: Float[np.ndarray, " shared"]
     point: Float[np.ndarray, " shared"]
+    blends: Blends | None = None
 
     def with_these(self, reduced: Reduced, shared: Float[np.ndarray, " shared"]) -> Reduced:
         """The spectra at hand, linearised at `shared`, and the others."""

@@ -9,6 +9,9 @@ spectra see u alone, whose two classes are narrow, tau^2 + phi^2, and wide, gros
 tau from phi: that is left to the priors, to phi being nearly the same in all groups (no narrow class can be narrower),
 and to groups whose tau is stated because their values are known well.
 
+Where it is known what missing lines make of a line (`blends`), eta has two classes as well, and u has four: narrow and
+wide, and the same of a line that is blended (`states`).
+
 Coordinates on the real line, one row each: ln tau, ln gross, logit w, ln phi. Groups scatter about a straight line in
 how well the spectra see their lines (`seen`, -1 for the least and 1 for the best), so that small groups borrow from
 the rest. Weak lines have worse values, as strong ones were measured long ago; above all the model is more wrong about
@@ -28,6 +31,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.optimize import minimize
 from scipy.special import expit, logit
+
+from astrogf.inference.newton.blends import Blends
 
 TAU, GROSS, SHARE, PHI = range(4)
 TOP = np.array([np.log(0.1), np.log(0.4), np.log(0.1 / 0.9), np.log(0.08)])
@@ -73,32 +78,67 @@ class Widths(NamedTuple):
         """Standard deviation of delta about its group's mean, both classes together."""
         return np.sqrt(self.tau**2 + self.share * self.gross**2)
 
-    def log_classes(
-        self,
-        off: Float[np.ndarray, " line"],
-        member: Int[np.ndarray, " line"],
-        more: Float[np.ndarray, " line"] | float = 0.0,
-    ) -> Float[np.ndarray, "2 line"]:
-        """log of share times density of u - mu = `off` in both classes, their variances wider by `more`."""
-        variance = self.variance[:, member] + more
+    def states(self, member: Int[np.ndarray, " line"], blends: Blends | None = None) -> "States":
+        """Of lines of these groups, and with these blends."""
+        listed, own = self.listed[:, member], self.phi[member] ** 2
         with np.errstate(divide="ignore"):
-            weight = np.log(np.stack([1.0 - self.share, self.share]))[:, member]
-        return weight - 0.5 * (np.log(2.0 * np.pi * variance) + off**2 / variance)
+            log_share = np.log(np.stack([1.0 - self.share, self.share]))[:, member]
+        if blends is None:
+            return States(log_share, np.zeros(listed.shape), listed, np.stack([own, own]))
+        n = len(member)
+        return States(
+            (blends.log_share[:, None] + log_share).reshape(-1, n),
+            np.repeat(blends.centre, 2, axis=0),
+            np.tile(listed, (2, 1)),
+            np.repeat(own + blends.own, 2, axis=0),
+        )
 
 
-def wide_probability(log_classes: Float[np.ndarray, "2 line"]) -> Float[np.ndarray, " line"]:
-    """Probability of the wide class."""
-    return expit(log_classes[1] - log_classes[0])
+class States(NamedTuple):
+    """What may be the case with every line, rows of all arrays: narrow and wide, and where lines may be blended the
+    same two once more. log of its probability beforehand, mean of eta, and the variances of delta and eta."""
+
+    log_share: Float[np.ndarray, "state line"]
+    centre: Float[np.ndarray, "state line"]
+    listed: Float[np.ndarray, "state line"]
+    own: Float[np.ndarray, "state line"]
+
+    @property
+    def variance(self) -> Float[np.ndarray, "state line"]:
+        """Of u about its mean."""
+        return self.listed + self.own
+
+    def log_density(
+        self, off: Float[np.ndarray, " line"], more: Float[np.ndarray, " line"] | float = 0.0
+    ) -> Float[np.ndarray, "state line"]:
+        """log of share times density of u - m = `off` in every state, whose variances are wider by `more`."""
+        variance = self.variance + more
+        return self.log_share - 0.5 * (np.log(2.0 * np.pi * variance) + (off - self.centre) ** 2 / variance)
+
+    def of(self, state: Int[np.ndarray, " line"]) -> "States":
+        """The one state that every line is in, without its share."""
+        lines = np.arange(len(state))
+        return States(*(x[state, lines] for x in self))
+
+    def shrunk(self) -> tuple[Float[np.ndarray, "state line"], Float[np.ndarray, "state line"]]:
+        """Given u and the state, delta ~ Normal(mu + k (u - m - centre), sqrt(k own)): k and k times own."""
+        k = self.listed / self.variance
+        return k, k * self.own
 
 
-def shrunk(
-    widths: Widths, wide: Bool[np.ndarray, "*draw line"], member: Int[np.ndarray, " line"]
-) -> tuple[Float[np.ndarray, "*draw line"], Float[np.ndarray, "*draw line"]]:
-    """Given u and the class, delta ~ Normal(mu + k (u - mu), sqrt(k) phi): k and k phi^2."""
-    listed = np.where(wide, widths.listed[1][member], widths.listed[0][member])
-    own = widths.phi[member] ** 2
-    k = listed / (listed + own)
-    return k, k * own
+def total(log_density: Float[np.ndarray, "state line"]) -> Float[np.ndarray, " line"]:
+    """log of the sum over states."""
+    return np.logaddexp.reduce(log_density, axis=0)
+
+
+def probabilities(log_density: Float[np.ndarray, "state line"]) -> Float[np.ndarray, "state line"]:
+    """Of every state."""
+    return np.exp(log_density - total(log_density))
+
+
+def wide_probability(probability: Float[np.ndarray, "state line"]) -> Float[np.ndarray, " line"]:
+    """Probability of the wide class from those of the states."""
+    return probability[1::2].sum(axis=0)
 
 
 class Belief(NamedTuple):
@@ -196,6 +236,7 @@ def most_probable(
     off: Float[np.ndarray, " line"],
     more: Float[np.ndarray, " line"],
     member: Int[np.ndarray, " line"],
+    blends: Blends | None = None,
 ) -> tuple[Float[np.ndarray, "4 group"], Float[np.ndarray, "2 4"]]:
     """Coordinates and top values at the maximum of their density, from `place`, where u - mu of every line has been
     measured as `off` with variance `more`. Quasi-Newton (L-BFGS)."""
@@ -214,7 +255,7 @@ def most_probable(
     def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
         at, upper = unpacked(x)
         widths = Widths.at(at)
-        value, slope = likelihood(widths, off, more, member)
+        value, slope = likelihood(widths, off, more, member, blends)
         with np.errstate(invalid="ignore"):
             pulled = np.where(learned, (at - belief.middle(upper)) / GROUP_SD[:, None] ** 2, 0.0)
             above = np.where(use, (upper - belief.top) / sds**2, 0.0)
@@ -230,17 +271,22 @@ def most_probable(
 
 
 def likelihood(
-    widths: Widths, off: Float[np.ndarray, " line"], more: Float[np.ndarray, " line"], member: Int[np.ndarray, " line"]
+    widths: Widths,
+    off: Float[np.ndarray, " line"],
+    more: Float[np.ndarray, " line"],
+    member: Int[np.ndarray, " line"],
+    blends: Blends | None = None,
 ) -> tuple[float, Float[np.ndarray, "4 group"]]:
     """log density of all lines, and its derivatives by the coordinates."""
-    logs = widths.log_classes(off, member, more)
-    wide = wide_probability(logs)
-    variance = widths.variance[:, member] + more
-    by_variance = 0.5 * np.stack([1.0 - wide, wide]) * (off**2 / variance - 1.0) / variance
+    states = widths.states(member, blends)
+    logs = states.log_density(off, more)
+    probability, variance = probabilities(logs), states.variance + more
+    wide = wide_probability(probability)
+    by_variance = 0.5 * probability * ((off - states.centre) ** 2 / variance - 1.0) / variance
     n = len(widths.tau)
-    either, gross = (np.bincount(member, x, minlength=n) for x in (by_variance.sum(axis=0), by_variance[1]))
+    either, gross = (np.bincount(member, x.sum(axis=0), minlength=n) for x in (by_variance, by_variance[1::2]))
     slope = np.stack([
         2.0 * widths.tau**2 * either, 2.0 * widths.gross**2 * gross,
         np.bincount(member, wide - widths.share[member], minlength=n), 2.0 * widths.phi**2 * either,
     ])  # fmt: skip
-    return float(np.sum(np.logaddexp(*logs))), slope
+    return float(np.sum(total(logs))), slope

@@ -34,13 +34,25 @@ class Continuum(NamedTuple):
     covariance: Float[Held, "*row basis basis"]
 
 
+class Sight(NamedTuple):
+    """How well a spectrum sees every line: the change of its flux at the line's centre a dex of log gf, in parts of the
+    continuum, and the squared signal-to-noise a dex, all else held."""
+
+    slope: Float[Held, "*row free"]
+    information: Float[Held, "*row free"]
+
+
+OPTIONAL = ("continuum", "sight")
+"""What is kept of a spectrum only where it is asked for: it is as long as there are corrections."""
+
+
 class RowTerms(NamedTuple):
     """Kept of every spectrum.
 
     `chi2` has the outlier weights, so that one cosmic ray does not speak for a star. `adjusted` is the model with the
     spectrum's own `deviation` of every line, `scatter` the sd (dex) that these deviations suggest, `determined` how
-    many of them the pixels decide. `mismatch` is that of `miscomputed.mismatch`. `continuum` is None where nobody asked
-    for it: it is as long as there are corrections.
+    many of them the pixels decide. `mismatch` is that of `miscomputed.mismatch`. Those of OPTIONAL are None where nobody
+    asked for them.
     """
 
     log_posterior: Float[Held, "*row"]
@@ -53,6 +65,7 @@ class RowTerms(NamedTuple):
     scatter: Float[Held, "*row"]
     determined: Float[Held, "*row"]
     mismatch: Float[Held, "*row"]
+    sight: Sight | None
 
 
 class Contribution(NamedTuple):

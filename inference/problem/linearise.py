@@ -9,7 +9,7 @@ from jaxtyping import Array, Float
 
 from astrogf.inference.problem import noise
 from astrogf.inference.problem.arrow import Reduced, absorb
-from astrogf.inference.problem.contribution import Continuum, Contribution, RowTerms, StarTerms
+from astrogf.inference.problem.contribution import Continuum, Contribution, RowTerms, Sight, StarTerms
 from astrogf.inference.problem.lines import information, line_columns
 from astrogf.inference.problem.miscomputed import mismatch
 from astrogf.inference.problem.parameters import STAR, StarPrior, steps
@@ -269,6 +269,9 @@ def linearise(
         scatter=own_lines.scatter,
         determined=own_lines.determined,
         mismatch=wrong,
+        sight=Sight(
+            jnp.max(jnp.abs(seen.lines[:, : problem.n_free]), axis=0, initial=0.0), level.weights @ columns.lines**2
+        ),
     )
     return Contribution(shared_block, star, row)
 

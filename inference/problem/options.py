@@ -87,6 +87,9 @@ class LineOptions(Section):
     model_error: NotNegative = Field(
         0.08, description="what the model gets wrong of a line in all stars alike, dex: prior median of a learned width"
     )
+    blends: bool = Field(
+        False, description="allow for missing lines under listed ones, as many as gaps show (high resolution)"
+    )
     unlisted: NotNegative = Field(0.0, description="Angstrom between lines that the list may lack (0: it is complete)")
     unlisted_where: Literal["everywhere", "suspect"] = Field("everywhere", description="or only where a first fit errs")
     unlisted_levels: Annotated[tuple[Annotated[float, Field(ge=0, le=15)], ...], Field(strict=False, min_length=1)] = (

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from astrogf.base.errors import AstrogfError
+from astrogf.inference.newton.blends import Blends
 from astrogf.inference.newton.told import Told
 from astrogf.inference.problem.unlisted import looks_unlisted, with_these
 from astrogf.inference.statistics import LineNames, Statistics
@@ -79,7 +80,7 @@ class LinePrior(NamedTuple):
         s = self.statistics
         precision, gradient, point = np.zeros((n + 1, n + 1)), np.zeros(n + 1), np.zeros(n + 1)
         precision[np.ix_(free, free)], gradient[free], point[free] = s.precision, s.gradient, s.point
-        return Told(precision, gradient, point)
+        return Told(precision, gradient, point, None if s.blends is None else Blends.of(n, free, s.blends))
 
 
 def _rows(lines: LineNames, which) -> tuple[np.ndarray, ...]:

@@ -248,8 +248,8 @@ def maximise(
     moving = True
     shrink, size = 1.0, np.inf
     for it in range(iterations):
-        passed = sweep(sample, theta, shared, noise, chunk=o.solver.chunk, continuum=True)
-        value = float(jnp.sum(passed.log_posterior)) + prior.log_density(shared, learned.weight)
+        passed = sweep(sample, theta, shared, noise, chunk=o.solver.chunk, keep=("continuum",))
+        value = float(jnp.sum(passed.log_posterior)) + prior.log_density(shared, learned)
         if best is None or value >= best[0] - 1e-6 or moving:
             best, shrink = (value, passed, theta, shared), min(1.0, 2.0 * shrink)
         else:

@@ -12,7 +12,7 @@ from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.intervals import Parts, quantiles
 from astrogf.inference.newton.joint import Joint
 from astrogf.inference.newton.means import Means
-from astrogf.inference.newton.widths import Widths, shrunk, wide_probability
+from astrogf.inference.newton.widths import Widths, probabilities
 from astrogf.inference.problem.instrument import names
 from astrogf.inference.problem.noise import NoiseModel
 from astrogf.inference.problem.options import FitOptions
@@ -103,10 +103,10 @@ def loggf_of(
     means_of_species = draws[:, n + 1 :]
     m, mu = means_of_species[:, species.of], means_of_species @ part.T
     u = draws[:, :n] - groups.line_mean
-    wide = np.stack([wide_probability(widths.log_classes(off, member)) for off in u - m])
+    states = widths.states(member)
+    each = np.stack([probabilities(states.log_density(off)) for off in u - m], axis=1)
     means, second, share, parts = np.zeros_like(u), np.zeros(n), np.zeros(n), []
-    for which, probability in ((False, 1.0 - wide), (True, wide)):
-        k, left = shrunk(widths, np.full(n, which), member)
+    for probability, k, left, listed in zip(each, *states.shrunk(), states.listed, strict=True):
         inside = mu + k * (u - m)
         means += probability * inside
         thin = slice(None, None, max(len(u) // INTERVAL_DRAWS, 1))
@@ -116,13 +116,13 @@ def loggf_of(
         second += np.mean(probability * (inside**2 + left), axis=0)
         weight = probability / np.maximum(probability.sum(axis=0), 1e-300)
         apart = inside - np.sum(weight * inside, axis=0)
-        follows = (np.sum(weight * apart * (inside - mu), axis=0) + left) / widths.listed[int(which)][member]
+        follows = (np.sum(weight * apart * (inside - mu), axis=0) + left) / listed
         share += np.mean(probability, axis=0) * np.clip(follows, 0.0, 1.0)
     covariance = np.cov(means.T, bias=True).reshape(n, n)
     covariance[np.arange(n), np.arange(n)] = second - means.mean(axis=0) ** 2
     covariance += uncertain * (species.of[:, None] == species.of)
     ends = groups.line_mean + quantiles(Parts.of(parts))
-    return hyper.LogGf(groups.line_mean + means.mean(axis=0), covariance, share, wide.mean(axis=0), ends)
+    return hyper.LogGf(groups.line_mean + means.mean(axis=0), covariance, share, each[1].mean(axis=0), ends)
 
 
 def shared_covariance(solution: Solution) -> np.ndarray:

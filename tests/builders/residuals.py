@@ -67,7 +67,9 @@ def joint_of(sample: Sample, rv: np.ndarray, correction: np.ndarray, sd: np.ndar
     (window,) = sample.windows
     (n, n_pixel), n_shared = window.data.flux.shape, len(correction) + 1
     one, nothing = np.ones((n, n_pixel)), np.zeros(n)
-    rows = RowTerms(nothing, nothing, one, one, np.ones((n, 1)), None, np.zeros((n, 0)), nothing, nothing, nothing)
+    rows = RowTerms(
+        nothing, nothing, one, one, np.ones((n, 1)), None, np.zeros((n, 0)), nothing, nothing, nothing, None
+    )
     star = Eliminated(jnp.zeros((n, 7)), jnp.zeros((n, 7, n_shared)), jnp.zeros((n, 7, 7)))
     reduced = Reduced(jnp.zeros((n_shared, n_shared)), jnp.zeros(n_shared))
     shared = np.append(correction, 0.0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from astrogf.inference.newton.intervals import LEVELS, MeanOf, Parts, by_class, quantiles
+from astrogf.inference.newton.intervals import LEVELS, MeanOf, Parts, by_state, quantiles
 from astrogf.inference.newton.widths import Widths
 
 WIDTHS = Widths(np.array([0.08, 0.12]), np.array([0.4, 0.5]), np.array([0.1, 0.3]), np.array([0.07, 0.05]))
@@ -37,7 +37,7 @@ def test_delta_of_a_line_alone_against_draws() -> None:
     mean = np.array([0.02, 0.0, -0.03, 0.01, 0.0])
     # the cavity's variance is that of u and of mu together
     seen = VARIANCE + mean_sd**2
-    found = quantiles(by_class(WIDTHS, OFF, seen, MEMBER, of_mean(mean, mean_sd)))
+    found = quantiles(by_state(WIDTHS.states(MEMBER), OFF, seen, of_mean(mean, mean_sd)))
     for line, g in enumerate(MEMBER):
         wide = rng.uniform(size=n) < WIDTHS.share[g]
         delta = rng.normal(size=n) * np.sqrt(WIDTHS.listed[np.where(wide, 1, 0), g])
@@ -54,7 +54,7 @@ def test_delta_of_a_line_alone_against_draws() -> None:
 def test_badly_wrong_values_make_long_tails() -> None:
     nothing = np.array([3.0**2])
     low_95, low_68, high_68, high_95 = quantiles(
-        by_class(WIDTHS, np.zeros(1), nothing, np.array([0]), of_mean(np.zeros(1), 0.0))
+        by_state(WIDTHS.states(np.array([0])), np.zeros(1), nothing, of_mean(np.zeros(1), 0.0))
     )[:, 0]
     assert high_95 - low_95 > 3.0 * (high_68 - low_68)
     assert high_95 == pytest.approx(-low_95)

@@ -16,7 +16,7 @@ from astrogf.inference.newton.joint import Joint, SharedPrior
 from astrogf.inference.newton.means import LIST_MEAN_SD, MODEL_MEAN_SD, Means
 from astrogf.inference.newton.scatters import integrate, over_scatters
 from astrogf.inference.newton.stars import FitState
-from astrogf.inference.newton.widths import GROUP_SD, SLOPE_SD, TOP, TOP_SD, Belief, Widths, shrunk
+from astrogf.inference.newton.widths import GROUP_SD, SLOPE_SD, TOP, TOP_SD, Belief, Widths
 from astrogf.inference.problem.arrow import Reduced
 
 LN_SIGMA_SD = 0.08
@@ -138,7 +138,7 @@ def test_widths_are_integrated_over_as_by_weighted_draws(problem) -> None:
 
     rng, system = np.random.default_rng(2), system_of(problem)
     begin = hyper.Learned.start(belief, MEMBER)
-    chain, chains = Chain(begin.place, begin.top, np.zeros(N, bool), np.zeros(N + 1 + len(MEANS))), []
+    chain, chains = Chain(begin.place, begin.top, np.zeros(N, int), np.zeros(N + 1 + len(MEANS))), []
     for _ in range(4000):
         chain, *_ = sweep(rng, belief, system, chain)
         chains.append(chain.place)
@@ -157,7 +157,7 @@ def test_without_spectra_the_sampler_returns_the_prior() -> None:
     belief = Belief.of(np.full(2, np.nan), model_error=0.08, seen=np.array([0.5, -1.0]))
     system = System.of(np.zeros((N + 1, N + 1)), np.zeros(N + 1), np.zeros(N + 1), MEMBER, MEANS, LN_SIGMA_SD)
     rng, begin = np.random.default_rng(7), hyper.Learned.start(belief, MEMBER)
-    chain, places = Chain(begin.place, begin.top, np.zeros(N, bool), np.zeros(N + 1 + len(MEANS))), []
+    chain, places = Chain(begin.place, begin.top, np.zeros(N, int), np.zeros(N + 1 + len(MEANS))), []
     for _ in range(6000):
         chain, *_ = sweep(rng, belief, system, chain)
         places.append(chain.place)
@@ -209,11 +209,11 @@ def test_ranks_of_the_truth_are_uniform() -> None:
         b = a @ np.append(u, 0.0) + np.append(half @ rng.normal(size=n), 0.0)
         system = System.of(a, b, np.zeros(n + 1), member, means, LN_SIGMA_SD)
         begin = hyper.Learned.start(belief, member)
-        chain, found = Chain(begin.place, begin.top, np.zeros(n, bool), np.zeros(n + 1 + len(means))), []
+        chain, found = Chain(begin.place, begin.top, np.zeros(n, int), np.zeros(n + 1 + len(means))), []
         for k in range(-50, 6 * draws):
             chain, *_ = sweep(rng, belief, system, chain)
             if k >= 0 and k % 6 == 0:
-                share, left = shrunk(Widths.at(chain.place), chain.wide, member)
+                share, left = chain.states(system).shrunk()
                 inside = share * system.from_mean(chain.step) + means.draw_of_list(rng, chain.step[n + 1 :])
                 found.append((chain.step[:n], inside + np.sqrt(left) * rng.normal(size=n), chain.place.ravel()))
         for name, true, values in zip(ranks, (u, delta, place.ravel()), zip(*found, strict=True), strict=True):

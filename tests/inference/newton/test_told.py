@@ -92,9 +92,9 @@ def test_the_likelihood_of_the_others_has_the_gradient_that_is_added() -> None:
     np.testing.assert_allclose(told.with_these(nothing, at).gradient, slope, rtol=1e-6)
     options = OPTIONS.changed(lines={"model_error": 0.05})
     groups = hyper.Groups(np.zeros(3, int), ("a",), np.zeros(3, int), np.array([np.nan]))
-    weight = np.full(3, 10.0)
+    learned = hyper.Learned(np.zeros((4, 1)), np.zeros((2, 4)), np.full(3, 10.0))
     with_them, without = (SharedPrior.of(groups, options, t) for t in (told, None))
-    gained = with_them.log_density(jnp.asarray(at), weight) - without.log_density(jnp.asarray(at), weight)
+    gained = with_them.log_density(jnp.asarray(at), learned) - without.log_density(jnp.asarray(at), learned)
     assert gained == pytest.approx(told.log_likelihood(at))
 
 

@@ -17,8 +17,7 @@ from astrogf.inference.newton.widths import (
     Widths,
     likelihood,
     most_probable,
-    shrunk,
-    wide_probability,
+    probabilities,
 )
 
 WIDTHS = Widths(np.array([0.06, 0.2]), np.array([0.4, 0.5]), np.array([0.1, 0.3]), np.array([0.08, 0.05]))
@@ -41,10 +40,11 @@ def test_density_of_what_spectra_see_is_the_integral_over_the_models_own_error()
         return prior * norm.pdf(u - delta, 0, WIDTHS.phi[g])
 
     whole, first, second = (quad(lambda d, p=p: d**p * density(d), -1, 1, points=[u])[0] for p in range(3))
-    logs = WIDTHS.log_classes(np.array([u]), np.array([g]))
+    states = WIDTHS.states(np.array([g]))
+    logs = states.log_density(np.array([u]))
     assert np.exp(logs).sum() == pytest.approx(whole, rel=1e-8)
-    p = wide_probability(logs)[0]
-    k, left = np.array([shrunk(WIDTHS, np.array([which]), np.array([g])) for which in (False, True)])[:, :, 0].T
+    p = probabilities(logs)[1, 0]
+    k, left = (x[:, 0] for x in states.shrunk())
     weight = np.array([1 - p, p])
     assert weight @ (k * u) == pytest.approx(first / whole, rel=1e-7)
     assert weight @ (k**2 * u**2 + left) == pytest.approx(second / whole, rel=1e-7)
@@ -126,6 +126,6 @@ def test_no_model_error_leaves_the_list_alone() -> None:
     place, _ = most_probable(belief, *belief.start(), np.array([0.1, -0.2]), np.full(2, 0.01), np.array([0, 1]))
     widths = Widths.at(place)
     np.testing.assert_array_equal(widths.phi, 0.0)
-    k, left = shrunk(widths, np.zeros(2, bool), np.array([0, 1]))
+    k, left = (x[0] for x in widths.states(np.array([0, 1])).shrunk())
     np.testing.assert_array_equal(k, 1.0)
     np.testing.assert_array_equal(left, 0.0)

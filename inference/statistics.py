@@ -5,7 +5,7 @@ two sets of stars add up, and priors and hyperparameters are put on afterwards.
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -53,11 +53,12 @@ class Statistics(NamedTuple):
 def save(path: Path, statistics: Statistics) -> None:
     """Write an npz file."""
     s = statistics
+    more: dict[str, Any] = {} if s.blends is None else {"blends": np.stack(s.blends)}
     np.savez_compressed(
         path, version=VERSION, precision=s.precision, gradient=s.gradient, point=s.point, n_star=s.n_star,
         wavelength=s.lines.wavelength, species=np.asarray(s.lines.species, dtype=str), elow=s.lines.elow,
         loggf=s.lines.loggf, others=np.array(s.others, dtype=str),
-        **({} if s.blends is None else {"blends": np.stack(s.blends)}),
+        **more,
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, logit
 from scipy.stats import exponnorm, norm
 
-QUANTILES, REPRESENTATIVES = 40, 400
+QUANTILES, REPRESENTATIVES = 200, 400
 """Of an exponential distribution, for means over it; of the gaps of a spectrum, which stand for all."""
 FEWEST = 200
 """Pixels in gaps that a spectrum must have to say anything of them, resolution elements counted."""

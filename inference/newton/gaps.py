@@ -1,4 +1,4 @@
-"""What the gaps between the lines show of lines that no list has, spectrum by spectrum, and what it means for each line.
+"""What gaps between lines show of lines that no list has, spectrum by spectrum, and what that means for each line.
 
 A gap is where the model has next to no line; in a spectrum that has hardly any, the tenth of its pixels where the model
 has least. The absorption that is missing there is measured as that of a line is, with a profile as wide as the
@@ -6,7 +6,7 @@ spectrum's lines are.
 """
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Array, Bool, Float
 
 from astrogf.inference.newton.blends import Blends, Sums, gaps_of, under
 from astrogf.inference.newton.passed import Pass
@@ -33,7 +33,7 @@ def matched(
 
 
 def blends_of(
-    sample: Sample, passed: Pass, theta: Float[np.ndarray, "star own"], noise: Noise, told: Told | None = None
+    sample: Sample, passed: Pass, theta: Float[Array | np.ndarray, "star own"], noise: Noise, told: Told | None = None
 ) -> Blends:
     """Of every line, what the spectra of a pass that kept `sight` show: each spectrum has the weight of what it knows
     of the line once its own deviation is allowed for, and so have the others that have `told`. A spectrum with too few

@@ -52,7 +52,7 @@ def _scan_rows(problem, shared, keep: Keep, rows: Rows, used, responses: Respond
         row, row_used, at = inputs
         added = linearise(problem, row.data, row.theta, row.prior, row.share, shared, row.noise, row.deviation, at)
         added = counted(added, jnp.isfinite(added.row.log_posterior) & (row_used > 0.0))
-        left = {name: None for name in OPTIONAL if name not in keep}
+        left: dict[str, Any] = {name: None for name in OPTIONAL if name not in keep}
         added = added._replace(row=added.row._replace(**left))
         return jax.tree.map(jnp.add, total, added.shared), (added.star, added.row)
 

@@ -51,8 +51,8 @@ class RowTerms(NamedTuple):
 
     `chi2` has the outlier weights, so that one cosmic ray does not speak for a star. `adjusted` is the model with the
     spectrum's own `deviation` of every line, `scatter` the sd (dex) that these deviations suggest, `determined` how
-    many of them the pixels decide. `mismatch` is that of `miscomputed.mismatch`. Those of OPTIONAL are None where nobody
-    asked for them.
+    many of them the pixels decide. `mismatch` is that of `miscomputed.mismatch`. Those of OPTIONAL are None where they
+    were not asked for.
     """
 
     log_posterior: Float[Held, "*row"]

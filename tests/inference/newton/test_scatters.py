@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import multivariate_normal, norm
 
 from astrogf.inference.newton import groups as hyper
+from astrogf.inference.newton.blends import Blends
 from astrogf.inference.newton.classes import Chain, sweep
 from astrogf.inference.newton.conditional import System
 from astrogf.inference.newton.intervals import LEVELS, Parts
@@ -25,6 +26,13 @@ N = len(MEMBER)
 KNOWN = np.array([False, False, True, True, False, False])
 MEANS = Means.by_species(MEMBER, KNOWN)
 HELD = Widths(np.array([0.07, 0.1]), np.array([0.4, 0.5]), np.array([0.15, 0.4]), np.array([0.08, 0.06]))
+
+BLENDS = Blends(
+    clear=np.array([0.0, 0.02, 0.05, 0.3, 0.02, 0.1]) ** 2,
+    share=np.array([0.0, 0.2, 0.15, 0.3, 0.2, 0.1]),
+    shift=np.array([0.0, 0.1, 0.3, 0.4, 0.2, 0.5]),
+    spread=np.array([0.0, 0.1, 0.2, 0.2, 0.15, 0.3]) ** 2,
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,27 +53,33 @@ def system_of(problem, **changes) -> System:
     return System.of(**args, member=MEMBER, means=MEANS, other_sd=LN_SIGMA_SD)
 
 
-def dense(problem, widths: Widths):
+def dense(problem, widths: Widths, blends: Blends | None = None):
     """By scipy's densities, every class of every line: probability of the widths, the joint posterior of u, ln_sigma,
-    delta, each line's probability of the wide class, and delta as a mixture."""
+    delta, each line's probability of the wide class and to be blended, and delta as a mixture."""
     precision, measured, _, mean = problem
     noise, same = np.linalg.inv(precision), 1.0 * (MEMBER[:, None] == MEMBER)
     log, means, covariances, classes = [], [], [], []
-    for wide in product((False, True), repeat=N):
-        wide = np.array(wide)
+    known = Blends(*np.zeros((4, N))) if blends is None else blends
+    for state in product(range(2 if blends is None else 4), repeat=N):
+        wide, blended = np.array(state) % 2 == 1, np.array(state) > 1
+        if np.any(known.share[blended] == 0.0):
+            continue
         listed = np.where(wide, widths.listed[1][MEMBER], widths.listed[0][MEMBER])
         delta = np.diag(listed) + LIST_MEAN_SD**2 * same * np.outer(~KNOWN, ~KNOWN)
         prior = np.zeros((2 * N + 1, 2 * N + 1))
-        prior[:N, :N] = delta + np.diag(widths.phi[MEMBER] ** 2) + MODEL_MEAN_SD**2 * same
+        own = widths.phi[MEMBER] ** 2 + known.clear + blended * known.spread
+        prior[:N, :N] = delta + np.diag(own) + MODEL_MEAN_SD**2 * same
         prior[N, N] = LN_SIGMA_SD**2
         prior[N + 1 :, N + 1 :] = prior[:N, N + 1 :] = prior[N + 1 :, :N] = delta
         seen = prior[: N + 1, : N + 1] + noise
         gain = np.linalg.solve(seen, prior[: N + 1]).T
-        means.append(np.append(mean, mean[:N]) + gain @ (measured - mean))
+        seen_mean = mean + np.append(blended * known.shift, 0.0)
+        means.append(np.append(seen_mean, mean[:N]) + gain @ (measured - seen_mean))
         covariances.append(prior - gain @ prior[: N + 1])
         share = np.where(wide, widths.share[MEMBER], 1.0 - widths.share[MEMBER])
-        log.append(multivariate_normal.logpdf(measured, mean, seen) + np.log(share).sum())
-        classes.append(wide)
+        share = share * np.where(blended, known.share, 1.0 - known.share)
+        log.append(multivariate_normal.logpdf(measured, seen_mean, seen) + np.log(share).sum())
+        classes.append(np.concatenate([wide, blended]))
     log, means, covariances, classes = map(np.array, (log, means, covariances, classes))
     p = np.exp(log - log.max())
     whole, p = float(log.max() + np.log(p.sum())), p / p.sum()
@@ -75,12 +89,16 @@ def dense(problem, widths: Widths):
     return whole, centre, covariance, p @ classes, Parts(np.tile(p[:, None], N), means[:, N + 1 :], sd)
 
 
-def test_classes_are_summed_over_as_by_enumeration(problem) -> None:
-    """Widths known, all 64 classes: corrections, log gf, their covariances and the probability to be badly wrong."""
-    _, centre, covariance, wide, parts = dense(problem, HELD)
+@pytest.mark.parametrize("blends", [None, BLENDS], ids=["no blends", "blends"])
+def test_classes_are_summed_over_as_by_enumeration(problem, blends) -> None:
+    """Widths known, all 64 classes, or 4096 states: corrections, log gf, their covariances, the probability to be badly
+    wrong and to be blended."""
+    _, centre, covariance, classes, parts = dense(problem, HELD, blends)
+    wide, blended = classes[:N], classes[N:]
     belief = Belief.known(HELD)
     begin = hyper.Learned(belief.centre, belief.top, np.full(N, 30.0))
-    found, _ = integrate(system_of(problem), belief, begin, jnp.asarray(problem[2]), sweeps=6000)
+    system = system_of(problem)._replace(blends=blends)
+    found, _ = integrate(system, belief, begin, jnp.asarray(problem[2]), sweeps=6000 if blends is None else 15000)
     sd = np.sqrt(np.diag(covariance))
     assert wide.min() < 0.1
     assert wide.max() > 0.9
@@ -91,6 +109,9 @@ def test_classes_are_summed_over_as_by_enumeration(problem) -> None:
     scale = np.outer(sd[N + 1 :], sd[N + 1 :])
     np.testing.assert_allclose(found.loggf.covariance / scale, covariance[N + 1 :, N + 1 :] / scale, atol=0.07)
     np.testing.assert_allclose(found.loggf.wide, wide, atol=0.03)
+    if blends is not None:
+        assert np.ptp(blended) > 0.2
+        np.testing.assert_allclose(found.loggf.blended, blended, atol=0.03)
     # by what lies below, for between two classes an end may lie anywhere; with two lines in a mean, as here, the mean
     # depends on a line's class, which the intervals leave out
     below = np.sum(parts.weight * norm.cdf(found.loggf.ends[:, None], parts.mean, parts.sd), axis=1)
@@ -152,10 +173,11 @@ def test_widths_are_integrated_over_as_by_weighted_draws(problem) -> None:
 
 
 @pytest.mark.slow
-def test_without_spectra_the_sampler_returns_the_prior() -> None:
+@pytest.mark.parametrize("blends", [None, BLENDS], ids=["no blends", "blends"])
+def test_without_spectra_the_sampler_returns_the_prior(blends) -> None:
     """Coordinates of the widths then have their prior's mean and sd, whatever the two ways they are moved in."""
     belief = Belief.of(np.full(2, np.nan), model_error=0.08, seen=np.array([0.5, -1.0]))
-    system = System.of(np.zeros((N + 1, N + 1)), np.zeros(N + 1), np.zeros(N + 1), MEMBER, MEANS, LN_SIGMA_SD)
+    system = System.of(np.zeros((N + 1, N + 1)), np.zeros(N + 1), np.zeros(N + 1), MEMBER, MEANS, LN_SIGMA_SD, blends)
     rng, begin = np.random.default_rng(7), hyper.Learned.start(belief, MEMBER)
     chain, places = Chain(begin.place, begin.top, np.zeros(N, int), np.zeros(N + 1 + len(MEANS))), []
     for _ in range(6000):
@@ -185,7 +207,8 @@ def test_a_posterior_that_is_none_leaves_the_fit_as_it_was(problem) -> None:
 
 
 @pytest.mark.slow
-def test_ranks_of_the_truth_are_uniform() -> None:
+@pytest.mark.parametrize("blended", [False, True], ids=["no blends", "blends"])
+def test_ranks_of_the_truth_are_uniform(blended) -> None:
     """Simulation-based calibration without spectra (Talts et al. 2018, arXiv 1804.06788): widths, classes, lines from
     the prior, (A, b) with its noise, ranks of the truth among draws. Problems are independent, lines of one are not:
     sums over the lines of a problem are compared with their scatter from problem to problem."""
@@ -193,6 +216,7 @@ def test_ranks_of_the_truth_are_uniform() -> None:
     member, seen = np.repeat([0, 1], [16, 8]), np.array([1.0, -1.0])
     belief = Belief.of(np.full(2, np.nan), model_error=0.08, seen=seen)
     means = Means.by_species(np.tile([0, 1, 2], 8), np.tile([True, False, False, False], 6))
+    blends = Blends(*(np.tile(x, n // N) for x in BLENDS)) if blended else None
     ranks: dict[str, list] = {"u": [], "delta": [], "width": []}
     for _ in range(problems):
         top = np.stack([TOP, np.zeros(4)]) + np.stack([TOP_SD, SLOPE_SD]) * rng.normal(size=(2, 4))
@@ -203,18 +227,24 @@ def test_ranks_of_the_truth_are_uniform() -> None:
         listed = np.where(wide, widths.listed[1][member], widths.listed[0][member])
         delta = mu + np.sqrt(listed) * rng.normal(size=n)
         u = delta + nu + widths.phi[member] * rng.normal(size=n)
+        if blends is not None:
+            on = (rng.uniform(size=n) < blends.share).astype(int)
+            u += blends.centre[on, np.arange(n)] + np.sqrt(blends.own[on, np.arange(n)]) * rng.normal(size=n)
         half = np.exp(rng.normal(1.5, 1.0, n))[:, None] * (np.eye(n) + 0.3 * rng.normal(size=(n, n)) / np.sqrt(n))
         a = np.zeros((n + 1, n + 1))
         a[:n, :n], a[n, n] = half @ half.T, 1.0
         b = a @ np.append(u, 0.0) + np.append(half @ rng.normal(size=n), 0.0)
-        system = System.of(a, b, np.zeros(n + 1), member, means, LN_SIGMA_SD)
+        system = System.of(a, b, np.zeros(n + 1), member, means, LN_SIGMA_SD, blends)
         begin = hyper.Learned.start(belief, member)
         chain, found = Chain(begin.place, begin.top, np.zeros(n, int), np.zeros(n + 1 + len(means))), []
         for k in range(-50, 6 * draws):
             chain, *_ = sweep(rng, belief, system, chain)
             if k >= 0 and k % 6 == 0:
-                share, left = chain.states(system).shrunk()
-                inside = share * system.from_mean(chain.step) + means.draw_of_list(rng, chain.step[n + 1 :])
+                states = chain.states(system)
+                share, left = states.shrunk()
+                inside = share * (system.from_mean(chain.step) - states.centre) + means.draw_of_list(
+                    rng, chain.step[n + 1 :]
+                )
                 found.append((chain.step[:n], inside + np.sqrt(left) * rng.normal(size=n), chain.place.ravel()))
         for name, true, values in zip(ranks, (u, delta, place.ravel()), zip(*found, strict=True), strict=True):
             ranks[name].append(np.mean(np.array(values) < true, axis=0))

@@ -35,9 +35,10 @@ class Gridded:
 
 @dataclass(frozen=True)
 class NoModel:
-    """A problem of which only the grid is asked."""
+    """A problem of which only the grid is asked, and the continuum, which is a constant."""
 
     spectrum: Gridded
+    basis: np.ndarray
     scattered: bool = False
 
 
@@ -45,7 +46,8 @@ def window_of(residual: np.ndarray) -> WindowSpectra:
     """A spectrum a star with flux 1 + residual, [star, pixel]."""
     data = StarData(jnp.asarray(1.0 + residual), jnp.full(residual.shape, SIGMA**-2.0))
     step = PIXEL / C_KMS / np.log(10.0)
-    problem: Any = NoModel(Gridded(Grid(round(np.log10(5000.0) / step), residual.shape[1], step, oversampling=4)))
+    grid = Grid(round(np.log10(5000.0) / step), residual.shape[1], step, oversampling=4)
+    problem: Any = NoModel(Gridded(grid), np.ones((residual.shape[1], 1)))
     n = len(residual)
     return WindowSpectra(problem, data, np.arange(n), np.zeros(n, int))
 

@@ -8,8 +8,9 @@ absorption m of the continuum raises the log gf of a line of depth d by log10(1 
     clear     eta ~ Normal(0, sqrt(phi_g^2 + clear_i))
     blended   eta ~ Normal(shift_i, sqrt(phi_g^2 + clear_i + spread_i)),   with probability share_i
 
-`clear` is what the gaps scatter by where no missing line is: the continuum, ghosts, the noise. All four follow from the
-spectra and not from the corrections; nothing in them is learned from how well the corrections agree with their prior.
+`clear` is what the gaps scatter by where no missing line is, beyond the noise of the pixels: the continuum, ghosts,
+very weak lines. All four follow from the spectra and not from the corrections; nothing in them is learned from how well
+the corrections agree with their prior.
 """
 
 from typing import NamedTuple
@@ -28,7 +29,7 @@ FEWEST = 200
 
 class Gaps(NamedTuple):
     """The absorption in a spectrum's gaps that the model lacks, as the depth of a line, in parts of the continuum:
-    Normal(0, sd), and with probability `share` an Exponential of this `mean` in addition."""
+    Normal(0, sd), noise included or not, and with probability `share` an Exponential of this `mean` in addition."""
 
     sd: float
     mean: float

@@ -5,12 +5,15 @@ has least. The absorption that is missing there is measured as that of a line is
 spectrum's lines are.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from astrogf.inference.newton.blends import Blends, Sums, gaps_of, under
+from astrogf.inference.newton.blends import Blends, Gaps, Sums, gaps_of, under
 from astrogf.inference.newton.passed import Pass
 from astrogf.inference.newton.told import Told
+from astrogf.inference.problem.noise import NoiseModel, as_numpy, variances
 from astrogf.inference.problem.parameters import LN_SIGMA
 from astrogf.inference.problem.spectra import Noise, Sample
 
@@ -18,18 +21,48 @@ GAP, LEAST = 0.985, 90.0
 """Parts of the continuum above which the model has a gap, and the percentile of the pixels that do for one at least."""
 THERMAL = 1.5
 """km/s: sd of a line without an instrument, of iron at 5000 K with a microturbulence of 1.5 km/s."""
+LEAST_WEIGHT = 1e-3
+"""Where hardly a pixel of a line is good, its depth is nearly 0 rather than anything."""
 SEEN = 1e-6
 """The least slope of a line that is seen at all, parts of the continuum a dex."""
 
 
+class Matched(NamedTuple):
+    """Depth of the Gaussian line that fits best about every pixel, and the variance that the pixels' own leaves it."""
+
+    depth: Float[np.ndarray, " pixel"]
+    variance: Float[np.ndarray, " pixel"]
+
+
 def matched(
-    value: Float[np.ndarray, " pixel"], good: Bool[np.ndarray, " pixel"], sigma: float
-) -> Float[np.ndarray, " pixel"]:
-    """Depth of the Gaussian line of width `sigma` (pixels) that fits `value` best about every pixel."""
+    value: Float[np.ndarray, " pixel"], variance: Float[np.ndarray, " pixel"], good: Bool[np.ndarray, " pixel"], sigma
+) -> Matched:
+    """A line of width `sigma` (pixels) fitted to `value` about every pixel, all `good` ones alike."""
     reach = int(np.ceil(4.0 * sigma))
     profile = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
-    weight = np.convolve(good.astype(float), profile**2, "same")
-    return np.convolve(np.where(good, value, 0.0), profile, "same") / np.maximum(weight, 1e-3)
+    weight = np.maximum(np.convolve(good.astype(float), profile**2, "same"), LEAST_WEIGHT)
+    depth = np.convolve(np.where(good, value, 0.0), profile, "same") / weight
+    return Matched(depth, np.convolve(np.where(good, variance, 0.0), profile**2, "same") / weight**2)
+
+
+def gaps_in(
+    residual: Float[np.ndarray, " pixel"],
+    variance: Float[np.ndarray, " pixel"],
+    normalised: Float[np.ndarray, " pixel"],
+    sigma: float,
+) -> Gaps | None:
+    """The gaps of a spectrum whose lines are `sigma` pixels wide; all in parts of the continuum, nan where a pixel does
+    not count. `residual`: the flux less the model, which is `normalised`; `variance` of a pixel, which the fit allows
+    for and which is so no part of what the gaps scatter by."""
+    good = np.isfinite(residual) & np.isfinite(normalised)
+    if not good.any():
+        return None
+    missing = matched(-residual, variance, good, sigma)
+    gap = good & (normalised >= min(GAP, np.percentile(normalised[good], LEAST)))
+    found = gaps_of(missing.depth[gap], max(2.0 * sigma, 1.0))
+    if found is None:
+        return None
+    return found._replace(sd=np.sqrt(max(found.sd**2 - float(np.median(missing.variance[gap])), 0.0)))
 
 
 def blends_of(
@@ -45,19 +78,19 @@ def blends_of(
         for k, (window, data, row) in enumerate(zip(sample.windows, part.data.get(), terms.rows, strict=True)):
             if row is None or row.sight is None:
                 continue
-            grid, basis = window.problem.spectrum.grid, np.asarray(window.problem.basis)
-            pixel = float(grid.oversampling * grid.velocity_step)
-            for r, at in enumerate(part.rows[k]):
-                level = basis @ np.asarray(row.coefficients[r])
-                good = (np.asarray(data.ivar[r]) > 0.0) & np.isfinite(row.adjusted[r])
-                normalised = np.where(good, row.adjusted[r] / level, 0.0)
-                width = float(np.hypot(sigma[window.star[at]], THERMAL)) / pixel
-                missing = matched(normalised - np.asarray(data.flux[r]) / level, good, width)
-                gap = good & (normalised >= min(GAP, np.percentile(normalised[good], LEAST) if good.any() else GAP))
-                found = gaps_of(missing[gap], max(2.0 * width, 1.0))
-                if found is None:
-                    continue
-                known = np.asarray(row.sight.information[r], float)
-                scatter = float(np.asarray(noise[k].scatter)[at]) if window.problem.scattered else 0.0
-                sums.add(under(np.maximum(row.sight.slope[r], SEEN), found), known / (1.0 + known * scatter**2))
+            rows, grid = part.rows[k], window.problem.spectrum.grid
+            plain = as_numpy(noise[k]._replace(local=np.ones((len(noise[k].scale), 1))))
+            mine = NoiseModel(*(x[rows] for x in plain))
+            variance, used = variances(data.flux, data.ivar, mine), np.asarray(data.ivar) > 0.0
+            level = np.asarray(row.coefficients) @ np.asarray(window.problem.basis).T
+            width = np.hypot(sigma[window.star[rows]], THERMAL) / float(grid.oversampling * grid.velocity_step)
+            scatter = np.asarray(mine.scatter) if window.problem.scattered else np.zeros(len(rows))
+            for r in range(len(rows)):
+                normalised = np.where(used[r], row.adjusted[r] / level[r], np.nan)
+                residual = np.asarray(data.flux[r]) / level[r] - normalised
+                found = gaps_in(residual, variance[r] / level[r] ** 2, normalised, float(width[r]))
+                if found is not None:
+                    known = np.asarray(row.sight.information[r], float)
+                    weight = known / (1.0 + known * scatter[r] ** 2)
+                    sums.add(under(np.maximum(row.sight.slope[r], SEEN), found), weight)
     return sums.together()

@@ -6,7 +6,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from astrogf.inference.newton.blends import Blends, Gaps, Sums, gaps_of, under
-from astrogf.inference.newton.gaps import matched
+from astrogf.inference.newton.gaps import gaps_in, matched
 from astrogf.inference.newton.widths import Widths, likelihood, probabilities
 
 GAPS = Gaps(sd=0.006, mean=0.04, share=0.15)
@@ -45,10 +45,26 @@ def test_a_missing_line_under_a_listed_one_against_draws() -> None:
 def test_the_depth_of_a_line_is_found_through_bad_pixels() -> None:
     at = np.arange(200.0)
     line = 0.3 * np.exp(-0.5 * ((at - 90.0) / 2.5) ** 2)
-    good = np.ones(200, bool)
-    assert matched(line, good, 2.5)[90] == pytest.approx(0.3)
+    good, sd = np.ones(200, bool), 0.02
+    assert matched(line, np.full(200, sd**2), good, 2.5).depth[90] == pytest.approx(0.3)
     good[88:91] = False
-    assert matched(np.where(good, line, 7.0), good, 2.5)[90] == pytest.approx(0.3)
+    found = matched(np.where(good, line, 7.0), np.full(200, sd**2), good, 2.5)
+    assert found.depth[90] == pytest.approx(0.3)
+    noise = sd * np.random.default_rng(1).normal(size=(4000, 200))
+    drawn = [matched(x, np.full(200, sd**2), good, 2.5).depth[[60, 90]] for x in noise]
+    np.testing.assert_allclose(np.var(drawn, axis=0), found.variance[[60, 90]], rtol=0.1)
+
+
+def test_the_noise_of_the_pixels_is_not_what_gaps_scatter_by() -> None:
+    """Noise alone leaves nothing; what the continuum is wrong by in addition is left."""
+    rng, n, sd = np.random.default_rng(5), 20_000, 0.01
+    noise = sd * rng.normal(size=n)
+    alone = gaps_in(noise, np.full(n, sd**2), np.ones(n), 2.0)
+    wavy = gaps_in(noise + 0.004 * np.sin(np.arange(n) / 40.0), np.full(n, sd**2), np.ones(n), 2.0)
+    assert alone.sd < 0.001
+    # a wave of which a narrow line takes up its value times the ratio of the profile's sum to that of its squares
+    assert wavy.sd == pytest.approx(0.004 / np.sqrt(2.0) * np.sqrt(2.0), rel=0.15)
+    assert gaps_in(np.full(n, np.nan), np.ones(n), np.ones(n), 2.0) is None
 
 
 def test_spectra_count_by_what_they_know() -> None:

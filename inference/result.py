@@ -9,7 +9,6 @@ from astropy.table import Table
 from jaxtyping import Float, Int
 
 from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.blends import Blends
 from astrogf.inference.newton.choice import Choice, partners
 from astrogf.inference.newton.intervals import NAMES as INTERVALS
 from astrogf.inference.newton.intervals import Parts, quantiles
@@ -122,7 +121,7 @@ def line_table(lines: LineList, strength, chosen: Choice, joint: Joint, groups: 
     partner, correlation = partners(np.asarray(posterior.covariance)[:n, :n])
     widths = posterior.widths
     prior = np.hypot(widths.sd[groups.member], means.list_sd[means.of])
-    believed = prior**2 + widths.phi[groups.member] ** 2 + means.model_sd[means.of] ** 2
+    without_blends = np.sqrt(prior**2 + widths.phi[groups.member] ** 2 + means.model_sd[means.of] ** 2)
     parts = [np.flatnonzero(lines.transition == t) for t in leaders.transition]
     table = Table(
         {
@@ -139,7 +138,7 @@ def line_table(lines: LineList, strength, chosen: Choice, joint: Joint, groups: 
             **({} if loggf.blended is None else {"blended": loggf.blended}),
             "apparent": np.asarray(posterior.mean)[:n],
             "apparent_sd": apparent_sd,
-            "ratio": ratio_to_prior(apparent_sd, believed, joint.blends, loggf.blended),
+            "ratio": apparent_sd / without_blends,
             "group": [groups.names[g] for g in groups.member],
             "components": [len(rows) for rows in parts],
             "component_wavelengths": [" ".join(f"{w:.4f}" for w in lines.wavelength[rows]) for rows in parts],
@@ -155,21 +154,6 @@ def line_table(lines: LineList, strength, chosen: Choice, joint: Joint, groups: 
     for name in ("loggf", "correction", "posterior_sd", *INTERVALS, "prior_sd", "apparent", "apparent_sd"):
         table[name].unit = "dex"
     return table
-
-
-def ratio_to_prior(
-    apparent_sd: Float[np.ndarray, " line"],
-    believed: Float[np.ndarray, " line"],
-    blends: Blends | None,
-    blended: Float[np.ndarray, " line"] | None,
-) -> Float[np.ndarray, " line"]:
-    """Posterior to prior sd of what the spectra see of a line itself, missing lines under it left out; `believed` is
-    its prior variance, `blended` how probable it is that one is there."""
-    if blends is None:
-        return apparent_sd / np.sqrt(believed)
-    more = blends.variance if blended is None else blends._replace(share=blended).variance
-    k = believed / (believed + more)
-    return np.sqrt((k**2 * apparent_sd**2 + k * more) / believed)
 
 
 def known_loggf(joint: Joint, groups: hyper.Groups) -> hyper.LogGf:

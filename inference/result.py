@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.choice import Choice, partners
+from astrogf.inference.newton.gaps import gaps_by_window
 from astrogf.inference.newton.intervals import NAMES as INTERVALS
 from astrogf.inference.newton.intervals import Parts, quantiles
 from astrogf.inference.newton.joint import Joint
@@ -89,13 +90,20 @@ class FitResult:
     labels_covariance: Float[np.ndarray, "star label label"] | None = None
 
 
-def shared_table(joint: Joint, sample: Sample, releases: list[np.ndarray]) -> dict[str, tuple[float, float]]:
-    """Shared parameters that are not corrections: value and sd."""
+OF_GAPS = ("scatter of gaps", "depth of missing lines", "share of missing lines")
+
+
+def shared_table(
+    joint: Joint, sample: Sample, releases: list[np.ndarray], blends: bool = False
+) -> dict[str, tuple[float, float]]:
+    """Shared parameters that are not corrections: value and sd. With `blends` what the gaps of the spectra show of
+    lines that the list lacks, the median of each release."""
     ln_sigma, sd = float(joint.run.shared[-1]), float(jnp.sqrt(joint.posterior.covariance[-1, -1]))
     table = {}
     if np.any(np.asarray(sample.prior.follows_survey) > 0):
         resolution = float(np.exp(lsf_sigma(1.0) - ln_sigma))
         table["resolution"] = (resolution, resolution * sd)
+    gaps = gaps_by_window(sample, joint.passed, joint.run.theta, joint.run.noise) if blends else []
     for k, (window, noise_model, kinds) in enumerate(zip(sample.windows, joint.run.noise, releases, strict=True)):
         where = f", window {k + 1}" if len(sample.windows) > 1 else ""
         for r, name in enumerate(kinds):
@@ -108,6 +116,12 @@ def shared_table(joint: Joint, sample: Sample, releases: list[np.ndarray]) -> di
                         float(np.asarray(noise_model.scatter)[mine[0]]),
                         float("nan"),
                     )
+                if blends and np.isfinite(gaps[k][mine]).any():
+                    middle = np.nanmedian(gaps[k][mine], axis=0)
+                    table |= {
+                        f"{what}, {name}{where}": (float(value), float("nan"))
+                        for what, value in zip(OF_GAPS, middle, strict=True)
+                    }
     return table
 
 
@@ -285,7 +299,7 @@ def assemble(
         lines=line_table(origin.lines, strength, chosen, joint, groups, options),
         correction_covariance=known_loggf(joint, groups).covariance,
         apparent_covariance=np.asarray(joint.posterior.covariance)[:n, :n],
-        shared=shared_table(joint, sample, origin.releases),
+        shared=shared_table(joint, sample, origin.releases, options.lines.blends),
         hyper=width_table(joint.posterior, groups),
         status=joint.status,
         trace=joint.run.trace,

@@ -23,7 +23,7 @@ from scipy.stats import exponnorm, norm
 
 QUANTILES, REPRESENTATIVES = 200, 400
 """Of an exponential distribution, for means over it; of the gaps of a spectrum, which stand for all."""
-FEWEST = 200
+FEWEST = 60
 """Pixels in gaps that a spectrum must have to say anything of them, resolution elements counted."""
 
 

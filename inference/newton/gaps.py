@@ -5,6 +5,7 @@ has least. The absorption that is missing there is measured as that of a line is
 spectrum's lines are.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -65,15 +66,22 @@ def gaps_in(
     return found._replace(sd=np.sqrt(max(found.sd**2 - float(np.median(missing.variance[gap])), 0.0)))
 
 
-def blends_of(
-    sample: Sample, passed: Pass, theta: Float[Array | np.ndarray, "star own"], noise: Noise, told: Told | None = None
-) -> Blends:
-    """Of every line, what the spectra of a pass that kept `sight` show: each spectrum has the weight of what it knows
-    of the line once its own deviation is allowed for, and so have the others that have `told`. A spectrum with too few
-    pixels says nothing."""
-    sums, sigma = Sums.none(len(passed.reduced.gradient) - 1), np.exp(np.asarray(theta)[:, LN_SIGMA])
-    if told is not None and told.blends is not None:
-        sums.add(told.blends, np.diag(told.precision)[:-1])
+class Spectrum(NamedTuple):
+    """Of one spectrum: its window and its row there; its gaps, None where they are too few; and of every line the slope
+    and what is known, its own deviation allowed for."""
+
+    window: int
+    row: int
+    gaps: Gaps | None
+    slope: Float[Array | np.ndarray, " line"]
+    known: Float[np.ndarray, " line"]
+
+
+def of_each(
+    sample: Sample, passed: Pass, theta: Float[Array | np.ndarray, "star own"], noise: Noise
+) -> Iterator[Spectrum]:
+    """Every spectrum of a pass that kept `sight`."""
+    sigma = np.exp(np.asarray(theta)[:, LN_SIGMA])
     for part, terms in zip(sample.parts, passed.terms(), strict=True):
         for k, (window, data, row) in enumerate(zip(sample.windows, part.data.get(), terms.rows, strict=True)):
             if row is None or row.sight is None:
@@ -85,12 +93,34 @@ def blends_of(
             level = np.asarray(row.coefficients) @ np.asarray(window.problem.basis).T
             width = np.hypot(sigma[window.star[rows]], THERMAL) / float(grid.oversampling * grid.velocity_step)
             scatter = np.asarray(mine.scatter) if window.problem.scattered else np.zeros(len(rows))
-            for r in range(len(rows)):
+            for r, at in enumerate(rows):
                 normalised = np.where(used[r], row.adjusted[r] / level[r], np.nan)
                 residual = np.asarray(data.flux[r]) / level[r] - normalised
                 found = gaps_in(residual, variance[r] / level[r] ** 2, normalised, float(width[r]))
-                if found is not None:
-                    known = np.asarray(row.sight.information[r], float)
-                    weight = known / (1.0 + known * scatter[r] ** 2)
-                    sums.add(under(np.maximum(row.sight.slope[r], SEEN), found), weight)
+                known = np.asarray(row.sight.information[r], float)
+                yield Spectrum(k, int(at), found, row.sight.slope[r], known / (1.0 + known * scatter[r] ** 2))
+
+
+def blends_of(
+    sample: Sample, passed: Pass, theta: Float[Array | np.ndarray, "star own"], noise: Noise, told: Told | None = None
+) -> Blends:
+    """Of every line, what all spectra of a pass that kept `sight` show: each has the weight of what it knows of the
+    line, and so have the others that have `told`. A spectrum with too few pixels in gaps says nothing."""
+    sums = Sums.none(len(passed.reduced.gradient) - 1)
+    if told is not None and told.blends is not None:
+        sums.add(told.blends, np.diag(told.precision)[:-1])
+    for one in of_each(sample, passed, theta, noise):
+        if one.gaps is not None:
+            sums.add(under(np.maximum(np.asarray(one.slope), SEEN), one.gaps), one.known)
     return sums.together()
+
+
+def gaps_by_window(
+    sample: Sample, passed: Pass, theta: Float[Array | np.ndarray, "star own"], noise: Noise
+) -> list[Float[np.ndarray, "row 3"]]:
+    """`Gaps` of every row of every window, nan where a spectrum has too few."""
+    found = [np.full((len(w.star), 3), np.nan) for w in sample.windows]
+    for one in of_each(sample, passed, theta, noise):
+        if one.gaps is not None:
+            found[one.window][one.row] = one.gaps
+    return found

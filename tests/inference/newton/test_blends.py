@@ -25,7 +25,7 @@ def test_gaps_are_found_as_they_were_drawn(gaps) -> None:
 
 
 def test_few_gaps_say_nothing() -> None:
-    absorbed = drawn(np.random.default_rng(1), 500)
+    absorbed = drawn(np.random.default_rng(1), 200)
     assert gaps_of(absorbed, 1.0) is not None
     assert gaps_of(absorbed, 4.0) is None
 

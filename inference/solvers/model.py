@@ -39,11 +39,11 @@ from astrogf.inference.problem.spectra import Noise, Sample
 
 
 def sampled_widths(n_group: int, model_error: float) -> Widths:
-    """Widths of groups of which none is held or stated, from their prior."""
-    belief = Belief.of(np.full(n_group, np.nan), None, model_error)
-    known = np.flatnonzero(np.isfinite(belief.top))
+    """Widths of groups of which none is held or stated and whose lines are all seen as well, from their prior."""
+    middle = Belief.of(np.full(n_group, np.nan), None, model_error).top[0]
+    known = np.flatnonzero(np.isfinite(middle))
     with numpyro.plate("coordinates", len(known)):
-        top = numpyro.sample("top", dist.Normal(belief.top[known], TOP_SD[known]))
+        top = numpyro.sample("top", dist.Normal(middle[known], TOP_SD[known]))
         with numpyro.plate("of groups", n_group):
             place = numpyro.sample("place", dist.Normal(top, GROUP_SD[known]))
     full = jnp.full((4, n_group), -jnp.inf).at[known].set(place.T)

@@ -3,15 +3,18 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import numpyro
 import pytest
+from numpyro.infer import Predictive
 from numpyro.infer.util import log_density
 
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.joint import Joint
 from astrogf.inference.newton.stars import FitState
+from astrogf.inference.newton.widths import GROUP_SD, PHI
 from astrogf.inference.rehearsal.small import build, draw, maximise
 from astrogf.inference.solvers.gaussian import joint_sites
-from astrogf.inference.solvers.model import joint_model
+from astrogf.inference.solvers.model import joint_model, sampled_widths
 from astrogf.inference.solvers.refine import density_of_stars, refined
 
 N_STAR, N_LINE = 2, 4
@@ -61,3 +64,18 @@ def test_a_solver_of_the_configuration_refines_the_fit(fitted, method):
     ratio = np.sqrt(np.diag(np.asarray(after.posterior.covariance))) / sd
     assert np.all((ratio > 0.6) & (ratio < 1.6))
     assert jax.tree.all(jax.tree.map(lambda x: bool(jnp.isfinite(x).all()), after.posterior))
+
+
+def test_widths_of_the_numpyro_model_have_their_prior() -> None:
+    """Medians of tau, gross, share and phi of two groups, and how groups scatter about their common height."""
+    names = ("tau", "gross", "share", "phi")
+
+    def model() -> None:
+        for name, value in sampled_widths(2, 0.08)._asdict().items():
+            numpyro.deterministic(name, value)
+
+    drawn = Predictive(model, num_samples=4000)(jax.random.key(1))
+    found = np.array([np.median(drawn[name]) for name in names])
+    np.testing.assert_allclose(found, [0.1, 0.4, 0.1, 0.08], rtol=0.06)
+    apart = np.log(np.asarray(drawn["phi"])) @ np.array([1.0, -1.0])
+    assert np.std(apart) == pytest.approx(np.sqrt(2.0) * GROUP_SD[PHI], rel=0.05)

@@ -77,10 +77,13 @@ def load(path: Path) -> Statistics:
     n = len(lines.wavelength) + len(others)
     if stored["precision"].shape != (n, n) or stored["gradient"].shape != (n,) or stored["point"].shape != (n,):
         raise AstrogfError(f"{path} is damaged: {n} shared parameters, but A is {stored['precision'].shape}")
-    blends = Blends(*stored["blends"]) if "blends" in stored else None
+    blends = stored.get("blends")
+    if blends is not None and blends.shape != (len(Blends._fields), len(lines.wavelength)):
+        raise AstrogfError(f"{path} is damaged: {len(lines.wavelength)} lines, but what is of blends is {blends.shape}")
     return Statistics(
-        stored["precision"], stored["gradient"], stored["point"], lines, others, int(stored["n_star"]), blends
-    )
+        stored["precision"], stored["gradient"], stored["point"], lines, others, int(stored["n_star"]),
+        None if blends is None else Blends(*blends),
+    )  # fmt: skip
 
 
 def combine(one: Statistics, two: Statistics) -> Statistics:

@@ -8,8 +8,9 @@ from astrogf import config
 from astrogf.base.errors import AstrogfError
 from astrogf.fitting import engine
 from astrogf.inference.newton import scatters
+from astrogf.inference.newton.blends import Blends
 from astrogf.inference.result import OF_GAPS, FitResult
-from astrogf.inference.statistics import load, save
+from astrogf.inference.statistics import combine, load, save
 
 STAR = {
     "medium": "vacuum", "logg": [4.4, 0.01], "feh": [0.0, 0.01], "alpha": [0.0, 0.01], "vmic": [1.0, 0.05],
@@ -72,6 +73,21 @@ def test_statistics_keep_it(result, tmp_path) -> None:
         assert (again is None) == (blends is None)
         if blends is not None:
             np.testing.assert_array_equal(again, blends)
+
+
+def test_damaged_statistics_are_refused_with_a_sentence(result, tmp_path) -> None:
+    short = Blends(*(x[:-1] for x in result.statistics.blends))
+    save(tmp_path / "s.npz", result.statistics._replace(blends=short))
+    with pytest.raises(AstrogfError, match=r"s.npz is damaged: \d+ lines, but what is of blends is \(4, \d+\)"):
+        load(tmp_path / "s.npz")
+
+
+def test_two_sets_of_stars_keep_what_both_know_of_blends(result) -> None:
+    one = result.statistics
+    twice = combine(one, one)
+    np.testing.assert_allclose(twice.blends, one.blends, atol=1e-12)
+    np.testing.assert_allclose(combine(one._replace(blends=None), one).blends, one.blends, atol=1e-12)
+    assert combine(one._replace(blends=None), one._replace(blends=None)).blends is None
 
 
 def test_other_solvers_refuse_it_before_any_work() -> None:

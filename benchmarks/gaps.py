@@ -58,15 +58,16 @@ def main() -> None:
             print(f"{path} {wavelength[0]:.0f}-{wavelength[-1]:.0f} A: {n}, {found.sd:.4f}, {found.mean:.4f}, "
                   f"{found.share:.3f}")  # fmt: skip
             if a.figure and i == shown and wavelength[0] <= a.near <= wavelength[-1]:
-                draw(a, str(path), wavelength, s.flux[i][window] / level, model / level, residual, variance, width)
+                draw(
+                    a, str(path), wavelength, s.flux[i][window] / level, model / level, residual, variance, width, found
+                )
 
 
-def draw(a, name, wavelength, flux, model, residual, variance, width) -> None:
+def draw(a, name, wavelength, flux, model, residual, variance, width, found) -> None:
     """Some Angstrom of the spectrum with its gaps marked, and the distribution of what is missing in all gaps."""
     good = np.isfinite(residual)
     missing = matched(-residual, variance, good, width)
     gap = good & (model >= GAP)
-    found = gaps_in(residual, variance, model, width)
     noise = np.median(missing.variance[gap])
     with plt.rc_context(style.RC):
         figure, (left, right) = plt.subplots(1, 2, figsize=(style.WIDE, 2.8), width_ratios=(1.6, 1.0))

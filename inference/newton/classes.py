@@ -27,8 +27,6 @@ ROUNDS, MOVED_ROUNDS = 12, 2
 """Metropolis steps of each coordinate a sweep, in blocks 1 and 2."""
 STEPS = (0.02, 1.0)
 """Their lengths are drawn between these, uniformly in the logarithm: no scale is right for groups of 8 and of 2000."""
-
-
 UNMOVED = 0.1
 """dex: lines with more error of their own stay where they are in block 2."""
 

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
-from astrogf.inference.newton.classes import Chain, sweep
+from astrogf.inference.newton.classes import Chain, Moves, sweep
 from astrogf.inference.newton.joint import SharedPrior
 from astrogf.inference.newton.widths import Belief, Widths
 from astrogf.inference.problem.parameters import STAR, STEP
@@ -51,9 +51,10 @@ def sampled(small, fit, belief, rng) -> tuple[np.ndarray, np.ndarray]:
     prior = SharedPrior.of(small.groups, small.options)._replace(belief=belief)
     system, member = prior.system(fit.passed.reduced, fit.shared), small.groups.member
     chain = Chain(fit.learned.place, fit.learned.top, np.zeros(len(member), int), system.factor(fit.learned.weight)[1])
+    moves = Moves.of(system, belief, fit.learned.place, fit.learned.weight)
     shared, loggf = [], []
     for k in range(-BURN, APART * (DRAWS + 1)):
-        chain, *_ = sweep(rng, belief, system, chain)
+        chain, *_ = sweep(rng, moves, system, chain)
         if k < 0 or k % APART:
             continue
         share, left = chain.states(system).shrunk()

@@ -22,7 +22,7 @@ from astrogf.runtime import ready_to_compute
 ready_to_compute()
 
 from astrogf.inference.newton import groups as hyper  # noqa: E402
-from astrogf.inference.newton.classes import Chain, sweep  # noqa: E402
+from astrogf.inference.newton.classes import Chain, Moves, sweep  # noqa: E402
 from astrogf.inference.newton.conditional import System, inverse_of  # noqa: E402
 from astrogf.inference.newton.lapack import threads_for  # noqa: E402
 from astrogf.inference.newton.scatters import integrate  # noqa: E402
@@ -88,7 +88,7 @@ def stages(n_line: int, than: int | None) -> None:
     print(f"{n_line} lines, {GROUPS} groups")
     groups = hyper.Groups(survey.member, tuple(map(str, range(GROUPS))), survey.member, survey.held)
     belief, off = groups.belief(MODEL_ERROR), survey.point - np.append(np.zeros(n_line), 0.01)
-    system = System.of(survey.precision, survey.gradient, off, survey.member, GROUPS, LN_SIGMA_SD)
+    system = System.of(survey.precision, survey.gradient, off, survey.member, groups.means(MODEL_ERROR), LN_SIGMA_SD)
     with timed("learned from the prior's medians"):
         learned, step, _ = hyper.learn(system, belief, hyper.Learned.start(belief, survey.member))
     with threads_for(n_line):
@@ -97,10 +97,12 @@ def stages(n_line: int, than: int | None) -> None:
                 factor, _ = system.factor(learned.weight)
         with timed("an inverse"):
             inverse_of(factor)
+        with timed("scale of the moves"):
+            moves = Moves.of(system, belief, learned.place, learned.weight)
         chain, rng = Chain(learned.place, learned.top, np.zeros(n_line, int), step), np.random.default_rng(0)
         with timed("10 sweeps"):
             for _ in range(10):
-                chain, *_ = sweep(rng, belief, system, chain)
+                chain, *_ = sweep(rng, moves, system, chain)
     with timed("integral"):
         posterior, said = integrate(system, belief, learned, survey.point)
     print(f"  {said['sweeps']:.0f} sweeps, {said['effective_sweeps']:.0f} effective ones of the slowest width")

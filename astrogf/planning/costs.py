@@ -33,8 +33,8 @@ FLOPS = 20e9
 """Of products of matrices, a core and second."""
 SOLVES = 24
 """L^3 flops of an iteration that learns the widths."""
-SWEEP, SWEEP_SQUARE = 0.012, 5.5e-8
-"""Seconds of a sweep of the sampler: alone, and a squared number of lines, on two cores."""
+SWEEP, SWEEP_SQUARE = 0.02, 3.0e-8
+"""Seconds of a sweep of the sampler: alone, and a squared number of lines; of which there may be fewer."""
 NODES = 200
 """Spectra of the coarse search."""
 COMPILE = 50.0

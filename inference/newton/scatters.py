@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.classes import Chain, sweep
+from astrogf.inference.newton.classes import Chain, Moves, sweep
 from astrogf.inference.newton.conditional import System, inverse_of
 from astrogf.inference.newton.intervals import MeanOf, Parts, by_state, quantiles
 from astrogf.inference.newton.joint import Joint, SharedPrior
@@ -23,11 +23,13 @@ from astrogf.inference.newton.lapack import threads_for
 from astrogf.inference.newton.stars import bounded_step, keep_physical
 from astrogf.inference.newton.widths import Belief, Widths, wide_probability
 
-BURN, FEWEST, MOST = 30, 120, 600
+BURN, FEWEST, MOST = 30, 120, 2000
 """Sweeps that are forgotten; fewest and most that count."""
-SWEEP_LINES = 200 * 1200
-"""Between the two, lines times sweeps."""
-APART = 4
+SWEEP_LINES = 1000 * 1200
+"""Between the two, at most so many lines times sweeps."""
+ENOUGH, ASKED = 25, 20
+"""Independent sweeps of the slowest width that are enough, which is asked every so many sweeps."""
+EVERY = 6
 """Every so many sweeps carry the posterior (an inverse each, and neighbouring sweeps say nearly the same)."""
 
 
@@ -89,41 +91,45 @@ def integrate(
 ) -> tuple[hyper.Posterior, dict[str, float]]:
     """Posterior of the shared parameters and of the log gf, and how well the sampler went through the widths.
 
-    `current`: the point of (A, b); `begin`: where the sampler begins; `sweeps`: by the number of lines. Raises
-    IndefiniteError where the posterior is none.
+    `current`: the point of (A, b); `begin`: where the sampler begins; `sweeps`: else until the slowest width has been
+    gone through ENOUGH. Raises IndefiniteError where the posterior is none.
     """
     rng, n, shared = np.random.default_rng(seed), len(system.member), system.shared
-    if sweeps is None:
-        sweeps = int(np.clip(SWEEP_LINES / (n + 1), FEWEST, MOST))
+    most = int(np.clip(SWEEP_LINES / (n + 1), FEWEST, MOST)) if sweeps is None else sweeps
     if belief.certain:
-        sweeps = 1
+        most = 1
     sums = _Sums([], [], np.zeros((shared, shared)), np.zeros((n, n)), np.zeros(n), [])
     places, wide, blended = [], np.zeros(n), np.zeros(n)
     with threads_for(len(system.gradient)):
         _, step = system.factor(begin.weight, begin.centre)
         chain = Chain(begin.place, begin.top, np.zeros(n, int), step)
-        for k in range(-BURN, sweeps):
-            chain, factor, step, probability = sweep(rng, belief, system, chain)
+        moves = Moves.of(system, belief, begin.place, begin.weight)
+        for k in range(-BURN, most):
+            chain, factor, step, probability = sweep(rng, moves, system, chain)
             if k < 0:
                 continue
             wide += wide_probability(probability)
             blended += probability[2:].sum(axis=0)
             places.append(chain.place)
-            if k % APART == 0:
+            if k % EVERY == 0:
                 sums.add(system, chain, factor, step)
+            asked = sweeps is None and k >= FEWEST and k % ASKED == 0
+            if asked and _effective(np.array(places), belief.learned) >= ENOUGH:
+                break
+    count = len(places)
     step, covariance = _moments(sums.steps, sums.covariance)
     delta, delta_covariance = _moments(sums.deltas, sums.delta_covariance)
     mean_of_list = np.asarray(current)[:n] - system.off
     loggf = hyper.LogGf(
-        mean_of_list + delta, delta_covariance, np.clip(sums.list_share / len(sums.steps), 0.0, 1.0), wide / sweeps,
-        mean_of_list + quantiles(Parts.of(sums.parts)), None if system.blends is None else blended / sweeps,
+        mean_of_list + delta, delta_covariance, np.clip(sums.list_share / len(sums.steps), 0.0, 1.0), wide / count,
+        mean_of_list + quantiles(Parts.of(sums.parts)), None if system.blends is None else blended / count,
     )  # fmt: skip
     each = Widths(*np.moveaxis(np.array([Widths.at(place) for place in places]), 1, 0))
     widths, widths_sd = Widths(*(x.mean(axis=0) for x in each)), Widths(*(x.std(axis=0) for x in each))
     posterior = hyper.Posterior(
         jnp.asarray(current) + step, jnp.asarray(covariance), begin.weight, widths, widths_sd, loggf
     )
-    return posterior, {"sweeps": float(sweeps), "effective_sweeps": _effective(np.array(places), belief.learned)}
+    return posterior, {"sweeps": float(count), "effective_sweeps": _effective(np.array(places), belief.learned)}
 
 
 def _effective(places: Float[np.ndarray, "sweep 4 group"], learned) -> float:

@@ -208,11 +208,35 @@ class Belief(NamedTuple):
             z = np.where(self.learned, (place - self.middle(top)) / GROUP_SD[:, None], 0.0)
         return -0.5 * z**2
 
+    def by_row(self, place: Float[np.ndarray, "4 group"]) -> Float[np.ndarray, "4"]:
+        """log prior density of the coordinates of every row, its top value and slope summed over; up to a constant."""
+        out = np.zeros(4)
+        for row in np.flatnonzero(self.learned.any(axis=1)):
+            mine = self.learned[row]
+            off = (place[row, mine] - self.centre[row, mine]) / GROUP_SD[row]
+            line = self.tied[row, mine] * np.stack([np.full(mine.sum(), TOP_SD[row]), SLOPE_SD[row] * self.seen[mine]])
+            line /= GROUP_SD[row]
+            along = line @ off
+            out[row] = -0.5 * (off @ off - along @ np.linalg.solve(line @ line.T + np.eye(2), along))
+        return out
+
     def of_top(self, top: Float[np.ndarray, "2 4"]) -> float:
         """log prior density of top values and slopes; 0 of rows that have none."""
         with np.errstate(invalid="ignore"):
             z = np.where(np.isfinite(self.top), (top - self.top) / np.stack([TOP_SD, SLOPE_SD]), 0.0)
         return float(-0.5 * np.sum(z**2))
+
+    def log_density(
+        self, place: Float[np.ndarray, "4 group"], top: Float[np.ndarray, "2 4"]
+    ) -> tuple[float, Float[np.ndarray, "4 group"], Float[np.ndarray, "2 4"]]:
+        """log prior density of all of them, up to a constant, and its derivatives."""
+        use, sds = np.isfinite(self.top), np.stack([TOP_SD, SLOPE_SD])
+        with np.errstate(invalid="ignore"):
+            pulled = np.where(self.learned, (place - self.middle(top)) / GROUP_SD[:, None] ** 2, 0.0)
+            above = np.where(use, (top - self.top) / sds**2, 0.0)
+        tied = np.where(self.tied, pulled, 0.0)
+        value = self.by_group(place, top).sum() + self.of_top(top)
+        return value, -pulled, np.stack([tied.sum(axis=1), tied @ self.seen]) - above
 
     def draw_top(self, rng: np.random.Generator, place: Float[np.ndarray, "4 group"]) -> Float[np.ndarray, "2 4"]:
         """Top values and slopes given the groups': a straight line through them, row by row."""
@@ -245,7 +269,6 @@ def most_probable(
         return place, top
     low, high = np.broadcast_to(LEAST[:, None], shape)[learned], np.broadcast_to(MOST[:, None], shape)[learned]
     use = np.isfinite(belief.top)
-    sds = np.stack([TOP_SD, SLOPE_SD])
 
     def unpacked(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         at, upper = place.copy(), top.copy()
@@ -254,15 +277,9 @@ def most_probable(
 
     def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
         at, upper = unpacked(x)
-        widths = Widths.at(at)
-        value, slope = likelihood(widths, off, more, member, blends)
-        with np.errstate(invalid="ignore"):
-            pulled = np.where(learned, (at - belief.middle(upper)) / GROUP_SD[:, None] ** 2, 0.0)
-            above = np.where(use, (upper - belief.top) / sds**2, 0.0)
-            said = belief.by_group(at, upper).sum() - 0.5 * np.sum(np.where(use, (upper - belief.top) * above, 0.0))
-        tied = np.where(belief.tied, pulled, 0.0)
-        upwards = above - np.stack([tied.sum(axis=1), tied @ belief.seen])
-        return -value - said, np.concatenate([(pulled - slope)[learned], upwards[use]])
+        value, slope = likelihood(Widths.at(at), off, more, member, blends)
+        said, of_place, of_top = belief.log_density(at, upper)
+        return -value - said, -np.concatenate([(slope + of_place)[learned], of_top[use]])
 
     begin = np.concatenate([np.clip(place[learned], low, high), top[use]])
     bounds = [*zip(low, high, strict=True), *[(None, None)] * int(use.sum())]
@@ -273,20 +290,30 @@ def most_probable(
 def likelihood(
     widths: Widths,
     off: Float[np.ndarray, " line"],
-    more: Float[np.ndarray, " line"],
+    more: Float[np.ndarray, " line"] | float,
     member: Int[np.ndarray, " line"],
     blends: Blends | None = None,
 ) -> tuple[float, Float[np.ndarray, "4 group"]]:
     """log density of all lines, and its derivatives by the coordinates."""
+    density, each = scores(widths, off, more, member, blends)
+    n = len(widths.tau)
+    return float(np.sum(density)), np.stack([np.bincount(member, x, minlength=n) for x in each])
+
+
+def scores(
+    widths: Widths,
+    off: Float[np.ndarray, " line"],
+    more: Float[np.ndarray, " line"] | float,
+    member: Int[np.ndarray, " line"],
+    blends: Blends | None = None,
+) -> tuple[Float[np.ndarray, " line"], Float[np.ndarray, "4 line"]]:
+    """log density of every line, and its derivatives by the coordinates of the line's group."""
     states = widths.states(member, blends)
     logs = states.log_density(off, more)
-    probability, variance = probabilities(logs), states.variance + more
-    wide = wide_probability(probability)
+    density = total(logs)
+    probability, variance = np.exp(logs - density), states.variance + more
     by_variance = 0.5 * probability * ((off - states.centre) ** 2 / variance - 1.0) / variance
-    n = len(widths.tau)
-    either, gross = (np.bincount(member, x.sum(axis=0), minlength=n) for x in (by_variance, by_variance[1::2]))
-    slope = np.stack([
-        2.0 * widths.tau**2 * either, 2.0 * widths.gross**2 * gross,
-        np.bincount(member, wide - widths.share[member], minlength=n), 2.0 * widths.phi**2 * either,
-    ])  # fmt: skip
-    return float(np.sum(total(logs))), slope
+    either, gross = by_variance.sum(axis=0), by_variance[1::2].sum(axis=0)
+    of_tau, of_gross, of_phi = (2.0 * x[member] ** 2 for x in (widths.tau, widths.gross, widths.phi))
+    by_share = wide_probability(probability) - widths.share[member]
+    return density, np.stack([of_tau * either, of_gross * gross, by_share, of_phi * either])

@@ -10,7 +10,7 @@ from scipy.stats import multivariate_normal, norm
 
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.blends import Blends
-from astrogf.inference.newton.classes import Chain, sweep
+from astrogf.inference.newton.classes import Chain, Moves, sweep
 from astrogf.inference.newton.conditional import System
 from astrogf.inference.newton.intervals import LEVELS, Parts
 from astrogf.inference.newton.joint import Joint, SharedPrior
@@ -159,9 +159,10 @@ def test_widths_are_integrated_over_as_by_weighted_draws(problem) -> None:
 
     rng, system = np.random.default_rng(2), system_of(problem)
     begin = hyper.Learned.start(belief, MEMBER)
+    moves = Moves.of(system, belief, begin.place, begin.weight)
     chain, chains = Chain(begin.place, begin.top, np.zeros(N, int), np.zeros(N + 1 + len(MEANS))), []
     for _ in range(4000):
-        chain, *_ = sweep(rng, belief, system, chain)
+        chain, *_ = sweep(rng, moves, system, chain)
         chains.append(chain.place)
     found, _ = integrate(system, belief, begin, jnp.asarray(problem[2]), sweeps=4000, seed=3)
     np.testing.assert_allclose(np.mean(chains, axis=0), place, atol=0.2 * place_sd.max())
@@ -179,9 +180,10 @@ def test_without_spectra_the_sampler_returns_the_prior(blends) -> None:
     belief = Belief.of(np.full(2, np.nan), model_error=0.08, seen=np.array([0.5, -1.0]))
     system = System.of(np.zeros((N + 1, N + 1)), np.zeros(N + 1), np.zeros(N + 1), MEMBER, MEANS, LN_SIGMA_SD, blends)
     rng, begin = np.random.default_rng(7), hyper.Learned.start(belief, MEMBER)
+    moves = Moves.of(system, belief, begin.place, begin.weight)
     chain, places = Chain(begin.place, begin.top, np.zeros(N, int), np.zeros(N + 1 + len(MEANS))), []
     for _ in range(6000):
-        chain, *_ = sweep(rng, belief, system, chain)
+        chain, *_ = sweep(rng, moves, system, chain)
         places.append(chain.place)
     sd = np.sqrt(TOP_SD[:, None] ** 2 + (SLOPE_SD[:, None] * belief.seen) ** 2 + GROUP_SD[:, None] ** 2)
     np.testing.assert_allclose(np.mean(places, axis=0), TOP[:, None] + np.zeros(2), atol=0.12 * sd.max())
@@ -236,9 +238,10 @@ def test_ranks_of_the_truth_are_uniform(blended) -> None:
         b = a @ np.append(u, 0.0) + np.append(half @ rng.normal(size=n), 0.0)
         system = System.of(a, b, np.zeros(n + 1), member, means, LN_SIGMA_SD, blends)
         begin = hyper.Learned.start(belief, member)
+        moves = Moves.of(system, belief, begin.place, begin.weight)
         chain, found = Chain(begin.place, begin.top, np.zeros(n, int), np.zeros(n + 1 + len(means))), []
         for k in range(-50, 6 * draws):
-            chain, *_ = sweep(rng, belief, system, chain)
+            chain, *_ = sweep(rng, moves, system, chain)
             if k >= 0 and k % 6 == 0:
                 states = chain.states(system)
                 share, left = states.shrunk()

@@ -60,6 +60,8 @@ def load_spectra(
             spectral_types=options.spectral_types,
             min_good_fraction=options.min_good_fraction,
             max_gap=options.max_gap,
+            leave_out=options.leave_out,
+            night_sky=options.night_sky,
             progress=progress,
             file=file,
         )

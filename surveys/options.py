@@ -24,6 +24,12 @@ class SurveyOptions(Section):
     windows: Annotated[tuple[Range, ...], Field(strict=False)] = Field(
         (), description="several windows instead of one, each with its own continuum"
     )
+    leave_out: Annotated[tuple[Range, ...], Field(strict=False)] = Field(
+        (), description="wavelengths that are not fitted, vacuum Angstrom as the files have them"
+    )
+    night_sky: bool = Field(
+        False, description="fit pixels on lines of the night sky too, where LAMOST's first releases left much of them"
+    )
     anchors: str | None = Field(
         None, description="table of stars with known labels and their spectra, each a section [spectra.NAME]"
     )

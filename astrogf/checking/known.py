@@ -66,12 +66,18 @@ def refit(
     """
     from astrogf.inference.problem.parameters import lsf_sigma
     from astrogf.surveys.known import as_survey, pixels_of
+    from astrogf.surveys.night_sky import pixels_in, sky_ranges
 
     resolution = float(np.exp(lsf_sigma(1.0) - corrections.ln_sigma))
     pixels = pixels_of(config.survey, any(said.degrade for said in config.spectra.values()))
     batches = as_survey(stars, pixels, resolution, **noise._asdict())
     of_survey = {}
+    releases = set() if config.survey.night_sky else {str(release) for release in run.used["release"]}
+    sky = (r for release in sorted(releases) for r in sky_ranges(config.survey.kind, release))
+    left_out = (*config.survey.leave_out, *sky)
     for k, batch in enumerate(batches):
+        kept = ~pixels_in(batch.wavelength, left_out)
+        batches[k] = batch._replace(flux=kept * np.asarray(batch.flux), ivar=kept * np.asarray(batch.ivar))
         batch.table["release"] = np.full(len(batch.table), f"known {k + 1}")
         of_survey[f"known {k + 1}"] = survey_noise(corrections.noise, list(config.spectra), k + 1)
     nobody = config.model_copy(update={"spectra": {}})

@@ -62,6 +62,8 @@ def load_directory(
     spectral_types: str = "FGK",
     min_good_fraction: float = 0.9,
     max_gap: float = 30.0,
+    leave_out: Sequence[Window] = (),
+    night_sky: bool = False,
     exposures: bool = False,
     progress: Progress | None = None,
     file: RowFile | None = None,
@@ -75,8 +77,10 @@ def load_directory(
     arm's; SDSS: SN_MEDIAN_ALL; APOGEE: SNR), else the median of flux*sqrt(ivar) over the piece (LRS: in 4000-5500 A);
     the column snr_source says which. spectral_types: first letters of the header's subclass that are kept ("" keeps
     all); a star without a subclass is kept, for the fit to judge. min_good_fraction: of the window's pixels. max_gap:
-    Angstrom of the widest run of unusable pixels. exposures: single exposures or visits instead of coadds, where a
-    file has both. progress(done, total) is called after every file. file: where pixels are put, in memory if None.
+    Angstrom of the widest run of unusable pixels. leave_out: ranges of wavelengths whose pixels, good or not, come back
+    as unusable; so do those of `surveys.night_sky`, but with night_sky. exposures: single exposures or visits instead
+    of coadds, where a file has both. progress(done, total) is called after every file. file: where pixels are put, in
+    memory if None.
 
     The batches are ordered by kind and then by window. One bad file never ends the run: it becomes a row. Raises
     SurveyError at once where the arguments make no sense, or the directory does not exist or holds no FITS file, and at
@@ -89,7 +93,7 @@ def load_directory(
     for window in windows:
         window_pixels(window)
     wanted = None if kinds is None else [kind for name in kinds for kind in readers.kinds_named(name)]
-    selection = Selection(snr_min, snr_band, spectral_types, min_good_fraction, max_gap)
+    selection = Selection(snr_min, snr_band, spectral_types, min_good_fraction, max_gap, leave_out, night_sky)
     single = os.path.lexists(source) and not os.path.isdir(source)
     paths = [source] if single else find_files(source)
     root = source.parent if single else source

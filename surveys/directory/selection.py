@@ -14,6 +14,7 @@ from scipy.sparse.csgraph import connected_components
 
 from astrogf.surveys.formats.fitsfile import LARGEST_SNR
 from astrogf.surveys.formats.lamost import BANDS
+from astrogf.surveys.night_sky import pixels_in, sky_ranges
 from astrogf.surveys.rows import Row, RowFile
 from astrogf.surveys.spectrum import SurveyError, SurveySpectrum, grid, window_pixels
 
@@ -57,12 +58,20 @@ class Selection:
     """What is asked of a spectrum. Raises SurveyError for a band that does not exist."""
 
     def __init__(
-        self, snr_min: float, snr_band: str, spectral_types: str, min_good_fraction: float, max_gap: float
+        self,
+        snr_min: float,
+        snr_band: str,
+        spectral_types: str,
+        min_good_fraction: float,
+        max_gap: float,
+        leave_out: Sequence[tuple[float, float]] = (),
+        night_sky: bool = False,
     ) -> None:
         if snr_band not in tuple(BANDS):
             raise SurveyError(f"snr_band = {snr_band!r} is none of the bands surveys give a S/N for: {BANDS}.")
         self.snr_min, self.snr_band, self.spectral_types = snr_min, snr_band, spectral_types
         self.min_good_fraction, self.max_gap = min_good_fraction, max_gap
+        self.leave_out, self.night_sky = tuple(leave_out), night_sky
 
     def check_star(self, spectrum: SurveySpectrum, path: Path) -> None:
         """Raises SurveyError where the header's class is not STAR, its spectral type is not asked for, or the survey
@@ -102,6 +111,15 @@ class Selection:
         if spectrum.lsf is not None:
             lsf = np.interp(np.arange(n_pixel), np.arange(here.start, here.stop), spectrum.lsf[there])
         good_fraction = self._check_pixels(flux, ivar, first, step, path)
+        sky = () if self.night_sky else sky_ranges(spectrum.kind, str(spectrum.meta.get("release", "")))
+        out = pixels_in(grid(first, n_pixel, step), self.leave_out + sky)
+        flux[out], ivar[out] = 0.0, 0.0
+        if not np.any(ivar > 0):
+            raise SurveyError(
+                f"{path} has no pixel in the window {window[0]:g}-{window[1]:g} A outside survey.leave_out and the "
+                "lines of the night sky.",
+                "no_good_pixels",
+            )
         snr, source = self.check_signal(spectrum, path)
         row = spectrum.meta | {"path": name, "snr": snr, "snr_source": source, "good_fraction": good_fraction}
         return Candidate(flux, ivar, lsf, row | {k: getattr(spectrum, k) for k in ("kind", "piece", "frame")})

@@ -35,6 +35,8 @@ def load_store(
     spectral_types: str = "FGK",
     min_good_fraction: float = 0.9,
     max_gap: float = 30.0,
+    leave_out: Sequence[Window] = (),
+    night_sky: bool = False,
     progress: Callable[[int, int], None] | None = None,
     file: RowFile | None = None,
 ) -> LoadedSpectra:
@@ -52,7 +54,7 @@ def load_store(
             f"for {store.kind} (survey.kind).",
             "kind",
         )
-    selection = Selection(snr_min, snr_band, spectral_types, min_good_fraction, max_gap)
+    selection = Selection(snr_min, snr_band, spectral_types, min_good_fraction, max_gap, leave_out, night_sky)
     aside = [(str(p), str(r), str(d)) for p, r, d in store.set_aside["path", "reason", "detail"].iterrows()]
     taken: list[list] = [[] for _ in windows]
     refused: list[tuple] = []

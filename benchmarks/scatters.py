@@ -2,30 +2,40 @@
 
 The matrix is a survey's in structure: lines of lognormal strength, blended with some ten neighbours, seen by stars
 whose eight labels each are eliminated; 15 groups, the largest with a fifth of the lines, one with a held scatter.
-`--than` repeats the integral with so many draws, so many of which carry the posterior, and says how far the usual
-numbers are off.
+`--than` repeats the integral with so many sweeps and says how far the usual numbers are off. `--run`: the (A, b) of a
+run's folder instead, so many `--sweeps` of its sampler, and how many of them are independent.
 
     python benchmarks/scatters.py --lines 1200 2400
     python benchmarks/scatters.py --lines 1200 --than 4000
+    python benchmarks/scatters.py --run runs/demo --sweeps 2000
 """
 
 import argparse
+import json
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from astropy.table import Table
 
 from astrogf.runtime import ready_to_compute
 
 ready_to_compute()
 
+from astrogf.config import parse  # noqa: E402
 from astrogf.inference.newton import groups as hyper  # noqa: E402
 from astrogf.inference.newton.classes import Chain, Moves, sweep  # noqa: E402
 from astrogf.inference.newton.conditional import System, inverse_of  # noqa: E402
 from astrogf.inference.newton.lapack import threads_for  # noqa: E402
-from astrogf.inference.newton.scatters import integrate  # noqa: E402
+from astrogf.inference.newton.scatters import effective, integrate  # noqa: E402
+from astrogf.inference.newton.widths import Belief  # noqa: E402
+from astrogf.inference.problem.parameters import lsf_sigma  # noqa: E402
+from astrogf.inference.statistics import load  # noqa: E402
+from astrogf.synthesis.lines.agreement import AGREED, AGREED_SD, NAMES  # noqa: E402
 
 GROUPS, STARS, LABELS = 15, 40, 8
 MODEL_ERROR = 0.08
@@ -123,11 +133,68 @@ def stages(n_line: int, than: int | None) -> None:
         print(f"  {name} off by {np.sqrt(np.mean(value**2)):.4f} rms, {np.max(value):.4f} at most")
 
 
+def of_run(folder: Path) -> tuple[System, Belief]:
+    """(A, b) and prior of a finished run without unlisted lines, from its statistics and its table of lines."""
+    options, statistics = (
+        parse(json.loads((folder / "record.json").read_text())["config"], str(folder)),
+        load(folder / "statistics.npz"),
+    )
+    table = Table.read(folder / "loggf.ecsv")
+    rows = {key: i for i, key in enumerate(zip(*_identity(table), strict=True))}
+    lines = statistics.lines
+    mine = table[[rows[key] for key in zip(*_identity(lines._asdict()), strict=True)]]
+    names, member = np.unique(np.asarray(mine["group"]).astype(str), return_inverse=True)
+    bands = [re.search(r"band (\d+) of (\d+)", name) for name in names]
+    seen = np.array([1.0 - 2.0 * (int(b[1]) - 1) / (int(b[2]) - 1) if b else 0.0 for b in bands])
+    species = np.unique(np.asarray(mine["species"]).astype(str), return_inverse=True)[1]
+    stated = np.where(names == NAMES[AGREED], AGREED_SD, np.nan)
+    groups = hyper.Groups(member, tuple(names), species, np.full(len(names), np.nan), None, stated, seen)
+    error = options.lines.model_error
+    off = statistics.point - np.append(np.zeros(len(member)), lsf_sigma(options.stars.resolution))
+    system = System.of(
+        statistics.precision, statistics.gradient, off, member, groups.means(error), options.stars.ln_resolution_sd,
+        statistics.blends,
+    )  # fmt: skip
+    return system, groups.belief(error)
+
+
+def _identity(columns) -> tuple[list, list, list]:
+    return (
+        np.round(np.asarray(columns["wavelength"], float), 4).tolist(),
+        np.asarray(columns["species"]).astype(str).tolist(),
+        np.round(np.asarray(columns["elow"], float), 3).tolist(),
+    )
+
+
+def independent(folder: Path, sweeps: int) -> None:
+    """Seconds of a sweep, and how many of them are worth an independent one, by row of the widths."""
+    system, belief = of_run(folder)
+    n = len(system.member)
+    learned, step, _ = hyper.learn(system, belief, hyper.Learned.start(belief, system.member))
+    moves, rng = Moves.of(system, belief, learned.place, learned.weight), np.random.default_rng(0)
+    chain, places = Chain(learned.place, learned.top, np.zeros(n, int), step), []
+    with threads_for(n), timed(f"{sweeps} sweeps, {n} lines, {len(learned.place[0])} groups"):
+        for _ in range(sweeps):
+            chain, *_ = sweep(rng, moves, system, chain)
+            places.append(chain.place)
+    for row, name in enumerate(("tau", "gross", "share", "phi")):
+        each = effective(np.array(places)[:, row, belief.learned[row]])
+        if len(each):
+            print(
+                f"  independent ones of {name}: {np.median(each):.0f} (median of groups), {np.min(each):.0f} (fewest)"
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lines", type=int, nargs="+", default=[1200, 2400], metavar="N")
     parser.add_argument("--than", type=int, metavar="SWEEPS", help="hold the result against so many")
+    parser.add_argument("--run", type=Path, help="folder of a run")
+    parser.add_argument("--sweeps", type=int, default=2000, help="of --run")
     a = parser.parse_args()
+    if a.run is not None:
+        independent(a.run, a.sweeps)
+        return
     for n_line in a.lines:
         stages(n_line, a.than)
 

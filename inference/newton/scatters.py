@@ -114,7 +114,7 @@ def integrate(
             if k % EVERY == 0:
                 sums.add(system, chain, factor, step)
             asked = sweeps is None and k >= FEWEST and k % ASKED == 0
-            if asked and _effective(np.array(places), belief.learned) >= ENOUGH:
+            if asked and _slowest(places, belief) >= ENOUGH:
                 break
     count = len(places)
     step, covariance = _moments(sums.steps, sums.covariance)
@@ -129,14 +129,11 @@ def integrate(
     posterior = hyper.Posterior(
         jnp.asarray(current) + step, jnp.asarray(covariance), begin.weight, widths, widths_sd, loggf
     )
-    return posterior, {"sweeps": float(count), "effective_sweeps": _effective(np.array(places), belief.learned)}
+    return posterior, {"sweeps": float(count), "effective_sweeps": _slowest(places, belief)}
 
 
-def _effective(places: Float[np.ndarray, "sweep 4 group"], learned) -> float:
-    """Fewest independent sweeps of any learned width: Geyer's initial positive sequence of the autocorrelations."""
-    chains = places[:, learned]
-    if chains.size == 0:
-        return float(len(places))
+def effective(chains: Float[np.ndarray, "sweep width"]) -> Float[np.ndarray, " width"]:
+    """Independent sweeps of every width: Geyer's initial positive sequence of the autocorrelations."""
     centred = chains - chains.mean(axis=0)
     size = len(centred)
     power = np.abs(np.fft.rfft(centred, 2 * size, axis=0)) ** 2
@@ -144,7 +141,13 @@ def _effective(places: Float[np.ndarray, "sweep 4 group"], learned) -> float:
     correlation /= np.maximum(correlation[0], 1e-300)
     pairs = correlation[: size // 2 * 2].reshape(-1, 2, correlation.shape[1]).sum(axis=1)
     positive = np.cumprod(pairs > 0.0, axis=0)
-    return float(np.min(size / np.maximum(2.0 * np.sum(pairs * positive, axis=0) - 1.0, 1.0)))
+    return size / np.maximum(2.0 * np.sum(pairs * positive, axis=0) - 1.0, 1.0)
+
+
+def _slowest(places: list[np.ndarray], belief: Belief) -> float:
+    """Independent sweeps of the width that has fewest; all, where none is learned."""
+    chains = np.array(places)[:, belief.learned]
+    return float(np.min(effective(chains), initial=len(places)))
 
 
 def over_scatters(joint: Joint, prior: SharedPrior, groups: hyper.Groups) -> Joint:

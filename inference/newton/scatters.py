@@ -146,8 +146,9 @@ def effective(chains: Float[np.ndarray, "sweep width"]) -> Float[np.ndarray, " w
 
 def _slowest(places: list[np.ndarray], belief: Belief) -> float:
     """Independent sweeps of the width that has fewest; all, where none is learned."""
-    chains = np.array(places)[:, belief.learned]
-    return float(np.min(effective(chains), initial=len(places)))
+    if not belief.learned.any():
+        return float(len(places))
+    return float(np.min(effective(np.array(places)[:, belief.learned])))
 
 
 def over_scatters(joint: Joint, prior: SharedPrior, groups: hyper.Groups) -> Joint:

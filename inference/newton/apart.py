@@ -24,7 +24,7 @@ from astrogf.inference.newton.conditional import System
 from astrogf.inference.newton.lapack import factored
 
 LEAST = 0.1
-"""dex^-2: least precision of a line in D; the list knows a line far better."""
+"""dex^-2: what every line is measured with beyond what the spectra say; the list knows a line far better."""
 BEYOND = 1.02
 """D beyond the least that is possible, so that D - A has a factor."""
 FEW = 100
@@ -48,8 +48,8 @@ class Apart(NamedTuple):
         a = system.precision[:n, :n]
         known = np.maximum(np.diagonal(a), 0.0)
         shape = known * (1.0 + known * sd**2) + LEAST
-        scaled = a / np.sqrt(shape) / np.sqrt(shape)[:, None]
-        precision = shape * max(BEYOND * _largest(scaled), LEAST)
+        scaled = (a + LEAST * np.eye(n)) / np.sqrt(shape) / np.sqrt(shape)[:, None]
+        precision = BEYOND * _largest(scaled) * shape
         left = np.asfortranarray(-a)
         left[np.arange(n), np.arange(n)] += precision
         return cls(precision, np.tril(factored(left)))
@@ -69,6 +69,6 @@ class Apart(NamedTuple):
 def _largest(matrix: Float[np.ndarray, "n n"]) -> float:
     """Eigenvalue of a symmetric matrix, to a thousandth."""
     n = len(matrix)
-    if n < FEW or not matrix.any():
+    if n < FEW:
         return float(eigvalsh(matrix)[-1])
     return float(eigsh(matrix, k=1, which="LA", v0=np.ones(n), tol=1e-3, return_eigenvectors=False)[0])

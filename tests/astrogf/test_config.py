@@ -19,7 +19,7 @@ from tests.places import ROOT
     ("text", "words"),
     [
         ("[survey]\nsnr_mn = 3", ["[survey] snr_mn", "unknown key", "'snr_min'"]),
-        ("[survey]\nqqq = 3", ["[survey] qqq", "unknown key", "windows, anchors, log_step"]),
+        ("[survey]\nqqq = 3", ["[survey] qqq", "unknown key", "windows, leave_out, night_sky, anchors, log_step"]),
         ("[lines]\nteff_prior = [1, 2]", ["[lines] teff_prior", "belongs in [stars]"]),
         ("[sruvey]\nsnr_min = 3", ["[sruvey]", "unknown section", "[survey]"]),
         ("snr_min = 3", ["snr_min", "outside any section", "[survey]"]),

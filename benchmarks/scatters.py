@@ -135,10 +135,8 @@ def stages(n_line: int, than: int | None) -> None:
 
 def of_run(folder: Path) -> tuple[System, Belief]:
     """(A, b) and prior of a finished run without unlisted lines, from its statistics and its table of lines."""
-    options, statistics = (
-        parse(json.loads((folder / "record.json").read_text())["config"], str(folder)),
-        load(folder / "statistics.npz"),
-    )
+    options = parse(json.loads((folder / "record.json").read_text())["config"], str(folder))
+    statistics = load(folder / "statistics.npz")
     table = Table.read(folder / "loggf.ecsv")
     rows = {key: i for i, key in enumerate(zip(*_identity(table), strict=True))}
     lines = statistics.lines

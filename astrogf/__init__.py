@@ -84,10 +84,10 @@ __all__ = [
 def __getattr__(name: str):
     if name not in _PUBLIC:
         raise AttributeError(f"module 'astrogf' has no attribute {name!r}; public are {', '.join(__all__)}")
-    from astrogf.runtime import compile_quickly, use_compilation_cache
+    from astrogf.runtime import set_up_xla, use_compilation_cache
 
     use_compilation_cache()
-    compile_quickly()
+    set_up_xla()
     module, _, attribute = _PUBLIC[name].partition(":")
     return getattr(import_module(module), attribute)
 

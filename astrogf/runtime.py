@@ -62,19 +62,38 @@ FLAGS_OF_TRIED = {"xla_cpu_use_fusion_emitters": "false"}
 through LLVM alone compiles in a third less time than through MLIR, and is as fast here."""
 
 
-def compile_quickly(**more: str) -> None:
-    """Let XLA compile as `FLAGS` and `more` say.
+SETTINGS: dict[str, str | bool] = {"jax_default_matmul_precision": "highest"}
+"""Of JAX: else GPUs round the factors of products in single precision to 11 bits (TF32)."""
 
-    Has effect only before JAX first computes; flags that the user set in XLA_FLAGS are left alone.
+CRASHING = "0.11."
+SETTINGS_OF_CRASHING: dict[str, str | bool] = {"jax_use_shardy_partitioner": False}
+"""Of the releases of jaxlib whose new partitioner ends the process where stars are spread over devices."""
+
+
+def set_up_xla(**more: str) -> None:
+    """Let XLA compile as `FLAGS` and `more` say, and JAX be as `SETTINGS` say.
+
+    Flags have effect only before JAX first computes. What the user set, in XLA_FLAGS or in a variable of JAX, is left
+    alone.
     """
     flags = os.environ.get("XLA_FLAGS", "")
-    wanted = FLAGS | more
-    if metadata.version("jaxlib").startswith(TRIED):
+    wanted, settings = FLAGS | more, dict(SETTINGS)
+    jaxlib = metadata.version("jaxlib")
+    if jaxlib.startswith(TRIED):
         wanted |= FLAGS_OF_TRIED
+    if jaxlib.startswith(CRASHING):
+        settings |= SETTINGS_OF_CRASHING
     for name, value in wanted.items():
         if name not in flags:
             flags += f" --{name}={value}"
     os.environ["XLA_FLAGS"] = flags.strip()
+    for name, setting in settings.items():
+        if name.upper() not in os.environ:
+            os.environ[name.upper()] = str(setting)
+            if "jax" in sys.modules:
+                import jax
+
+                jax.config.update(name, setting)
 
 
 def own_cores() -> list[int]:
@@ -83,13 +102,13 @@ def own_cores() -> list[int]:
 
 
 def use_all_cores(cores: int | None = None) -> None:
-    """Let JAX see every CPU core (or so many) as a device, so that stars are spread over them, and `compile_quickly`.
+    """Let JAX see every CPU core (or so many) as a device, so that stars are spread over them, and `set_up_xla`.
 
     XLA is given more threads than devices (NPROC): with as many, jaxlib 0.10.2 was seen to lose part of the product of
     large matrices (docs/how-to/problems.md, 'When the runtime is wrong').
     """
     cores = len(own_cores()) if cores is None else cores
-    compile_quickly(xla_force_host_platform_device_count=str(cores))
+    set_up_xla(xla_force_host_platform_device_count=str(cores))
     os.environ.setdefault("NPROC", str(THREADS_A_CORE * cores))
 
 

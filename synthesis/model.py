@@ -22,6 +22,9 @@ WIDEST = 4000
 FARTHER = 4
 """A fit's cut is coarse: wings go on to this many times where they have fallen to it."""
 
+COPIES = 30
+"""Arrays of wavelengths x layers in memory at once."""
+
 
 class SpectrumModel(eqx.Module):
     """Normalised LTE spectra on a survey's grid; one instance a run, so that everything compiles once.
@@ -59,6 +62,12 @@ class SpectrumModel(eqx.Module):
     def n_line(self) -> int:
         """Lines of the list."""
         return self.window.n_line
+
+    @property
+    def working_bytes(self) -> float:
+        """Memory that a spectrum takes, with its derivatives, while it is computed: so many arrays of wavelengths x
+        layers."""
+        return 8.0 * COPIES * self.window.velocity.shape[0] * self.atmosphere.tau.shape[0]
 
     def state(self, parameters: Float[Array, "5"]) -> State:
         """Structure, gas and vmic of a star with parameters as in `PARAMETERS`."""

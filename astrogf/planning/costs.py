@@ -29,6 +29,8 @@ SYNTHESIS = 0.44
 """Part of it that a spectrum alone costs."""
 LINES, KNOWLEDGE = 1.2, 1.3
 """A pass with derivatives by free lines, and one over all lines that may be freed, in passes without."""
+ACCELERATOR = 120.0
+"""Cores of the reference machine that do a pass as fast as an accelerator: an H100 (docs/results.md)."""
 FLOPS = 20e9
 """Of products of matrices, a core and second."""
 SOLVES = 24
@@ -54,11 +56,18 @@ REPORT, STAR_ROW, LINE_ROW, CANDIDATE_ROW = 8e6, 700, 400, 140
 
 
 class Budget(NamedTuple):
-    """What there is: cores, bytes of memory for the process, speed of a core in units of the reference machine's."""
+    """What there is: cores, bytes of memory for the process, speed of a core in units of the reference machine's, and
+    accelerators, which then do the passes."""
 
     cores: int
     memory: float
     speed: float
+    accelerators: int = 0
+
+    @property
+    def width(self) -> float:
+        """Cores of the reference machine that do a pass as fast."""
+        return self.accelerators * ACCELERATOR or self.cores * self.speed
 
 
 class Costs(NamedTuple):
@@ -155,7 +164,7 @@ def _disk(counts: Counts) -> tuple[float, float]:
 
 def _seconds(counts: Counts, options: FitOptions, budget: Budget) -> dict[str, float]:
     """By stage."""
-    n, solver, width = float(counts.free), options.solver, budget.cores * budget.speed
+    n, solver, width = float(counts.free), options.solver, budget.width
     each = [(RESPONSE * w.points + LAYER) * options.model.depths for w in counts.windows]
     alone = sum(w.spectra * t for w, t in zip(counts.windows, each, strict=True)) / width
     flops = sum(w.spectra * 2.0 * w.pixels * n**2 for w in counts.windows)

@@ -11,6 +11,7 @@ from astrogf.config import Config
 from astrogf.console import Bars, in_columns
 from astrogf.fitting import engine, prior_run
 from astrogf.inference.problem.counts import Counts
+from astrogf.inference.problem.devices import accelerators
 from astrogf.planning.costs import REFERENCE, Budget, Costs, cores, estimate, free_memory, kernel_seconds
 from astrogf.runs.folder import as_json
 from astrogf.runs.outputs import FULL, check_output, why, write_text
@@ -46,6 +47,7 @@ class Plan(NamedTuple):
             "chunk": k.chunk,
             "cores": self.budget.cores,
             "speed": self.budget.speed,
+            "accelerators": self.budget.accelerators,
         }
 
     def rows(self) -> list[tuple[str, str]]:
@@ -62,10 +64,15 @@ class Plan(NamedTuple):
             ("lines with a free log gf", f"about {c.free:,} of {c.candidates:,}"),
             ("memory of the process", f"{k.memory / 1e9:.1f} GB of {self.budget.memory / 1e9:.1f} GB"),
             ("disk, at the end and while it runs", f"{_bytes(k.disk)}, {_bytes(k.most_disk)}"),
-            (f"time on {self.budget.cores} idle cores like these, at most", _time(k.total) + more),
+            (f"time on {self._where()} like these, at most", _time(k.total) + more),
             ("of it compiling, the first time", _time(k.compile)),
             ("[solver] chunk", self._chunk()),
         ]
+
+    def _where(self) -> str:
+        b = self.budget
+        devices = f", {b.accelerators} accelerator{'s' * (b.accelerators > 1)}" if b.accelerators else ""
+        return f"{b.cores} idle cores{devices}"
 
     def _chunk(self) -> str:
         k = self.costs
@@ -76,7 +83,7 @@ class Plan(NamedTuple):
 
 def make(counts: Counts, config: Config, memory: float | None = None) -> Plan:
     """For these counts, on this machine; `memory`: bytes that the process may take, what is free now if not given."""
-    budget = Budget(cores(), memory or free_memory(), REFERENCE / kernel_seconds())
+    budget = Budget(cores(), memory or free_memory(), REFERENCE / kernel_seconds(), accelerators())
     return Plan(counts, estimate(counts, config, budget), budget, config.solver.chunk, config.solver.method)
 
 

@@ -13,7 +13,7 @@ from astrogf.inference.blocks.places import Advance
 from astrogf.inference.blocks.shelf import Kept
 from astrogf.inference.blocks.work import shares
 from astrogf.inference.newton.stars import FitState
-from astrogf.inference.problem.devices import in_chunks, spread, star_mesh
+from astrogf.inference.problem.devices import in_chunks, spread, star_mesh, summed
 from astrogf.inference.problem.linearise import line_information
 from astrogf.inference.problem.noise import NoiseModel, as_numpy
 from astrogf.inference.problem.parameters import StarPrior
@@ -50,19 +50,22 @@ def stacked(pieces: list[Pieces]) -> Pieces:
     return jax.tree.map(lambda *x: jnp.stack(x), *filled)
 
 
+COPIES = 6
+"""Arrays of pixels x candidates of a block that a spectrum takes."""
+
+
 @eqx.filter_jit
 def _chunk(common, rows, n_candidate: int, mesh) -> Float[Array, "block candidate"]:
     def scan_rows(common, rows):
         problem, ln_sigma0, candidates = common
 
-        def one(total, row):
+        def one(row):
             data, theta, prior, used, noise, at = row
             found = line_information(problem, data, theta, prior, ln_sigma0, noise, at, candidates, n_candidate)
             finite = jnp.all(jnp.isfinite(found)) & (used > 0.0)
-            return total + jnp.where(finite, found, 0.0), None
+            return jnp.where(finite, found, 0.0), None
 
-        n_block = jax.tree.leaves(candidates)[0].shape[0]
-        return jax.lax.scan(one, jnp.zeros((n_block, n_candidate)), rows)[0][None]
+        return summed(one, rows, 8.0 * COPIES * problem.spectrum.grid.n_pixel * n_candidate)[0][None]
 
     return jnp.sum(spread(scan_rows, common, rows, mesh), axis=0)
 

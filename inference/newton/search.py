@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 
 from astrogf.inference.blocks.places import Advance
 from astrogf.inference.problem.collect import Collected
-from astrogf.inference.problem.devices import in_chunks, spread, star_mesh
+from astrogf.inference.problem.devices import in_chunks, one_by_one, spread, star_mesh
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import LN_SIGMA, STAR, lsf_sigma, vmic_relation
 from astrogf.inference.problem.priors import starting_point
@@ -126,7 +126,10 @@ def _see(
         flux = problem.spectrum.normalised(node[:N_SPECTRUM], jnp.zeros(problem.spectrum.n_line))
         return jax.vmap(lambda rv: observe(flux, rv, jnp.exp(ln_sigma), problem.spectrum.grid))(velocity)
 
-    return spread(lambda c, n: jax.lax.map(lambda x: one(c, x), n), common, nodes, mesh)
+    def mine(common, nodes):
+        return one_by_one(lambda node: one(common, node), nodes, common[0].spectrum.working_bytes)
+
+    return spread(mine, common, nodes, mesh)
 
 
 class Nodes(NamedTuple):

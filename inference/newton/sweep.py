@@ -21,7 +21,7 @@ from astrogf.inference.blocks.work import shares
 from astrogf.inference.newton.passed import Pass, Terms
 from astrogf.inference.problem.arrow import Eliminated, Held, Reduced, eliminate, reduce
 from astrogf.inference.problem.contribution import OPTIONAL, Contribution, RowTerms, StarTerms, counted
-from astrogf.inference.problem.devices import in_chunks, spread, star_mesh
+from astrogf.inference.problem.devices import in_chunks, spread, star_mesh, summed
 from astrogf.inference.problem.linearise import linearise, moved
 from astrogf.inference.problem.miscomputed import checked
 from astrogf.inference.problem.noise import NoiseModel, as_numpy
@@ -45,20 +45,22 @@ class Rows(NamedTuple):
     deviation: Float[np.ndarray, "row deviating"]
 
 
-def _scan_rows(problem, shared, keep: Keep, rows: Rows, used, responses: Responding) -> Contribution:
-    """All rows of one device, one after the other, sums accumulated on the way."""
+COPIES = 6
+"""Arrays of pixels x corrections, and of corrections squared, that a spectrum takes while it is linearised."""
 
-    def one(total, inputs):
+
+def _scan_rows(problem, shared, keep: Keep, rows: Rows, used, responses: Responding) -> Contribution:
+    """All rows of one device, sums accumulated on the way."""
+
+    def one(inputs):
         row, row_used, at = inputs
         added = linearise(problem, row.data, row.theta, row.prior, row.share, shared, row.noise, row.deviation, at)
         added = counted(added, jnp.isfinite(added.row.log_posterior) & (row_used > 0.0))
         left: dict[str, Any] = {name: None for name in OPTIONAL if name not in keep}
-        added = added._replace(row=added.row._replace(**left))
-        return jax.tree.map(jnp.add, total, added.shared), (added.star, added.row)
+        return added.shared, (added.star, added.row._replace(**left))
 
-    n = shared.shape[0]
-    start = Reduced(jnp.zeros((n, n)), jnp.zeros(n))
-    total, (star, row) = jax.lax.scan(one, start, (rows, used, responses))
+    each = 8.0 * COPIES * (problem.spectrum.grid.n_pixel + shared.shape[0]) * shared.shape[0]
+    total, (star, row) = summed(one, (rows, used, responses), each)
     return Contribution(jax.tree.map(lambda x: x[None], total), star, row)
 
 
@@ -274,8 +276,8 @@ def sweep(
     problems = tuple(w.problem for w in sample.windows)
     reduced: Any = None
     visited: list[Visited] = []
-    for summed, found in sample.work.place.map(_share, problems, tasks, advance):
-        reduced = _added(reduced, summed.get())
+    for partial_sum, found in sample.work.place.map(_share, problems, tasks, advance):
+        reduced = _added(reduced, partial_sum.get())
         visited += found
     kept, *by_star = zip(*visited, strict=True)
     log_posterior, chi2, own_sd, scatter = (np.concatenate(x) for x in by_star)

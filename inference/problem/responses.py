@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
-from astrogf.inference.problem.devices import spread
+from astrogf.inference.problem.devices import one_by_one, spread
 from astrogf.inference.problem.problem import N_SPECTRUM, StarProblem
 from astrogf.synthesis.model import SpectrumModel
 from astrogf.synthesis.window import Responding
@@ -18,7 +18,10 @@ from astrogf.synthesis.window import Responding
 
 @eqx.filter_jit
 def _responses(model: SpectrumModel, rows, mesh: Mesh) -> Responding:
-    return spread(lambda m, mine: jax.lax.map(lambda row: m.responding(*row), mine), model, rows, mesh)
+    def mine(model: SpectrumModel, rows) -> Responding:
+        return one_by_one(lambda row: model.responding(*row), rows, model.working_bytes)
+
+    return spread(mine, model, rows, mesh)
 
 
 @eqx.filter_jit

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 SAID = "import os, astrogf; astrogf.LineList; import jax; "
@@ -36,6 +37,16 @@ def test_what_the_user_said_stands(tmp_path: Path) -> None:
     assert told(SAID + SHOW, tmp_path, JAX_COMPILATION_CACHE_DIR=str(mine))[0] == str(mine)
     before = f"import jax; jax.config.update('jax_compilation_cache_dir', {str(mine)!r}); "
     assert told(before + SAID + SHOW, tmp_path)[0] == str(mine)
+
+
+def test_products_in_single_precision_are_not_rounded_on_gpus(tmp_path: Path) -> None:
+    show = "print(jax.config.jax_default_matmul_precision); print(jax.config.jax_use_shardy_partitioner)"
+    said, partitioner = told(SAID + show, tmp_path)
+    assert said == "highest"
+    # the new partitioner of 0.11 ends the process where stars are spread over devices
+    assert partitioner == str(not version("jaxlib").startswith("0.11."))
+    assert told("import jax; " + SAID + show, tmp_path)[0] == "highest"
+    assert told(SAID + show, tmp_path, JAX_DEFAULT_MATMUL_PRECISION="tensorfloat32")[0] == "tensorfloat32"
 
 
 def test_a_command_takes_all_cores(tmp_path: Path) -> None:

@@ -88,6 +88,7 @@ def _of_solver(c: Config) -> list[str]:
         for wanted, said in (
             (len(c.survey.all_windows) > 1, "several [survey] windows"),
             (c.noise.line_scatter > 0, f"[noise] line_scatter = {c.noise.line_scatter:g}"),
+            (c.noise.line_drift > 0, f"[noise] line_drift = {c.noise.line_drift:g}"),
             (c.lines.unlisted > 0, f"[lines] unlisted = {c.lines.unlisted:g}"),
             (c.lines.blends, "[lines] blends"),
             (c.lines.prior is not None, "[lines] prior"),

@@ -1,7 +1,7 @@
 """Held-out stars: their labels refitted with the list as it came and with the corrected one, and what that says."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import equinox as eqx
@@ -14,6 +14,7 @@ from scipy.special import ndtr
 
 from astrogf.base.errors import AstrogfError
 from astrogf.inference.fit import freed
+from astrogf.inference.newton.drift import Drift, loading
 from astrogf.inference.newton.learned_noise import learn
 from astrogf.inference.newton.passed import Pass
 from astrogf.inference.newton.search import starting_points
@@ -141,12 +142,14 @@ def predictive(
         scatter = np.einsum("sij,sj->si", own_root, rng.normal(size=own.shape))
         own = np.asarray(own) - np.asarray(star.constant) + scatter
         theta = np.asarray(run.theta)[:n] + own * steps(sample.n_own)
+        z, slope = (np.zeros(n), np.zeros(n_line)) if run.drift is None else (run.drift.loading, run.drift.slope)
         drawn = []
         for window, kept in zip(sample.windows, rows, strict=True):
             delta = jnp.zeros(window.problem.n_free).at[:n_line].set(run.shared[:-1] + move[:-1])
             models = np.full((len(window.star), window.problem.basis.shape[0]), np.nan)
             for r in np.flatnonzero(window.star < n):
-                flux = see(window.problem, jnp.asarray(theta[window.star[r]]), delta)
+                mine = delta.at[:n_line].add(z[window.star[r]] * slope)
+                flux = see(window.problem, jnp.asarray(theta[window.star[r]]), mine)
                 models[r] = np.asarray(window.problem.basis) @ kept.coefficients[r] * np.asarray(flux)
             drawn.append(models)
         draws.append(sample.side_by_side(drawn, np.nan)[:n])
@@ -155,11 +158,23 @@ def predictive(
 
 class Corrected(NamedTuple):
     """Spectra put together by star, the same under the corrected list, and the corrections that their spectra are made
-    with, in the order of the run's lines."""
+    with, in the order of the run's lines; and their slopes with temperature, if the run has them."""
 
     collected: Collected
     sample: Sample
     delta: Float[np.ndarray, " line"]
+    slope: Float[np.ndarray, " line"] | None = None
+
+    def begin(self, theta: Float[np.ndarray, "star own"], ln_sigma: float, noise: Noise) -> FitState:
+        """Stars of these parameters under the corrected list."""
+        shared = jnp.append(jnp.asarray(self.delta), ln_sigma)
+        return self.drifted(FitState(jnp.asarray(theta), shared, noise))
+
+    def drifted(self, run: FitState) -> FitState:
+        """The slopes as they are for the stars' temperatures."""
+        if self.slope is None:
+            return run
+        return replace(run, drift=Drift(loading(np.asarray(run.theta)[:, 0]), self.slope, None))
 
 
 def with_corrections(
@@ -180,7 +195,8 @@ def with_corrections(
     # spectra are made with what spectra want; runs without a model error of the lines have no such column
     wanted = "apparent" if "apparent" in corrections.lines.colnames else "correction"
     delta = np.asarray(corrections.lines[wanted], dtype=float)
-    return Corrected(collected, freed(collected.sample, collected.setups, free, n), delta)
+    slope = np.asarray(corrections.lines["drift"], dtype=float) if "drift" in corrections.lines.colnames else None
+    return Corrected(collected, freed(collected.sample, collected.setups, free, n), delta, slope)
 
 
 def label_covariance(
@@ -207,20 +223,20 @@ def check(
 
     `lines` must be what the run had. Raises ValueError where it is not, NoStarsError without spectra.
     """
-    collected, corrected, delta = with_corrections(batches, options, corrections, lines, beliefs or {})
+    under = with_corrections(batches, options, corrections, lines, beliefs or {})
+    collected, corrected = under.collected, under.sample
     sample, origin = collected.sample, collected.origin
     theta, _ = starting_points(collected, options, progress)
     ready = known_noise(sample, origin.releases, corrections.noise)
     start = ready or quiet(
         sample, 0.01 if options.noise.inflation is None else options.noise.inflation, options.noise.line_scatter
     )
-    shared = jnp.append(jnp.asarray(delta), corrections.ln_sigma)
-    run = FitState(jnp.asarray(theta), shared, start)
+    run = under.begin(theta, corrections.ln_sigma, start)
     run, passed = fit_stars(corrected, run, options, free=False, stage="corrected list", progress=progress)
-    if ready is None:
-        run.noise = learn(corrected, passed, options)
+    if ready is None or under.slope is not None:
+        run.noise = learn(corrected, passed, options) if ready is None else run.noise
         run, passed = fit_stars(
-            corrected, run, options, free=False, iterations=3, stage="corrected list", progress=progress
+            corrected, under.drifted(run), options, free=False, iterations=3, stage="corrected list", progress=progress
         )
     before = FitState(run.theta, jnp.array([corrections.ln_sigma]), run.noise)
     before, original = fit_stars(sample, before, options, free=False, stage="original list", progress=progress)

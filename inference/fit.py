@@ -362,11 +362,12 @@ def fit(
     batches = [batches] if isinstance(batches, SpectrumBatch) else list(batches)
     if options.solver.method != "gauss-newton" and (
         len(batches) > 1 or options.noise.line_scatter > 0 or options.lines.unlisted > 0 or options.lines.blends
-        or prior is not None
+        or options.noise.line_drift > 0 or prior is not None
     ):  # fmt: skip
         raise NoStarsError(
             f"solver.method = {options.solver.method!r} takes one window, noise.line_scatter = 0, "
-            "lines.unlisted = 0, lines.blends = false and no lines.prior: use 'gauss-newton' for this problem"
+            "noise.line_drift = 0, lines.unlisted = 0, lines.blends = false and no lines.prior: use 'gauss-newton' for "
+            "this problem"
         )
     if prior is not None and options.lines.unlisted > 0 and prior.unlisted.any():
         raise AstrogfError(

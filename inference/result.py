@@ -165,6 +165,10 @@ def line_table(lines: LineList, strength, chosen: Choice, joint: Joint, groups: 
         }
     )
     table["wavelength"].unit, table["elow"].unit = "Angstrom", "eV"
+    if joint.run.drift is not None:
+        step = joint.passed.slope_step(np.asarray(posterior.mean) - np.asarray(joint.run.shared))
+        variance = np.diag(joint.passed.whole_covariance(posterior.covariance))[len(posterior.mean) :]
+        table["drift"], table["drift_sd"] = joint.run.drift.slope + step, np.sqrt(variance)
     for name in ("loggf", "correction", "posterior_sd", *INTERVALS, "prior_sd", "apparent", "apparent_sd"):
         table[name].unit = "dex"
     return table

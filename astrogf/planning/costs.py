@@ -33,8 +33,8 @@ ACCELERATOR = 120.0
 """Cores of the reference machine that do a pass as fast as an accelerator: an H100 (docs/results.md)."""
 FLOPS = 20e9
 """Of products of matrices, a core and second."""
-SOLVES = 24
-"""L^3 flops of an iteration that learns the widths."""
+SOLVES, FOLDS = 24, 6
+"""L^3 flops of an iteration that learns the widths, and of one that marginalises slopes with temperature."""
 SWEEP, SWEEP_SQUARE = 0.02, 3.0e-8
 """Seconds of a sweep of the sampler: alone, and a squared number of lines; of which there may be fewer."""
 NODES = 200
@@ -45,8 +45,9 @@ FIXED = 25.0
 """Seconds of imports, lines, pictures and report."""
 BASE, WINDOW = 1.55e9, 0.25e9
 """Bytes of a process with one window's programs, and of another window's."""
-STACKED, COLUMNS, MATRICES = 4, 5.3, 15
-"""Copies of: the responses of a chunk; a spectrum's derivatives by free lines, on each core; shared matrices."""
+STACKED, COLUMNS, MATRICES, WHOLE = 4, 5.3, 15, 6
+"""Copies of: the responses of a chunk; a spectrum's derivatives by free lines, on each core; shared matrices; those of
+them that have the lines' slopes with temperature too, where there are some."""
 STAR_COPIES, PIXEL_ARRAYS = 3, 14
 """Copies of what couples a star to the lines, and arrays of its pixels' size."""
 STAR_MEMORY = 10e3
@@ -146,9 +147,19 @@ def _memory(counts: Counts, options: FitOptions, cores: int) -> tuple[float, flo
     n = counts.free
     row = STACKED * 8.0 * options.model.depths * max(w.grid for w in counts.windows)
     columns = COLUMNS * cores * 8.0 * n * max(w.pixels for w in counts.windows)
-    star = STAR_COPIES * 8.0 * n * counts.own + PIXEL_ARRAYS * 8.0 * counts.pixels
+    star = STAR_COPIES * 8.0 * n * _wide(options) * counts.own + PIXEL_ARRAYS * 8.0 * counts.pixels
     stars = min(counts.stars, options.solver.block) * star + counts.stars * STAR_MEMORY
-    return row, BASE + WINDOW * (len(counts.windows) - 1) + columns + stars + MATRICES * 8.0 * n**2
+    return row, BASE + WINDOW * (len(counts.windows) - 1) + columns + stars + _matrices(options) * 8.0 * n**2
+
+
+def _wide(options: FitOptions) -> int:
+    """Shared parameters a line."""
+    return 2 if options.noise.line_drift > 0 else 1
+
+
+def _matrices(options: FitOptions) -> int:
+    """Of n x n numbers; a pass has some of all shared parameters."""
+    return MATRICES + WHOLE * (_wide(options) ** 2 - 1)
 
 
 def _disk(counts: Counts) -> tuple[float, float]:
@@ -170,7 +181,8 @@ def _seconds(counts: Counts, options: FitOptions, budget: Budget) -> dict[str, f
     flops = sum(w.spectra * 2.0 * w.pixels * n**2 for w in counts.windows)
     if options.noise.line_scatter > 0:
         flops += counts.spectra * 6.0 * n**3
-    joint = LINES * alone + (flops + SOLVES * n**3) / FLOPS / width
+    solves = SOLVES + (FOLDS if options.noise.line_drift > 0 else 0)
+    joint = LINES * alone + (flops + solves * n**3) / FLOPS / width
     compared = counts.windows[0]
     velocities = 2.0 * options.model.rv_reach / 20.0
     products = counts.searched * NODES * velocities * compared.pixels * 2.0 * counts.basis * (counts.basis + 1)

@@ -38,6 +38,8 @@ ABOUT: dict[str, About] = {
     "blended": About("probability that a line which no list has lies under it", "stat.probability"),
     "apparent": About("what the spectra want of the line, the model's own error included", f"{GF};arith.diff"),
     "apparent_sd": About("sd of apparent", f"stat.error;{GF}"),
+    "drift": About("what it changes by in a star 1000 K hotter: an error of the model", f"{GF};arith.diff"),
+    "drift_sd": About("sd of drift", f"stat.error;{GF}"),
     "ratio": About("apparent_sd over its prior sd: near 1 the spectra said nothing", "stat.error;arith.ratio"),
     "group": About("lines that share a prior", "meta.id;meta.dataset"),
     "components": About("tied hyperfine and isotopic components", "meta.number"),

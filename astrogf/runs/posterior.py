@@ -25,7 +25,7 @@ CHAINS = 4
 ENDS = ("low_95", "low_68", "high_68", "high_95")
 OF_LINES = (
     *("loggf", "correction", "posterior_sd", *ENDS, "prior_sd", "list_share", "badly_wrong", "apparent", "apparent_sd"),
-    *("blended", "ratio", "loggf_total", "strength", "injected"),
+    *("blended", "drift", "drift_sd", "ratio", "loggf_total", "strength", "injected"),
 )
 """Columns of loggf.ecsv that go along as data."""
 OF_STARS = ("n_pixel", "snr", "chi2_per_pixel_original", "chi2_per_pixel_corrected", "ref_teff", "ref_logg", "ref_feh")

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 UNLISTED = "unlisted"
 """The group of lines that the list may lack (inference.problem.unlisted.CLASS)."""
+APPARENT = ("apparent", "apparent_sd", "drift", "drift_sd")
 INTERVALS = ("low_95", "low_68", "high_68", "high_95")
 """Ends of the credible intervals of a correction (inference.newton.intervals.NAMES)."""
 
@@ -100,7 +101,7 @@ def _with_units(lines: Table) -> Table:
         if name in ("wavelength", "elow"):
             lines[name].unit = u.AA if name == "wavelength" else u.eV
             lines[name].format = ".4f"
-        elif name in ("correction", "posterior_sd", *INTERVALS, "prior_sd", "apparent", "apparent_sd"):
+        elif name in ("correction", "posterior_sd", *INTERVALS, "prior_sd", *APPARENT):
             lines[name].unit = u.dex
             lines[name].format = ".5f"
         elif name in (

@@ -14,6 +14,7 @@ from astrogf.inference.checkpoint import NOWHERE, Checkpoint
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.blends import Blends
 from astrogf.inference.newton.conditional import System
+from astrogf.inference.newton.drift import Drift, loading
 from astrogf.inference.newton.gaps import blends_of
 from astrogf.inference.newton.learned_noise import learn, noise_summary
 from astrogf.inference.newton.means import Means
@@ -98,6 +99,14 @@ def determined(posterior: hyper.Posterior, prior: SharedPrior) -> float:
     return len(posterior.mean) - float(jnp.sum(before * posterior.covariance))
 
 
+def of_slopes(passed: Pass, posterior: hyper.Posterior, drift: Drift | None) -> float:
+    """How many of the slopes the data determine."""
+    if drift is None or drift.sd is None:
+        return 0.0
+    variance = np.diag(passed.whole_covariance(posterior.covariance))[len(posterior.mean) :]
+    return float(np.sum(1.0 - variance / drift.sd**2))
+
+
 class Joint(NamedTuple):
     """End of a joint fit; `passed` was linearised at (`run.theta`, `run.shared`), undamped; `learned` is where the
     widths of the prior were found, with these `blends`."""
@@ -120,13 +129,14 @@ class _Between(NamedTuple):
     theta: Float[Array, "star own"]
     shared: Float[Array, " shared"]
     noise: Noise
-    kept: tuple[Pass, Array, Array, float] | None
+    kept: tuple[Pass, Array, Array, Drift | None, float] | None
     last: tuple[Kept, ...] | None
     shrink: float
     whole: np.ndarray
     pace: np.ndarray
     learned: hyper.Learned
     blends: Blends | None
+    drift: Drift | None
     trace: list[dict]
 
 
@@ -144,20 +154,33 @@ def fit_joint(
 
     `told`: what other spectra have said of the shared parameters. With `options.lines.blends` the blends are learned
     until the end of MISFIT. The noise is learned in the first NOISE_ROUNDS, with
-    `options.noise.misfit` until the end of MISFIT. It goes on from what `checkpoint` has of the stage `name`.
+    `options.noise.misfit` until the end of MISFIT. With `options.noise.line_drift` every line has a slope with the
+    temperatures at which `run` begins. It goes on from what `checkpoint` has of the stage `name`.
     """
     blends = None if told is None else told.blends
     prior = SharedPrior.of(groups, options, told, blends)
     keep = ("continuum",) * (options.solver.method != "gauss-newton") + ("sight",) * options.lines.blends
     learned, n = hyper.Learned.start(prior.belief, prior.group), len(run.shared)
     now: _Between | Joint = checkpoint.load(name) or _Between(
-        0, run.theta, run.shared, run.noise, None, None, 1.0, np.zeros(n), np.ones(n), learned, blends, run.trace
+        0,
+        run.theta,
+        run.shared,
+        run.noise,
+        None,
+        None,
+        1.0,
+        np.zeros(n),
+        np.ones(n),
+        learned,
+        blends,
+        begun_drift(run, options),
+        run.trace,
     )
     if isinstance(now, Joint):
         run.trace[:] = now.run.trace
         return now._replace(run=replace(now.run, trace=run.trace))
     run.trace[:] = now.trace
-    first, theta, shared, noise_model, kept, last, shrink, whole, pace, learned, blends, _ = now
+    first, theta, shared, noise_model, kept, last, shrink, whole, pace, learned, blends, drift, _ = now
     prior = prior._replace(blends=blends)
     status = "max_iterations"
     for it in range(first, options.solver.joint_iterations):
@@ -165,17 +188,18 @@ def fit_joint(
         label = f"{name} fit, iteration {it + 1}"
         passed = sweep(
             sample, theta, shared, noise_model, last=last, chunk=options.solver.chunk,
-            keep=keep, progress=partial(progress, label),
+            keep=keep, drift=drift, progress=partial(progress, label),
         )  # fmt: skip
         value = float(np.sum(passed.log_posterior[np.isfinite(passed.log_posterior)]))
+        value += 0.0 if drift is None else drift.log_density
         total = value + prior.log_density(shared, learned)
-        best = -np.inf if kept is None else kept[3] + prior.log_density(kept[2], learned)
+        best = -np.inf if kept is None else kept[4] + prior.log_density(kept[2], learned)
         accepted = total >= best - 1e-7 * abs(total)
         if accepted:
-            kept, shrink = (passed, theta, shared, value), 1.0
+            kept, shrink = (passed, theta, shared, drift, value), 1.0
         else:
             shrink *= 0.4
-            passed, theta, shared, value = kept  # type: ignore[misc]
+            passed, theta, shared, drift, value = kept  # type: ignore[misc]
         last = passed.blocks
         learned, posterior = prior.learned(passed.reduced, shared, learned)
         before, whole = whole, np.clip(posterior.mean - shared, -0.5, 0.5)
@@ -183,6 +207,9 @@ def fit_joint(
         shared_step = shrink * pace * whole
         step = shrink * bounded_step(passed.own_step(shared_step / shrink))
         shared_size = shrink * float(jnp.sqrt(jnp.mean(whole**2 / jnp.diag(posterior.covariance))))
+        steeper = np.zeros(0)
+        if drift is not None:
+            steeper = shrink * np.clip(passed.slope_step(shared_step / shrink), -0.5, 0.5)
         star_size = float(jnp.percentile(jnp.max(jnp.abs(step) / steps(step.shape[1]) / passed.own_sd, axis=1), 90))
         run.trace.append(
             {"stage": name, "iteration": it + 1, "objective": total, "accepted": bool(accepted),
@@ -197,23 +224,35 @@ def fit_joint(
         if it + 1 == options.solver.joint_iterations:
             break
         theta, shared = keep_physical(theta + step), shared + shared_step
+        drift = None if drift is None else drift.moved(steeper)
         if options.noise.inflation is None and it < (MISFIT.stop if options.noise.misfit else NOISE_ROUNDS):
             n_row = sum(len(p.star) for p in sample.windows)
             local = tuple(n.local for n in noise_model)
-            noise_model, kept = learn(sample, passed, options, determined(posterior, prior) / n_row, local), None
+            more = determined(posterior, prior) + of_slopes(passed, posterior, drift)
+            noise_model, kept = learn(sample, passed, options, more / n_row, local), None
         if options.noise.misfit and it in MISFIT:
             noise_model, kept = with_misfit(sample, passed, theta, noise_model), None
         if options.lines.blends and it in MISFIT:
             prior, kept = prior._replace(blends=blends_of(sample, passed, theta, noise_model, told)), None
         state = _Between(
-            it + 1, theta, shared, noise_model, kept, last, shrink, whole, pace, learned, prior.blends, run.trace
+            it + 1, theta, shared, noise_model, kept, last, shrink, whole, pace, learned, prior.blends, drift,
+            run.trace,
         )  # fmt: skip
         checkpoint.save(name, state)
     assert kept is not None
-    passed, theta, shared, _ = kept
-    joint = Joint(FitState(theta, shared, noise_model, run.trace), passed, posterior, learned, status, prior.blends)
+    passed, theta, shared, drift, _ = kept
+    joint = Joint(
+        FitState(theta, shared, noise_model, run.trace, drift), passed, posterior, learned, status, prior.blends
+    )
     checkpoint.save(name, joint)
     return joint
+
+
+def begun_drift(run: FitState, options: FitOptions) -> Drift | None:
+    """No slope yet, in stars of the temperatures that they have; None where lines have none."""
+    if options.noise.line_drift == 0.0:
+        return None
+    return Drift(loading(np.asarray(run.theta)[:, 0]), np.zeros(len(run.shared) - 1), options.noise.line_drift)
 
 
 def _rounded(widths: Widths) -> dict[str, list[float]]:

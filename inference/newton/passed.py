@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from astrogf.inference.blocks.shelf import InMemory, Kept
+from astrogf.inference.newton.drift import covariance_with_slopes, slope_step, with_slopes
 from astrogf.inference.problem.arrow import Eliminated, Reduced, own_covariance, substitute
 from astrogf.inference.problem.contribution import RowTerms
 from astrogf.inference.problem.spectra import Sample
@@ -47,7 +48,8 @@ class Terms(NamedTuple):
 class Pass(NamedTuple):
     """What a pass leaves: the reduced shared system; of each star its quality of fit (summed over its spectra) and the
     sd of its parameters in units of `parameters.steps` (shared held fixed); of each spectrum, in no order, the scatter
-    that its deviations suggest; the `Terms` of every block of the sample.
+    that its deviations suggest; the `Terms` of every block of the sample; and the slopes of the lines with temperature
+    (`drift`), where they are free, given the shared parameters. The stars' terms then are of both.
 
     `star` and `rows` put all blocks together, which only small problems have the memory for.
     """
@@ -58,6 +60,7 @@ class Pass(NamedTuple):
     own_sd: Float[np.ndarray, "star own"]
     scatter: Float[np.ndarray, " row"]
     blocks: tuple[Kept, ...]
+    drift: Eliminated | None = None
 
     @classmethod
     def of_one(cls, reduced: Reduced, terms: Terms, log_posterior: np.ndarray, chi2: np.ndarray) -> "Pass":
@@ -71,13 +74,26 @@ class Pass(NamedTuple):
     def own_step(self, shared_step: Float[Array | np.ndarray, " shared"]) -> Float[np.ndarray, "star own"]:
         """The step of every star, in `parameters.steps`, once that of the shared parameters is known."""
         step = np.asarray(shared_step)
+        step = step if self.drift is None else with_slopes(self.drift, step)
         return np.concatenate([np.asarray(substitute(t.star, step)) for t in self.terms()])
+
+    def slope_step(self, shared_step: Float[Array | np.ndarray, " shared"]) -> Float[np.ndarray, " line"]:
+        """The step of the free slopes, once that of the shared parameters is known."""
+        assert self.drift is not None
+        return slope_step(self.drift, np.asarray(shared_step))
+
+    def whole_covariance(
+        self, shared_covariance: Float[Array | np.ndarray, "shared shared"]
+    ) -> Float[np.ndarray, "whole whole"]:
+        """Of the shared parameters, and of the free slopes after them."""
+        shared = np.asarray(shared_covariance)
+        return shared if self.drift is None else covariance_with_slopes(self.drift, shared)
 
     def own_covariance(
         self, shared_covariance: Float[Array | np.ndarray, "shared shared"]
     ) -> Float[np.ndarray, "star own own"]:
         """Marginal covariance of every star's parameters, the shared ones' uncertainty included."""
-        shared = np.asarray(shared_covariance)
+        shared = self.whole_covariance(shared_covariance)
         return np.concatenate([np.asarray(own_covariance(t.star, shared)) for t in self.terms()])
 
     def keeping(self, sample: Sample, better: Bool[np.ndarray, " star"], before: "Pass") -> "Pass":

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from astrogf.inference.checkpoint import NOWHERE, Checkpoint
+from astrogf.inference.newton.drift import Drift
 from astrogf.inference.newton.learned_noise import learn, noise_summary
 from astrogf.inference.newton.passed import Pass
 from astrogf.inference.newton.sweep import sweep
@@ -34,12 +35,13 @@ def keep_physical(theta: Float[Array, "star own"]) -> Float[Array, "star own"]:
 
 @dataclass
 class FitState:
-    """State of the iteration, and its trace."""
+    """State of the iteration, and its trace. `drift`: slopes of the lines with temperature, if they have some."""
 
     theta: Float[Array, "star own"]
     shared: Float[Array, " shared"]
     noise: Noise
     trace: list[dict] = field(default_factory=list)
+    drift: Drift | None = None
 
 
 class _Between(NamedTuple):
@@ -77,7 +79,7 @@ def fit_stars(
     progress: Progress = lambda *_: None,
     checkpoint: Checkpoint = NOWHERE,
 ) -> tuple[FitState, Pass]:
-    """Every star on its own with the list as it is; only the survey's ln_sigma is shared.
+    """Every star on its own with the list as it is (slopes of the lines held); only the survey's ln_sigma is shared.
 
     Each star accepts or rejects its own steps; a rejected one is tried again, shorter. Stops when the steps of nine
     stars in ten are below `tolerance` posterior sd, or after so many `iterations`; both are the options' if not given.
@@ -95,7 +97,7 @@ def fit_stars(
         began = time.perf_counter()
         passed = sweep(
             sample, theta, shared, noise_model, damping=damping, chunk=options.solver.chunk,
-            last=None if best_pass is None else best_pass.blocks,
+            last=None if best_pass is None else best_pass.blocks, drift=run.drift,
             progress=partial(progress, f"{stage}: pass {it + 1}"),
         )  # fmt: skip
         better = passed.log_posterior >= best - 1e-6
@@ -129,4 +131,4 @@ def fit_stars(
             ),
         )
     assert best_pass is not None  # there is at least one iteration
-    return FitState(best_theta, shared, noise_model, run.trace), best_pass
+    return FitState(best_theta, shared, noise_model, run.trace, run.drift), best_pass

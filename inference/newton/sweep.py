@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 from astrogf.inference.blocks.places import Advance
 from astrogf.inference.blocks.shelf import Kept, Shelf
 from astrogf.inference.blocks.work import shares
+from astrogf.inference.newton.drift import Drift, folded, widened
 from astrogf.inference.newton.passed import Pass, Terms
 from astrogf.inference.problem.arrow import Eliminated, Held, Reduced, eliminate, reduce
 from astrogf.inference.problem.contribution import OPTIONAL, Contribution, RowTerms, StarTerms, counted
@@ -43,18 +44,30 @@ class Rows(NamedTuple):
     share: Float[Held, " row"]
     noise: NoiseModel
     deviation: Float[np.ndarray, "row deviating"]
+    loading: Float[Held, " row"] | None = None
+
+
+class Slopes(NamedTuple):
+    """Of lines with the stars' temperature (`drift`): their values, and whether the pass differentiates by them."""
+
+    value: Float[Held, " free"]
+    free: bool
 
 
 COPIES = 6
 """Arrays of pixels x corrections, and of corrections squared, that a spectrum takes while it is linearised."""
 
 
-def _scan_rows(problem, shared, keep: Keep, rows: Rows, used, responses: Responding) -> Contribution:
+def _scan_rows(
+    problem, shared, slopes: Slopes | None, keep: Keep, rows: Rows, used, responses: Responding
+) -> Contribution:
     """All rows of one device, sums accumulated on the way."""
 
     def one(inputs):
         row, row_used, at = inputs
-        added = linearise(problem, row.data, row.theta, row.prior, row.share, shared, row.noise, row.deviation, at)
+        here = shared if slopes is None else shared.at[:-1].add(row.loading * slopes.value)
+        added = linearise(problem, row.data, row.theta, row.prior, row.share, here, row.noise, row.deviation, at)
+        added = widened(added, row.loading) if slopes is not None and slopes.free else added
         added = counted(added, jnp.isfinite(added.row.log_posterior) & (row_used > 0.0))
         left: dict[str, Any] = {name: None for name in OPTIONAL if name not in keep}
         return added.shared, (added.star, added.row._replace(**left))
@@ -65,30 +78,42 @@ def _scan_rows(problem, shared, keep: Keep, rows: Rows, used, responses: Respond
 
 
 @eqx.filter_jit
-def _gathered(problem, shared, keep: Keep, rows, mesh) -> Contribution:
+def _gathered(problem, shared, slopes: Slopes | None, keep: Keep, rows, mesh) -> Contribution:
     def scan(common, mine) -> Contribution:
-        return _scan_rows(common[0], common[1], keep, *mine)
+        problem, shared, slopes = common
+        return _scan_rows(problem, shared, slopes, keep, *mine)
 
-    out = spread(scan, (problem, shared), rows, mesh)
+    out = spread(scan, (problem, shared, slopes), rows, mesh)
     return out._replace(shared=jax.tree.map(lambda x: jnp.sum(x, axis=0), out.shared))
 
 
 def _chunk(
-    problem: StarProblem, shared: Float[np.ndarray, " shared"], keep: Keep, rows: Rows, used, mesh: Mesh
+    problem: StarProblem,
+    shared: Float[np.ndarray, " shared"],
+    slopes: Slopes | None,
+    keep: Keep,
+    rows: Rows,
+    used,
+    mesh: Mesh,
 ) -> Contribution:
     everywhere = np.broadcast_to(shared, (len(used), len(shared)))
+    if slopes is not None and rows.loading is not None:
+        everywhere = everywhere + np.pad(np.outer(rows.loading, slopes.value), ((0, 0), (0, 1)))
     at = responses(problem, rows.theta, moved(problem, everywhere, rows.deviation), mesh)
-    return _gathered(problem, shared, keep, (rows, used, at), mesh)
+    return _gathered(problem, shared, slopes, keep, (rows, used, at), mesh)
 
 
 def _without_spare(gathered: Contribution, columns: np.ndarray) -> Contribution:
-    """The shared parameters `columns` alone: the others are corrections that the problem has no use for."""
+    """The shared parameters `columns` alone, and the slopes of these corrections if there are slopes: the others are
+    corrections that the problem has no use for."""
     block, row, n_own = gathered.shared, gathered.row, gathered.star.precision.shape[-1]
     if row.continuum is not None:
         slope = row.continuum.slope[:, :, np.append(np.arange(n_own), n_own + columns[:-1])]
         row = row._replace(continuum=row.continuum._replace(slope=slope))
     if row.sight is not None:
         row = row._replace(sight=jax.tree.map(lambda x: x[:, columns[:-1]], row.sight))
+    if block.gradient.shape[0] > columns[-1] + 1:
+        columns = np.append(columns, columns[-1] + 1 + columns[:-1])
     return Contribution(
         Reduced(block.precision[np.ix_(columns, columns)], block.gradient[columns]),
         gathered.star._replace(cross=gathered.star.cross[:, :, columns]),
@@ -104,6 +129,7 @@ def sweep_window(
     total: int | None = None,
     keep: Keep = (),
     advance: Advance = lambda done: None,
+    slopes: Slopes | None = None,
 ) -> Contribution:
     """One linearisation of spectra of a window, in chunks of fixed size spread over the devices.
 
@@ -115,13 +141,15 @@ def sweep_window(
     n_free, n_used = problem.n_free, shared.shape[0] - 1
     columns = np.append(np.arange(n_used), n_free)
     where = np.concatenate([shared[:-1], np.zeros(n_free - n_used), shared[-1:]])
+    if slopes is not None:
+        slopes = slopes._replace(value=np.append(slopes.value, np.zeros(n_free - n_used)))
     mesh = star_mesh()
     local: Any = np.broadcast_to(np.asarray(rows.noise.local), rows.data.flux.shape)
     rows = rows._replace(noise=rows.noise._replace(local=local))
     summed: Reduced | None = None
     parts: list[tuple[StarTerms, RowTerms]] = []
     for mine, used, count in in_chunks(rows, chunk, mesh, total):
-        part = checked(partial(_chunk, problem, where, keep, mine, used), mesh)
+        part = checked(partial(_chunk, problem, where, slopes, keep, mine, used), mesh)
         summed = part.shared if summed is None else jax.tree.map(jnp.add, summed, part.shared)
         parts.append(jax.tree.map(lambda x, count=count: np.asarray(x[:count]), (part.star, part.row)))
         advance(count)
@@ -155,6 +183,7 @@ class Visit(NamedTuple):
     share: Float[Held, " star"]
     damping: Float[Held, " star"]
     noise: Noise
+    loading: Float[Held, " star"] | None = None
 
 
 class Share(NamedTuple):
@@ -168,6 +197,7 @@ class Share(NamedTuple):
     keep: Keep
     shelf: Shelf
     largest: int
+    slopes: Slopes | None = None
 
 
 class Visited(NamedTuple):
@@ -185,7 +215,8 @@ def _visit(
 ) -> tuple[Reduced, Terms, np.ndarray, np.ndarray]:
     """The sums of a block, what is kept of it, and every star's log posterior and chi2."""
     n_star, n_own = visit.theta.shape
-    n_shared = len(share.shared)
+    free = share.slopes is not None and share.slopes.free
+    n_shared = len(share.shared) + free * (len(share.shared) - 1)
     # a program for every size of a block would take time and memory: all have that of the largest, without data
     n = share.largest
     own = StarTerms(np.zeros((n, n_own, n_own)), np.zeros((n, n_own)), np.zeros((n, n_own, n_shared)))
@@ -198,8 +229,11 @@ def _visit(
             continue
         deviation = np.zeros((len(star), problem.n_deviating)) if last is None else last.rows[k].deviation
         prior = StarPrior(*(x[star] for x in visit.prior))
-        rows = Rows(data[k], visit.theta[star], prior, visit.share[star], visit.noise[k], deviation)
-        part = sweep_window(problem, rows, share.shared, share.chunk, share.totals[k], share.keep, advance)
+        loading = None if visit.loading is None else visit.loading[star]
+        rows = Rows(data[k], visit.theta[star], prior, visit.share[star], visit.noise[k], deviation, loading)
+        part = sweep_window(
+            problem, rows, share.shared, share.chunk, share.totals[k], share.keep, advance, share.slopes
+        )
         jax.tree.map(lambda into, values, star=star: np.add.at(into, star, values), own, part.star)
         np.add.at(log_posterior, star, part.row.log_posterior)
         np.add.at(chi2, star, part.row.chi2)
@@ -238,12 +272,14 @@ def sweep(
     last: tuple[Kept, ...] | None = None,
     chunk: int = 16,
     keep: Keep = (),
+    drift: Drift | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Pass:
     """One linearisation of every spectrum at (theta, shared), each star's contributions summed and eliminated.
 
     `last`: the blocks of the last pass, whose spectra's own deviations of lines this one linearises at (none if there
-    was none): see `linearise`. `keep`: what of OPTIONAL is kept of every spectrum.
+    was none): see `linearise`. `keep`: what of OPTIONAL is kept of every spectrum. `drift`: slopes of the lines, which
+    the reduced system then has marginalised, or held.
 
     Memory does not grow with the number of stars beyond a few numbers a star and what the sample's shelf keeps there. A
     star none of whose spectra has a finite model comes back with a log posterior that is not finite.
@@ -261,7 +297,8 @@ def sweep(
         star = tuple(w.star[rows] - mine.start for w, rows in zip(sample.windows, part.rows, strict=True))
         noises = tuple(NoiseModel(*(x[rows] for x in n)) for n, rows in zip(noise, part.rows, strict=True))
         priors = StarPrior(*(x[mine] for x in prior))
-        return Visit(part.data, last, part.rows, star, at[mine], priors, share[mine], damped[mine], noises)
+        z = None if drift is None else drift.loading[mine]
+        return Visit(part.data, last, part.rows, star, at[mine], priors, share[mine], damped[mine], noises, z)
 
     total, done = sum(len(w.star) for w in sample.windows), [0]
 
@@ -272,7 +309,8 @@ def sweep(
     visits = [visit(part, b) for part, b in zip(sample.parts, before, strict=True)]
     largest = max(part.stars.stop - part.stars.start for part in sample.parts)
     common = tuple(len(w.star) for w in sample.windows), keep, sample.work.shelf, largest
-    tasks = [Share(visits[mine], np.asarray(shared), chunk, *common) for mine in shares(len(visits))]
+    slopes = None if drift is None else Slopes(np.asarray(drift.slope), drift.sd is not None)
+    tasks = [Share(visits[mine], np.asarray(shared), chunk, *common, slopes) for mine in shares(len(visits))]
     problems = tuple(w.problem for w in sample.windows)
     reduced: Any = None
     visited: list[Visited] = []
@@ -281,4 +319,7 @@ def sweep(
         visited += found
     kept, *by_star = zip(*visited, strict=True)
     log_posterior, chi2, own_sd, scatter = (np.concatenate(x) for x in by_star)
-    return Pass(jax.tree.map(jnp.asarray, reduced), log_posterior, chi2, own_sd, scatter, kept)
+    slopes_left = None
+    if drift is not None and drift.sd is not None:
+        reduced, slopes_left = folded(reduced, drift)
+    return Pass(jax.tree.map(jnp.asarray, reduced), log_posterior, chi2, own_sd, scatter, kept, slopes_left)

@@ -179,6 +179,9 @@ class NoiseOptions(Section):
         False, description="learn at which wavelengths the model is wrong for all stars, and raise the errors there"
     )
     line_scatter: NotNegative = Field(0.0, description="sd of every spectrum's own deviations of its lines, dex")
+    line_drift: NotNegative = Field(
+        0.0, description="sd of what the model gets wrong of a line, alike in all stars, per 1000 K from the Sun, dex"
+    )
 
 
 class SolverOptions(Section):

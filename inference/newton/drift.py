@@ -1,0 +1,88 @@
+"""What the model gets wrong of a line, as it changes with temperature: a slope of every line that all stars share.
+
+The list is corrected where most is known, near the Sun; a cool star's model is wrong in other ways (1D, LTE, damping,
+blends of molecules), alike in all cool stars. In a star of temperature Teff spectra see u + z e, with
+z = (Teff - 5772 K) / 1000 K and e ~ Normal(0, sd) of every line: without it the cool stars' errors are written into the
+log gf, and from there into every other star's labels. The slopes are eliminated as a star's own parameters are, so that
+(A, b) of the corrections has them marginalised.
+"""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from astrogf.inference.newton.conditional import inverse_of
+from astrogf.inference.newton.lapack import factored, threads_for
+from astrogf.inference.problem.arrow import Eliminated, Held, Reduced
+from astrogf.inference.problem.contribution import Contribution
+
+SOLAR_TEFF, PER = 5772.0, 1000.0
+"""K: where a slope makes no difference, and what it is counted by."""
+
+
+def loading(teff: Float[np.ndarray, " star"]) -> Float[np.ndarray, " star"]:
+    """z of every star."""
+    return (np.asarray(teff) - SOLAR_TEFF) / PER
+
+
+class Drift(NamedTuple):
+    """z of every star, e of every line where the pass linearises (dex), and the sd of its prior: None where the slopes
+    are held."""
+
+    loading: Float[np.ndarray, " star"]
+    slope: Float[np.ndarray, " line"]
+    sd: float | None
+
+    def moved(self, step: Float[np.ndarray, " line"]) -> "Drift":
+        """Elsewhere."""
+        return self._replace(slope=self.slope + step)
+
+    @property
+    def log_density(self) -> float:
+        """Of the slopes, up to a constant."""
+        return 0.0 if self.sd is None else float(-0.5 * np.sum((self.slope / self.sd) ** 2))
+
+
+def widened(one: Contribution, z: Float[Array, ""]) -> Contribution:
+    """A spectrum's contribution to the shared parameters followed by the slopes, from that to the former alone: a
+    slope's derivative is z times that of its correction."""
+    precision, gradient = one.shared
+    n = gradient.shape[0] - 1
+    mixed = z * precision[:, :n]
+    shared = Reduced(jnp.block([[precision, mixed], [mixed.T, z * mixed[:n]]]), jnp.append(gradient, z * gradient[:n]))
+    star = one.star._replace(cross=jnp.concatenate([one.star.cross, z * one.star.cross[:, :n]], axis=1))
+    return Contribution(shared, star, one.row)
+
+
+def folded(whole: Reduced, drift: Drift) -> tuple[Reduced, Eliminated]:
+    """(A, b) with the slopes marginalised, and these given the rest."""
+    assert drift.sd is not None
+    a, b = np.asarray(whole.precision), np.asarray(whole.gradient)
+    n = len(b) - len(drift.slope)
+    own = a[n:, n:] + np.eye(len(drift.slope)) / drift.sd**2
+    cross, gradient = a[n:, :n], b[n:] - drift.slope / drift.sd**2
+    with threads_for(len(own)):
+        covariance = inverse_of(factored(np.asfortranarray(own)))
+        slope = covariance @ cross
+        reduced = Reduced(jnp.asarray(a[:n, :n] - cross.T @ slope), jnp.asarray(b[:n] - slope.T @ gradient))
+    return reduced, Eliminated(covariance @ gradient, slope, covariance)
+
+
+def with_slopes(drift: Eliminated, step: Float[np.ndarray, " shared"]) -> Float[np.ndarray, " whole"]:
+    """A step of the shared parameters, and that of the slopes which follows."""
+    return np.append(step, slope_step(drift, step))
+
+
+def slope_step(drift: Eliminated, step: Float[np.ndarray, " shared"]) -> Float[np.ndarray, " line"]:
+    """The slopes' step that follows one of the shared parameters."""
+    return np.asarray(drift.constant) - np.asarray(drift.slope) @ step
+
+
+def covariance_with_slopes(drift: Eliminated, shared: Float[Held, "shared shared"]) -> Float[np.ndarray, "whole whole"]:
+    """Covariance of the shared parameters and the slopes."""
+    covariance: Any = np.asarray(shared)
+    mixed = -np.asarray(drift.slope) @ covariance
+    own = np.asarray(drift.covariance) - mixed @ np.asarray(drift.slope).T
+    return np.block([[covariance, mixed.T], [mixed, own]])

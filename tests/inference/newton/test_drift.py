@@ -1,0 +1,133 @@
+"""Slopes of the lines with temperature: a pass is that of twice as many lines, marginalised, and they are found."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from astrogf.inference.newton.drift import Drift, loading
+from astrogf.inference.newton.joint import Joint, fit_joint
+from astrogf.inference.newton.stars import FitState
+from astrogf.inference.newton.sweep import Rows, sweep, sweep_window
+from astrogf.inference.problem.parameters import lsf_sigma
+from astrogf.inference.problem.problem import StarData, predict
+from astrogf.inference.rehearsal.small import OPTIONS, Draw, Small, build, draw
+
+N_STAR, N_LINE, SD = 3, 4, 0.12
+
+
+@pytest.fixture(scope="module")
+def small() -> Small:
+    """In double precision throughout, so that sums in another order agree to rounding."""
+    return build(
+        N_STAR, N_LINE, n_pixel=48, kept=40, options=OPTIONS.changed(model={"single": False}, solver={"chunk": 2})
+    )
+
+
+@pytest.fixture(scope="module")
+def drawn(small: Small) -> Draw:
+    return draw(small, np.random.default_rng(5), snr=80.0)
+
+
+def test_the_sun_has_none() -> None:
+    assert np.allclose(loading(np.array([5772.0, 6772.0, 4272.0])), [0.0, 1.0, -1.5])
+
+
+def test_a_pass_is_that_of_twice_as_many_lines(small: Small, drawn: Draw) -> None:
+    """Every star's own contribution, at its own corrections u + z e, put into one dense system by hand; the stars and
+    the slopes eliminated from it."""
+    n = small.n_line
+    shared = jnp.append(jnp.linspace(-0.1, 0.1, n), lsf_sigma(small.options.stars.resolution))
+    drift = Drift(np.array([-1.2, 0.1, 0.7]), np.linspace(0.08, -0.06, n), SD)
+    sample, theta = small.sample(drawn.data), np.asarray(drawn.theta)
+    passed = sweep(sample, jnp.asarray(theta), shared, small.quiet(), chunk=2, drift=drift)
+
+    n_own, m = sample.n_own, 2 * n + 1
+    full = np.zeros((m + N_STAR * n_own,) * 2)
+    gradient = np.zeros(len(full))
+    full[n + 1 : m, n + 1 : m] += np.eye(n) / SD**2
+    gradient[n + 1 : m] -= drift.slope / SD**2
+    for s in range(N_STAR):
+        window = sample.windows[0].select(np.arange(N_STAR) == s, np.zeros(N_STAR, int))
+        prior, noise = (type(x)(*(np.asarray(y)[s : s + 1] for y in x)) for x in (sample.prior, small.quiet()[0]))
+        rows = Rows(window.data, theta[s : s + 1], prior, np.ones(1), noise, np.zeros((1, 0)))
+        here = shared.at[:-1].add(drift.loading[s] * drift.slope)
+        part = sweep_window(small.problem, rows, here, chunk=2)
+        # derivatives by (corrections, ln_sigma, slopes) are these combinations of those by (corrections, ln_sigma)
+        by = np.hstack([np.eye(n + 1), drift.loading[s] * np.eye(n + 1)[:, :n]])
+        own = m + s * n_own + np.arange(n_own)
+        full[:m, :m] += by.T @ np.asarray(part.shared.precision) @ by
+        gradient[:m] += by.T @ np.asarray(part.shared.gradient)
+        full[np.ix_(own, own)] = part.star.precision[0]
+        full[np.ix_(own, np.arange(m))] = part.star.cross[0] @ by
+        full[np.ix_(np.arange(m), own)] = (part.star.cross[0] @ by).T
+        gradient[own] = part.star.gradient[0]
+
+    kept, rest = np.arange(n + 1), np.arange(n + 1, len(full))
+    through = np.linalg.solve(full[np.ix_(rest, rest)], np.column_stack([full[np.ix_(rest, kept)], gradient[rest]]))
+    scale = np.max(np.abs(full[: n + 1, : n + 1]))
+    expected = full[np.ix_(kept, kept)] - full[np.ix_(kept, rest)] @ through[:, :-1]
+    assert np.allclose(passed.reduced.precision, expected, rtol=0, atol=1e-9 * scale)
+    pull = gradient[kept] - full[np.ix_(kept, rest)] @ through[:, -1]
+    assert np.allclose(passed.reduced.gradient, pull, rtol=1e-6, atol=1e-6 * np.max(np.abs(pull)))
+
+    step = np.append(np.linspace(0.02, -0.03, n), 0.01)
+    follows = through[:, -1] - through[:, :-1] @ step
+    assert np.allclose(passed.slope_step(step), follows[:n], atol=1e-7)
+    assert np.allclose(passed.own_step(step).ravel(), follows[n:], atol=1e-4 * np.max(np.abs(follows[n:])))
+
+    covariance = np.linalg.inv(expected + 10.0 * np.eye(n + 1))
+    given = np.linalg.inv(full[np.ix_(rest, rest)])
+    whole = given + through[:, :-1] @ covariance @ through[:, :-1].T
+    of_star = whole[n : n + n_own, n : n + n_own]
+    assert np.allclose(passed.own_covariance(covariance)[0], of_star, rtol=1e-4, atol=1e-5 * np.max(np.abs(of_star)))
+
+
+def test_held_slopes_move_the_lines_of_a_star(small: Small, drawn: Draw) -> None:
+    """A star sees u + z e, and nothing is differentiated by e."""
+    n = small.n_line
+    shared = jnp.append(jnp.zeros(n), lsf_sigma(small.options.stars.resolution))
+    slope = np.linspace(0.1, -0.1, n)
+    sample, theta = small.sample(drawn.data), jnp.asarray(drawn.theta)
+    held = sweep(sample, theta, shared, small.quiet(), chunk=2, drift=Drift(np.full(N_STAR, -1.0), slope, None))
+    moved = sweep(sample, theta, shared.at[:-1].add(-slope), small.quiet(), chunk=2)
+    assert held.drift is None
+    assert np.allclose(held.rows[0].model, moved.rows[0].model, rtol=0, atol=1e-12)
+    assert np.allclose(held.log_posterior, moved.log_posterior)
+
+
+def test_slopes_keep_cool_stars_from_the_corrections() -> None:
+    """Lines that differ between cool and warm stars, fitted as if they did not, and with slopes: the corrections, which
+    are those of the Sun, are nearer to the truth and within their errors, and the slopes are found."""
+    options = OPTIONS.changed(
+        model={"single": False}, solver={"chunk": 8, "joint_iterations": 5}, stars={"teff_prior": (5000.0, 700.0)}
+    )
+    small = build(24, 6, n_pixel=48, kept=40, options=options)
+    rng = np.random.default_rng(3)
+    drawn = draw(small, rng, snr=150.0)
+    theta, slope = jnp.asarray(drawn.theta), 0.3 * rng.normal(size=small.n_line)
+    z = loading(drawn.theta[:, 0])
+    seen = jnp.asarray(drawn.shared[:-1] + np.outer(z, slope))
+    flux = jax.lax.map(lambda star: predict(small.problem, *star), (theta, seen))
+    data = StarData(flux + rng.normal(size=flux.shape) / 150.0, jnp.full(flux.shape, 150.0**2))
+    sample = small.sample(data)
+
+    def fitted(sd: float) -> Joint:
+        mine = options.changed(noise={"line_drift": sd})
+        begin = FitState(theta, jnp.zeros(small.n_line + 1).at[-1].set(drawn.shared[-1]), small.quiet(24))
+        return fit_joint(sample, begin, small.groups, mine)
+
+    def error(joint: Joint) -> tuple[float, float]:
+        off = np.asarray(joint.posterior.mean - drawn.shared)[:-1]
+        sd = np.sqrt(np.diag(joint.posterior.covariance))[:-1]
+        return float(np.sqrt(np.mean(off**2))), float(np.sqrt(np.mean((off / sd) ** 2)))
+
+    without, within = fitted(0.0), fitted(0.3)
+    assert without.run.drift is None
+    assert within.run.drift is not None
+    assert error(within)[0] < 0.7 * error(without)[0]
+    assert error(within)[1] < 2.0 < error(without)[1]
+    found = within.run.drift.slope
+    sd = np.sqrt(np.diag(within.passed.whole_covariance(within.posterior.covariance)))[small.n_line + 1 :]
+    assert np.sqrt(np.mean(((found - slope) / sd) ** 2)) < 2.0
+    assert np.all(sd < 0.3)

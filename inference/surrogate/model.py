@@ -14,6 +14,7 @@ from astrogf.inference.problem.problem import StarProblem
 from astrogf.inference.surrogate.coarse import Coarse, CoarseInstrument
 from astrogf.inference.surrogate.domain import Domain
 from astrogf.inference.surrogate.process import Process
+from astrogf.synthesis.model import PARAMETERS
 from astrogf.synthesis.observed.grid import Grid
 from astrogf.synthesis.window import Responding
 
@@ -36,6 +37,11 @@ class Surrogate(eqx.Module):
     high: Float[Array, "5"]
     grid: Grid = eqx.field(static=True)
     n_line: int = eqx.field(static=True, default=0)
+
+    @property
+    def working_bytes(self) -> float:
+        """Memory that a spectrum takes, with its derivatives, while it is computed."""
+        return 8.0 * 2 * (1 + len(PARAMETERS)) * sum(self.components.shape)
 
     def both(self, parameters: Float[Array, "5"]) -> tuple[Float[Array, " point"], Float[Array, "point 5"]]:
         """The spectrum and its derivatives by the parameters of `synthesis.model.PARAMETERS`."""

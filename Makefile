@@ -40,8 +40,9 @@ lint: env  ## ruff and mypy
 package: env  ## build sdist and wheel, install them in a clean environment, use them from another folder
 	$(BIN)/python tools/check_package.py
 
-pythons: env  ## try every declared Python that is on this machine
+pythons: env  ## try every declared Python that is on this machine, with pinned and with the newest packages
 	$(BIN)/python tools/check_pythons.py
+	$(BIN)/python tools/check_pythons.py --newest
 
 lock: env  ## pin newer versions into requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --fork-strategy fewest --python-version 3.11 --generate-hashes --no-header \

@@ -1,8 +1,9 @@
 """astrogf on every Python that it declares, of those that are on this machine.
 
-Run: python tools/check_pythons.py [TEST ...]. Each interpreter that is found gets an environment of its own in a
-temporary folder, with the versions of requirements.lock, and runs the tests named (a selection that takes minutes, if
-none are). Ends with an error where one fails, and names those that are not here.
+Run: python tools/check_pythons.py [--newest] [TEST ...]. Each interpreter that is found gets an environment of its own
+in a temporary folder, with the versions of requirements.lock, or with the newest that pyproject.toml allows, as
+somebody gets who installs astrogf today; and runs the tests named (a selection that takes minutes, if none are).
+Ends with an error where one fails, and names those that are not here.
 """
 
 import os
@@ -19,8 +20,9 @@ UV = Path(sys.executable).with_name("uv")
 TESTS = (
     "tests/base", "tests/astrogf/test_api.py", "tests/astrogf/test_results.py", "tests/astrogf/test_report.py",
     "tests/astrogf/test_config.py", "tests/synthesis/lineio", "tests/inference/test_statistics.py",
+    "tests/inference/newton/test_sweep.py",
 )  # fmt: skip
-"""What may differ between Pythons: imports, typing, text, tables, JAX and what is optional."""
+"""What may differ between Pythons: imports, typing, text, tables, JAX and what is optional; and a pass of a fit."""
 
 
 def declared() -> list[str]:
@@ -47,16 +49,18 @@ def interpreter(version: str) -> str | None:
     return None
 
 
-def tried(python: str, folder: Path, tests: list[str]) -> int:
+def tried(python: str, folder: Path, tests: list[str], newest: bool) -> int:
     """The exit code of the tests in an environment of this interpreter."""
     environment = folder / "environment"
     subprocess.run([python, "-m", "venv", environment], check=True)
     own = environment / "bin" / "python"
     pinned = ["--require-hashes", "--only-binary", ":all:", "--no-deps", "-r", ROOT / "requirements.lock"]
-    subprocess.run([UV, "pip", "install", "--quiet", "--python", own, *pinned], check=True)
-    subprocess.run(
-        [UV, "pip", "install", "--quiet", "--python", own, "--no-deps", "--no-build-isolation", ROOT], check=True
-    )
+    install = [UV, "pip", "install", "--quiet", "--python", own]
+    if newest:
+        subprocess.run([*install, f"{ROOT}[dev]"], check=True)
+    else:
+        subprocess.run([*install, *pinned], check=True)
+        subprocess.run([*install, "--no-deps", "--no-build-isolation", ROOT], check=True)
     # the checkout's own astrogf comes first in the tests; the installed one is for what starts new processes
     command = [own, "-m", "pytest", "-q", "-p", "no:xdist", *tests]
     return subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}).returncode
@@ -64,7 +68,9 @@ def tried(python: str, folder: Path, tests: list[str]) -> int:
 
 def main() -> None:
     """Every declared Python."""
-    tests, absent, failed, good = sys.argv[1:] or list(TESTS), [], [], []
+    newest = "--newest" in sys.argv
+    tests = [x for x in sys.argv[1:] if x != "--newest"] or list(TESTS)
+    absent, failed, good = [], [], []
     for version in declared():
         python = interpreter(version)
         if python is None:
@@ -72,7 +78,7 @@ def main() -> None:
             continue
         print(f"Python {version}: {python}", flush=True)
         with tempfile.TemporaryDirectory() as name:
-            (failed if tried(python, Path(name), tests) else good).append(version)
+            (failed if tried(python, Path(name), tests, newest) else good).append(version)
     print(f"passed: {', '.join(good) or 'none'}; not on this machine: {', '.join(absent) or 'none'}")
     if failed or not good:
         sys.exit(f"failed: {', '.join(failed) or 'no declared Python is here'}")

@@ -242,6 +242,8 @@ def fit_lines(
         {KINDS[AGREED]: AGREED_SD},
         chosen.information,
     ).about({CLASS: unlisted_mean})
+    if prior is not None and prior.widths is not None and told is not None:
+        groups = groups.told_of(mine, prior.widths)
     last = run if first is None else first.run
     # the errors by wavelength are for what the lines so far did not explain
     noise = tuple(n._replace(local=jnp.ones((len(n.scale), 1))) for n in last.noise)

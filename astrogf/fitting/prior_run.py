@@ -8,16 +8,19 @@ import numpy as np
 from astropy import units as u
 from astropy.table import MaskedColumn, Table, vstack
 from jaxtyping import Float, Int
+from scipy.special import logit
 
 from astrogf.base.errors import AstrogfError
 from astrogf.config import Config
 from astrogf.runs import folder as runs
 from astrogf.runs.tables import floats
 from astrogf.runtime import ready_to_compute
-from astrogf.synthesis.lines.identity import SAME_LIST, same_lines
+from astrogf.synthesis.lines.identity import SAME_LIST, same_lines, written
 
 if TYPE_CHECKING:
     from astrogf.inference.problem.prior_lines import LinePrior
+    from astrogf.inference.statistics import LineNames
+    from astrogf.runs.run import Run
     from astrogf.surveys.batch import SpectrumBatch
     from astrogf.synthesis.lines.linelist import LineList
 
@@ -81,10 +84,33 @@ def read(config: Config, lines: "LineList | None") -> PriorRun | None:
     files = run.record.get("inputs", {}).get("files", {})
     return PriorRun(
         folder,
-        known._replace(unlisted_mean=mean),
+        known._replace(unlisted_mean=mean, widths=_widths(run, alone.lines)),
         vstack(tables, metadata_conflicts="silent"),
         {sha: name for name, sha in files.items() if sha},
     )
+
+
+def _widths(run: "Run", lines: "LineNames") -> Float[np.ndarray, "3 known"] | None:
+    """Coordinates of tau, gross and the share of each line's group as the run found them; None where it has no groups
+    with two classes."""
+    from astrogf.inference.newton.widths import GROSS, SHARE, TAU
+
+    if run.hyper is None or not {"group", "tau", "gross", "share"} <= set(run.hyper.colnames):
+        return None
+    tau, gross, share = (floats(run.hyper[name]) for name in ("tau", "gross", "share"))
+    place = np.full((3, len(tau) + 1), np.nan)
+    two = (tau > 0.0) & (gross > 0.0) & (share > 0.0) & (share < 1.0)
+    place[TAU, :-1][two], place[GROSS, :-1][two], place[SHARE, :-1][two] = (
+        np.log(tau[two]),
+        np.log(gross[two]),
+        logit(share[two]),
+    )
+    row = {str(name): k for k, name in enumerate(run.hyper["group"])}
+    table = run.lines
+    names = zip(*(table[x] for x in ("species", "wavelength", "elow", "loggf")), table["group"], strict=True)
+    group = {written(str(s), w, e, g, digits=3): row.get(str(name), len(tau)) for s, w, e, g, name in names}
+    mine = zip(lines.species, lines.wavelength, lines.elow, lines.loggf, strict=True)
+    return place[:, [group.get(written(*one, digits=3), len(tau)) for one in mine]]
 
 
 def check_photons(prior: PriorRun, batches: "Sequence[SpectrumBatch]") -> None:

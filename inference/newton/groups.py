@@ -34,7 +34,8 @@ SETTLED = 0.01
 class Groups(NamedTuple):
     """Group of every free line, the groups' names, their scatter where it is held (nan: learned), the prior mean of
     their corrections where it is not 0, tau where it is stated (nan: learned as in the other groups), and how well the
-    spectra see their lines, -1 to 1; and the species of every line (-1 for lines of a held group)."""
+    spectra see their lines, -1 to 1; the species of every line (-1 for lines of a held group); and coordinates of tau,
+    gross and the share that are known from other spectra, of the same list (nan: not)."""
 
     member: Int[np.ndarray, " line"]
     names: tuple[str, ...]
@@ -43,6 +44,17 @@ class Groups(NamedTuple):
     mean: Float[np.ndarray, " group"] | None = None
     stated: Float[np.ndarray, " group"] | None = None
     seen: Float[np.ndarray, " group"] | None = None
+    told: Float[np.ndarray, "3 group"] | None = None
+
+    def told_of(self, line: Int[np.ndarray, " known"], place: Float[np.ndarray, "3 known"]) -> "Groups":
+        """With the widths that are known of some lines, wherever these are: how wrong a list is does not depend on who
+        looks. Groups have the mean of their lines; those that have none have that of all."""
+        known, group = ~np.isnan(place).any(axis=0), self.member[line]
+        count = np.bincount(group[known], minlength=len(self.names))
+        total = np.stack([np.bincount(group[known], x[known], minlength=len(self.names)) for x in place])
+        everywhere = np.mean(place[:, known], axis=1, keepdims=True)
+        told = np.where(count > 0, total / np.maximum(count, 1), everywhere)
+        return self._replace(told=np.where(np.isnan(self.held), told, np.nan))
 
     def about(self, mean: Mapping[str, float]) -> "Groups":
         """The groups of these names with these prior means."""
@@ -50,7 +62,7 @@ class Groups(NamedTuple):
 
     def belief(self, model_error: float) -> Belief:
         """The prior of the groups' widths."""
-        return Belief.of(self.held, self.stated, model_error, self.seen)
+        return Belief.of(self.held, self.stated, model_error, self.seen, self.told)
 
     def means(self, model_error: float) -> Means:
         """The means of the species, and those of held groups, in which the model makes no error: nor does it where

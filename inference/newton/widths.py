@@ -158,10 +158,12 @@ class Belief(NamedTuple):
         stated: Float[np.ndarray, " group"] | None = None,
         model_error: float = float(np.exp(TOP[PHI])),
         seen: Float[np.ndarray, " group"] | None = None,
+        told: Float[np.ndarray, "3 group"] | None = None,
     ) -> "Belief":
         """`held`: groups of one Normal of this width, which the model makes no error in (nan: learned). `stated`: tau
         of groups whose values are known well (nan: as all others). `model_error`: prior median of phi, 0 for none.
-        `seen`: how well the spectra see a group's lines, -1 to 1 (0 where not given)."""
+        `seen`: how well the spectra see a group's lines, -1 to 1 (0 where not given). `told`: coordinates of tau, gross
+        and the share that are known from elsewhere (nan: not), and held."""
         held = np.asarray(held, float)
         stated = np.full(len(held), np.nan) if stated is None else np.asarray(stated, float)
         top = TOP.copy()
@@ -176,6 +178,11 @@ class Belief(NamedTuple):
         learned = np.tile(~fixed, (4, 1)) & np.isfinite(top)[:, None]
         tied = learned.copy()
         tied[TAU] &= ~known
+        if told is not None:
+            certain = ~np.isnan(told)
+            centre[:PHI] = np.where(certain, told, centre[:PHI])
+            tied[:PHI] &= ~certain
+            learned[:PHI] &= ~certain
         seen = np.zeros(len(held)) if seen is None else np.asarray(seen, float)
         return cls(centre, tied, learned, np.stack([top, np.zeros(4)]), seen)
 

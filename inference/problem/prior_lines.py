@@ -19,11 +19,13 @@ from astrogf.synthesis.lines.shipped import H_BAND, OPTICAL, whole_list
 
 class LinePrior(NamedTuple):
     """What another run's spectra say of lines alone (`Statistics` without `others`), the prior mean of its unlisted
-    lines, and the run's name for messages."""
+    lines, the run's name for messages, and how wrong it found the list to be: coordinates of tau, gross and the share
+    (`newton.widths`) of every line, nan where it has none."""
 
     statistics: Statistics
     unlisted_mean: float = 0.0
     name: str = "the prior"
+    widths: Float[np.ndarray, "3 known"] | None = None
 
     @property
     def lines(self) -> LineNames:

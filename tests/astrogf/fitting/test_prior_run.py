@@ -81,6 +81,27 @@ def test_the_runs_own_resolution_is_integrated_out(anchors) -> None:
     assert prior_run.read(config.Config(), None) is None
 
 
+def test_how_wrong_the_run_found_the_list(tmp_path) -> None:
+    """The widths of each line's group, in the order of the statistics; none of a group of one Normal."""
+    run = write_run(tmp_path / "run")
+    lines = run.lines.copy()
+    lines["group"] = ["strong" if k < 4 else "weak" if k < 10 else "new" for k in range(N)]
+    hyper = Table({"group": ["weak", "strong", "new"], "tau": [0.2, 0.05, 0.3], "gross": [0.6, 0.3, 0.0]})
+    hyper["share"] = [0.25, 0.1, 0.0]
+    lines.write(run.folder / "loggf.ecsv", overwrite=True)
+    hyper.write(run.folder / "hyper.ecsv", overwrite=True)
+    known = prior_run.read(asked(run.folder), None).known
+    group = {(str(row["species"]), round(row["wavelength"], 3)): row["group"] for row in lines}
+    for k, (species, wavelength) in enumerate(zip(known.lines.species, known.lines.wavelength, strict=True)):
+        tau, gross, share = {"strong": (0.05, 0.3, 0.1), "weak": (0.2, 0.6, 0.25), "new": (np.nan,) * 3}[
+            group[str(species), round(wavelength, 3)]
+        ]
+        wanted = [np.log(tau), np.log(gross), np.log(share / (1.0 - share))]
+        np.testing.assert_allclose(known.widths[:, k], wanted)
+    (run.folder / "hyper.ecsv").unlink()
+    assert prior_run.read(asked(run.folder), None).known.widths is None
+
+
 def test_what_is_no_prior_is_refused_with_a_sentence(anchors, tmp_path) -> None:
     (tmp_path / "s").mkdir()
     (tmp_path / "s" / "x.fits").write_text("")

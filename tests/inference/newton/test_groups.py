@@ -9,7 +9,7 @@ from scipy.stats import norm
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.conditional import System
 from astrogf.inference.newton.means import LIST_MEAN_SD, MODEL_MEAN_SD
-from astrogf.inference.newton.widths import GROUP_SD, TOP, TOP_SD, Widths
+from astrogf.inference.newton.widths import GROUP_SD, TOP, TOP_SD, Widths, most_probable
 
 
 def test_groups_by_species_class_and_how_well_lines_are_seen():
@@ -97,3 +97,31 @@ def test_widths_of_separate_lines_are_the_most_probable_ones():
     np.testing.assert_allclose(learned.weight, chance / wide + (1 - chance) / narrow, rtol=0.03)
     np.testing.assert_allclose(step[:n], seen / noise**2 / (noise**-2.0 + learned.weight), atol=1e-4)
     np.testing.assert_allclose(np.diag(covariance)[:n], 1 / (noise**-2.0 + learned.weight), rtol=1e-3)
+
+
+def test_widths_known_from_elsewhere_are_held() -> None:
+    """Groups have the mean of their known lines, those without any that of all; phi is learned as ever."""
+    member = np.array([0, 0, 1, 2, 2])
+    held = np.array([np.nan, np.nan, np.nan])
+    groups = hyper.Groups(member, ("a", "b", "c"), member, held)
+    place = np.log([[0.1, 0.2, 0.4], [0.3, 0.3, 0.5], [0.1, 0.2, 0.1]])
+    told = groups.told_of(np.array([0, 1, 3]), place).told
+    assert told is not None
+    np.testing.assert_allclose(told[:, 0], place[:, :2].mean(axis=1))
+    np.testing.assert_allclose(told[:, 1], place.mean(axis=1))
+    np.testing.assert_allclose(told[:, 2], place[:, 2])
+    place[:, 2] = np.nan  # of a line in a group of one Normal
+    np.testing.assert_allclose(groups.told_of(np.array([0, 1, 3]), place).told[:, 2], place[:, :2].mean(axis=1))
+
+    certain = groups._replace(held=np.array([np.nan, np.nan, 0.3])).told_of(np.array([0, 1, 3]), place)
+    assert np.isnan(certain.told[:, 2]).all()
+    belief = certain.belief(0.08)
+    np.testing.assert_array_equal(belief.learned[:3], False)
+    np.testing.assert_array_equal(belief.learned[3], [True, True, False])
+    np.testing.assert_allclose(belief.centre[:3, :2], certain.told[:, :2])
+    assert belief.centre[0, 2] == pytest.approx(np.log(0.3))
+    begin = hyper.Learned.start(belief, member)
+    off, more = 0.5 * np.ones(5), 1e-4 * np.ones(5)
+    after, _ = most_probable(belief, begin.place, begin.top, off, more, member)
+    np.testing.assert_array_equal(after[:3], belief.centre[:3])
+    assert np.all(after[3, :2] > begin.place[3, :2])

@@ -16,6 +16,7 @@ from astrogf.base.errors import AstrogfError
 from astrogf.inference.fit import freed
 from astrogf.inference.newton.drift import Drift, loading
 from astrogf.inference.newton.learned_noise import learn
+from astrogf.inference.newton.misfit import told_factors
 from astrogf.inference.newton.passed import Pass
 from astrogf.inference.newton.search import starting_points
 from astrogf.inference.newton.stars import FitState, Progress, fit_stars
@@ -24,7 +25,7 @@ from astrogf.inference.problem.arrow import substitute
 from astrogf.inference.problem.collect import Collected, collect
 from astrogf.inference.problem.instrument import names
 from astrogf.inference.problem.options import FitOptions
-from astrogf.inference.problem.parameters import steps
+from astrogf.inference.problem.parameters import RV, steps
 from astrogf.inference.problem.priors import Belief
 from astrogf.inference.problem.problem import predict
 from astrogf.inference.problem.spectra import Noise, Sample, quiet
@@ -43,12 +44,14 @@ class Corrections:
     """What a run found: its free transitions (wavelength in vacuum A, species, elow), what the spectra want of them
     (`apparent`) and its covariance,
     the survey's ln_sigma, and the noise (scale, inflation, line scatter) it learned for each release (and window, where
-    there are several: 'DR5, window 1')."""
+    there are several: 'DR5, window 1'); and the `factors` of the variances at rest wavelengths where its model is
+    wrong for all stars."""
 
     lines: Table
     covariance: Float[np.ndarray, "line line"]
     ln_sigma: float
     noise: Mapping[str, tuple[float, float, float]]
+    factors: Table | None = None
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,19 @@ def known_noise(
             return None
         columns = np.array([learned[name] for name in found if name is not None])[window.release].T
         out.append(noise.NoiseModel(*map(jnp.asarray, columns))._replace(local=jnp.ones_like(window.data.flux)))
+    return tuple(out)
+
+
+def with_factors(
+    sample: Sample, noise_models: Noise, theta: Float[np.ndarray, "star own"], wavelength: list, factors: Table | None
+) -> Noise:
+    """The noise with the run's `factors` of the variances, for the velocities that the stars have."""
+    if factors is None:
+        return noise_models
+    out = []
+    for window, model, pixels in zip(sample.windows, noise_models, wavelength, strict=True):
+        local = told_factors(factors, pixels, np.asarray(theta)[window.star, RV])
+        out.append(model._replace(local=jnp.asarray(local)))
     return tuple(out)
 
 
@@ -231,10 +247,13 @@ def check(
     start = ready or quiet(
         sample, 0.01 if options.noise.inflation is None else options.noise.inflation, options.noise.line_scatter
     )
+    pixels = [np.asarray(b.wavelength) for b in origin.batches]
+    start = with_factors(sample, start, theta, pixels, corrections.factors)
     run = under.begin(theta, corrections.ln_sigma, start)
     run, passed = fit_stars(corrected, run, options, free=False, stage="corrected list", progress=progress)
     if ready is None or under.slope is not None:
-        run.noise = learn(corrected, passed, options) if ready is None else run.noise
+        if ready is None:
+            run.noise = learn(corrected, passed, options, local=tuple(n.local for n in start))
         run, passed = fit_stars(
             corrected, under.drifted(run), options, free=False, iterations=3, stage="corrected list", progress=progress
         )

@@ -14,7 +14,7 @@ from astrogf.inference.newton.gaps import gaps_by_window
 from astrogf.inference.newton.intervals import NAMES as INTERVALS
 from astrogf.inference.newton.intervals import Parts, quantiles
 from astrogf.inference.newton.joint import Joint
-from astrogf.inference.newton.misfit import misfit_table
+from astrogf.inference.newton.misfit import curve, misfit_table
 from astrogf.inference.newton.passed import Pass
 from astrogf.inference.pixels import ByBlocks
 from astrogf.inference.problem import noise
@@ -55,7 +55,8 @@ class FitResult:
     - `trace`: one dict an iteration (objective, step, seconds ...). `status`: 'converged' or 'max_iterations' ...
     - `hyper`: one row a group of lines, the widths of its prior (`inference.newton.widths`) and their sds.
     - `statistics`: what the spectra say of the shared parameters, priors excluded: sets of stars add up.
-    - `misfit`: rest wavelengths at which the errors were raised, see `inference.newton.misfit`.
+    - `misfit`: rest wavelengths at which the errors were raised, and `factors`: by how much the variances of the pixels
+      there, see `inference.newton.misfit`.
     - `jacobian_cost_ratio`: seconds of a pass of the joint fit (synthesis, its derivatives by all labels and all lines,
       instrument, normal equations) over seconds of one synthesis, both per spectrum in the same run. The
       synthesis is timed in the coarse search, which also shifts it to some 50 velocities;
@@ -86,6 +87,7 @@ class FitResult:
     jacobian_cost_ratio: float | None = None
     selection: Table | None = None
     misfit: Table | None = None
+    factors: Table | None = None
     statistics: Statistics | None = None
     labels_covariance: Float[np.ndarray, "star label label"] | None = None
 
@@ -308,6 +310,7 @@ def assemble(
         status=joint.status,
         trace=joint.run.trace,
         misfit=misfit_table(sample, theta, joint.run.noise, [b.wavelength for b in origin.batches]),
+        factors=curve(sample, theta, joint.run.noise, [np.asarray(b.wavelength) for b in origin.batches]),
         statistics=shared_statistics(origin.lines.take(chosen.leader), joint, sample.n_star),
     )
 

@@ -148,7 +148,7 @@ def corrections(folder: Path, run: runs.Run) -> Corrections:
     }
     from astrogf.inference.problem.parameters import lsf_sigma
 
-    return Corrections(lines, covariance, float(lsf_sigma(resolution)), noise)
+    return Corrections(lines, covariance, float(lsf_sigma(resolution)), noise, run.factors)
 
 
 def unseen(batches: list, run: runs.Run) -> list:

@@ -25,7 +25,7 @@ from astrogf.runs.run import Run as Run
 from astrogf.runs.run import read as read
 from astrogf.runs.spectra import Spectra
 from astrogf.runs.summary import KEYS
-from astrogf.runs.tables import line_order, misfit_table, unlisted_table
+from astrogf.runs.tables import factor_table, line_order, misfit_table, unlisted_table
 
 FILES = (
     "summary.json",
@@ -41,6 +41,7 @@ FILES = (
     "posterior.fits",
     "selection.ecsv",
     "misfit.ecsv",
+    "factors.ecsv",
     "split.ecsv",
     "statistics.npz",
     "known.ecsv",
@@ -202,6 +203,8 @@ def write_results(
         _write_table(folder / "selection.ecsv", result.selection)
     if result.misfit is not None and len(result.misfit):
         _write_table(folder / "misfit.ecsv", misfit_table(result.misfit))
+    if result.factors is not None and len(result.factors):
+        _write_table(folder / "factors.ecsv", factor_table(result.factors))
     if result.statistics is not None:
         with complete(folder / "statistics.npz") as draft:
             statistics.save(draft, result.statistics)

@@ -49,8 +49,9 @@ class Run:
     - `lines`: one row a free line, correction with `posterior_sd` (dex) and `ratio`, posterior over prior sd;
       `unlisted`: lines that the list may lack; `hyper`: what was learned of each group of lines.
     - `spectra`: flux, ivar, sigma and both models [star, pixel] on the scale of the files, wavelength in vacuum A.
-    - `set_aside`: files that were not used, and why; `misfit`: where the model is wrong for all stars; `truth`: what a
-      demonstration injected; `known` and `held_out`: what checks found on known stars and on stars not seen.
+    - `set_aside`: files that were not used, and why; `misfit`: where the model is wrong for all stars, `factors`: by
+      how much the variances of pixels were raised there; `truth`: what a demonstration injected; `known` and
+      `held_out`: what checks found on known stars and on stars not seen.
     - `summary`, `record`: headline figures, and how the run was made.
 
     Tables have units and descriptions; one that the run does not have is None. docs/reference/run-folder.md has every
@@ -73,6 +74,7 @@ class Run:
     lines: Table
     unlisted: Table | None
     misfit: Table | None
+    factors: Table | None
     set_aside: Table
     hyper: Table | None
     truth: Table | None
@@ -288,6 +290,7 @@ def read(folder: Path) -> Run:
             lines=described(read_table(folder / "loggf.ecsv")),
             unlisted=_if_there(folder / "unlisted.ecsv"),
             misfit=_if_there(folder / "misfit.ecsv"),
+            factors=_if_there(folder / "factors.ecsv"),
             set_aside=read_table(folder / "set_aside.ecsv"),
             hyper=_if_there(folder / "hyper.ecsv"),
             truth=_if_there(folder / "truth_lines.ecsv"),

@@ -80,6 +80,16 @@ def unlisted_table(result: "FitResult") -> Table | None:
     return _with_units(result.lines[line_order(result.lines)[-n:]]) if n else None
 
 
+def factor_table(curve: Table) -> Table:
+    """The factors of the variances of pixels at rest (vacuum), with units."""
+    return Table(
+        {
+            "wavelength": Column(curve["wavelength"], unit=u.AA, format=".4f"),
+            "factor": Column(curve["factor"], format=".4g"),
+        }
+    )
+
+
 def misfit_table(stretches: Table) -> Table:
     """Where the model is wrong for all stars (vacuum, at rest), with units."""
     return Table(

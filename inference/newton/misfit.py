@@ -103,7 +103,7 @@ def by_wavelength(
         return AtRest(np.ones(n_pixel), np.zeros(n_row, int), n_pixel)
     own = np.asarray(theta)[window.star]
     pixel = float(grid.oversampling * grid.velocity_step)
-    shift = np.rint(np.log1p(own[:, RV] / C_KMS) * C_KMS / pixel).astype(int)
+    shift = _shift(window, theta)
     fwhm = FWHM_PER_SIGMA * float(np.median(np.exp(own[:, LN_SIGMA]))) / pixel
     first = shift.max() - shift
     sums = Stack(*(np.zeros(n_pixel + first.max()) for _ in range(2)))
@@ -131,6 +131,49 @@ def with_misfit(sample: Sample, passed: Pass, theta: Float[Array, "star own"], n
         n._replace(local=by_wavelength(w, theta, n, blocks(k)))
         for k, (w, n) in enumerate(zip(sample.windows, noise, strict=True))
     )
+
+
+CURVE = 1.01
+"""Factors from here on are told to others."""
+
+
+def curve(sample: Sample, theta: Float[np.ndarray, "star own"], noise: Noise, wavelength: list) -> Table:
+    """The factors on the pixels of every window at rest (vacuum Angstrom) where they are above CURVE: what a check of
+    other stars needs."""
+    found = [np.empty((0, 2))]
+    for window, noise_model, pixels in zip(sample.windows, noise, wavelength, strict=True):
+        local = noise_model.local
+        if not isinstance(local, AtRest):
+            continue
+        # the rest pixel of pixel 0 of a spectrum at rest, as `by_wavelength` counts them
+        zero = round(float(np.median(_shift(window, theta) + local.first)))
+        at = np.arange(len(local.factors)) - zero
+        step = np.log(pixels[-1] / pixels[0]) / (len(pixels) - 1)
+        rest = np.column_stack([pixels[0] * np.exp(step * at), local.factors])
+        found.append(rest[local.factors > CURVE])
+    return Table(dict(zip(("wavelength", "factor"), np.concatenate(found).T, strict=True)))
+
+
+def told_factors(
+    curve: Table, wavelength: Float[np.ndarray, " pixel"], rv: Float[np.ndarray, " row"]
+) -> Float[np.ndarray, "row pixel"]:
+    """Those of a `curve` at the pixels of spectra with these velocities (km/s); 1 where the curve has no pixel."""
+    rest = np.asarray(wavelength) / (1.0 + np.asarray(rv)[:, None] / C_KMS)
+    if len(curve) == 0:
+        return np.ones(rest.shape)
+    known, factor = (np.asarray(curve[name], float) for name in ("wavelength", "factor"))
+    half = 0.5 * float(np.median(np.diff(wavelength)))
+    right = np.clip(np.searchsorted(known, rest), 1, max(len(known) - 1, 1))
+    nearest = np.where(rest - known[right - 1] < known[np.minimum(right, len(known) - 1)] - rest, right - 1, right)
+    nearest = np.minimum(nearest, len(known) - 1)
+    return np.where(np.abs(known[nearest] - rest) <= 1.01 * half, factor[nearest], 1.0)
+
+
+def _shift(window: WindowSpectra, theta: Array | np.ndarray) -> Int[np.ndarray, " row"]:
+    """Pixels by which the velocity of each row moves it."""
+    grid = window.problem.spectrum.grid
+    rv = np.asarray(theta)[window.star, RV]
+    return np.rint(np.log1p(rv / C_KMS) * C_KMS / float(grid.oversampling * grid.velocity_step)).astype(int)
 
 
 def misfit_table(sample: Sample, theta: Float[np.ndarray, "star own"], noise: Noise, wavelength: list) -> Table:

@@ -5,13 +5,14 @@ from dataclasses import replace
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from astropy.table import Table
 
 from astrogf.base.constants import C_KMS
 from astrogf.inference.fit import freed, known_lines, select_lines
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton import misfit as misfits
 from astrogf.inference.newton.joint import fit_joint
-from astrogf.inference.newton.misfit import by_wavelength, factor, misfit_table, stack
+from astrogf.inference.newton.misfit import by_wavelength, curve, factor, misfit_table, stack, told_factors
 from astrogf.inference.newton.stars import FitState
 from astrogf.inference.problem.noise import AtRest
 from astrogf.inference.problem.spectra import quiet, taken
@@ -120,6 +121,9 @@ def test_what_is_wrong_at_rest_is_raised_where_each_star_has_it() -> None:
     assert stretch["start"] < wavelength[200] < stretch["stop"]
     assert stretch["stop"] - stretch["start"] < 0.3
     assert stretch["factor"] == found.max()
+    # written down at rest and told to the same stars, they are the same but for those next to 1
+    told = told_factors(curve(sample, theta, (noise._replace(local=at_rest),), [wavelength]), wavelength, rv)
+    np.testing.assert_array_equal(told, np.where(found > misfits.CURVE, found, 1.0))
 
 
 def test_stretches_do_not_depend_on_how_many_spectra_are_looked_at_at_once(monkeypatch) -> None:
@@ -142,3 +146,17 @@ def test_one_spectrum_tells_nothing() -> None:
     [noise] = quiet(sample)
     one = by_wavelength(sample.windows[0], theta_of(np.zeros(1)), noise, [])
     np.testing.assert_array_equal(one, 1.0)
+
+
+def test_factors_are_told_to_other_spectra() -> None:
+    """A pixel of another star has the factor of the rest pixel that it sees, and 1 where none was told."""
+    pixels = 5000.0 * 10.0 ** (1e-4 * np.arange(40))
+    step = C_KMS * 1e-4 * np.log(10.0)
+    told = Table({"wavelength": pixels[[10, 11, 30]], "factor": [5.0, 3.0, 20.0]})
+    found = told_factors(told, pixels, np.array([0.0, 0.3 * step, 4.0 * step, -2.0 * step]))
+    for row, shift in enumerate((0, 0, 4, -2)):
+        expected = np.ones(40)
+        for at, value in ((10, 5.0), (11, 3.0), (30, 20.0)):
+            expected[at + shift] = value
+        np.testing.assert_array_equal(found[row], expected)
+    np.testing.assert_array_equal(told_factors(told[:0], pixels, np.zeros(2)), np.ones((2, 40)))

@@ -102,7 +102,8 @@ def test_lines_known_beforehand_are_free_and_start_where_they_were_left() -> Non
     names = LineNames(lines.wavelength[rows], lines.species()[rows], lines.elow[rows], lines.loggf[rows])
     sure = np.array([400.0, 100.0, 2500.0])
     said = np.array([0.1, -0.2, 0.3])
-    prior = LinePrior(Statistics(np.diag(sure), np.zeros(3), said, names, (), 3))
+    widths = np.array([[np.log(0.2)], [np.log(0.5)], [np.log(0.2 / 0.8)]]) + np.zeros(3)
+    prior = LinePrior(Statistics(np.diag(sure), np.zeros(3), said, names, (), 3), widths=widths)
     sample = p.sample.with_problems([setup.problem(0)])
     run = FitState(p.theta, jnp.array([p.sigma]), quiet(sample))
     stage = fit_lines([setup], lines, sample, run, options, lambda *_: None, False, prior=prior)
@@ -112,6 +113,11 @@ def test_lines_known_beforehand_are_free_and_start_where_they_were_left() -> Non
     np.testing.assert_array_equal(stage.chosen.leader[mine], rows)
     np.testing.assert_allclose(stage.joint.run.shared[mine], said)  # a single pass, about the point of the prior
     assert (stage.chosen.information[mine] >= sure).all()
+    # how wrong the list is the prior knows; how wrong the model, the fit
+    assert stage.joint.posterior.widths.tau == pytest.approx(0.2)
+    assert stage.joint.posterior.widths.gross == pytest.approx(0.5)
+    assert stage.joint.posterior.widths.share == pytest.approx(0.2)
+    assert stage.joint.posterior.widths.phi != pytest.approx(0.08)
     # of the line outside nothing new is said: what is known of it stays, but for the prior of all lines
     last = mine[-1]
     precision = np.asarray(stage.joint.passed.reduced.precision)

@@ -426,6 +426,9 @@ def fit(
     strength = strengths(stage.setups, len(origin.lines))
     result = assemble(alone, origin, strength, stage.chosen, stage.groups, joint, original, options)
     if prior is not None and stage.told is not None and result.statistics is not None:
-        result = replace(result, statistics=with_told(result.statistics, stage.told, prior.statistics.n_star))
+        n_told, own = prior.statistics.n_star, result.statistics
+        within = stage.told.slopes is not None and own.slopes is not None
+        both = own._replace(n_star=own.n_star + n_told) if within else with_told(own, stage.told, n_told)
+        result = replace(result, statistics=both)
     looked_at = selection_record(stage.setups, origin.lines, stage.known, options)
     return Fitted(replace(result, jacobian_cost_ratio=ratio, selection=looked_at), set_aside)

@@ -23,7 +23,7 @@ from astrogf.inference.problem.instrument import names
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import lsf_sigma, steps
 from astrogf.inference.problem.spectra import Noise, Sample, margins
-from astrogf.inference.statistics import LineNames, Statistics
+from astrogf.inference.statistics import LineNames, Slopes, Statistics
 from astrogf.synthesis.lines.isotopes import element_loggf
 from astrogf.synthesis.lines.linelist import LineList
 
@@ -318,8 +318,11 @@ def assemble(
 def shared_statistics(leaders: LineList, joint: Joint, n_star: int) -> Statistics:
     """(A, b) of the stars at the end of the fit, with what tells the corrections apart."""
     names_of = LineNames(leaders.wavelength, leaders.species(), leaders.elow, leaders.loggf)
-    reduced = joint.passed.reduced
+    reduced, slopes, drift = joint.passed.reduced, None, joint.run.drift
+    if drift is not None and joint.passed.drift is not None:
+        constant, slope, covariance = (np.asarray(x) for x in joint.passed.drift)
+        slopes = Slopes(constant, slope, covariance, drift.slope, np.array(drift.sd))
     return Statistics(
         np.asarray(reduced.precision), np.asarray(reduced.gradient), np.asarray(joint.run.shared), names_of,
-        ("ln_sigma",), n_star, joint.blends,
+        ("ln_sigma",), n_star, joint.blends, slopes,
     )  # fmt: skip

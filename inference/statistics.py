@@ -15,9 +15,10 @@ from astrogf.base.errors import AstrogfError
 from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.blends import Blends, Sums
 from astrogf.inference.newton.conditional import System
+from astrogf.inference.newton.drift import unfolded
 from astrogf.inference.newton.scatters import integrate
 from astrogf.inference.newton.told import Told
-from astrogf.inference.problem.arrow import Reduced
+from astrogf.inference.problem.arrow import Eliminated, Reduced
 from astrogf.synthesis.lines.identity import written
 
 VERSION = 1
@@ -32,9 +33,21 @@ class LineNames(NamedTuple):
     loggf: Float[np.ndarray, " line"]
 
 
+class Slopes(NamedTuple):
+    """Of the lines with temperature (`newton.drift`): their step is constant - slope @ (shared step), with covariance;
+    where they are, and the sd of their prior."""
+
+    constant: Float[np.ndarray, " line"]
+    slope: Float[np.ndarray, "line shared"]
+    covariance: Float[np.ndarray, "line line"]
+    point: Float[np.ndarray, " line"]
+    sd: Float[np.ndarray, ""]
+
+
 class Statistics(NamedTuple):
     """(A, b) at `point`. Shared parameters: a correction for each of `lines`, then those named in `others`. `blends`:
-    what missing lines make of the corrections, where the spectra were asked."""
+    what missing lines make of the corrections, where the spectra were asked. `slopes` of the lines, which (A, b) has
+    marginalised, where they were free."""
 
     precision: Float[np.ndarray, "shared shared"]
     gradient: Float[np.ndarray, " shared"]
@@ -43,6 +56,7 @@ class Statistics(NamedTuple):
     others: tuple[str, ...]
     n_star: int
     blends: Blends | None = None
+    slopes: Slopes | None = None
 
     def at(self, point: Float[np.ndarray, " shared"]) -> "Statistics":
         """The same quadratic about another point."""
@@ -54,6 +68,8 @@ def save(path: Path, statistics: Statistics) -> None:
     """Write an npz file."""
     s = statistics
     more: dict[str, Any] = {} if s.blends is None else {"blends": np.stack(s.blends)}
+    if s.slopes is not None:
+        more |= {f"slopes_{name}": value for name, value in s.slopes._asdict().items()}
     np.savez_compressed(
         path, version=VERSION, precision=s.precision, gradient=s.gradient, point=s.point, n_star=s.n_star,
         wavelength=s.lines.wavelength, species=np.asarray(s.lines.species, dtype=str), elow=s.lines.elow,
@@ -80,9 +96,16 @@ def load(path: Path) -> Statistics:
     blends = stored.get("blends")
     if blends is not None and blends.shape != (len(Blends._fields), len(lines.wavelength)):
         raise AstrogfError(f"{path} is damaged: {len(lines.wavelength)} lines, but what is of blends is {blends.shape}")
+    slopes = None
+    if "slopes_sd" in stored:
+        slopes = Slopes(*(stored[f"slopes_{name}"] for name in Slopes._fields))
+        if slopes.slope.shape != (len(lines.wavelength), n):
+            raise AstrogfError(
+                f"{path} is damaged: {n} shared parameters, but what is of slopes is {slopes.slope.shape}"
+            )
     return Statistics(
         stored["precision"], stored["gradient"], stored["point"], lines, others, int(stored["n_star"]),
-        None if blends is None else Blends(*blends),
+        None if blends is None else Blends(*blends), slopes,
     )  # fmt: skip
 
 
@@ -91,8 +114,11 @@ def combine(one: Statistics, two: Statistics) -> Statistics:
 
     Lines must be the same, in any order; a parameter of `others` that only one has (another survey's resolution) is
     appended. Exact where the stars were linearised at one point; else as good as the linear model is between
-    the two. Raises ValueError when the corrections are not of the same lines.
+    the two. Raises ValueError when the corrections are not of the same lines, or have slopes with temperature
+    (marginalised one by one, they would be two sets of slopes).
     """
+    if one.slopes is not None or two.slopes is not None:
+        raise AstrogfError("statistics of fits with noise.line_drift cannot be added: fit both sets of stars together")
     order = _alignment(one.lines, two.lines)
     n = len(order)
     others = one.others + tuple(name for name in two.others if name not in one.others)
@@ -149,6 +175,26 @@ def of_lines(
     precision = s.precision[:n, :n] - cross @ taken[:, :n]
     gradient = s.gradient[:n] - cross @ taken[:, n]
     return Statistics(0.5 * (precision + precision.T), gradient, s.point[:n], s.lines, (), s.n_star, s.blends)
+
+
+def slopes_of_lines(
+    statistics: Statistics, other_mean: Float[np.ndarray, " other"], other_sd: Float[np.ndarray, " other"]
+) -> Told | None:
+    """As `of_lines`, of the corrections followed by the slopes; None where there are none."""
+    s, n = statistics, len(statistics.lines.wavelength)
+    if s.slopes is None:
+        return None
+    constant, slope, covariance, at, sd = s.slopes
+    whole = unfolded(Told(s.precision, s.gradient, s.point), Eliminated(constant, slope, covariance), at, float(sd))
+    lines, other = np.append(np.arange(n), np.arange(len(s.point), len(whole.point))), np.arange(n, len(s.point))
+    weight = np.asarray(other_sd, float) ** -2.0
+    inner = whole.precision[np.ix_(other, other)] + np.diag(weight)
+    pull = whole.gradient[other] - weight * (s.point[other] - other_mean)
+    cross = whole.precision[np.ix_(other, lines)]
+    taken = np.linalg.solve(inner, np.column_stack([cross, pull]))
+    precision = whole.precision[np.ix_(lines, lines)] - cross.T @ taken[:, :-1]
+    gradient = whole.gradient[lines] - cross.T @ taken[:, -1]
+    return Told(0.5 * (precision + precision.T), gradient, whole.point[lines])
 
 
 def with_told(statistics: Statistics, told: Told, n_star: int) -> Statistics:

@@ -68,7 +68,8 @@ def read(config: Config, lines: "LineList | None") -> PriorRun | None:
     stars = run.record["config"]["stars"]
     sd = stars["resolution_sd"] / stars["resolution"]
     n_other = len(stored.others)
-    alone = statistics.of_lines(stored, np.full(n_other, float(lsf_sigma(stars["resolution"]))), np.full(n_other, sd))
+    of_others = np.full(n_other, float(lsf_sigma(stars["resolution"]))), np.full(n_other, sd)
+    alone = statistics.of_lines(stored, *of_others)
     if not in_windows(alone.lines, config.survey.all_windows).any():
         windows = " and ".join(f"{low:g}-{high:g}" for low, high in config.survey.all_windows)
         low, high = alone.lines.wavelength.min(), alone.lines.wavelength.max()
@@ -76,6 +77,7 @@ def read(config: Config, lines: "LineList | None") -> PriorRun | None:
             f"{place} has no line in {windows} A, the window of this run: its {len(alone.lines.wavelength)} lines lie "
             f"in {low:.0f}-{high:.0f} A (vacuum)."
         )
+    slopes = statistics.slopes_of_lines(stored, *of_others) if config.noise.line_drift > 0.0 else None
     known = LinePrior(alone, name=str(folder))
     known.check(lines)
     trace = run.record.get("solver", {}).get("trace", [])
@@ -84,7 +86,7 @@ def read(config: Config, lines: "LineList | None") -> PriorRun | None:
     files = run.record.get("inputs", {}).get("files", {})
     return PriorRun(
         folder,
-        known._replace(unlisted_mean=mean, widths=_widths(run, alone.lines)),
+        known._replace(unlisted_mean=mean, widths=_widths(run, alone.lines), slopes=slopes),
         vstack(tables, metadata_conflicts="silent"),
         {sha: name for name, sha in files.items() if sha},
     )

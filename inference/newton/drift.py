@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 
 from astrogf.inference.newton.conditional import inverse_of
 from astrogf.inference.newton.lapack import factored, threads_for
+from astrogf.inference.newton.told import Told
 from astrogf.inference.problem.arrow import Eliminated, Held, Reduced
 from astrogf.inference.problem.contribution import Contribution
 
@@ -29,20 +30,22 @@ def loading(teff: Float[np.ndarray, " star"]) -> Float[np.ndarray, " star"]:
 
 class Drift(NamedTuple):
     """z of every star, e of every line where the pass linearises (dex), and the sd of its prior: None where the slopes
-    are held."""
+    are held. `told`: what other spectra have said of the shared parameters followed by the slopes, which a pass takes
+    along."""
 
     loading: Float[np.ndarray, " star"]
     slope: Float[np.ndarray, " line"]
     sd: float | None
+    told: Told | None = None
 
     def moved(self, step: Float[np.ndarray, " line"]) -> "Drift":
         """Elsewhere."""
         return self._replace(slope=self.slope + step)
 
-    @property
-    def log_density(self) -> float:
-        """Of the slopes, up to a constant."""
-        return 0.0 if self.sd is None else float(-0.5 * np.sum((self.slope / self.sd) ** 2))
+    def log_density(self, shared: Float[Held, " shared"]) -> float:
+        """Of the slopes, and of the other spectra, up to a constant."""
+        value = 0.0 if self.sd is None else float(-0.5 * np.sum((self.slope / self.sd) ** 2))
+        return value if self.told is None else value + self.told.log_likelihood(np.append(shared, self.slope))
 
 
 def widened(one: Contribution, z: Float[Array, ""]) -> Contribution:
@@ -56,9 +59,11 @@ def widened(one: Contribution, z: Float[Array, ""]) -> Contribution:
     return Contribution(shared, star, one.row)
 
 
-def folded(whole: Reduced, drift: Drift) -> tuple[Reduced, Eliminated]:
-    """(A, b) with the slopes marginalised, and these given the rest."""
+def folded(whole: Reduced, drift: Drift, shared: Float[Held, " shared"]) -> tuple[Reduced, Eliminated]:
+    """(A, b) at a point with the slopes marginalised, and these given the rest; with what other spectra have told."""
     assert drift.sd is not None
+    if drift.told is not None:
+        whole = drift.told.with_these(whole, np.append(shared, drift.slope))
     a, b = np.asarray(whole.precision), np.asarray(whole.gradient)
     n = len(b) - len(drift.slope)
     own = a[n:, n:] + np.eye(len(drift.slope)) / drift.sd**2
@@ -68,6 +73,22 @@ def folded(whole: Reduced, drift: Drift) -> tuple[Reduced, Eliminated]:
         slope = covariance @ cross
         reduced = Reduced(jnp.asarray(a[:n, :n] - cross.T @ slope), jnp.asarray(b[:n] - slope.T @ gradient))
     return reduced, Eliminated(covariance @ gradient, slope, covariance)
+
+
+def unfolded(folded: Told, slopes: Eliminated, at: Float[np.ndarray, " line"], sd: float) -> Told:
+    """The inverse of `folded`: what was told of the shared parameters and the slopes, these `at` their point, without
+    the slopes' prior."""
+    constant, slope, covariance = (np.asarray(x) for x in slopes)
+    with threads_for(len(at)):
+        own = inverse_of(factored(np.asfortranarray(covariance.copy())))
+        cross, gradient = own @ slope, own @ constant
+        shared = folded.precision + cross.T @ slope
+    return Told(
+        np.block([[shared, cross.T], [cross, own - np.eye(len(at)) / sd**2]]),
+        np.append(folded.gradient + slope.T @ gradient, gradient + at / sd**2),
+        np.append(folded.point, at),
+        folded.blends,
+    )
 
 
 def with_slopes(drift: Eliminated, step: Float[np.ndarray, " shared"]) -> Float[np.ndarray, " whole"]:

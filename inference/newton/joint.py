@@ -39,8 +39,8 @@ end do residuals mean something."""
 
 class SharedPrior(NamedTuple):
     """Prior of the shared parameters: corrections (mean, group, means of the species, and what is believed of the
-    groups' widths), then the survey's ln_sigma; what other spectra have `told` of them; and the `blends` of the lines
-    where these are known."""
+    groups' widths), then the survey's ln_sigma; what other spectra have `told` of them; the `blends` of the lines
+    where these are known; and whether what was told is `within` (A, b) already."""
 
     mean: Float[Array, " shared"]
     ln_sigma_sd: Float[Array, ""]
@@ -49,15 +49,17 @@ class SharedPrior(NamedTuple):
     belief: Belief
     told: Told | None = None
     blends: Blends | None = None
+    within: bool = False
 
     @classmethod
     def of(
         cls, groups: hyper.Groups, options: FitOptions, told: Told | None = None, blends: Blends | None = None
     ) -> "SharedPrior":
-        """What the options say."""
+        """What the options say. Where others have told of slopes too, and lines have some, passes take that along."""
+        within = told is not None and told.slopes is not None and options.noise.line_drift > 0.0
         mean = jnp.append(jnp.asarray(groups.line_mean), lsf_sigma(options.stars.resolution))
         sd, error = jnp.asarray(options.stars.ln_resolution_sd), options.lines.model_error
-        return cls(mean, sd, groups.member, groups.means(error), groups.belief(error), told, blends)
+        return cls(mean, sd, groups.member, groups.means(error), groups.belief(error), told, blends, within)
 
     def system(self, reduced: Reduced, shared: Float[Array, " shared"]) -> System:
         """(A, b) at a point with all of the prior but the widths of the lines'."""
@@ -66,7 +68,9 @@ class SharedPrior(NamedTuple):
 
     def with_told(self, reduced: Reduced, shared: Float[Array, " shared"]) -> Reduced:
         """(A, b) at a point of the spectra at hand and the others."""
-        return reduced if self.told is None else self.told.with_these(reduced, np.asarray(shared))
+        if self.told is None or self.within:
+            return reduced
+        return self.told.with_these(reduced, np.asarray(shared))
 
     def precision(self, weight: Float[np.ndarray, " line"]) -> Float[Array, "shared shared"]:
         """Of the Gaussian that stands for the prior within the fit."""
@@ -75,7 +79,7 @@ class SharedPrior(NamedTuple):
     def log_density(self, shared: Float[Array, " shared"], learned: hyper.Learned) -> float:
         """Of the same and of the other spectra, up to a constant in `shared`."""
         off = (shared - self.mean).at[:-1].add(-learned.centre)
-        told = 0.0 if self.told is None else self.told.log_likelihood(np.asarray(shared))
+        told = 0.0 if self.told is None or self.within else self.told.log_likelihood(np.asarray(shared))
         return float(-0.5 * off @ self.precision(learned.weight) @ off) + told
 
     def learned(
@@ -173,7 +177,7 @@ def fit_joint(
         np.ones(n),
         learned,
         blends,
-        begun_drift(run, options),
+        begun_drift(run, options, told),
         run.trace,
     )
     if isinstance(now, Joint):
@@ -191,7 +195,7 @@ def fit_joint(
             keep=keep, drift=drift, progress=partial(progress, label),
         )  # fmt: skip
         value = float(np.sum(passed.log_posterior[np.isfinite(passed.log_posterior)]))
-        value += 0.0 if drift is None else drift.log_density
+        value += 0.0 if drift is None else drift.log_density(np.asarray(shared))
         total = value + prior.log_density(shared, learned)
         best = -np.inf if kept is None else kept[4] + prior.log_density(kept[2], learned)
         accepted = total >= best - 1e-7 * abs(total)
@@ -248,11 +252,15 @@ def fit_joint(
     return joint
 
 
-def begun_drift(run: FitState, options: FitOptions) -> Drift | None:
-    """No slope yet, in stars of the temperatures that they have; None where lines have none."""
+def begun_drift(run: FitState, options: FitOptions, told: Told | None) -> Drift | None:
+    """The slopes where others have left them, or none yet, in stars of the temperatures that they have; None where
+    lines have none."""
     if options.noise.line_drift == 0.0:
         return None
-    return Drift(loading(np.asarray(run.theta)[:, 0]), np.zeros(len(run.shared) - 1), options.noise.line_drift)
+    z, n = loading(np.asarray(run.theta)[:, 0]), len(run.shared) - 1
+    both = None if told is None else told.slopes
+    begin = np.zeros(n) if both is None else both.point[n + 1 :]
+    return Drift(z, begin, options.noise.line_drift, both)
 
 
 def _rounded(widths: Widths) -> dict[str, list[float]]:

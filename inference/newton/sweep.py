@@ -322,5 +322,5 @@ def sweep(
     log_posterior, chi2, own_sd, scatter = (np.concatenate(x) for x in by_star)
     slopes_left = None
     if drift is not None and drift.sd is not None:
-        reduced, slopes_left = folded(reduced, drift)
+        reduced, slopes_left = folded(reduced, drift, np.asarray(shared))
     return Pass(jax.tree.map(jnp.asarray, reduced), log_posterior, chi2, own_sd, scatter, kept, slopes_left)

@@ -16,12 +16,15 @@ from astrogf.inference.problem.arrow import Reduced
 
 
 class Told(NamedTuple):
-    """(A, b) about `point`; zero in what the other spectra know nothing of. `blends` of the lines, if they have any."""
+    """(A, b) about `point`; zero in what the other spectra know nothing of. `blends` of the lines, if they have any.
+    `slopes`: the same of the shared parameters followed by the lines' slopes with temperature (`drift`), if these were
+    free; else, and in (A, b) itself, they are marginalised."""
 
     precision: Float[np.ndarray, "shared shared"]
     gradient: Float[np.ndarray, " shared"]
     point: Float[np.ndarray, " shared"]
     blends: Blends | None = None
+    slopes: "Told | None" = None
 
     def with_these(self, reduced: Reduced, shared: Float[np.ndarray, " shared"]) -> Reduced:
         """The spectra at hand, linearised at `shared`, and the others."""

@@ -20,12 +20,14 @@ from astrogf.synthesis.lines.shipped import H_BAND, OPTICAL, whole_list
 class LinePrior(NamedTuple):
     """What another run's spectra say of lines alone (`Statistics` without `others`), the prior mean of its unlisted
     lines, the run's name for messages, and how wrong it found the list to be: coordinates of tau, gross and the share
-    (`newton.widths`) of every line, nan where it has none."""
+    (`newton.widths`) of every line, nan where it has none. `slopes`: what its spectra say of the lines and their slopes
+    with temperature, where these were free."""
 
     statistics: Statistics
     unlisted_mean: float = 0.0
     name: str = "the prior"
     widths: Float[np.ndarray, "3 known"] | None = None
+    slopes: Told | None = None
 
     @property
     def lines(self) -> LineNames:
@@ -82,7 +84,15 @@ class LinePrior(NamedTuple):
         s = self.statistics
         precision, gradient, point = np.zeros((n + 1, n + 1)), np.zeros(n + 1), np.zeros(n + 1)
         precision[np.ix_(free, free)], gradient[free], point[free] = s.precision, s.gradient, s.point
-        return Told(precision, gradient, point, None if s.blends is None else Blends.of(n, free, s.blends))
+        slopes = None if self.slopes is None else _placed(self.slopes, np.append(free, n + 1 + free), 2 * n + 1)
+        return Told(precision, gradient, point, None if s.blends is None else Blends.of(n, free, s.blends), slopes)
+
+
+def _placed(told: Told, at: Int[np.ndarray, " known"], n: int) -> Told:
+    """The same of `n` parameters, of which those told of are `at`."""
+    precision, gradient, point = np.zeros((n, n)), np.zeros(n), np.zeros(n)
+    precision[np.ix_(at, at)], gradient[at], point[at] = told.precision, told.gradient, told.point
+    return Told(precision, gradient, point)
 
 
 def _rows(lines: LineNames, which) -> tuple[np.ndarray, ...]:

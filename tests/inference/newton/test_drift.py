@@ -1,17 +1,26 @@
 """Slopes of the lines with temperature: a pass is that of twice as many lines, marginalised, and they are found."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from astrogf.inference.newton.drift import Drift, loading
-from astrogf.inference.newton.joint import Joint, fit_joint
+from astrogf.base.errors import AstrogfError
+from astrogf.inference.newton.drift import Drift, folded, loading, unfolded
+from astrogf.inference.newton.joint import Joint, SharedPrior, fit_joint
+from astrogf.inference.newton.passed import Pass
 from astrogf.inference.newton.stars import FitState
 from astrogf.inference.newton.sweep import Rows, sweep, sweep_window
+from astrogf.inference.newton.told import Told
+from astrogf.inference.problem.arrow import Reduced
 from astrogf.inference.problem.parameters import lsf_sigma
+from astrogf.inference.problem.prior_lines import LinePrior
 from astrogf.inference.problem.problem import StarData, predict
+from astrogf.inference.problem.spectra import quiet
 from astrogf.inference.rehearsal.small import OPTIONS, Draw, Small, build, draw
+from astrogf.inference.statistics import LineNames, Slopes, Statistics, combine, load, of_lines, save, slopes_of_lines
 
 N_STAR, N_LINE, SD = 3, 4, 0.12
 
@@ -81,6 +90,54 @@ def test_a_pass_is_that_of_twice_as_many_lines(small: Small, drawn: Draw) -> Non
     whole = given + through[:, :-1] @ covariance @ through[:, :-1].T
     of_star = whole[n : n + n_own, n : n + n_own]
     assert np.allclose(passed.own_covariance(covariance)[0], of_star, rtol=1e-4, atol=1e-5 * np.max(np.abs(of_star)))
+
+
+def test_what_other_stars_say_of_slopes_is_taken_along(small: Small, drawn: Draw, tmp_path: Path) -> None:
+    """Two stars told to the third are all three, linearised at one place; by way of a file, the resolution integrated
+    out, what they say of corrections is the same with the slopes marginalised as without."""
+    n, z = small.n_line, np.array([-1.2, 0.1, 0.7])
+    shared = jnp.append(jnp.linspace(-0.1, 0.1, n), lsf_sigma(small.options.stars.resolution))
+    slope, sample, theta = np.linspace(0.08, -0.06, n), small.sample(drawn.data), jnp.asarray(drawn.theta)
+
+    def passed(which: np.ndarray, told: Told | None = None) -> Pass:
+        some = sample.select(which)
+        return sweep(some, theta[which], shared, quiet(some), chunk=2, drift=Drift(z[which], slope, SD, told))
+
+    two = np.array([True, True, False])
+    whole, first = passed(two | True), passed(two)
+    assert first.drift is not None
+    point = np.asarray(shared)
+    alone = Told(np.asarray(first.reduced.precision), np.asarray(first.reduced.gradient), point)
+    both = passed(~two, unfolded(alone, first.drift, slope, SD))
+    scale = np.max(np.abs(whole.reduced.precision))
+    assert np.allclose(both.reduced.precision, whole.reduced.precision, rtol=0, atol=1e-9 * scale)
+    assert np.allclose(both.reduced.gradient, whole.reduced.gradient, rtol=1e-6, atol=1e-9 * scale)
+    step = np.linspace(-0.01, 0.02, n + 1)
+    assert np.allclose(both.slope_step(step), whole.slope_step(step), atol=1e-8)
+
+    names = LineNames(np.arange(n) + 5000.0, np.full(n, "Fe I"), np.ones(n), np.zeros(n))
+    constant, by_shared, covariance = (np.asarray(x) for x in first.drift)
+    kept = Slopes(constant, by_shared, covariance, slope, np.array(SD))
+    save(tmp_path / "s.npz", Statistics(*alone[:3], names, ("ln_sigma",), 2, None, kept))
+    stored = load(tmp_path / "s.npz")
+    of_others = point[-1:], np.array([0.05])
+    told, marginal = slopes_of_lines(stored, *of_others), of_lines(stored, *of_others)
+    assert told is not None
+    again, _ = folded(Reduced(jnp.asarray(told.precision), jnp.asarray(told.gradient)), Drift(z, slope, SD), point[:-1])
+    assert np.allclose(again.precision, marginal.precision, rtol=0, atol=1e-8 * scale)
+    assert np.allclose(again.gradient, marginal.gradient, rtol=1e-5, atol=1e-8 * scale)
+    with pytest.raises(AstrogfError, match=r"noise.line_drift cannot be added"):
+        combine(stored, stored)
+
+    line = np.array([2, 0, 3, 1])
+    prior = LinePrior(marginal, slopes=told).told(line, n)
+    assert prior.slopes is not None
+    assert np.allclose(prior.slopes.precision[np.ix_(n + 1 + line, line)], told.precision[n:, :n])
+    assert np.all(prior.slopes.precision[n] == 0.0)
+    # within a joint fit it counts once
+    of_joint = SharedPrior.of(small.groups, small.options.changed(noise={"line_drift": SD}), prior)
+    assert of_joint.with_told(whole.reduced, shared) is whole.reduced
+    assert SharedPrior.of(small.groups, small.options, prior).with_told(whole.reduced, shared) is not whole.reduced
 
 
 def test_held_slopes_move_the_lines_of_a_star(small: Small, drawn: Draw) -> None:

@@ -65,7 +65,8 @@ def _chunk(common, rows, n_candidate: int, mesh) -> Float[Array, "block candidat
             finite = jnp.all(jnp.isfinite(found)) & (used > 0.0)
             return jnp.where(finite, found, 0.0), None
 
-        return summed(one, rows, 8.0 * COPIES * problem.spectrum.grid.n_pixel * n_candidate)[0][None]
+        start = jnp.zeros((jax.tree.leaves(candidates)[0].shape[0], n_candidate))
+        return summed(one, start, rows, 8.0 * COPIES * problem.spectrum.grid.n_pixel * n_candidate)[0][None]
 
     return jnp.sum(spread(scan_rows, common, rows, mesh), axis=0)
 

@@ -72,9 +72,9 @@ def _scan_rows(
         left: dict[str, Any] = {name: None for name in OPTIONAL if name not in keep}
         return added.shared, (added.star, added.row._replace(**left))
 
-    n = shared.shape[0] * (1 if slopes is None or not slopes.free else 2)
+    n = shared.shape[0] + (shared.shape[0] - 1 if slopes is not None and slopes.free else 0)
     each = 8.0 * COPIES * (problem.spectrum.grid.n_pixel + n) * n
-    total, (star, row) = summed(one, (rows, used, responses), each)
+    total, (star, row) = summed(one, Reduced(jnp.zeros((n, n)), jnp.zeros(n)), (rows, used, responses), each)
     return Contribution(jax.tree.map(lambda x: x[None], total), star, row)
 
 

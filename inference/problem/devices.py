@@ -64,15 +64,14 @@ def one_by_one(function: Callable, rows: Any, each: float) -> Any:
     return jax.lax.map(function, rows, batch_size=None if k == 1 else k)
 
 
-def summed(function: Callable, rows: Any, each: float) -> tuple[Any, Any]:
-    """As `one_by_one`, of a function that gives a pair: the sum of what comes first, and every row's second.
+def summed(function: Callable, start: Any, rows: Any, each: float) -> tuple[Any, Any]:
+    """As `one_by_one`, of a function that gives a pair: the sum, from `start` on, of what comes first, and every row's
+    second.
 
     What is summed never takes the memory of more rows than are computed together.
     """
     count = _count(rows)
     k = at_once(count, each)
-    shapes = jax.eval_shape(function, jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), rows))
-    start = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes[0])
 
     def add(total, some):
         first, second = function(some) if k == 1 else jax.vmap(function)(some)

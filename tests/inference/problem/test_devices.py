@@ -49,7 +49,7 @@ def test_sums_and_rows_do_not_depend_on_it(monkeypatch: pytest.MonkeyPatch, toge
     def function(row):
         return {"square": row["a"] * row["b"]}, row["b"].sum() + row["a"]
 
-    total, second = summed(function, rows, 1.0)
-    assert np.allclose(total["square"], np.einsum("i,ij->j", rows["a"], rows["b"]))
+    total, second = summed(function, {"square": jnp.array([1.0, 0.0])}, rows, 1.0)
+    assert np.allclose(total["square"], np.array([1.0, 0.0]) + np.einsum("i,ij->j", rows["a"], rows["b"]))
     assert np.allclose(second, rows["b"].sum(1) + rows["a"])
     assert np.allclose(one_by_one(lambda row: function(row)[1], rows, 1.0), second)

@@ -83,6 +83,7 @@ def set_up_xla(**more: str) -> None:
         wanted |= FLAGS_OF_TRIED
     if jaxlib.startswith(CRASHING):
         settings |= SETTINGS_OF_CRASHING
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # its old partitioner warns in the midst of progress bars
     for name, value in wanted.items():
         if name not in flags:
             flags += f" --{name}={value}"

@@ -7,7 +7,7 @@ log gf, and from there into every other star's labels. The slopes are eliminated
 (A, b) of the corrections has them marginalised.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 from astrogf.inference.newton.conditional import inverse_of
 from astrogf.inference.newton.lapack import factored, threads_for
 from astrogf.inference.newton.told import Told
-from astrogf.inference.problem.arrow import Eliminated, Held, Reduced
+from astrogf.inference.problem.arrow import Eliminated, Held, Reduced, own_covariance, reduce, substitute
 from astrogf.inference.problem.contribution import Contribution
 
 SOLAR_TEFF, PER = 5772.0, 1000.0
@@ -70,9 +70,10 @@ def folded(whole: Reduced, drift: Drift, shared: Float[Held, " shared"]) -> tupl
     cross, gradient = a[n:, :n], b[n:] - drift.slope / drift.sd**2
     with threads_for(len(own)):
         covariance = inverse_of(factored(np.asfortranarray(own)))
-        slope = covariance @ cross
-        reduced = Reduced(jnp.asarray(a[:n, :n] - cross.T @ slope), jnp.asarray(b[:n] - slope.T @ gradient))
-    return reduced, Eliminated(covariance @ gradient, slope, covariance)
+        slopes = Eliminated(covariance @ gradient, covariance @ cross, covariance)
+        less = reduce(slopes, cross, gradient)
+        reduced = Reduced(jnp.asarray(a[:n, :n] + less.precision), jnp.asarray(b[:n] + less.gradient))
+    return reduced, slopes
 
 
 def unfolded(folded: Told, slopes: Eliminated, at: Float[np.ndarray, " line"], sd: float) -> Told:
@@ -93,17 +94,12 @@ def unfolded(folded: Told, slopes: Eliminated, at: Float[np.ndarray, " line"], s
 
 def with_slopes(drift: Eliminated, step: Float[np.ndarray, " shared"]) -> Float[np.ndarray, " whole"]:
     """A step of the shared parameters, and that of the slopes which follows."""
-    return np.append(step, slope_step(drift, step))
+    return np.append(step, substitute(drift, step))
 
 
-def slope_step(drift: Eliminated, step: Float[np.ndarray, " shared"]) -> Float[np.ndarray, " line"]:
-    """The slopes' step that follows one of the shared parameters."""
-    return np.asarray(drift.constant) - np.asarray(drift.slope) @ step
-
-
-def covariance_with_slopes(drift: Eliminated, shared: Float[Held, "shared shared"]) -> Float[np.ndarray, "whole whole"]:
+def covariance_with_slopes(
+    drift: Eliminated, shared: Float[np.ndarray, "shared shared"]
+) -> Float[np.ndarray, "whole whole"]:
     """Covariance of the shared parameters and the slopes."""
-    covariance: Any = np.asarray(shared)
-    mixed = -np.asarray(drift.slope) @ covariance
-    own = np.asarray(drift.covariance) - mixed @ np.asarray(drift.slope).T
-    return np.block([[covariance, mixed.T], [mixed, own]])
+    mixed = -np.asarray(drift.slope) @ shared
+    return np.block([[shared, mixed.T], [mixed, np.asarray(own_covariance(drift, shared))]])

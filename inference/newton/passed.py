@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from astrogf.inference.blocks.shelf import InMemory, Kept
-from astrogf.inference.newton.drift import covariance_with_slopes, slope_step, with_slopes
+from astrogf.inference.newton.drift import covariance_with_slopes, with_slopes
 from astrogf.inference.problem.arrow import Eliminated, Reduced, own_covariance, substitute
 from astrogf.inference.problem.contribution import RowTerms
 from astrogf.inference.problem.spectra import Sample
@@ -80,7 +80,7 @@ class Pass(NamedTuple):
     def slope_step(self, shared_step: Float[Array | np.ndarray, " shared"]) -> Float[np.ndarray, " line"]:
         """The step of the free slopes, once that of the shared parameters is known."""
         assert self.drift is not None
-        return slope_step(self.drift, np.asarray(shared_step))
+        return np.asarray(substitute(self.drift, np.asarray(shared_step)))
 
     def whole_covariance(
         self, shared_covariance: Float[Array | np.ndarray, "shared shared"]

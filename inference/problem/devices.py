@@ -37,6 +37,7 @@ TOGETHER = 64
 """Rows that an accelerator computes at once, where its memory allows: one alone does not keep it busy."""
 GRAIN = 8
 """Of an accelerator's chunk, so that its rows can be cut into equal parts."""
+UNKNOWN = 16e9
 SHARE = 0.5
 """Of an accelerator's memory, for what rows take."""
 
@@ -49,11 +50,12 @@ def accelerators() -> int:
 def at_once(rows: int, each: float) -> int:
     """How many of a device's `rows`, which take `each` bytes while they are computed, are computed together.
 
-    One on a CPU, whose cores are devices; a divisor of `rows` on an accelerator.
+    One on a CPU, whose cores are devices; a divisor of `rows` on an accelerator, which is taken to have UNKNOWN bytes
+    where it does not say.
     """
     if not accelerators():
         return 1
-    memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", 16e9)
+    memory = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", UNKNOWN)
     most = int(np.clip(SHARE * memory // max(each, 1.0), 1, TOGETHER))
     return max(k for k in range(1, most + 1) if rows % k == 0)
 

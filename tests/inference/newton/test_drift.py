@@ -21,21 +21,19 @@ from astrogf.inference.problem.problem import StarData, predict
 from astrogf.inference.problem.spectra import quiet
 from astrogf.inference.rehearsal.small import OPTIONS, Draw, Small, build, draw
 from astrogf.inference.statistics import LineNames, Slopes, Statistics, combine, load, of_lines, save, slopes_of_lines
+from tests.builders.few_stars import N_STAR, drawn_of, few_stars
 
-N_STAR, N_LINE, SD = 3, 4, 0.12
+SD = 0.12
 
 
 @pytest.fixture(scope="module")
 def small() -> Small:
-    """In double precision throughout, so that sums in another order agree to rounding."""
-    return build(
-        N_STAR, N_LINE, n_pixel=48, kept=40, options=OPTIONS.changed(model={"single": False}, solver={"chunk": 2})
-    )
+    return few_stars()
 
 
 @pytest.fixture(scope="module")
 def drawn(small: Small) -> Draw:
-    return draw(small, np.random.default_rng(5), snr=80.0)
+    return drawn_of(small)
 
 
 def test_the_sun_has_none() -> None:

@@ -9,22 +9,18 @@ from astrogf.inference.newton.passed import Pass
 from astrogf.inference.newton.sweep import Rows, sweep, sweep_window
 from astrogf.inference.problem.contribution import Contribution
 from astrogf.inference.problem.parameters import lsf_sigma
-from astrogf.inference.rehearsal.small import OPTIONS, Draw, Small, build, draw
-
-N_STAR, N_LINE = 3, 4
+from astrogf.inference.rehearsal.small import Draw, Small
+from tests.builders.few_stars import N_STAR, drawn_of, few_stars
 
 
 @pytest.fixture(scope="module")
 def small() -> Small:
-    """In double precision throughout, so that sums in another order agree to rounding."""
-    return build(
-        N_STAR, N_LINE, n_pixel=48, kept=40, options=OPTIONS.changed(model={"single": False}, solver={"chunk": 2})
-    )
+    return few_stars()
 
 
 @pytest.fixture(scope="module")
 def drawn(small: Small) -> Draw:
-    return draw(small, np.random.default_rng(5), snr=80.0)
+    return drawn_of(small)
 
 
 def resolution_only(small: Small) -> jnp.ndarray:

@@ -102,11 +102,10 @@ def _widths(run: "Run", lines: "LineNames") -> Float[np.ndarray, "3 known"] | No
     tau, gross, share = (floats(run.hyper[name]) for name in ("tau", "gross", "share"))
     place = np.full((3, len(tau) + 1), np.nan)
     two = (tau > 0.0) & (gross > 0.0) & (share > 0.0) & (share < 1.0)
-    place[TAU, :-1][two], place[GROSS, :-1][two], place[SHARE, :-1][two] = (
-        np.log(tau[two]),
-        np.log(gross[two]),
-        logit(share[two]),
-    )
+    if not two.any():
+        return None
+    for at, values in ((TAU, np.log(tau[two])), (GROSS, np.log(gross[two])), (SHARE, logit(share[two]))):
+        place[at, :-1][two] = values
     row = {str(name): k for k, name in enumerate(run.hyper["group"])}
     table = run.lines
     names = zip(*(table[x] for x in ("species", "wavelength", "elow", "loggf")), table["group"], strict=True)

@@ -50,6 +50,8 @@ class Groups(NamedTuple):
         """With the widths that are known of some lines, wherever these are: how wrong a list is does not depend on who
         looks. Groups have the mean of their lines; those that have none have that of all."""
         known, group = ~np.isnan(place).any(axis=0), self.member[line]
+        if not known.any():
+            return self
         count = np.bincount(group[known], minlength=len(self.names))
         total = np.stack([np.bincount(group[known], x[known], minlength=len(self.names)) for x in place])
         everywhere = np.mean(place[:, known], axis=1, keepdims=True)

@@ -98,6 +98,9 @@ def test_how_wrong_the_run_found_the_list(tmp_path) -> None:
         ]
         wanted = [np.log(tau), np.log(gross), np.log(share / (1.0 - share))]
         np.testing.assert_allclose(known.widths[:, k], wanted)
+    hyper["gross"] = 0.0
+    hyper.write(run.folder / "hyper.ecsv", overwrite=True)
+    assert prior_run.read(asked(run.folder), None).known.widths is None
     (run.folder / "hyper.ecsv").unlink()
     assert prior_run.read(asked(run.folder), None).known.widths is None
 

@@ -113,6 +113,8 @@ def test_widths_known_from_elsewhere_are_held() -> None:
     place[:, 2] = np.nan  # of a line in a group of one Normal
     np.testing.assert_allclose(groups.told_of(np.array([0, 1, 3]), place).told[:, 2], place[:, :2].mean(axis=1))
 
+    assert groups.told_of(np.array([0, 1, 3]), np.full((3, 3), np.nan)).told is None
+
     certain = groups._replace(held=np.array([np.nan, np.nan, 0.3])).told_of(np.array([0, 1, 3]), place)
     assert np.isnan(certain.told[:, 2]).all()
     belief = certain.belief(0.08)

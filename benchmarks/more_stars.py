@@ -19,9 +19,9 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
-from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.means import LIST_MEAN_SD
-from astrogf.inference.newton.widths import Widths
+from astrogf.inference.prior import groups as hyper
+from astrogf.inference.prior.means import LIST_MEAN_SD
+from astrogf.inference.prior.widths import Widths
 from astrogf.inference.problem.problem import StarData
 from astrogf.inference.rehearsal.small import build, draw, maximise
 from astrogf.runtime import use_compilation_cache

@@ -3,7 +3,7 @@
 Problems are drawn from the model's own prior, widths of the errors, classes and the model's own errors of the lines
 included, fitted with the arrow solver, and the rank of every true value among draws of the posterior is taken (Talts
 et al. 2018, arXiv 1804.06788): `apparent` is what the spectra see of a line (u), `loggf` the list's error (delta).
-Draws are those of the sampler of `inference.newton.classes`; stars' own parameters are drawn given them. Ranks must be
+Draws are those of the sampler of `inference.prior.classes`; stars' own parameters are drawn given them. Ranks must be
 uniform. Parameters of one problem are correlated, so the chi2 of the pooled ranks is compared with what it is when the
 "truth" is itself a draw of each posterior, not with the tables. Variants change one thing at a time: noise, widths,
 grid of the truth, convergence.
@@ -23,9 +23,9 @@ import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
 
-from astrogf.inference.newton.classes import Chain, Moves, sweep
 from astrogf.inference.newton.joint import SharedPrior
-from astrogf.inference.newton.widths import Belief, Widths
+from astrogf.inference.prior.classes import Chain, Moves, sweep
+from astrogf.inference.prior.widths import Belief, Widths
 from astrogf.inference.problem.parameters import STAR, STEP
 from astrogf.inference.rehearsal.small import build, draw, maximise, refined
 from astrogf.inference.solvers.gaussian import laplace_gaussian

@@ -27,12 +27,12 @@ from astrogf.runtime import ready_to_compute
 ready_to_compute()
 
 from astrogf.config import parse  # noqa: E402
-from astrogf.inference.newton import groups as hyper  # noqa: E402
-from astrogf.inference.newton.classes import Chain, Moves, sweep  # noqa: E402
-from astrogf.inference.newton.conditional import System, inverse_of  # noqa: E402
-from astrogf.inference.newton.lapack import threads_for  # noqa: E402
-from astrogf.inference.newton.scatters import effective, integrate  # noqa: E402
-from astrogf.inference.newton.widths import Belief  # noqa: E402
+from astrogf.inference.prior import groups as hyper  # noqa: E402
+from astrogf.inference.prior.classes import Chain, Moves, sweep  # noqa: E402
+from astrogf.inference.prior.conditional import System, inverse_of  # noqa: E402
+from astrogf.inference.prior.lapack import threads_for  # noqa: E402
+from astrogf.inference.prior.scatters import effective, integrate  # noqa: E402
+from astrogf.inference.prior.widths import Belief  # noqa: E402
 from astrogf.inference.problem.parameters import lsf_sigma  # noqa: E402
 from astrogf.inference.statistics import load  # noqa: E402
 from astrogf.synthesis.lines.agreement import AGREED, AGREED_SD, NAMES  # noqa: E402

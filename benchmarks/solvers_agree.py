@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from astrogf.inference.newton.widths import Widths
+from astrogf.inference.prior.widths import Widths
 from astrogf.inference.problem.parameters import STAR
 from astrogf.inference.problem.problem import StarData
 from astrogf.inference.rehearsal.small import OPTIONS, build, draw, maximise

@@ -15,16 +15,16 @@ from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 from astrogf.base.errors import AstrogfError
 from astrogf.inference.blocks.work import IN_MEMORY, Work
 from astrogf.inference.checkpoint import NOWHERE, Checkpoint, once
-from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.choice import Choice, choose, group_transitions, record
 from astrogf.inference.newton.joint import Joint, SharedPrior, fit_joint
 from astrogf.inference.newton.knowledge import knowledge
+from astrogf.inference.newton.over_scatters import over_scatters
 from astrogf.inference.newton.passed import Pass
-from astrogf.inference.newton.scatters import over_scatters
 from astrogf.inference.newton.search import starting_points
 from astrogf.inference.newton.stars import FitState, Progress, fit_stars
 from astrogf.inference.newton.suspects import suspicion, worst
 from astrogf.inference.newton.told import Told
+from astrogf.inference.prior import groups as hyper
 from astrogf.inference.problem.collect import NoStarsError, Origin, collect
 from astrogf.inference.problem.devices import star_mesh, whole_chunks
 from astrogf.inference.problem.options import FitOptions
@@ -320,7 +320,7 @@ def over_widths(
         if options.solver.method == "gauss-newton":
             progress("integrating over the prior's widths", 0, 1)
             prior = SharedPrior.of(stage.groups, options, stage.told, stage.joint.blends)
-            joint = over_scatters(stage.joint, prior, stage.groups)
+            joint = over_scatters(stage.joint, prior)
             progress("integrating over the prior's widths", 1, 1)
         else:
             joint = refined(stage.free, stage.joint, stage.groups, options)

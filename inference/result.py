@@ -8,15 +8,15 @@ import numpy as np
 from astropy.table import Table
 from jaxtyping import Float, Int
 
-from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.choice import Choice, partners
 from astrogf.inference.newton.gaps import gaps_by_window
-from astrogf.inference.newton.intervals import NAMES as INTERVALS
-from astrogf.inference.newton.intervals import Parts, quantiles
 from astrogf.inference.newton.joint import Joint
 from astrogf.inference.newton.misfit import curve, misfit_table
 from astrogf.inference.newton.passed import Pass
 from astrogf.inference.pixels import ByBlocks
+from astrogf.inference.prior import groups as hyper
+from astrogf.inference.prior.intervals import NAMES as INTERVALS
+from astrogf.inference.prior.intervals import Parts, quantiles
 from astrogf.inference.problem import noise
 from astrogf.inference.problem.collect import Origin
 from astrogf.inference.problem.instrument import names
@@ -53,7 +53,7 @@ class FitResult:
     - `model_original`: labels refitted with the list as it came; `model_corrected`: the joint fit. Both on the
       scale of `flux`, continuum included. `sigma`: noise sd per pixel, inflation included (inf = not used).
     - `trace`: one dict an iteration (objective, step, seconds ...). `status`: 'converged' or 'max_iterations' ...
-    - `hyper`: one row a group of lines, the widths of its prior (`inference.newton.widths`) and their sds.
+    - `hyper`: one row a group of lines, the widths of its prior (`inference.prior.widths`) and their sds.
     - `statistics`: what the spectra say of the shared parameters, priors excluded: sets of stars add up.
     - `misfit`: rest wavelengths at which the errors were raised, and `factors`: by how much the variances of the pixels
       there, see `inference.newton.misfit`.

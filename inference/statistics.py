@@ -12,12 +12,12 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from astrogf.base.errors import AstrogfError
-from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.blends import Blends, Sums
-from astrogf.inference.newton.conditional import System
 from astrogf.inference.newton.drift import unfolded
-from astrogf.inference.newton.scatters import integrate
 from astrogf.inference.newton.told import Told
+from astrogf.inference.prior import groups as hyper
+from astrogf.inference.prior.blends import Blends, Sums
+from astrogf.inference.prior.conditional import System
+from astrogf.inference.prior.scatters import integrate
 from astrogf.inference.problem.arrow import Eliminated, Reduced
 from astrogf.synthesis.lines.identity import written
 
@@ -217,7 +217,7 @@ def posterior(
     sweeps: int | None = None,
 ) -> tuple[hyper.Posterior, dict[str, float]]:
     """What a fit makes of its statistics at the end, from the statistics alone: corrections that the spectra want, log
-    gf, widths of the groups' prior; and how well the sampler went through these (`inference.newton.scatters`).
+    gf, widths of the groups' prior; and how well the sampler went through these (`inference.prior.scatters`).
 
     `groups` of the lines, in the statistics' order; the other shared parameters have the prior Normal(other_mean,
     other_sd); `model_error` as `[lines]` has it.

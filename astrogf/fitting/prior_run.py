@@ -95,7 +95,7 @@ def read(config: Config, lines: "LineList | None") -> PriorRun | None:
 def _widths(run: "Run", lines: "LineNames") -> Float[np.ndarray, "3 known"] | None:
     """Coordinates of tau, gross and the share of each line's group as the run found them; None where it has no groups
     with two classes."""
-    from astrogf.inference.newton.widths import GROSS, SHARE, TAU
+    from astrogf.inference.prior.widths import GROSS, SHARE, TAU
 
     if run.hyper is None or not {"group", "tau", "gross", "share"} <= set(run.hyper.colnames):
         return None

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from astrogf.inference.newton.scatters import BURN, FEWEST, MOST, SWEEP_LINES
+from astrogf.inference.prior.scatters import BURN, FEWEST, MOST, SWEEP_LINES
 from astrogf.inference.problem.counts import Counts
 from astrogf.inference.problem.options import FitOptions
 from astrogf.runtime import own_cores

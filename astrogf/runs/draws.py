@@ -14,7 +14,7 @@ from jaxtyping import Float
 from scipy.special import ndtri
 
 LEVELS = (0.025, 0.15866, 0.84134, 0.975)
-"""Probability below each end of the intervals (inference.newton.intervals.LEVELS)."""
+"""Probability below each end of the intervals (inference.prior.intervals.LEVELS)."""
 FAR = 4.0
 """z of the outermost nodes; beyond, the curve goes on straight."""
 INSIDE, FLATTEST, STEEPEST = 0.02, 0.05, 6.0

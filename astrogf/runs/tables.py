@@ -17,7 +17,7 @@ UNLISTED = "unlisted"
 """The group of lines that the list may lack (inference.problem.unlisted.CLASS)."""
 APPARENT = ("apparent", "apparent_sd", "drift", "drift_sd")
 INTERVALS = ("low_95", "low_68", "high_68", "high_95")
-"""Ends of the credible intervals of a correction (inference.newton.intervals.NAMES)."""
+"""Ends of the credible intervals of a correction (inference.prior.intervals.NAMES)."""
 
 VELOCITY_UNIT = 100.0
 """km/s: unit of a further window's velocity (inference.problem.instrument.VELOCITY_UNIT)."""

@@ -1,8 +1,7 @@
-"""The joint maximum by Gauss-Newton on the block arrow, and the errors about it.
+"""The joint maximum by Gauss-Newton on the block arrow.
 
-Order of reading: search (where every star begins), sweep (one pass over all spectra), stars (each star on its own),
-knowledge and choice (which lines are free), widths (the prior of the lines), conditional (the posterior given their
-widths; lapack), groups (of lines, and what a fit makes of their prior on the way), joint (stars and lines together),
-misfit (errors by wavelength), suspects (where the list may lack a line), classes and scatters (widths and classes
-integrated over).
+Order of reading: search (where every star begins), sweep (one pass over all spectra; passed is what it leaves), stars
+(each star on its own), knowledge and choice (which lines are free), joint (stars and lines together; told, drift and
+pace), learned_noise and misfit (errors by release and by wavelength), gaps (what missing lines do), suspects (where the
+list may lack a line), over_scatters (the widths of the prior integrated over).
 """

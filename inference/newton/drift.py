@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from astrogf.inference.newton.conditional import inverse_of
-from astrogf.inference.newton.lapack import factored, threads_for
 from astrogf.inference.newton.told import Told
+from astrogf.inference.prior.conditional import inverse_of
+from astrogf.inference.prior.lapack import factored, threads_for
 from astrogf.inference.problem.arrow import Eliminated, Held, Reduced, own_covariance, reduce, substitute
 from astrogf.inference.problem.contribution import Contribution
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from astrogf.inference.newton.blends import Blends, Gaps, Sums, gaps_of, under
 from astrogf.inference.newton.passed import Pass
 from astrogf.inference.newton.told import Told
+from astrogf.inference.prior.blends import Blends, Gaps, Sums, gaps_of, under
 from astrogf.inference.problem.noise import NoiseModel, as_numpy, variances
 from astrogf.inference.problem.parameters import LN_SIGMA
 from astrogf.inference.problem.spectra import Noise, Sample

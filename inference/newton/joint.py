@@ -11,20 +11,20 @@ from jaxtyping import Array, Float, Int
 
 from astrogf.inference.blocks.shelf import Kept
 from astrogf.inference.checkpoint import NOWHERE, Checkpoint
-from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.blends import Blends
-from astrogf.inference.newton.conditional import System
 from astrogf.inference.newton.drift import Drift, loading
 from astrogf.inference.newton.gaps import blends_of
 from astrogf.inference.newton.learned_noise import learn, noise_summary
-from astrogf.inference.newton.means import Means
 from astrogf.inference.newton.misfit import with_misfit
 from astrogf.inference.newton.pace import paced
 from astrogf.inference.newton.passed import Pass
 from astrogf.inference.newton.stars import FitState, Progress, bounded_step, keep_physical
 from astrogf.inference.newton.sweep import sweep
 from astrogf.inference.newton.told import Told
-from astrogf.inference.newton.widths import Belief, Widths
+from astrogf.inference.prior import groups as hyper
+from astrogf.inference.prior.blends import Blends
+from astrogf.inference.prior.conditional import System
+from astrogf.inference.prior.means import Means
+from astrogf.inference.prior.widths import Belief, Widths
 from astrogf.inference.problem.arrow import Reduced
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import lsf_sigma, steps

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float
 
 from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
-from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.joint import Joint
 from astrogf.inference.newton.misfit import with_misfit
+from astrogf.inference.prior import groups as hyper
 from astrogf.inference.problem.noise import RAISED
 from astrogf.inference.problem.parameters import LN_SIGMA, RV
 from astrogf.inference.problem.spectra import Sample

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from astrogf.inference.newton.blends import Blends
+from astrogf.inference.prior.blends import Blends
 from astrogf.inference.problem.arrow import Reduced
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from astrogf.base.errors import AstrogfError
-from astrogf.inference.newton.blends import Blends
 from astrogf.inference.newton.told import Told
+from astrogf.inference.prior.blends import Blends
 from astrogf.inference.problem.unlisted import looks_unlisted, with_these
 from astrogf.inference.statistics import LineNames, Statistics
 from astrogf.synthesis.lines.identity import written
@@ -20,7 +20,7 @@ from astrogf.synthesis.lines.shipped import H_BAND, OPTICAL, whole_list
 class LinePrior(NamedTuple):
     """What another run's spectra say of lines alone (`Statistics` without `others`), the prior mean of its unlisted
     lines, the run's name for messages, and how wrong it found the list to be: coordinates of tau, gross and the share
-    (`newton.widths`) of every line, nan where it has none. `slopes`: what its spectra say of the lines and their slopes
+    (`prior.widths`) of every line, nan where it has none. `slopes`: what its spectra say of the lines and their slopes
     with temperature, where these were free."""
 
     statistics: Statistics

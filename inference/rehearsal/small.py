@@ -14,13 +14,13 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from astrogf.inference.fit import known_lines, select_lines
-from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.joint import SharedPrior
 from astrogf.inference.newton.passed import Pass
 from astrogf.inference.newton.stars import FitState, bounded_step, keep_physical
 from astrogf.inference.newton.sweep import sweep
-from astrogf.inference.newton.widths import GROUP_SD, TOP_SD, Widths
-from astrogf.inference.newton.widths import Belief as WidthBelief
+from astrogf.inference.prior import groups as hyper
+from astrogf.inference.prior.widths import GROUP_SD, TOP_SD, Widths
+from astrogf.inference.prior.widths import Belief as WidthBelief
 from astrogf.inference.problem.noise import OUTLIER_SHARE, OUTLIER_WIDTH
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import STAR, lsf_sigma, vmic_relation

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from astrogf.inference.newton.means import Means
+from astrogf.inference.prior.means import Means
 from astrogf.inference.problem.arrow import Eliminated
 from astrogf.inference.problem.contribution import RowTerms
 from astrogf.inference.problem.parameters import STAR, steps

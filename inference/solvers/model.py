@@ -14,8 +14,8 @@ y_sp ~ (1 - q) Normal(m_sp, sigma_sp) + q Normal(m_sp, 10 sigma_sp)  pixels, wit
 
 Only u meets the spectra, so eta and the class of every line are summed over, and m = mu + nu is one site: u has two
 Normals about m whose variances are wider by phi^2. Given u, m and the class, delta ~ Normal(mu + k (u - m), sqrt(k)
-phi) with k = 1 / (1 + phi^2 / variance of delta in the class): `inference.newton.widths.shrunk`; mu given m is
-`inference.newton.means.Means.of_list`. Groups by how well lines are
+phi) with k = 1 / (1 + phi^2 / variance of delta in the class): `inference.prior.widths.shrunk`; mu given m is
+`inference.prior.means.Means.of_list`. Groups by how well lines are
 seen have slopes beside the tops, as `widths` says.
 """
 
@@ -28,8 +28,8 @@ import numpyro
 import numpyro.distributions as dist
 from jaxtyping import Array, Float, Int
 
-from astrogf.inference.newton.means import Means
-from astrogf.inference.newton.widths import GROUP_SD, TOP_SD, Belief, Widths
+from astrogf.inference.prior.means import Means
+from astrogf.inference.prior.widths import GROUP_SD, TOP_SD, Belief, Widths
 from astrogf.inference.problem import noise
 from astrogf.inference.problem.instrument import names
 from astrogf.inference.problem.options import FitOptions

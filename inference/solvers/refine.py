@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.intervals import Parts, quantiles
 from astrogf.inference.newton.joint import Joint
-from astrogf.inference.newton.means import Means
-from astrogf.inference.newton.widths import Widths, probabilities
+from astrogf.inference.prior import groups as hyper
+from astrogf.inference.prior.intervals import Parts, quantiles
+from astrogf.inference.prior.means import Means
+from astrogf.inference.prior.widths import Widths, probabilities
 from astrogf.inference.problem.instrument import names
 from astrogf.inference.problem.noise import NoiseModel
 from astrogf.inference.problem.options import FitOptions

@@ -216,7 +216,7 @@ def test_quantities_become_plain_numbers_in_our_units():
 
 
 def test_names_repeated_without_jax_are_those_of_the_fit():
-    from astrogf.inference.newton import intervals
+    from astrogf.inference.prior import intervals
     from astrogf.inference.problem import instrument, unlisted
 
     assert (tables.INTERVALS, tables.UNLISTED) == (intervals.NAMES, unlisted.CLASS)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import astrogf
 from astrogf.base.tables import read_table
 from astrogf.cli import app
-from astrogf.inference.newton import intervals
+from astrogf.inference.prior import intervals
 from astrogf.runs import draws
 from astrogf.runs.columns import ABOUT, about, described
 from astrogf.runs.spectra import windows

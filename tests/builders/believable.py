@@ -3,7 +3,7 @@
 import numpy as np
 from astropy.table import Table
 
-from astrogf.inference.newton.intervals import NAMES as INTERVALS
+from astrogf.inference.prior.intervals import NAMES as INTERVALS
 from astrogf.inference.problem.counts import Counts, WindowCounts
 from astrogf.inference.result import FitResult
 

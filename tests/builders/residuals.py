@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
-from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.joint import Joint
 from astrogf.inference.newton.passed import Pass, Terms
 from astrogf.inference.newton.stars import FitState
-from astrogf.inference.newton.widths import Widths
+from astrogf.inference.prior import groups as hyper
+from astrogf.inference.prior.widths import Widths
 from astrogf.inference.problem.arrow import Eliminated, Reduced
 from astrogf.inference.problem.contribution import RowTerms
 from astrogf.inference.problem.parameters import LN_SIGMA, RV, StarPrior

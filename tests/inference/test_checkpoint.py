@@ -11,8 +11,9 @@ from astrogf.inference.blocks.shelf import MEMORY
 from astrogf.inference.blocks.work import Work
 from astrogf.inference.checkpoint import NOWHERE, once
 from astrogf.inference.fit import Fitted, fit
-from astrogf.inference.newton import joint, scatters, suspects
+from astrogf.inference.newton import joint, suspects
 from astrogf.inference.newton.stars import bounded_step
+from astrogf.inference.prior import scatters
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.rehearsal.options import DemoOptions
 from astrogf.inference.rehearsal.survey import simulate_survey

@@ -8,11 +8,11 @@ import pytest
 from numpyro.infer.util import log_density
 
 from astrogf.inference.fit import known_lines, select_lines
-from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.choice import choose, group_transitions
 from astrogf.inference.newton.joint import fit_joint
 from astrogf.inference.newton.stars import FitState, fit_stars
-from astrogf.inference.newton.widths import Widths
+from astrogf.inference.prior import groups as hyper
+from astrogf.inference.prior.widths import Widths
 from astrogf.inference.problem.instrument import names
 from astrogf.inference.problem.noise import NoiseModel, learn_noise, variance
 from astrogf.inference.problem.options import FitOptions

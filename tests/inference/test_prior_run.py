@@ -9,7 +9,7 @@ from astrogf.inference.newton.joint import Joint, fit_joint
 from astrogf.inference.newton.stars import FitState
 from astrogf.inference.newton.sweep import sweep
 from astrogf.inference.newton.told import Told
-from astrogf.inference.newton.widths import Widths
+from astrogf.inference.prior.widths import Widths
 from astrogf.inference.problem.parameters import lsf_sigma
 from astrogf.inference.problem.prior_lines import LinePrior
 from astrogf.inference.problem.setup import prepare

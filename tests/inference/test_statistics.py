@@ -9,8 +9,8 @@ import pytest
 from numpyro.infer import MCMC, NUTS
 from scipy.stats import norm
 
-from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.means import LIST_MEAN_SD, MODEL_MEAN_SD
+from astrogf.inference.prior import groups as hyper
+from astrogf.inference.prior.means import LIST_MEAN_SD, MODEL_MEAN_SD
 from astrogf.inference.problem.arrow import eliminate, reduce
 from astrogf.inference.solvers.model import corrections_of, sampled_widths
 from astrogf.inference.statistics import LineNames, Statistics, combine, load, posterior, save

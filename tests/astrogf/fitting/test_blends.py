@@ -7,8 +7,8 @@ from scipy.stats import spearmanr
 from astrogf import config
 from astrogf.base.errors import AstrogfError
 from astrogf.fitting import engine
-from astrogf.inference.newton import scatters
-from astrogf.inference.newton.blends import Blends
+from astrogf.inference.prior import scatters
+from astrogf.inference.prior.blends import Blends
 from astrogf.inference.result import OF_GAPS, FitResult
 from astrogf.inference.statistics import combine, load, save
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from astrogf.base.constants import FWHM_PER_SIGMA
-from astrogf.inference.newton.blends import Blends, Gaps, under
 from astrogf.inference.newton.gaps import THERMAL, blends_of
 from astrogf.inference.newton.passed import Pass, Terms
 from astrogf.inference.newton.sweep import sweep
 from astrogf.inference.newton.told import Told
+from astrogf.inference.prior.blends import Blends, Gaps, under
 from astrogf.inference.problem.contribution import Sight
 from astrogf.inference.problem.parameters import lsf_sigma
 from astrogf.inference.problem.problem import predict

@@ -9,11 +9,11 @@ from astropy.table import Table
 
 from astrogf.base.constants import C_KMS
 from astrogf.inference.fit import freed, known_lines, select_lines
-from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton import misfit as misfits
 from astrogf.inference.newton.joint import fit_joint
 from astrogf.inference.newton.misfit import by_wavelength, curve, factor, misfit_table, stack, told_factors
 from astrogf.inference.newton.stars import FitState
+from astrogf.inference.prior import groups as hyper
 from astrogf.inference.problem.noise import AtRest
 from astrogf.inference.problem.spectra import quiet, taken
 from tests.builders.lacking import OPTIONS, lacking

@@ -7,9 +7,9 @@ from astropy.table import Table
 
 from astrogf.base.constants import C_KMS
 from astrogf.inference.fit import fit_lines, with_suspects
-from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.stars import FitState
 from astrogf.inference.newton.suspects import suspicion, worst
+from astrogf.inference.prior import groups as hyper
 from astrogf.inference.problem.collect import Origin
 from astrogf.inference.problem.spectra import quiet
 from astrogf.inference.problem.unlisted import LOGGF, is_unlisted, places, with_unlisted

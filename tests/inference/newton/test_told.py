@@ -4,9 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.joint import SharedPrior
 from astrogf.inference.newton.told import Told
+from astrogf.inference.prior import groups as hyper
 from astrogf.inference.problem.arrow import Reduced
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import lsf_sigma

@@ -4,8 +4,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.means import Means
+from astrogf.inference.prior import groups as hyper
+from astrogf.inference.prior.means import Means
 from astrogf.inference.problem.arrow import Reduced, absorb, eliminate, own_covariance, reduce, solve_shared, substitute
 
 N_STAR, N_OWN, N_SHARED, N_PIXEL = 5, 6, 9, 60

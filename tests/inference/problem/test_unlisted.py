@@ -7,11 +7,11 @@ from astropy.table import Table
 
 from astrogf.inference.check import find_again
 from astrogf.inference.fit import fit, freed, known_lines, select_lines
-from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.conditional import System
 from astrogf.inference.newton.joint import fit_joint
 from astrogf.inference.newton.stars import FitState
-from astrogf.inference.newton.widths import Widths
+from astrogf.inference.prior import groups as hyper
+from astrogf.inference.prior.conditional import System
+from astrogf.inference.prior.widths import Widths
 from astrogf.inference.problem.collect import NoStarsError
 from astrogf.inference.problem.parameters import lsf_sigma, vmic_relation
 from astrogf.inference.problem.priors import Belief, star_prior

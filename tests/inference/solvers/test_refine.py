@@ -8,10 +8,10 @@ import pytest
 from numpyro.infer import Predictive
 from numpyro.infer.util import log_density
 
-from astrogf.inference.newton import groups as hyper
 from astrogf.inference.newton.joint import Joint
 from astrogf.inference.newton.stars import FitState
-from astrogf.inference.newton.widths import GROUP_SD, PHI
+from astrogf.inference.prior import groups as hyper
+from astrogf.inference.prior.widths import GROUP_SD, PHI
 from astrogf.inference.rehearsal.small import build, draw, maximise
 from astrogf.inference.solvers.gaussian import joint_sites
 from astrogf.inference.solvers.model import joint_model, sampled_widths

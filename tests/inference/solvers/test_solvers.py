@@ -8,8 +8,8 @@ import numpyro.distributions as dist
 import pytest
 from scipy.special import polygamma, psi
 
-from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.means import Means
+from astrogf.inference.prior import groups as hyper
+from astrogf.inference.prior.means import Means
 from astrogf.inference.solvers.gaussian import ArrowGaussian, with_means
 from astrogf.inference.solvers.laplace import recentred
 from astrogf.inference.solvers.nuts import importance, laplace, nuts, split_density

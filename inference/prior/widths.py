@@ -32,7 +32,7 @@ from jaxtyping import Bool, Float, Int
 from scipy.optimize import minimize
 from scipy.special import expit, logit
 
-from astrogf.inference.newton.blends import Blends
+from astrogf.inference.prior.blends import Blends
 
 TAU, GROSS, SHARE, PHI = range(4)
 TOP = np.array([np.log(0.1), np.log(0.4), np.log(0.1 / 0.9), np.log(0.08)])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from astrogf.inference.newton.means import LEAST_SD, LIST_MEAN_SD, MODEL_MEAN_SD, Means
+from astrogf.inference.prior.means import LEAST_SD, LIST_MEAN_SD, MODEL_MEAN_SD, Means
 
 SPECIES = np.array([3, 3, 7, 3, 9, 9])
 KNOWN = np.array([False, True, False, False, True, True])

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from astrogf.inference.newton.intervals import LEVELS, MeanOf, Parts, by_state, quantiles
-from astrogf.inference.newton.widths import Widths
+from astrogf.inference.prior.intervals import LEVELS, MeanOf, Parts, by_state, quantiles
+from astrogf.inference.prior.widths import Widths
 
 WIDTHS = Widths(np.array([0.08, 0.12]), np.array([0.4, 0.5]), np.array([0.1, 0.3]), np.array([0.07, 0.05]))
 MEMBER = np.array([0, 0, 0, 1, 1])

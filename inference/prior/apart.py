@@ -20,8 +20,8 @@ from jaxtyping import Float
 from scipy.linalg import eigvalsh
 from scipy.sparse.linalg import eigsh
 
-from astrogf.inference.newton.conditional import System
-from astrogf.inference.newton.lapack import factored
+from astrogf.inference.prior.conditional import System
+from astrogf.inference.prior.lapack import factored
 
 LEAST = 0.1
 """dex^-2: what every line is measured with beyond what the spectra say; the list knows a line far better."""

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from astrogf.inference.newton.classes import given_lines
-from astrogf.inference.newton.leaps import Leaps, Lines
-from astrogf.inference.newton.widths import GROUP_SD, SLOPE_SD, TOP, TOP_SD, Belief, Widths, total
+from astrogf.inference.prior.classes import given_lines
+from astrogf.inference.prior.leaps import Leaps, Lines
+from astrogf.inference.prior.widths import GROUP_SD, SLOPE_SD, TOP, TOP_SD, Belief, Widths, total
 
 MEMBER = np.repeat([0, 1, 2], [14, 9, 7])
 HELD, STATED = np.array([np.nan, np.nan, np.nan, 0.8]), np.array([np.nan, np.nan, 0.03, np.nan])

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import ndtr
 
-from astrogf.inference.newton.widths import States, probabilities
+from astrogf.inference.prior.widths import States, probabilities
 
 NAMES = ("low_95", "low_68", "high_68", "high_95")
 LEVELS = (0.025, 0.15866, 0.84134, 0.975)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
-from astrogf.inference.newton import lapack
+from astrogf.inference.prior import lapack
 
 
 def test_inverse_and_solutions_of_a_positive_definite_matrix():

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from astrogf.inference.newton.apart import Apart
-from astrogf.inference.newton.conditional import System
-from astrogf.inference.newton.means import Means
+from astrogf.inference.prior.apart import Apart
+from astrogf.inference.prior.conditional import System
+from astrogf.inference.prior.means import Means
 
 N, OTHER_SD, SD = 6, 0.08, 0.3
 

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.linalg import solve_triangular
 
-from astrogf.inference.newton.blends import Blends
-from astrogf.inference.newton.widths import GROUP_SD, SLOPE_SD, TOP_SD, Belief, Widths, likelihood, scores
+from astrogf.inference.prior.blends import Blends
+from astrogf.inference.prior.widths import GROUP_SD, SLOPE_SD, TOP_SD, Belief, Widths, likelihood, scores
 
 LEAPS = 12
 """Gradients a step."""

@@ -6,22 +6,18 @@ through both; what it leaves is the mixture of its sweeps' Gaussians, for the co
 for the log gf, delta.
 """
 
-import time
-from dataclasses import replace
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.classes import Chain, Moves, sweep
-from astrogf.inference.newton.conditional import System, inverse_of
-from astrogf.inference.newton.intervals import MeanOf, Parts, by_state, quantiles
-from astrogf.inference.newton.joint import Joint, SharedPrior
-from astrogf.inference.newton.lapack import threads_for
-from astrogf.inference.newton.stars import bounded_step, keep_physical
-from astrogf.inference.newton.widths import Belief, Widths, wide_probability
+from astrogf.inference.prior import groups as hyper
+from astrogf.inference.prior.classes import Chain, Moves, sweep
+from astrogf.inference.prior.conditional import System, inverse_of
+from astrogf.inference.prior.intervals import MeanOf, Parts, by_state, quantiles
+from astrogf.inference.prior.lapack import threads_for
+from astrogf.inference.prior.widths import Belief, Widths, wide_probability
 
 BURN, FEWEST, MOST = 30, 120, 2000
 """Sweeps that are forgotten; fewest and most that count."""
@@ -149,22 +145,3 @@ def _slowest(places: list[np.ndarray], belief: Belief) -> float:
     if not belief.learned.any():
         return float(len(places))
     return float(np.min(effective(np.array(places)[:, belief.learned])))
-
-
-def over_scatters(joint: Joint, prior: SharedPrior, groups: hyper.Groups) -> Joint:
-    """The joint fit with the posterior that the widths' uncertainty leaves: corrections, and labels moved along.
-
-    The models and (A, b) stay those of the joint maximum. Where the integral is not finite the fit comes back as it
-    was, and its status says so.
-    """
-    began = time.perf_counter()
-    run, passed = joint.run, joint.passed
-    try:
-        system = prior.system(passed.reduced, run.shared)
-        posterior, said = integrate(system, prior.belief, joint.learned, run.shared)
-    except FloatingPointError as error:
-        run.trace.append({"stage": "scatters", "status": str(error), "seconds": time.perf_counter() - began})
-        return joint._replace(status=f"{joint.status}; widths of the prior not integrated over: {error}")
-    step = bounded_step(passed.own_step(posterior.mean - run.shared))
-    run.trace.append({"stage": "scatters", **said, "seconds": time.perf_counter() - began})
-    return joint._replace(run=replace(run, theta=keep_physical(run.theta + step)), posterior=posterior)

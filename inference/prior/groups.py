@@ -16,10 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from astrogf.inference.newton.conditional import System, inverse_of
-from astrogf.inference.newton.lapack import threads_for
-from astrogf.inference.newton.means import MODEL_MEAN_SD, Means
-from astrogf.inference.newton.widths import Belief, Widths, most_probable, probabilities
+from astrogf.inference.prior.conditional import System, inverse_of
+from astrogf.inference.prior.lapack import threads_for
+from astrogf.inference.prior.means import MODEL_MEAN_SD, Means
+from astrogf.inference.prior.widths import Belief, Widths, most_probable, probabilities
 
 MIN_GROUP = 8
 BAND_LINES, MOST_BANDS = 150, 8

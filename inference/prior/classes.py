@@ -21,10 +21,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from astrogf.inference.newton.apart import Apart
-from astrogf.inference.newton.conditional import System, drawn
-from astrogf.inference.newton.leaps import Leaps, Lines
-from astrogf.inference.newton.widths import PHI, SHARE, TAU, Belief, States, Widths, probabilities, total
+from astrogf.inference.prior.apart import Apart
+from astrogf.inference.prior.conditional import System, drawn
+from astrogf.inference.prior.leaps import Leaps, Lines
+from astrogf.inference.prior.widths import PHI, SHARE, TAU, Belief, States, Widths, probabilities, total
 
 ROUNDS, SHIFTS, EXCHANGES = 2, 2, 4
 """Rounds of block 2 a sweep; in each, shifts of every row, and exchanges."""

@@ -6,10 +6,10 @@ from scipy.optimize import minimize
 from scipy.special import expit
 from scipy.stats import norm
 
-from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.conditional import System
-from astrogf.inference.newton.means import LIST_MEAN_SD, MODEL_MEAN_SD
-from astrogf.inference.newton.widths import GROUP_SD, TOP, TOP_SD, Widths, most_probable
+from astrogf.inference.prior import groups as hyper
+from astrogf.inference.prior.conditional import System
+from astrogf.inference.prior.means import LIST_MEAN_SD, MODEL_MEAN_SD
+from astrogf.inference.prior.widths import GROUP_SD, TOP, TOP_SD, Widths, most_probable
 
 
 def test_groups_by_species_class_and_how_well_lines_are_seen():

@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from astrogf.inference.newton.widths import (
+from astrogf.inference.prior.widths import (
     GROUP_SD,
     PHI,
     SHARE,

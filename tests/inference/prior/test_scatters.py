@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, norm
 
-from astrogf.inference.newton import groups as hyper
-from astrogf.inference.newton.blends import Blends
-from astrogf.inference.newton.classes import Chain, Moves, sweep
-from astrogf.inference.newton.conditional import System
-from astrogf.inference.newton.intervals import LEVELS, Parts
 from astrogf.inference.newton.joint import Joint, SharedPrior
-from astrogf.inference.newton.means import LIST_MEAN_SD, MODEL_MEAN_SD, Means
-from astrogf.inference.newton.scatters import integrate, over_scatters
+from astrogf.inference.newton.over_scatters import over_scatters
 from astrogf.inference.newton.stars import FitState
-from astrogf.inference.newton.widths import GROUP_SD, SLOPE_SD, TOP, TOP_SD, Belief, Widths
+from astrogf.inference.prior import groups as hyper
+from astrogf.inference.prior.blends import Blends
+from astrogf.inference.prior.classes import Chain, Moves, sweep
+from astrogf.inference.prior.conditional import System
+from astrogf.inference.prior.intervals import LEVELS, Parts
+from astrogf.inference.prior.means import LIST_MEAN_SD, MODEL_MEAN_SD, Means
+from astrogf.inference.prior.scatters import integrate
+from astrogf.inference.prior.widths import GROUP_SD, SLOPE_SD, TOP, TOP_SD, Belief, Widths
 from astrogf.inference.problem.arrow import Reduced
 
 LN_SIGMA_SD = 0.08
@@ -202,7 +203,7 @@ def test_a_posterior_that_is_none_leaves_the_fit_as_it_was(problem) -> None:
     _, good = prior.learned(Reduced(jnp.asarray(problem[0]), jnp.zeros(N + 1)), jnp.asarray(problem[2]), begin)
     hopeless = Passed(Reduced(-1e6 * jnp.eye(N + 1), jnp.zeros(N + 1)))
     run = FitState(jnp.zeros((1, 7)), jnp.asarray(problem[2]), (), [])
-    after = over_scatters(Joint(run, hopeless, good, begin, "converged"), prior, groups)
+    after = over_scatters(Joint(run, hopeless, good, begin, "converged"), prior)
     assert after.posterior is good
     assert after.status.startswith("converged; widths of the prior not integrated over")
     assert "not positive definite" in after.run.trace[-1]["status"]

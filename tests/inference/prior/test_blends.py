@@ -5,9 +5,9 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from astrogf.inference.newton.blends import Blends, Gaps, Sums, gaps_of, under
 from astrogf.inference.newton.gaps import gaps_in, matched
-from astrogf.inference.newton.widths import Widths, likelihood, probabilities
+from astrogf.inference.prior.blends import Blends, Gaps, Sums, gaps_of, under
+from astrogf.inference.prior.widths import Widths, likelihood, probabilities
 
 GAPS = Gaps(sd=0.006, mean=0.04, share=0.15)
 

@@ -14,10 +14,10 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float, Int
 
-from astrogf.inference.newton.blends import Blends
-from astrogf.inference.newton.lapack import factored, lower_inverse, mirrored, solved, turned
-from astrogf.inference.newton.means import Means
-from astrogf.inference.newton.widths import States, Widths
+from astrogf.inference.prior.blends import Blends
+from astrogf.inference.prior.lapack import factored, lower_inverse, mirrored, solved, turned
+from astrogf.inference.prior.means import Means
+from astrogf.inference.prior.widths import States, Widths
 
 LEAST_KNOWN = 1e-3
 """The least part of a line's knowledge about its mean that is the spectra's: of a line of which they say nothing,

@@ -11,6 +11,10 @@ from astrogf.inference.blocks.shelf import MEMORY, Shelf
 SHARES = 1024
 """Most tasks of a pass: each comes back with a sum over its stars, a matrix of all corrections."""
 
+ROOM, FEW = 20e9, 16
+"""Bytes of the sums of all tasks, which lie on the shelf until they are added up; fewer tasks would keep few workers
+busy."""
+
 
 class Work(NamedTuple):
     """`block`: stars whose equations are in memory at once; None for all of them."""
@@ -21,6 +25,11 @@ class Work(NamedTuple):
 
 
 IN_MEMORY = Work()
+
+
+def tasks_of(n_shared: int) -> int:
+    """Most tasks of a pass with so many shared parameters, that their sums take no more than ROOM: at least FEW."""
+    return int(np.clip(ROOM // (8 * n_shared**2), FEW, SHARES))
 
 
 def shares(n_block: int, most: int = SHARES) -> list[slice]:

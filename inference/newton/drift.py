@@ -17,7 +17,7 @@ from astrogf.inference.newton.told import Told
 from astrogf.inference.prior.conditional import inverse_of
 from astrogf.inference.prior.lapack import factored, threads_for
 from astrogf.inference.problem.arrow import Eliminated, Held, Reduced, own_covariance, reduce, substitute
-from astrogf.inference.problem.contribution import Contribution
+from astrogf.inference.problem.contribution import Contribution, SharedTerms
 
 SOLAR_TEFF, PER = 5772.0, 1000.0
 """K: where a slope makes no difference, and what it is counted by."""
@@ -51,12 +51,16 @@ class Drift(NamedTuple):
 def widened(one: Contribution, z: Float[Array, ""]) -> Contribution:
     """A spectrum's contribution to the shared parameters followed by the slopes, from that to the former alone: a
     slope's derivative is z times that of its correction."""
-    precision, gradient = one.shared
+    lines, ln_sigma, gradient = one.shared
+    assert one.taken is not None
     n = gradient.shape[0] - 1
-    mixed = z * precision[:, :n]
-    shared = Reduced(jnp.block([[precision, mixed], [mixed.T, z * mixed[:n]]]), jnp.append(gradient, z * gradient[:n]))
-    star = one.star._replace(cross=jnp.concatenate([one.star.cross, z * one.star.cross[:, :n]], axis=1))
-    return Contribution(shared, star, one.row)
+    both = jnp.block([[lines, z * lines], [z * lines, z**2 * lines]])
+    shared = SharedTerms(both, ln_sigma, jnp.append(gradient, z * gradient[:n]))
+
+    def twice(x):
+        return jnp.concatenate([x, z * x[:, :n]], axis=1)
+
+    return Contribution(shared, one.star._replace(cross=twice(one.star.cross)), one.row, twice(one.taken))
 
 
 def folded(whole: Reduced, drift: Drift, shared: Float[Held, " shared"]) -> tuple[Reduced, Eliminated]:

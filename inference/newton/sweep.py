@@ -17,11 +17,12 @@ from jaxtyping import Array, Float
 
 from astrogf.inference.blocks.places import Advance
 from astrogf.inference.blocks.shelf import Kept, Shelf
-from astrogf.inference.blocks.work import shares
+from astrogf.inference.blocks.work import shares, tasks_of
 from astrogf.inference.newton.drift import Drift, folded, widened
 from astrogf.inference.newton.passed import Pass, Terms
-from astrogf.inference.problem.arrow import Eliminated, Held, Reduced, eliminate, reduce
-from astrogf.inference.problem.contribution import OPTIONAL, Contribution, RowTerms, StarTerms, counted
+from astrogf.inference.newton.sums import Sums, accumulated, shared_columns, zero_terms
+from astrogf.inference.problem.arrow import Eliminated, Held, Reduced, eliminate, half_eliminated
+from astrogf.inference.problem.contribution import OPTIONAL, Contribution, RowTerms, SharedTerms, StarTerms, counted
 from astrogf.inference.problem.devices import in_chunks, spread, star_mesh, summed
 from astrogf.inference.problem.linearise import linearise, moved
 from astrogf.inference.problem.miscomputed import checked
@@ -55,7 +56,7 @@ class Slopes(NamedTuple):
 
 
 COPIES = 6
-"""Arrays of pixels x corrections, and of corrections squared, that a spectrum takes while it is linearised."""
+"""Arrays of pixels x corrections, and of corrections squared, in tiles, that a spectrum takes while it is linearised."""
 
 
 def _scan_rows(
@@ -70,12 +71,12 @@ def _scan_rows(
         added = widened(added, row.loading) if slopes is not None and slopes.free else added
         added = counted(added, jnp.isfinite(added.row.log_posterior) & (row_used > 0.0))
         left: dict[str, Any] = {name: None for name in OPTIONAL if name not in keep}
-        return added.shared, (added.star, added.row._replace(**left))
+        return added.shared, (added.star, added.row._replace(**left), added.taken)
 
-    n = shared.shape[0] + (shared.shape[0] - 1 if slopes is not None and slopes.free else 0)
-    each = 8.0 * COPIES * (problem.spectrum.grid.n_pixel + n) * n
-    total, (star, row) = summed(one, Reduced(jnp.zeros((n, n)), jnp.zeros(n)), (rows, used, responses), each)
-    return Contribution(jax.tree.map(lambda x: x[None], total), star, row)
+    tiles, start = problem.tiles, zero_terms(problem.tiles, slopes is not None and slopes.free)
+    each = 8.0 * COPIES * (tiles.n_tile * tiles.size * tiles.n_member + start.lines.size)
+    total, (star, row, taken) = summed(one, start, (rows, used, responses), each)
+    return Contribution(jax.tree.map(lambda x: x[None], total), star, row, taken)
 
 
 @eqx.filter_jit
@@ -104,22 +105,15 @@ def _chunk(
     return _gathered(problem, shared, slopes, keep, (rows, used, at), mesh)
 
 
-def _without_spare(gathered: Contribution, columns: np.ndarray) -> Contribution:
-    """The shared parameters `columns` alone, and the slopes of these corrections if there are slopes: the others are
-    corrections that the problem has no use for."""
-    block, row, n_own = gathered.shared, gathered.row, gathered.star.precision.shape[-1]
+def _without_spare(star: StarTerms, row: RowTerms, columns: np.ndarray, n_used: int) -> tuple[StarTerms, RowTerms]:
+    """The shared parameters `columns` alone: the others are corrections that the problem has no use for."""
+    n_own = star.precision.shape[-1]
     if row.continuum is not None:
-        slope = row.continuum.slope[:, :, np.append(np.arange(n_own), n_own + columns[:-1])]
+        slope = row.continuum.slope[:, :, np.append(np.arange(n_own), n_own + columns[:n_used])]
         row = row._replace(continuum=row.continuum._replace(slope=slope))
     if row.sight is not None:
-        row = row._replace(sight=jax.tree.map(lambda x: x[:, columns[:-1]], row.sight))
-    if block.gradient.shape[0] > columns[-1] + 1:
-        columns = np.append(columns, columns[-1] + 1 + columns[:-1])
-    return Contribution(
-        Reduced(block.precision[np.ix_(columns, columns)], block.gradient[columns]),
-        gathered.star._replace(cross=gathered.star.cross[:, :, columns]),
-        row,
-    )
+        row = row._replace(sight=jax.tree.map(lambda x: x[:, :n_used], row.sight))
+    return star._replace(cross=star.cross[:, :, columns]), row
 
 
 def sweep_window(
@@ -131,44 +125,49 @@ def sweep_window(
     keep: Keep = (),
     advance: Advance = lambda done: None,
     slopes: Slopes | None = None,
+    sums: Sums | None = None,
 ) -> Contribution:
     """One linearisation of spectra of a window, in chunks of fixed size spread over the devices.
 
     `shared` may hold fewer corrections than the problem has slots for, and the result then speaks of those only. The
     last chunk is padded with copies that do not count, so that all chunks of a window of `total` rows have one shape. A
     row whose model is not finite contributes nothing and comes back with a log posterior that is not finite. The parts
-    `star` and `row` come back with a leading `row` axis; `row` has what of OPTIONAL it is to `keep`.
+    `star` and `row` come back with a leading `row` axis; `row` has what of OPTIONAL it is to `keep`. Where there are
+    `sums`, `shared` is added to these, whose upper triangle is then not defined, and they are what comes back.
     """
     n_free, n_used = problem.n_free, shared.shape[0] - 1
-    columns = np.append(np.arange(n_used), n_free)
+    sloped = slopes is not None and slopes.free
+    columns = shared_columns(n_free, n_used, sloped)
     where = np.concatenate([shared[:-1], np.zeros(n_free - n_used), shared[-1:]])
     if slopes is not None:
         slopes = slopes._replace(value=np.append(slopes.value, np.zeros(n_free - n_used)))
     mesh = star_mesh()
     local: Any = np.broadcast_to(np.asarray(rows.noise.local), rows.data.flux.shape)
     rows = rows._replace(noise=rows.noise._replace(local=local))
-    summed: Reduced | None = None
+    into = Sums.none(len(columns)) if sums is None else sums
+    summed: SharedTerms | None = None
     parts: list[tuple[StarTerms, RowTerms]] = []
     for mine, used, count in in_chunks(rows, chunk, mesh, total):
         part = checked(partial(_chunk, problem, where, slopes, keep, mine, used), mesh)
         summed = part.shared if summed is None else jax.tree.map(jnp.add, summed, part.shared)
         parts.append(jax.tree.map(lambda x, count=count: np.asarray(x[:count]), (part.star, part.row)))
+        into.take(np.asarray(part.taken).reshape(-1, part.taken.shape[-1])[:, columns])
         advance(count)
     assert summed is not None  # there is at least one row
-    star, row = jax.tree.map(lambda *x: np.concatenate(x), *parts)
-    return _without_spare(Contribution(summed, star, row), columns)
+    into.add(problem.tiles, summed, n_used)
+    star, row = _without_spare(*jax.tree.map(lambda *x: np.concatenate(x), *parts), columns, n_used)
+    return Contribution(into.reduced() if sums is None else Reduced(*into), star, row)
 
 
 @jax.jit
-def _eliminate(own: StarTerms, damping: Float[Array, " star"]) -> tuple[Eliminated, Reduced]:
+def _eliminate(own: StarTerms, damping: Float[Array, " star"]) -> tuple[Eliminated, Array, Array]:
+    """Every star eliminated, and what it takes from A, thin' thin, and from b."""
     # a star none of whose spectra counts has an empty block
     empty = jnp.diagonal(own.precision, 0, 1, 2).sum(1) <= 0.0
     precision = own.precision + empty[:, None, None] * jnp.eye(own.precision.shape[1])
     star = jax.vmap(eliminate)(precision, own.gradient, own.cross, damping)
-    # all stars' own parameters as one long axis: the sum over stars is one product
-    n_shared = own.cross.shape[2]
-    flat = Eliminated(star.constant.ravel(), star.slope.reshape(-1, n_shared), star.covariance)
-    return star, reduce(flat, own.cross.reshape(-1, n_shared), own.gradient.ravel())
+    thin = jax.vmap(half_eliminated)(precision, own.cross, damping)
+    return star, thin.reshape(-1, thin.shape[2]), jnp.einsum("sok,so->k", star.slope, own.gradient)
 
 
 class Visit(NamedTuple):
@@ -200,6 +199,12 @@ class Share(NamedTuple):
     largest: int
     slopes: Slopes | None = None
 
+    @property
+    def n_shared(self) -> int:
+        """Shared parameters of the sums."""
+        n = len(self.shared)
+        return 2 * n - 1 if self.slopes is not None and self.slopes.free else n
+
 
 class Visited(NamedTuple):
     """What comes back of a block, its sums apart: arrays as in `Pass`."""
@@ -212,17 +217,16 @@ class Visited(NamedTuple):
 
 
 def _visit(
-    problems: Sequence[StarProblem], visit: Visit, share: Share, advance: Advance
-) -> tuple[Reduced, Terms, np.ndarray, np.ndarray]:
-    """The sums of a block, what is kept of it, and every star's log posterior and chi2."""
+    problems: Sequence[StarProblem], visit: Visit, share: Share, advance: Advance, sums: Sums
+) -> tuple[Terms, np.ndarray, np.ndarray]:
+    """A block added to the sums; what is kept of it, and every star's log posterior and chi2."""
     n_star, n_own = visit.theta.shape
-    free = share.slopes is not None and share.slopes.free
-    n_shared = len(share.shared) + free * (len(share.shared) - 1)
+    n_shared = share.n_shared
     # a program for every size of a block would take time and memory: all have that of the largest, without data
     n = share.largest
     own = StarTerms(np.zeros((n, n_own, n_own)), np.zeros((n, n_own)), np.zeros((n, n_own, n_shared)))
     log_posterior, chi2 = np.zeros(n_star), np.zeros(n_star)
-    sums, kept = list[Reduced](), list[RowTerms | None]()
+    kept = list[RowTerms | None]()
     data, last = visit.data.get(), None if visit.last is None else visit.last.get()
     for k, (problem, star) in enumerate(zip(problems, visit.star, strict=True)):
         if len(star) == 0:
@@ -233,34 +237,27 @@ def _visit(
         loading = None if visit.loading is None else visit.loading[star]
         rows = Rows(data[k], visit.theta[star], prior, visit.share[star], visit.noise[k], deviation, loading)
         part = sweep_window(
-            problem, rows, share.shared, share.chunk, share.totals[k], share.keep, advance, share.slopes
+            problem, rows, share.shared, share.chunk, share.totals[k], share.keep, advance, share.slopes, sums
         )
         jax.tree.map(lambda into, values, star=star: np.add.at(into, star, values), own, part.star)
         np.add.at(log_posterior, star, part.row.log_posterior)
         np.add.at(chi2, star, part.row.chi2)
-        sums.append(part.shared)
         kept.append(part.row)
-    eliminated, reduced = _eliminate(own, np.append(visit.damping, np.zeros(n - n_star)))
+    eliminated, thin, less = _eliminate(own, np.append(visit.damping, np.zeros(n - n_star)))
     eliminated = jax.tree.map(lambda x: np.asarray(x)[:n_star], eliminated)
-    for more in sums:
-        reduced = jax.tree.map(jnp.add, reduced, more)
-    return reduced, Terms.kept_of(eliminated, kept, visit.rows), log_posterior, chi2
+    sums.take(np.asarray(thin))
+    sums.gradient[:] -= np.asarray(less)
+    return Terms.kept_of(eliminated, kept, visit.rows), log_posterior, chi2
 
 
 def _share(problems: Sequence[StarProblem], share: Share, advance: Advance) -> tuple[Kept, list[Visited]]:
     """A task of a pass: where the sum over its blocks lies, and what comes back of each."""
-    total: Any = None
-    found = []
+    sums, found = Sums.none(share.n_shared), []
     for visit in share.visits:
-        reduced, terms, log_posterior, chi2 = _visit(problems, visit, share, advance)
-        total = _added(total, reduced)
+        terms, log_posterior, chi2 = _visit(problems, visit, share, advance, sums)
         kept = share.shelf.put(terms)
         found.append(Visited(kept, log_posterior, chi2, terms.own_sd, terms.scatter))
-    return share.shelf.put(jax.tree.map(np.asarray, total)), found
-
-
-def _added(total: Reduced | None, more: Reduced) -> Reduced:
-    return more if total is None else Reduced(total.precision + more.precision, total.gradient + more.gradient)
+    return share.shelf.put(sums.reduced()), found
 
 
 def sweep(
@@ -311,12 +308,12 @@ def sweep(
     largest = max(part.stars.stop - part.stars.start for part in sample.parts)
     common = tuple(len(w.star) for w in sample.windows), keep, sample.work.shelf, largest
     slopes = None if drift is None else Slopes(np.asarray(drift.slope), drift.sd is not None)
-    tasks = [Share(visits[mine], np.asarray(shared), chunk, *common, slopes) for mine in shares(len(visits))]
+    tasks = [Share(visits[mine], np.asarray(shared), chunk, *common, slopes) for mine in shares(len(visits), tasks_of(len(shared)))]
     problems = tuple(w.problem for w in sample.windows)
     reduced: Any = None
     visited: list[Visited] = []
     for partial_sum, found in sample.work.place.map(_share, problems, tasks, advance):
-        reduced = _added(reduced, partial_sum.get())
+        reduced = accumulated(reduced, partial_sum.get())
         visited += found
     kept, *by_star = zip(*visited, strict=True)
     log_posterior, chi2, own_sd, scatter = (np.concatenate(x) for x in by_star)

@@ -22,6 +22,9 @@ SMALL = 3000
 """Rows of a matrix below which a second thread costs more processor time than it saves of the wall's, and far more of
 both where other processes keep the cores busy, for OpenBLAS's threads wait for each other in loops."""
 
+STRIP = 256
+"""Rows that are mirrored at once."""
+
 
 def factored(matrix: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
     """Lower Cholesky factor from the lower triangle, in the matrix's place if it is in Fortran's order; the upper
@@ -56,12 +59,14 @@ def lower_inverse(factor: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
 
 
 def mirrored(matrix: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
-    """The symmetric matrix of this lower triangle."""
-    out = np.tril(matrix)
-    diagonal = np.diagonal(out).copy()
-    out = out + out.T
-    np.fill_diagonal(out, diagonal)
-    return out
+    """The symmetric matrix of this lower triangle, in its place."""
+    n = len(matrix)
+    for first in range(0, n, STRIP):
+        last = min(first + STRIP, n)
+        square = np.tril(matrix[first:last, first:last])
+        matrix[first:last, first:last] = square + np.tril(square, -1).T
+        matrix[first:last, last:] = matrix[last:, first:last].T
+    return matrix
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.linalg import cho_factor, cho_solve
+from jax.scipy.linalg import cho_factor, cho_solve, solve_triangular
 from jaxtyping import Array, Float
 
 Held = Array | np.ndarray
@@ -39,6 +39,12 @@ def eliminate(own, own_gradient, cross, damping: Float[Array, ""] | float = 0.0)
     damped = own + damping * jnp.diag(jnp.diag(own))
     covariance = cho_solve(cho_factor(damped), jnp.eye(own.shape[0]))
     return Eliminated(covariance @ own_gradient, covariance @ cross, covariance)
+
+
+def half_eliminated(own, cross, damping: Float[Array, ""] | float = 0.0) -> Float[Array, "own shared"]:
+    """What one star's elimination takes from the shared block is half' half (see `eliminate`)."""
+    factor = jnp.linalg.cholesky(own + damping * jnp.diag(jnp.diag(own)))
+    return solve_triangular(factor, cross, lower=True)
 
 
 def reduce(star: Eliminated, cross, own_gradient) -> Reduced:

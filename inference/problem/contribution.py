@@ -14,6 +14,16 @@ from jaxtyping import Array, Bool, Float
 from astrogf.inference.problem.arrow import Held, Reduced
 
 
+class SharedTerms(NamedTuple):
+    """Summed over all spectra: the block of the corrections in the tiles of the problem (`problem.tiles`), the
+    continuum not yet taken away; the precision of the survey's ln_sigma, that no line is coupled to; and the gradient of
+    both, uphill in log posterior."""
+
+    lines: Float[Held, "tile member member"]
+    ln_sigma: Float[Held, ""]
+    gradient: Float[Held, " shared"]
+
+
 class StarTerms(NamedTuple):
     """Summed over the spectra of one star: the block of its own parameters, in units of `parameters.steps`.
 
@@ -70,11 +80,13 @@ class RowTerms(NamedTuple):
 
 class Contribution(NamedTuple):
     """What one spectrum adds (or, once gathered, what many did). `shared`: the block of the shared parameters
-    (corrections, then the survey's ln_sigma)."""
+    (corrections, then the survey's ln_sigma); from its precision the continuum of every spectrum takes taken' taken
+    away, which has as many rows as coefficients: many spectra's are taken away in one product."""
 
-    shared: Reduced
+    shared: SharedTerms | Reduced
     star: StarTerms
     row: RowTerms
+    taken: Float[Held, "*row basis shared"] | None = None
 
 
 def counted(contribution: Contribution, counts: Bool[Array, ""]) -> Contribution:
@@ -83,4 +95,5 @@ def counted(contribution: Contribution, counts: Bool[Array, ""]) -> Contribution
     def masked(part):
         return jax.tree.map(lambda x: jnp.where(counts, x, 0.0), part)
 
-    return Contribution(masked(contribution.shared), masked(contribution.star), contribution.row)
+    shared, star, row, taken = contribution
+    return Contribution(masked(shared), masked(star), row, masked(taken))

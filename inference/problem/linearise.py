@@ -5,25 +5,27 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from astrogf.inference.problem import noise
-from astrogf.inference.problem.arrow import Reduced, absorb
-from astrogf.inference.problem.contribution import Continuum, Contribution, RowTerms, Sight, StarTerms
+from astrogf.inference.problem.arrow import absorb
+from astrogf.inference.problem.contribution import Continuum, Contribution, RowTerms, SharedTerms, Sight, StarTerms
 from astrogf.inference.problem.lines import information, line_columns
 from astrogf.inference.problem.miscomputed import mismatch
 from astrogf.inference.problem.parameters import STAR, StarPrior, steps
 from astrogf.inference.problem.problem import N_SPECTRUM, StarData, StarProblem, prior_residuals
+from astrogf.inference.problem.tiles import LineColumns, Tiles, dense_block
 from astrogf.synthesis.lines.pieces import Pieces
 from astrogf.synthesis.window import Responding
 
 
 class Derivatives(NamedTuple):
-    """The normalised spectrum in the survey's pixels; by the star's own parameters, in `steps`; by lines."""
+    """The normalised spectrum in the survey's pixels; by the star's own parameters, in `steps`; by corrections."""
 
     normalised: Float[Array, " pixel"]
     own: Float[Array, "pixel own"]
-    lines: Float[Array, "pixel slot"]
+    lines: LineColumns
 
 
 class Level(NamedTuple):
@@ -40,17 +42,19 @@ class Columns(NamedTuple):
     """Derivatives of the flux, continuum included: by own parameters, by corrections, by continuum coefficients."""
 
     own: Float[Array, "pixel own"]
-    lines: Float[Array, "pixel free"]
+    lines: LineColumns
     smooth: Float[Array, "pixel basis"]
 
 
 class Blocks(NamedTuple):
-    """Normal equations of the star's own parameters and of the corrections, the continuum eliminated."""
+    """Normal equations of the star's own parameters and of the corrections, the continuum eliminated: of the
+    corrections' own block, tile by tile, that takes away taken' taken."""
 
     own: Float[Array, "own own"]
     own_gradient: Float[Array, " own"]
     cross: Float[Array, "own free"]
-    lines: Float[Array, "free free"]
+    lines: Float[Array, "tile member member"]
+    taken: Float[Array, "basis free"]
     line_gradient: Float[Array, " free"]
 
 
@@ -79,7 +83,7 @@ class Deviations(NamedTuple):
 def in_pixels(
     problem: StarProblem, theta: Float[Array, " own"], delta: Float[Array | np.ndarray, " free"], at: Responding
 ) -> Derivatives:
-    """The spectrum of (theta, delta) and its derivatives by own parameters and by slots, through the instrument."""
+    """The spectrum of (theta, delta) and its derivatives by own parameters and by corrections, through the instrument."""
     grid = problem.spectrum.grid
 
     def twice(place):
@@ -88,15 +92,18 @@ def in_pixels(
     place = problem.instrument.at(theta)
     by_place, normalised = jax.jacfwd(twice, has_aux=True)(place)
     by_spectrum = jax.vmap(lambda column: problem.instrument.see(column, place, grid), 1, 1)(at.by_parameter)
-    by_slot = jnp.zeros((grid.n_pixel, 0))
+    tiles, n_rest = problem.tiles, problem.n_slot - problem.n_free
+    lines = LineColumns(jnp.zeros((tiles.n_tile, tiles.size, tiles.n_member)), tiles)
+    by_rest = jnp.zeros((grid.n_pixel, n_rest))
     if problem.n_slot:
         parts = problem.spectrum.window.by_line(at, problem.pieces, problem.by_slot(theta, delta))
-        by_slot = line_columns(problem, theta, parts, problem.n_slot)
+        lines, by_rest = line_columns(problem, theta, parts, tiles, n_rest)
     first, abundances = len(STAR), problem.membership.shape[1]
     own = by_place @ problem.instrument.place
     own = own.at[:, :N_SPECTRUM].set(by_spectrum)
-    own = own.at[:, first : first + abundances].set(by_slot @ problem.membership)
-    return Derivatives(normalised, own * steps(theta.shape[0]), by_slot)
+    atoms, of_rest = problem.membership[: problem.n_free], problem.membership[problem.n_free :]
+    own = own.at[:, first : first + abundances].set(lines.along(atoms) + by_rest @ of_rest)
+    return Derivatives(normalised, own * steps(theta.shape[0]), lines)
 
 
 def fit_continuum(problem: StarProblem, flux, weights, normalised) -> Float[Array, " basis"]:
@@ -131,16 +138,19 @@ def eliminate_continuum(problem: StarProblem, columns: Columns, level: Level) ->
     weights, residual, n_own = level.weights, level.residual, own.shape[1]
     block = smooth.T @ (smooth * weights[:, None]) + jnp.diag(problem.coefficient_sd**-2)
     smooth_gradient = smooth.T @ (weights * residual) - level.coefficients / problem.coefficient_sd**2
-    mixed = jnp.column_stack([own, lines])
-    to_smooth = jnp.linalg.solve(block, smooth.T @ (weights[:, None] * mixed))
-    coupling = block @ to_smooth
-    gradient = mixed.T @ (weights * residual) - to_smooth.T @ smooth_gradient
-    weighted = weights[:, None] * own
+    thin = weights[:, None] * jnp.column_stack([own, smooth, residual])
+    with_lines = lines.against(thin)
+    coupling = jnp.column_stack([smooth.T @ thin[:, :n_own], with_lines[:, n_own:-1].T])
+    root = jnp.linalg.cholesky(block)
+    taken = solve_triangular(root, coupling, lower=True)
+    to_smooth = solve_triangular(root, taken, lower=True, trans=1)
+    gradient = jnp.append(own.T @ thin[:, -1], with_lines[:, -1]) - to_smooth.T @ smooth_gradient
     blocks = Blocks(
-        own=weighted.T @ own - to_smooth[:, :n_own].T @ coupling[:, :n_own],
+        own=own.T @ thin[:, :n_own] - taken[:, :n_own].T @ taken[:, :n_own],
         own_gradient=gradient[:n_own],
-        cross=weighted.T @ lines - to_smooth[:, :n_own].T @ coupling[:, n_own:],
-        lines=lines.T @ (weights[:, None] * lines) - to_smooth[:, n_own:].T @ coupling[:, n_own:],
+        cross=with_lines[:, :n_own].T - taken[:, :n_own].T @ taken[:, n_own:],
+        lines=lines.block(weights),
+        taken=taken[:, n_own:],
         line_gradient=gradient[n_own:],
     )
     return blocks, Smooth(block, smooth_gradient, to_smooth, coupling)
@@ -166,24 +176,27 @@ def absorb_deviations(
     do, then `arrow.absorb`. The scatter that they suggest is one step of EM over the lines, each with the weight of
     what its spectrum says of it.
     """
-    bent = blocks.lines @ deviation
+    whole = dense_block(columns.lines.tiles, blocks.lines) - blocks.taken.T @ blocks.taken
+    bent = whole @ deviation
     gain = -blocks.line_gradient @ deviation - 0.5 * bent @ deviation
     line_gradient = blocks.line_gradient + bent
     own_gradient = blocks.own_gradient + blocks.cross @ deviation
-    in_pixels = columns.lines - columns.smooth @ smooth.to_smooth[:, blocks.own.shape[0] :]
-    a = absorb(blocks.own, own_gradient, blocks.cross, blocks.lines, line_gradient, scatter)
+    to_smooth = smooth.to_smooth[:, blocks.own.shape[0] :]
+    a = absorb(blocks.own, own_gradient, blocks.cross, whole, line_gradient, scatter)
+    both = jnp.column_stack([-deviation, a.deviation])
+    in_pixels = columns.lines.along(both) - columns.smooth @ (to_smooth @ both)
     weight = jnp.clip(1.0 - a.variance / jnp.maximum(scatter**2, 1e-12), 0.0, 1.0)
     determined = jnp.sum(weight)
     squares = jnp.sum(weight * (a.deviation**2 + a.variance)) + 1e-9
     left = Deviations(
         deviation=a.deviation,
-        moved=-in_pixels @ deviation,
-        adjusted=in_pixels @ a.deviation,
+        moved=in_pixels[:, 0],
+        adjusted=in_pixels[:, 1],
         gain=gain + a.gain,
         scatter=jnp.sqrt(squares / (determined + 1e-9)),
         determined=determined,
     )
-    return Blocks(a.own, a.own_gradient, a.cross, a.lines, a.line_gradient), left
+    return Blocks(a.own, a.own_gradient, a.cross, a.lines[None], blocks.taken[:0], a.line_gradient), left
 
 
 def with_prior(
@@ -193,7 +206,7 @@ def with_prior(
     share: Float[Array, ""],
     theta: Float[Array, " own"],
     ln_sigma0: Float[Array, ""],
-) -> tuple[StarTerms, Reduced, Float[Array, "own own"], Float[Array, ""]]:
+) -> tuple[StarTerms, SharedTerms, Float[Array, "own own"], Float[Array, ""]]:
     """`share` of the star's prior added, and of the tie of its ln_sigma to the survey's, the last shared parameter.
 
     Also the prior's whole precision, and -2 log of the share.
@@ -202,15 +215,15 @@ def with_prior(
     residuals = prior_residuals(problem, prior, theta, ln_sigma0)
     by_own = jax.jacfwd(prior_residuals, argnums=2)(problem, prior, theta, ln_sigma0) * step
     by_shared = jax.jacfwd(prior_residuals, argnums=3)(problem, prior, theta, ln_sigma0)
-    belief, n = by_own.T @ by_own, blocks.lines.shape[0]
+    belief = by_own.T @ by_own
     star = StarTerms(
         precision=blocks.own + share * belief,
         gradient=blocks.own_gradient - share * by_own.T @ residuals,
         cross=jnp.column_stack([blocks.cross, share * by_own.T @ by_shared]),
     )
-    precision = jnp.zeros((n + 1, n + 1)).at[:-1, :-1].set(blocks.lines).at[-1, -1].set(share * by_shared @ by_shared)
     gradient = jnp.append(blocks.line_gradient, -share * by_shared @ residuals)
-    return star, Reduced(precision, gradient), belief, share * jnp.sum(residuals**2)
+    shared = SharedTerms(blocks.lines, share * by_shared @ by_shared, gradient)
+    return star, shared, belief, share * jnp.sum(residuals**2)
 
 
 def moved(
@@ -243,12 +256,11 @@ def linearise(
     level = robust_level(problem, data, seen.normalised, noise_model)
     columns = Columns(
         own=seen.own * level.continuum[:, None],
-        lines=seen.lines[:, : problem.n_free] * level.continuum[:, None],
+        lines=seen.lines.scaled(level.continuum),
         smooth=problem.basis * seen.normalised[:, None],
     )
     plain, smooth = eliminate_continuum(problem, columns, level)
-    mixed = jnp.column_stack([columns.own, columns.lines])
-    wrong = mismatch(mixed, columns.smooth, level.weights, smooth.block, plain.own, plain.cross, plain.lines)
+    wrong = mismatch(columns.own, columns.lines, columns.smooth, level.weights, smooth.block, plain)
     blocks, own_lines = plain, no_deviations(level.residual.shape[0], noise_model.scatter)
     if problem.n_deviating:
         blocks, own_lines = absorb_deviations(plain, columns, smooth, deviation, noise_model.scatter)
@@ -269,11 +281,14 @@ def linearise(
         scatter=own_lines.scatter,
         determined=own_lines.determined,
         mismatch=wrong,
-        sight=Sight(
-            jnp.max(jnp.abs(seen.lines[:, : problem.n_free]), axis=0, initial=0.0), level.weights @ columns.lines**2
-        ),
+        sight=Sight(seen.lines.largest(), columns.lines.squares(level.weights)),
     )
-    return Contribution(shared_block, star, row)
+    taken = jnp.pad(blocks.taken, ((0, 0), (0, 1)))
+    return Contribution(shared_block, star, row, taken)
+
+
+def _no_lines(n_pixel: int) -> LineColumns:
+    return LineColumns(jnp.zeros((1, n_pixel, 0)), Tiles.undivided(n_pixel, 0))
 
 
 def line_information(
@@ -294,7 +309,7 @@ def line_information(
     level = robust_level(problem, data, seen.normalised, noise_model)
     columns = Columns(
         own=seen.own * level.continuum[:, None],
-        lines=jnp.zeros((level.residual.shape[0], 0)),
+        lines=_no_lines(level.residual.shape[0]),
         smooth=problem.basis * seen.normalised[:, None],
     )
     plain, smooth = eliminate_continuum(problem, columns, level)
@@ -306,10 +321,11 @@ def line_information(
     both = both.at[:n_own, n_own:].set(smooth.coupling.T)
     weighted = jnp.column_stack([columns.own, columns.smooth]) * (level.weights * level.continuum)[:, None]
     covariance, weights = jnp.linalg.inv(both), level.weights * level.continuum**2
+    every = Tiles.undivided(level.residual.shape[0], n_candidate)
 
     def block(pieces):
         parts = problem.spectrum.window.by_line(at, pieces, jnp.zeros(n_candidate))
-        mine = line_columns(problem, theta, parts, n_candidate)
-        return information(mine, covariance, weighted, weights)
+        mine, _ = line_columns(problem, theta, parts, every)
+        return information(mine.dense(), covariance, weighted, weights)
 
     return jax.lax.map(block, candidates)

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from astrogf.inference.problem.problem import StarProblem
+from astrogf.inference.problem.tiles import LineColumns, Tiles
 from astrogf.synthesis.lines.slopes import LinePieces
 from astrogf.synthesis.observed.instrument import observe_tiles, observe_windows
 
@@ -14,11 +15,20 @@ AT_ONCE = 2_000_000
 
 
 def line_columns(
-    problem: StarProblem, theta: Float[Array, " own"], parts: list[LinePieces], n_slot: int
-) -> Float[Array, "pixel slot"]:
-    """d(pixel) / d(log gf) by slot: the derivatives of pieces of lines, through the instrument."""
+    problem: StarProblem, theta: Float[Array, " own"], parts: list[LinePieces], tiles: Tiles, n_rest: int = 0
+) -> tuple[LineColumns, Float[Array, "pixel rest"]]:
+    """d(pixel) / d(log gf) by slot: the derivatives of pieces of lines, through the instrument; the corrections' in
+    tiles, and those of the `n_rest` slots after them, which may reach all pixels.
+
+    Source: the instrument is linear in the spectrum, `synthesis.observed.instrument`.
+    """
     grid, place = problem.spectrum.grid, problem.instrument.at(theta)
-    columns = jnp.zeros((grid.n_pixel, n_slot + 1))
+    n_member = tiles.n_member
+    after = jnp.broadcast_to(n_member + np.arange(n_rest + 1), (tiles.n_tile, n_rest + 1))
+    # of a correction that does not reach a tile, as of a piece that nothing moves, the column is the last and is cut off
+    reached = jnp.where(tiles.place < n_member, tiles.place, n_member + n_rest)
+    column = jnp.concatenate([reached, after], axis=1)
+    columns = jnp.zeros((tiles.n_tile, tiles.size, n_member + n_rest + 1))
     for part in parts:
         if part.start.shape[0] == 0:
             continue
@@ -34,8 +44,10 @@ def line_columns(
         inside = (pixel >= 0) & (pixel < grid.n_pixel)
         pixel = jnp.where(inside, pixel, 0)
         values = problem.instrument.mixed([one for _, one in seen], pixel)
-        columns = columns.at[pixel, part.free[:, None]].add(jnp.where(inside, values, 0.0))
-    return columns[:, :n_slot]
+        tile = pixel // tiles.size
+        where = tile, pixel % tiles.size, column[tile, part.free[:, None]]
+        columns = columns.at[where].add(jnp.where(inside, values, 0.0))
+    return LineColumns(columns[:, :, :n_member], tiles), tiles.joined(columns[:, :, n_member:-1])
 
 
 def _in_batches(problem: StarProblem, rv, sigma, part: LinePieces, batch: int):

@@ -6,6 +6,7 @@ With two CPU devices and as many threads, jaxlib 0.10.2 loses pixels from the la
 
 import warnings
 from collections.abc import Callable
+from typing import Protocol
 
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +17,7 @@ from jaxtyping import Array, Float
 from astrogf.base.errors import AstrogfError
 from astrogf.inference.problem.contribution import Contribution
 from astrogf.inference.problem.devices import star_mesh
+from astrogf.inference.problem.tiles import LineColumns
 
 TOLERANCE = 1e-6
 """A larger `mismatch` is no rounding: that is 1e-13."""
@@ -27,19 +29,41 @@ class MiscomputedError(AstrogfError, ArithmeticError):
     reason = "miscomputed"
 
 
-def mismatch(mixed, smooth, weights, smooth_block, own_block, cross, line_block) -> Float[Array, ""]:
+class Products(Protocol):
+    """Normal equations in which the continuum is eliminated, the lines' own block in tiles (`linearise.Blocks`)."""
+
+    @property
+    def own(self) -> Float[Array, "own own"]: ...
+    @property
+    def cross(self) -> Float[Array, "own free"]: ...
+    @property
+    def lines(self) -> Float[Array, "tile member member"]: ...
+    @property
+    def taken(self) -> Float[Array, "basis free"]: ...
+
+
+def mismatch(
+    own: Float[Array, "pixel own"],
+    lines: LineColumns,
+    smooth: Float[Array, "pixel basis"],
+    weights: Float[Array, " pixel"],
+    smooth_block: Float[Array, "basis basis"],
+    blocks: Products,
+) -> Float[Array, ""]:
     """How far u'Bu is from what the columns give for it without their products, relative, for one vector u of signs.
 
     B: the blocks of the star's own parameters and of the corrections before anything but the continuum is eliminated.
     """
-    n_own = own_block.shape[0]
-    signs = jnp.asarray(np.random.default_rng(0).choice([-1.0, 1.0], mixed.shape[1]))
-    along = mixed @ signs
+    n_own = own.shape[1]
+    signs = jnp.asarray(np.random.default_rng(0).choice([-1.0, 1.0], n_own + lines.tiles.n_free))
+    of_own, of_lines = signs[:n_own], signs[n_own:]
+    along = own @ of_own + lines.along(of_lines)
     in_smooth = smooth.T @ (weights * along)
     whole = jnp.sum(weights * along**2)
     direct = whole - in_smooth @ jnp.linalg.solve(smooth_block, in_smooth)
-    own, lines = signs[:n_own], signs[n_own:]
-    product = own @ (own_block @ own) + 2.0 * own @ (cross @ lines) + lines @ (line_block @ lines)
+    by_tile, taken = lines.tiles.gathered(of_lines), blocks.taken @ of_lines
+    product = of_own @ (blocks.own @ of_own) + 2.0 * of_own @ (blocks.cross @ of_lines)
+    product += jnp.sum(by_tile * jnp.einsum("tmk,tk->tm", blocks.lines, by_tile)) - taken @ taken
     return jnp.abs(product - direct) / jnp.where(whole > 0.0, whole, 1.0)
 
 

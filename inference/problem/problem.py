@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from astrogf.inference.problem.instrument import Instrument
 from astrogf.inference.problem.parameters import LN_SIGMA, STAR, VMIC, StarPrior, vmic_relation
+from astrogf.inference.problem.tiles import Tiles
 from astrogf.synthesis.lines.pieces import Pieces
 from astrogf.synthesis.model import PARAMETERS, SpectrumModel
 
@@ -31,7 +32,8 @@ class StarProblem(eqx.Module):
     `membership[slot, element]` is the number of atoms of each abundance that is free in the lines of a slot. `atoms`
     and `rest` are what it is made of: the atoms in the carrier of every line, and the slot (after `n_free`) of the
     lines like it, -1 for none. `scattered`: each spectrum has its own deviation of every corrected line, with the sd
-    that its noise model gives. `instrument`: how the window's spectrograph sees it.
+    that its noise model gives. `tiles`: which corrections reach which pixels. `instrument`: how the window's
+    spectrograph sees it.
     """
 
     spectrum: SpectrumModel
@@ -43,6 +45,7 @@ class StarProblem(eqx.Module):
     atoms: Float[Array, "line element"]
     rest: Int[Array, " line"]
     n_free: int = eqx.field(static=True)
+    tiles: Tiles
     wall: float
     instrument: Instrument
     scattered: bool = eqx.field(static=True, default=False)

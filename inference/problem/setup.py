@@ -18,6 +18,7 @@ from astrogf.inference.problem.instrument import Instrument
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import vmic_relation
 from astrogf.inference.problem.problem import StarProblem, chebyshev_basis
+from astrogf.inference.problem.tiles import Tiles
 from astrogf.inference.problem.unlisted import grown
 from astrogf.synthesis.gas.abundances import SYMBOLS, number_fractions
 from astrogf.synthesis.gas.eos import equation_of_state
@@ -86,9 +87,10 @@ class Setup:
         carriers = jnp.asarray(atoms), jnp.asarray(rest)
         none = jnp.zeros(len(self.lines), int)
         scattered, pieces = o.noise.line_scatter > 0, self.model.window.pieces
+        tiles = Tiles.undivided(self.grid.n_pixel, n_free)
         instrument = Instrument.build(o.stars, self.grid.n_pixel, self.window, self.n_window)
         problem = StarProblem(
-            self.model, pieces, none, basis, sd, empty, *carriers, n_free, WALL, instrument, scattered
+            self.model, pieces, none, basis, sd, empty, *carriers, n_free, tiles, WALL, instrument, scattered
         )  # fmt: skip
         return with_free(problem, np.full(len(self.lines), -1))
 
@@ -141,9 +143,10 @@ def with_free(problem: StarProblem, free: Int[np.ndarray, " line"]) -> StarProbl
     moved = slot < problem.n_slot
     membership[slot[moved]] = atoms[moved]
     pieces = problem.spectrum.window.pieces.with_free(np.append(slot, problem.n_slot), problem.n_slot).without_cores()
-    return eqx.tree_at(
-        lambda p: (p.pieces, p.slot, p.membership), problem, (pieces, jnp.asarray(slot), jnp.asarray(membership))
-    )
+    # deviations of lines are eliminated from the whole matrix
+    tiles = problem.tiles if problem.scattered else Tiles.of(pieces, problem.n_free, problem.spectrum.grid)
+    moved_by = jnp.asarray(slot), jnp.asarray(membership)
+    return eqx.tree_at(lambda p: (p.pieces, p.tiles, p.slot, p.membership), problem, (pieces, tiles, *moved_by))
 
 
 @eqx.filter_jit

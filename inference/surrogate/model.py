@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 
 from astrogf.emulator.layers import Layers
 from astrogf.inference.problem.problem import StarProblem
+from astrogf.inference.problem.tiles import Tiles
 from astrogf.inference.surrogate.coarse import Coarse, CoarseInstrument
 from astrogf.inference.surrogate.domain import Domain
 from astrogf.inference.surrogate.process import Process
@@ -83,6 +84,7 @@ def in_place_of(problem: StarProblem, surrogate: Surrogate, coarse: Coarse) -> S
         atoms=empty,
         rest=jnp.zeros(0, int),
         n_free=0,
+        tiles=Tiles.undivided(problem.spectrum.grid.n_pixel, 0),
         scattered=False,
         instrument=CoarseInstrument.of(problem.instrument, coarse.sigma0),
     )

@@ -161,7 +161,7 @@ def padded_velocity(wavelength: Float[np.ndarray, " wave"], tile: int = TILE) ->
     return np.append(grid, grid[-1] + (grid[-1] - grid[-2]) * np.arange(1, spare + 1))
 
 
-def _rounded(count: int) -> int:
+def rounded(count: int) -> int:
     """The next of a few numbers, so that like problems have one shape and share a compilation."""
     return int(np.ceil(1.2 ** np.ceil(np.log(count) / np.log(1.2) - 1e-9))) if count else 0
 
@@ -169,7 +169,7 @@ def _rounded(count: int) -> int:
 def _those(cores: Cores, keep: Bool[np.ndarray, "chunk row"]) -> Cores:
     """The rows where `keep`, in as many chunks as they want."""
     row, per_chunk = np.flatnonzero(keep), cores.start.shape[1]
-    n_chunk = _rounded(-(-len(row) // per_chunk))
+    n_chunk = rounded(-(-len(row) // per_chunk))
     padding = np.arange(n_chunk * per_chunk) >= len(row)
     at = np.append(row, np.zeros(padding.sum(), int))
     return _picked(cores, at.reshape(n_chunk, per_chunk), padding.reshape(n_chunk, per_chunk))
@@ -243,7 +243,7 @@ def _rows(lines: LineList, mine, first, last, index, half, chunk_points, spare, 
     per_chunk = 2 * max(1, chunk_points // width // 2)
     n_chunk = -(-len(line) // per_chunk)
     if spare:
-        n_chunk = _rounded(n_chunk)
+        n_chunk = rounded(n_chunk)
     else:
         per_chunk = 2 * -(-len(line) // n_chunk // 2)
     shape = n_chunk, per_chunk
@@ -265,7 +265,7 @@ def _wings(lines: LineList, extent: Extent, reaching, index, core, need, size, t
     middle, hole = index[reaching], core[reaching]
     half = np.minimum(need[reaching], size + np.abs(middle))
     n_tile = -(-(size + max(WIDTHS)) // tile)
-    n_wide = (_rounded(len(reaching)) if spare else len(reaching)) + 1
+    n_wide = (rounded(len(reaching)) if spare else len(reaching)) + 1
     begin = np.arange(n_tile)[:, None] * tile
     # to the end of the last tile, beyond what the line needs
     first, last = np.maximum(middle - half, 0) // tile, np.minimum(middle + half, size - 1) // tile
@@ -275,7 +275,7 @@ def _wings(lines: LineList, extent: Extent, reaching, index, core, need, size, t
 
     def members(which: np.ndarray):
         most = int(which.sum(axis=1).max())
-        most = _rounded(most) if spare else most
+        most = rounded(most) if spare else most
         # members first, in the order of the list, then padding
         ordered = np.sort(np.where(which, np.arange(len(reaching)), n_wide - 1), axis=1)
         spare_columns = max(most - ordered.shape[1], 0)

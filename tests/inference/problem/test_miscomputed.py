@@ -6,12 +6,23 @@ from typing import NamedTuple
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import Array
 
 from astrogf.inference.problem import miscomputed
 from astrogf.inference.problem.miscomputed import MiscomputedError, checked, mismatch
+from astrogf.inference.problem.tiles import LineColumns, Tiles
 
 
-def blocks(lost: int = 0) -> tuple[np.ndarray, ...]:
+class Blocks(NamedTuple):
+    """Those that `mismatch` looks at."""
+
+    own: Array
+    cross: Array
+    lines: Array
+    taken: Array
+
+
+def blocks(lost: int = 0) -> tuple[Array, LineColumns, Array, Array, Array, Blocks]:
     """Columns of 4 own parameters, 30 lines and 3 of a continuum, and their blocks without the first `lost` pixels."""
     rng = np.random.default_rng(3)
     mixed, smooth = rng.normal(size=(500, 34)), rng.normal(size=(500, 3)) + 5.0
@@ -19,14 +30,19 @@ def blocks(lost: int = 0) -> tuple[np.ndarray, ...]:
     smooth_block = smooth.T @ (weights[:, None] * smooth) + np.eye(3)
     kept, w = mixed[lost:], weights[lost:, None]
     to_smooth = smooth[lost:].T @ (w * kept)
-    full = kept.T @ (w * kept) - to_smooth.T @ np.linalg.solve(smooth_block, to_smooth)
-    return mixed, smooth, weights, smooth_block, full[:4, :4], full[:4, 4:], full[4:, 4:]
+    whole = kept.T @ (w * kept)
+    full = whole - to_smooth.T @ np.linalg.solve(smooth_block, to_smooth)
+    taken = np.linalg.solve(np.linalg.cholesky(smooth_block), to_smooth[:, 4:])
+    found = Blocks(*(jnp.asarray(x) for x in (full[:4, :4], full[:4, 4:], whole[None, 4:, 4:], taken)))
+    own, smooth, weights, smooth_block = (jnp.asarray(x) for x in (mixed[:, :4], smooth, weights, smooth_block))
+    lines = LineColumns(jnp.asarray(mixed[None, :, 4:]), Tiles.undivided(500, 30))
+    return own, lines, smooth, weights, smooth_block, found
 
 
 def test_blocks_agree_with_their_columns() -> None:
     """To rounding where they are right; far from it where a product lost a few pixels."""
-    assert float(mismatch(*(jnp.asarray(x) for x in blocks()))) < 1e-12
-    assert float(mismatch(*(jnp.asarray(x) for x in blocks(lost=20)))) > 1000 * miscomputed.TOLERANCE
+    assert float(mismatch(*blocks())) < 1e-12
+    assert float(mismatch(*blocks(lost=20))) > 1000 * miscomputed.TOLERANCE
 
 
 class Row(NamedTuple):

@@ -21,7 +21,7 @@ from scipy.linalg import eigvalsh
 from scipy.sparse.linalg import eigsh
 
 from astrogf.inference.prior.conditional import System
-from astrogf.inference.prior.lapack import factored
+from astrogf.inference.prior.lapack import cleared, factored
 
 LEAST = 0.1
 """dex^-2: what every line is measured with beyond what the spectra say; the list knows a line far better."""
@@ -48,11 +48,15 @@ class Apart(NamedTuple):
         a = system.precision[:n, :n]
         known = np.maximum(np.diagonal(a), 0.0)
         shape = known * (1.0 + known * sd**2) + LEAST
-        scaled = (a + LEAST * np.eye(n)) / np.sqrt(shape) / np.sqrt(shape)[:, None]
-        precision = BEYOND * _largest(scaled) * shape
-        left = np.asfortranarray(-a)
+        # the same place serves for both matrices
+        left = np.array(a, order="F")
+        left[np.arange(n), np.arange(n)] += LEAST
+        left /= np.sqrt(shape)
+        left /= np.sqrt(shape)[:, None]
+        precision = BEYOND * _largest(left) * shape
+        np.negative(a, out=left)
         left[np.arange(n), np.arange(n)] += precision
-        return cls(precision, np.tril(factored(left)))
+        return cls(precision, cleared(factored(left)))
 
     def measured(
         self, rng: np.random.Generator, system: System, step: Float[np.ndarray, " all"]

@@ -15,7 +15,16 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from astrogf.inference.prior.blends import Blends
-from astrogf.inference.prior.lapack import factored, lower_inverse, mirrored, solved, turned
+from astrogf.inference.prior.lapack import (
+    diagonal_of_inverse,
+    factored,
+    from_inverse_factor,
+    inverse_factor,
+    lower_inverse,
+    mirrored,
+    solved,
+    turned,
+)
 from astrogf.inference.prior.means import Means
 from astrogf.inference.prior.widths import States, Widths
 
@@ -45,14 +54,14 @@ class System(NamedTuple):
         prior sd of those that are no lines."""
         a, b, off, member = (np.asarray(x) for x in (precision, gradient, off, member))
         n, shared, n_mean = len(member), len(b), len(means)
-        full, pull = np.zeros((shared + n_mean,) * 2), np.zeros(shared + n_mean)
+        full, pull = np.zeros((shared + n_mean,) * 2, order="F"), np.zeros(shared + n_mean)
         full[:shared, :shared], pull[:shared] = a, b
         other, last = np.arange(n, shared), shared + np.arange(n_mean)
         weight = np.broadcast_to(np.asarray(other_sd, float), len(other)) ** -2.0
         full[other, other] += weight
         pull[other] -= weight * off[n:]
         full[np.ix_(last, last)] += means.precision
-        return cls(np.asfortranarray(full), pull, off[:n], member, means, shared, blends)
+        return cls(full, pull, off[:n], member, means, shared, blends)
 
     @property
     def mean_of(self) -> Int[np.ndarray, " line"]:
@@ -89,18 +98,33 @@ class System(NamedTuple):
         diagonal = np.diagonal(covariance)
         return diagonal[lines] + diagonal[means] - 2.0 * covariance[lines, means]
 
+    def spread_by(
+        self, factor: Float[np.ndarray, "all all"]
+    ) -> tuple[Float[np.ndarray, " line"], Float[np.ndarray, "all all"]]:
+        """As `spread`, from the precision's factor; in whose place the inverse factor comes back."""
+        lines, n_mean = np.arange(len(self.member)), len(factor) - self.shared
+        unit = np.zeros((len(factor), n_mean), order="F")
+        unit[self.shared + np.arange(n_mean), np.arange(n_mean)] = 1.0
+        with_means, half = solved(factor, unit), inverse_factor(factor)
+        diagonal = diagonal_of_inverse(half)
+        return diagonal[lines] + diagonal[self.mean_of] - 2.0 * with_means[lines, self.means.of], half
+
     def cavity(
         self,
         weight: Float[np.ndarray, " line"],
-        covariance: Float[np.ndarray, "all all"],
+        spread: Float[np.ndarray, " line"],
         step: Float[np.ndarray, " all"],
         centre: Float[np.ndarray, " line"] | float = 0.0,
     ) -> tuple[Float[np.ndarray, " line"], Float[np.ndarray, " line"]]:
         """u - m of every line as all that is known but its own prior, of this `weight` about `centre`, measures it, and
-        the variance of that."""
-        spread = self.spread(covariance)
+        the variance of that; `spread` is the variance of u - m."""
         told = np.maximum(1.0 / spread - weight, LEAST_KNOWN / spread)
         return centre + (self.from_mean(step) - centre) / spread / told, 1.0 / told
+
+
+def inverse_by(half: Float[np.ndarray, "all all"]) -> Float[np.ndarray, "all all"]:
+    """The covariance, in place of the inverse of its precision's factor."""
+    return mirrored(from_inverse_factor(half))
 
 
 def inverse_of(factor: Float[np.ndarray, "all all"]) -> Float[np.ndarray, "all all"]:

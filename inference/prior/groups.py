@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from astrogf.inference.prior.conditional import System, inverse_of
+from astrogf.inference.prior.conditional import System, inverse_by, inverse_of
 from astrogf.inference.prior.lapack import threads_for
 from astrogf.inference.prior.means import MODEL_MEAN_SD, Means
 from astrogf.inference.prior.widths import Belief, Widths, most_probable, probabilities
@@ -188,16 +188,18 @@ def shared_precision(weight, means: Means, ln_sigma_sd) -> Float[Array, "shared 
 
 
 def learn(system: System, belief: Belief, begin: Learned, rounds: int = 12) -> tuple[Learned, np.ndarray, np.ndarray]:
-    """Widths and classes from where they are, in at most so many `rounds` of an inverse each; with them the step and
+    """Widths and classes from where they are, in at most so many `rounds` of a factor and its inverse each; with them the step and
     covariance of all parameters. Raises IndefiniteError where A with the prior is not positive definite."""
     learned, member = begin, system.member
     with threads_for(len(system.gradient)):
         for k in range(rounds):
             factor, step = system.factor(learned.weight, learned.centre)
-            covariance = inverse_of(factor)
             if k + 1 == rounds or belief.certain:
+                covariance = inverse_of(factor)
                 break
-            off, variance = system.cavity(learned.weight, covariance, step, learned.centre)
+            # rounds need variances alone: the rest of the inverse is made where they end
+            spread, half = system.spread_by(factor)
+            off, variance = system.cavity(learned.weight, spread, step, learned.centre)
             place, top = most_probable(belief, learned.place, learned.top, off, variance, member, system.blends)
             states = system.states(Widths.at(place))
             precision = probabilities(states.log_density(off, variance)) / states.variance
@@ -208,5 +210,6 @@ def learn(system: System, belief: Belief, begin: Learned, rounds: int = 12) -> t
             part = 0.0 if settled else DAMPING
             learned = Learned(place, top, learned.weight * np.exp(part * change), learned.centre + part * moved)
             if settled:
+                covariance = inverse_by(half)
                 break
     return learned, step, covariance

@@ -23,7 +23,7 @@ SMALL = 3000
 both where other processes keep the cores busy, for OpenBLAS's threads wait for each other in loops."""
 
 STRIP = 256
-"""Rows that are mirrored at once."""
+"""Rows that are looked at at once where a matrix is changed in its place."""
 
 
 def factored(matrix: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
@@ -56,6 +56,35 @@ def turned(factor: Float[np.ndarray, "n n"], right: Float[np.ndarray, " n"]) -> 
 def lower_inverse(factor: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
     """Lower triangle of the matrix's inverse, in the place of its lower factor; the upper triangle is undefined."""
     return lapack.dpotri(factor, lower=1, overwrite_c=1)[0]
+
+
+def inverse_factor(factor: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
+    """W, the inverse of the lower factor, in its place: the matrix's inverse is W'W. The upper triangle is undefined."""
+    return lapack.dtrtri(factor, lower=1, overwrite_c=1)[0]
+
+
+def from_inverse_factor(half: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
+    """Lower triangle of the matrix's inverse, in the place of `inverse_factor`; the upper triangle is undefined."""
+    return lapack.dlauum(half, lower=1, overwrite_c=1)[0]
+
+
+def diagonal_of_inverse(half: Float[np.ndarray, "n n"]) -> Float[np.ndarray, " n"]:
+    """Diagonal of the matrix's inverse from `inverse_factor`: a third of the work of the inverse is not done."""
+    out = np.empty(len(half))
+    for first in range(0, len(half), STRIP):
+        strip = slice(first, first + STRIP)
+        square, below = np.tril(half[strip, strip]), half[first + STRIP :, strip]
+        out[strip] = np.einsum("ij,ij->j", square, square) + np.einsum("ij,ij->j", below, below)
+    return out
+
+
+def cleared(factor: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
+    """The lower factor with an upper triangle of zeros, in its place."""
+    for first in range(0, len(factor), STRIP):
+        strip = slice(first, first + STRIP)
+        factor[strip, strip] = np.tril(factor[strip, strip])
+        factor[strip, first + STRIP :] = 0.0
+    return factor
 
 
 def mirrored(matrix: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:

@@ -16,7 +16,7 @@ from astrogf.inference.prior import groups as hyper
 from astrogf.inference.prior.classes import Chain, Moves, sweep
 from astrogf.inference.prior.conditional import System, inverse_of
 from astrogf.inference.prior.intervals import MeanOf, Parts, by_state, quantiles
-from astrogf.inference.prior.lapack import threads_for
+from astrogf.inference.prior.lapack import STRIP, threads_for
 from astrogf.inference.prior.widths import Belief, Widths, wide_probability
 
 BURN, FEWEST, MOST = 30, 120, 2000
@@ -43,37 +43,50 @@ class _Sums(NamedTuple):
         """One sweep's Gaussian. delta = mu + k (u - m - centre) + Normal(0, sqrt(k own)), and mu is a part of the means
         that they leave uncertain."""
         n, means = len(system.member), system.mean_of
-        covariance = inverse_of(factor)
+        # symmetric, so that its rows may be read as its columns lie
+        covariance = inverse_of(factor).T
         states = chain.states(system)
         k, left = states.shrunk()
-        every, lines = slice(system.shared, None), np.arange(n)
-        part, apart = (x[system.means.of] for x in system.means.of_list)
-        with_mean = covariance[:, every] @ part.T
-        with_all = covariance[:, :n] * k
-        with_all += with_mean - covariance[:, means] * k
-        delta_with_mean = part @ with_all[every]
-        delta = with_all[:n] * k[:, None]
-        delta += delta_with_mean - with_all[means] * k[:, None]
-        delta += apart * (means[:, None] == means)
-        delta[lines, lines] += left
+        every, of = slice(system.shared, None), system.means.of
+        part, apart = (x[of] for x in system.means.of_list)
+        with_means = covariance[:, every]
+        # of the means with delta of all lines
+        means_with_all = k * (with_means[:n].T - with_means[means].T) + with_means[every] @ part.T
+        own = np.empty(n)
+        for first in range(0, n, STRIP):
+            mine = slice(first, min(first + STRIP, n))
+            rows = k * (covariance[mine, :n] - with_means[mine][:, of]) + with_means[mine] @ part.T
+            rows -= means_with_all[of[mine]]
+            rows *= k[mine, None]
+            own[mine] = rows[np.arange(len(rows)), np.arange(n)[mine]]
+            rows += part[mine] @ means_with_all
+            rows += apart[mine, None] * (of[mine, None] == of)
+            self.delta_covariance[mine] += rows
+        own += left
+        self.delta_covariance[np.arange(n), np.arange(n)] += left
         shared = system.shared
         self.covariance[:] += covariance[:shared, :shared]
-        self.delta_covariance[:] += delta
-        self.list_share[:] += (np.diagonal(delta) - np.diagonal(delta_with_mean) - apart) / states.listed
+        self.list_share[:] += own / states.listed
         self.steps.append(step[:shared])
         at_mean = part @ step[every]
         self.deltas.append(at_mean + k * (system.from_mean(step) - states.centre))
-        off, variance = system.cavity(1.0 / states.variance, covariance, step, states.centre)
-        of_mean = np.sum(part * with_mean[every].T, axis=1) + apart
-        mean = MeanOf(at_mean, of_mean, with_mean[lines, lines] - with_mean[means, lines])
+        spread = system.spread(covariance)
+        off, variance = system.cavity(1.0 / states.variance, spread, step, states.centre)
+        of_mean = np.sum(part * (part @ with_means[every]), axis=1) + apart
+        mean = MeanOf(at_mean, of_mean, np.sum(part * (with_means[:n] - with_means[means]), axis=1))
         self.parts.append(by_state(system.states(Widths.at(chain.place)), off, variance, mean))
 
 
 def _moments(values: list[np.ndarray], covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and covariance of a mixture of as many Gaussians, from their means and the sum of their covariances."""
+    """Mean and covariance of a mixture of as many Gaussians, from their means and the sum of their covariances, whose
+    place it takes."""
     each = np.array(values)
     mean = each.mean(axis=0)
-    return mean, covariance / len(each) + (each - mean).T @ (each - mean) / len(each)
+    off = (each - mean) / np.sqrt(len(each))
+    covariance /= len(each)
+    for first in range(0, len(mean), STRIP):
+        covariance[first : first + STRIP] += off[:, first : first + STRIP].T @ off
+    return mean, covariance
 
 
 def integrate(

@@ -60,27 +60,32 @@ class Tiles(eqx.Module):
     @classmethod
     def of(cls, pieces: Pieces, n_free: int, grid: Grid) -> "Tiles":
         """Those that cost least for the free lines of these pieces, on the host: see `PASSED_OVER`."""
-        slot, first, last = _reached(pieces, n_free, grid)
-        best, least = cls.undivided(grid.n_pixel, n_free), float(n_free**2 * (grid.n_pixel + PASSED_OVER))
-        size = LEAST
-        while size < grid.n_pixel:
-            reach = _members(slot, first // size, last // size, -(-grid.n_pixel // size), n_free)
-            n_member = min(rounded(int(reach.sum(axis=1).max(initial=0))), n_free)
-            cost = float(len(reach) * n_member**2 * (size + PASSED_OVER))
-            if cost < least:
-                best, least = cls._with(reach, n_member, size, grid.n_pixel), cost
-            size *= 2
-        return best
+        most = max(int(np.log2(max(grid.n_pixel, LEAST) / LEAST)), 0)
+        divided = [cls.of_size(pieces, n_free, grid, LEAST * 2**k) for k in range(most + 1)] if n_free else []
+        return min([cls.undivided(grid.n_pixel, n_free), *divided], key=lambda tiles: tiles.cost)
 
     @classmethod
-    def _with(cls, reach: np.ndarray, n_member: int, size: int, n_pixel: int) -> "Tiles":
-        n_tile, n_free = reach.shape
+    def of_size(cls, pieces: Pieces, n_free: int, grid: Grid, size: int) -> "Tiles":
+        """Tiles of so many pixels, for the free lines of these pieces, on the host."""
+        slot, first, last = _reached(pieces, n_free, grid)
+        n_tile = -(-grid.n_pixel // size)
+        ends = np.zeros((n_tile + 1, n_free), np.int32)
+        np.add.at(ends, (first // size, slot), 1)
+        np.add.at(ends, (last // size + 1, slot), -1)
+        reach = np.cumsum(ends, axis=0)[:-1] > 0
+        # one of a few numbers, so that like problems have one shape and share a compilation
+        n_member = min(rounded(int(reach.sum(axis=1).max(initial=0))), n_free)
         rank = np.cumsum(reach, axis=1) - 1
         line = np.full((n_tile, n_member), n_free)
         tile, free = np.nonzero(reach)
         line[tile, rank[tile, free]] = free
         place = np.where(reach, rank, n_member).astype(np.int32)
-        return cls(jnp.asarray(line), jnp.asarray(place), size, n_pixel)
+        return cls(jnp.asarray(line), jnp.asarray(place), size, grid.n_pixel)
+
+    @property
+    def cost(self) -> float:
+        """Of a spectrum's block of all tiles, in products of two numbers."""
+        return float(self.n_tile * self.n_member**2 * (self.size + PASSED_OVER))
 
     def cut(self, pixels: Float[Array, "pixel *k"]) -> Float[Array, "tile member_pixel *k"]:
         """Values of pixels, tile by tile; 0 beyond the window."""
@@ -187,11 +192,3 @@ def _pieces(pieces: Pieces, n_free: int) -> Iterator[tuple[np.ndarray, np.ndarra
         start = np.broadcast_to(np.arange(len(member))[:, None] * wings.tile, member.shape)
         mine = counts & (free < n_free)
         yield free[mine], start[mine], wings.tile
-
-
-def _members(slot: np.ndarray, first: np.ndarray, last: np.ndarray, n_tile: int, n_free: int) -> np.ndarray:
-    """Whether a correction [free] reaches a tile."""
-    ends = np.zeros((n_tile + 1, n_free), np.int32)
-    np.add.at(ends, (first, slot), 1)
-    np.add.at(ends, (last + 1, slot), -1)
-    return np.cumsum(ends, axis=0)[:-1] > 0

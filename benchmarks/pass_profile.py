@@ -83,7 +83,9 @@ def main() -> None:
     clock("lines by parameters", lambda p: by_parameter(p, layers.profile, moved, shift, padded, velocity), pieces)
     mine = problem.pieces
     parts = clock("lines by log gf", lambda p: by_line(p, layers.profile, slots, padded, velocity), mine)
-    clock("  through the instrument", line_columns, problem, star, parts, problem.tiles, problem.n_slot - problem.n_free)
+    clock(
+        "  through the instrument", line_columns, problem, star, parts, problem.tiles, problem.n_slot - problem.n_free
+    )
     clock("spectrum", lambda m: m.normalised(parameters, shift), model)
     at = clock("and its derivatives by parameters", lambda m: m.responding(parameters, shift), model)
     clock("by lines too, in pixels", lambda p, at: in_pixels(p, star, delta, at), problem, at)

@@ -52,7 +52,6 @@ def widened(one: Contribution, z: Float[Array, ""]) -> Contribution:
     """A spectrum's contribution to the shared parameters followed by the slopes, from that to the former alone: a
     slope's derivative is z times that of its correction."""
     lines, ln_sigma, gradient = one.shared
-    assert one.taken is not None
     n = gradient.shape[0] - 1
     both = jnp.block([[lines, z * lines], [z * lines, z**2 * lines]])
     shared = SharedTerms(both, ln_sigma, jnp.append(gradient, z * gradient[:n]))

@@ -72,15 +72,13 @@ class SharedPrior(NamedTuple):
             return reduced
         return self.told.with_these(reduced, np.asarray(shared))
 
-    def precision(self, weight: Float[np.ndarray, " line"]) -> Float[Array, "shared shared"]:
-        """Of the Gaussian that stands for the prior within the fit."""
-        return hyper.shared_precision(weight, self.means, self.ln_sigma_sd)
-
     def log_density(self, shared: Float[Array, " shared"], learned: hyper.Learned) -> float:
         """Of the same and of the other spectra, up to a constant in `shared`."""
-        off = (shared - self.mean).at[:-1].add(-learned.centre)
+        off = np.asarray(shared - self.mean)
+        lines = off[:-1] - learned.centre
+        pull = hyper.LinesPrior(learned.weight, self.means).pull(lines)
         told = 0.0 if self.told is None or self.within else self.told.log_likelihood(np.asarray(shared))
-        return float(-0.5 * off @ self.precision(learned.weight) @ off) + told
+        return float(-0.5 * (lines @ pull + (off[-1] / float(self.ln_sigma_sd)) ** 2)) + told
 
     def learned(
         self, reduced: Reduced, shared: Float[Array, " shared"], begin: hyper.Learned
@@ -98,9 +96,12 @@ class SharedPrior(NamedTuple):
 def determined(posterior: hyper.Posterior, prior: SharedPrior) -> float:
     """How many of the shared parameters the data at hand determine rather than the prior and what others have told:
     n - trace(precision of these x cov)."""
-    before = prior.precision(posterior.weight)
-    before = before if prior.told is None else before + prior.told.precision
-    return len(posterior.mean) - float(jnp.sum(before * posterior.covariance))
+    covariance = np.asarray(posterior.covariance)
+    left = hyper.LinesPrior(posterior.weight, prior.means).left_of(covariance[:-1, :-1])
+    left += covariance[-1, -1] / float(prior.ln_sigma_sd) ** 2
+    if prior.told is not None:
+        left += float(np.vdot(prior.told.precision, covariance))
+    return len(posterior.mean) - left
 
 
 def of_slopes(passed: Pass, posterior: hyper.Posterior, drift: Drift | None) -> float:

@@ -61,6 +61,10 @@ class Sums(NamedTuple):
         # a symmetric matrix in Fortran's order is its transpose in C's
         return Reduced(mirrored(self.precision).T, self.gradient)  # type: ignore[arg-type]
 
+    def unfinished(self) -> Reduced:
+        """The same before all is added: of A the upper triangle is not defined."""
+        return Reduced(self.precision, self.gradient)  # type: ignore[arg-type]
+
 
 def shared_columns(n_free: int, n_used: int, sloped: bool) -> np.ndarray:
     """Of all shared parameters those that a pass has a use for: the first corrections, ln_sigma, their slopes."""
@@ -72,7 +76,8 @@ def accumulated(total: Reduced | None, more: Reduced) -> Reduced:
     """A sum, in the first one's place."""
     if total is None:
         # what comes from elsewhere may be written to or not
-        return Reduced(*(np.require(x, requirements="W") for x in more))
+        precision, gradient = (np.require(x, requirements="W") for x in more)
+        return Reduced(precision, gradient)  # type: ignore[arg-type]
     np.add(total.precision, more.precision, out=total.precision)  # type: ignore[call-overload]
     np.add(total.gradient, more.gradient, out=total.gradient)  # type: ignore[call-overload]
     return total

@@ -56,7 +56,7 @@ class Slopes(NamedTuple):
 
 
 COPIES = 6
-"""Arrays of pixels x corrections, and of corrections squared, in tiles, that a spectrum takes while it is linearised."""
+"""Arrays of pixels x corrections, and of corrections squared, in tiles, that a spectrum takes while it is made."""
 
 
 def _scan_rows(
@@ -116,6 +116,15 @@ def _without_spare(star: StarTerms, row: RowTerms, columns: np.ndarray, n_used: 
     return star._replace(cross=star.cross[:, :, columns]), row
 
 
+class Swept(NamedTuple):
+    """What spectra of a window add: their sum, and of every spectrum the parts of `Contribution`, with a leading `row`
+    axis."""
+
+    shared: Reduced
+    star: StarTerms
+    row: RowTerms
+
+
 def sweep_window(
     problem: StarProblem,
     rows: Rows,
@@ -126,14 +135,14 @@ def sweep_window(
     advance: Advance = lambda done: None,
     slopes: Slopes | None = None,
     sums: Sums | None = None,
-) -> Contribution:
+) -> Swept:
     """One linearisation of spectra of a window, in chunks of fixed size spread over the devices.
 
     `shared` may hold fewer corrections than the problem has slots for, and the result then speaks of those only. The
     last chunk is padded with copies that do not count, so that all chunks of a window of `total` rows have one shape. A
     row whose model is not finite contributes nothing and comes back with a log posterior that is not finite. The parts
     `star` and `row` come back with a leading `row` axis; `row` has what of OPTIONAL it is to `keep`. Where there are
-    `sums`, `shared` is added to these, whose upper triangle is then not defined, and they are what comes back.
+    `sums`, `shared` is added to these, which come back, the upper triangle not defined.
     """
     n_free, n_used = problem.n_free, shared.shape[0] - 1
     sloped = slopes is not None and slopes.free
@@ -156,7 +165,7 @@ def sweep_window(
     assert summed is not None  # there is at least one row
     into.add(problem.tiles, summed, n_used)
     star, row = _without_spare(*jax.tree.map(lambda *x: np.concatenate(x), *parts), columns, n_used)
-    return Contribution(into.reduced() if sums is None else Reduced(*into), star, row)
+    return Swept(into.reduced() if sums is None else into.unfinished(), star, row)
 
 
 @jax.jit
@@ -308,7 +317,10 @@ def sweep(
     largest = max(part.stars.stop - part.stars.start for part in sample.parts)
     common = tuple(len(w.star) for w in sample.windows), keep, sample.work.shelf, largest
     slopes = None if drift is None else Slopes(np.asarray(drift.slope), drift.sd is not None)
-    tasks = [Share(visits[mine], np.asarray(shared), chunk, *common, slopes) for mine in shares(len(visits), tasks_of(len(shared)))]
+    tasks = [
+        Share(visits[mine], np.asarray(shared), chunk, *common, slopes)
+        for mine in shares(len(visits), tasks_of(len(shared)))
+    ]
     problems = tuple(w.problem for w in sample.windows)
     reduced: Any = None
     visited: list[Visited] = []

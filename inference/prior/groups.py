@@ -136,6 +136,33 @@ def prior_precision(weight: Float[Array, " line"], means: Means) -> Float[Array,
     return jnp.diag(jnp.asarray(weight)) - member @ jnp.linalg.solve(inner, member.T)
 
 
+class LinesPrior(NamedTuple):
+    """`prior_precision` P without its matrix: P = W - W Z inner^-1 Z'W, W the lines' weights and Z whose mean each
+    has."""
+
+    weight: Float[np.ndarray, " line"]
+    means: Means
+
+    def pull(self, off: Float[np.ndarray, " line"]) -> Float[np.ndarray, " line"]:
+        """P times how far the lines are off."""
+        of, pulled = self.means.of, self.weight * off
+        return pulled - self.weight * np.linalg.solve(self._inner, self._by_mean(pulled))[of]
+
+    def left_of(self, covariance: Float[np.ndarray, "line line"]) -> float:
+        """trace(P covariance): how many of the lines a posterior leaves to the prior."""
+        weighted = np.zeros((len(self.weight), len(self.means)))
+        weighted[np.arange(len(self.weight)), self.means.of] = self.weight
+        between = weighted.T @ (covariance @ weighted)
+        return float(self.weight @ np.diagonal(covariance) - np.trace(np.linalg.solve(self._inner, between)))
+
+    @property
+    def _inner(self) -> Float[np.ndarray, "mean mean"]:
+        return self.means.precision + np.diag(self._by_mean(self.weight))
+
+    def _by_mean(self, values: Float[np.ndarray, " line"]) -> Float[np.ndarray, " mean"]:
+        return np.bincount(self.means.of, values, minlength=len(self.means))
+
+
 class LogGf(NamedTuple):
     """What is known of the lines' true log gf: correction of the list and its covariance; the part of it that is the
     list's word (how far it would follow the list's value, the class held); the probability that the list is badly
@@ -188,8 +215,9 @@ def shared_precision(weight, means: Means, ln_sigma_sd) -> Float[Array, "shared 
 
 
 def learn(system: System, belief: Belief, begin: Learned, rounds: int = 12) -> tuple[Learned, np.ndarray, np.ndarray]:
-    """Widths and classes from where they are, in at most so many `rounds` of a factor and its inverse each; with them the step and
-    covariance of all parameters. Raises IndefiniteError where A with the prior is not positive definite."""
+    """Widths and classes from where they are, in at most so many `rounds` of a factor and its inverse each; with them
+    the step and covariance of all parameters. Raises IndefiniteError where A with the prior is not positive
+    definite."""
     learned, member = begin, system.member
     with threads_for(len(system.gradient)):
         for k in range(rounds):

@@ -59,7 +59,8 @@ def lower_inverse(factor: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
 
 
 def inverse_factor(factor: Float[np.ndarray, "n n"]) -> Float[np.ndarray, "n n"]:
-    """W, the inverse of the lower factor, in its place: the matrix's inverse is W'W. The upper triangle is undefined."""
+    """W, the inverse of the lower factor, in its place: the matrix's inverse is W'W. The upper triangle is not
+    defined."""
     return lapack.dtrtri(factor, lower=1, overwrite_c=1)[0]
 
 

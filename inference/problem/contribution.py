@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from astrogf.inference.problem.arrow import Held, Reduced
+from astrogf.inference.problem.arrow import Held
 
 
 class SharedTerms(NamedTuple):
     """Summed over all spectra: the block of the corrections in the tiles of the problem (`problem.tiles`), the
-    continuum not yet taken away; the precision of the survey's ln_sigma, that no line is coupled to; and the gradient of
-    both, uphill in log posterior."""
+    continuum not yet taken away; the precision of the survey's ln_sigma, that no line is coupled to; and the gradient
+    of both, uphill in log posterior."""
 
     lines: Float[Held, "tile member member"]
     ln_sigma: Float[Held, ""]
@@ -83,10 +83,10 @@ class Contribution(NamedTuple):
     (corrections, then the survey's ln_sigma); from its precision the continuum of every spectrum takes taken' taken
     away, which has as many rows as coefficients: many spectra's are taken away in one product."""
 
-    shared: SharedTerms | Reduced
+    shared: SharedTerms
     star: StarTerms
     row: RowTerms
-    taken: Float[Held, "*row basis shared"] | None = None
+    taken: Float[Held, "*row basis shared"]
 
 
 def counted(contribution: Contribution, counts: Bool[Array, ""]) -> Contribution:

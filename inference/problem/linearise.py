@@ -83,7 +83,7 @@ class Deviations(NamedTuple):
 def in_pixels(
     problem: StarProblem, theta: Float[Array, " own"], delta: Float[Array | np.ndarray, " free"], at: Responding
 ) -> Derivatives:
-    """The spectrum of (theta, delta) and its derivatives by own parameters and by corrections, through the instrument."""
+    """The spectrum of (theta, delta) and its derivatives by own parameters and corrections, through the instrument."""
     grid = problem.spectrum.grid
 
     def twice(place):

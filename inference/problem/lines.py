@@ -25,7 +25,7 @@ def line_columns(
     grid, place = problem.spectrum.grid, problem.instrument.at(theta)
     n_member = tiles.n_member
     after = jnp.broadcast_to(n_member + np.arange(n_rest + 1), (tiles.n_tile, n_rest + 1))
-    # of a correction that does not reach a tile, as of a piece that nothing moves, the column is the last and is cut off
+    # the last column is cut off: that of corrections that do not reach a tile, and of pieces that nothing moves
     reached = jnp.where(tiles.place < n_member, tiles.place, n_member + n_rest)
     column = jnp.concatenate([reached, after], axis=1)
     columns = jnp.zeros((tiles.n_tile, tiles.size, n_member + n_rest + 1))

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from astrogf.inference.newton.passed import Pass
-from astrogf.inference.newton.sweep import Rows, sweep, sweep_window
-from astrogf.inference.problem.contribution import Contribution
+from astrogf.inference.newton.sweep import Rows, Swept, sweep, sweep_window
 from astrogf.inference.problem.parameters import lsf_sigma
 from astrogf.inference.rehearsal.small import Draw, Small
 from tests.builders.few_stars import N_STAR, drawn_of, few_stars
@@ -32,7 +31,7 @@ def passed(small: Small, drawn: Draw, theta: np.ndarray | None = None) -> Pass:
     return sweep(small.sample(drawn.data), jnp.asarray(theta), resolution_only(small), small.quiet(), chunk=2)
 
 
-def one_by_one(small: Small, drawn: Draw) -> list[Contribution]:
+def one_by_one(small: Small, drawn: Draw) -> list[Swept]:
     """Every spectrum in a pass of its own."""
     sample, parts = small.sample(drawn.data), []
     for s in range(N_STAR):

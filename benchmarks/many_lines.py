@@ -3,7 +3,8 @@
 The strongest lines of atoms in 4800-6800 A are free; a few stars of different labels are simulated with them, at
 R = 1,800 in LAMOST's pixels. Each number of lines is a process of its own. Stages, in order, with the peak of the
 process's memory after each: a pass (the second of two, so that nothing is compiled), a round of the prior's widths and
-the covariance, every line's partner, sweeps of the sampler, and the statistics file.
+the covariance, every line's partner, sweeps of the sampler, and the statistics file. `fit`, if asked for: a joint fit
+of two iterations and a few sweeps, whose peak is that of the shared matrices of a run.
 
     python benchmarks/many_lines.py --lines 1200 2400 5000 10000 --json many_lines.json
     python benchmarks/many_lines.py --lines 1200 2400 --stages pass --dense
@@ -23,7 +24,7 @@ from typing import Any
 from astrogf.runtime import peak_memory_gb, ready_to_compute
 
 WINDOW = (4800.0, 6800.0)
-STAGES = ("pass", "solve", "sampler", "files")
+STAGES = ("pass", "solve", "sampler", "files", "fit")
 ROUNDS = 2
 """Of the widths, the second of which makes the covariance; a fit has at most 12 an iteration."""
 SWEEPS = 7
@@ -38,7 +39,9 @@ def one(lines: int, stars: int, stages: list[str], dense: bool) -> dict[str, Any
     import numpy as np
 
     from astrogf.inference.newton.choice import partners
-    from astrogf.inference.newton.joint import SharedPrior
+    from astrogf.inference.newton.joint import SharedPrior, fit_joint
+    from astrogf.inference.newton.over_scatters import over_scatters
+    from astrogf.inference.newton.stars import FitState
     from astrogf.inference.newton.sweep import sweep
     from astrogf.inference.prior import groups as hyper
     from astrogf.inference.prior import scatters
@@ -123,6 +126,18 @@ def one(lines: int, stars: int, stages: list[str], dense: bool) -> dict[str, Any
             statistics = Statistics(a, b, np.asarray(shared), names, ("ln_sigma",), stars)
             clocked("statistics", lambda: save(path, statistics))
             found["statistics_mb"] = path.stat().st_size / 1e6
+    if "fit" in stages:
+        scatters.BURN, scatters.FEWEST, scatters.MOST = 0, SWEEPS, SWEEPS
+        few = options.changed(solver={"joint_iterations": 2, "chunk": 2}, noise={"inflation": 0.0})
+
+        def fit() -> None:
+            run = FitState(jnp.asarray(theta), shared, quiet(sample))
+            joint = fit_joint(sample, run, groups, few)
+            over_scatters(joint, prior)
+
+        del passed
+        clocked("fit", fit)
+        found["matrices_of_fit"] = (found["fit_peak_gb"] - found["peak_gb_before"]) * 1e9 / (8.0 * lines**2)
     return found
 
 
@@ -130,7 +145,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--lines", type=int, nargs="+", default=[1200])
     parser.add_argument("--stars", type=int, default=4)
-    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES[:-1])
     parser.add_argument("--dense", action="store_true", help="all lines in one tile, as in small problems")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--one", help=argparse.SUPPRESS)

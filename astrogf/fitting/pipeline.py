@@ -296,7 +296,8 @@ class _Job:
         self._close()
 
     def _plan(self, batches: "list[SpectrumBatch]") -> None:
-        """What the fit will need: on the screen and in the record. It must not cost the fit."""
+        """What the fit will need: on the screen and in the record. That it cannot be told must not cost the fit; where
+        there is no room for it, it ends here, with AstrogfError."""
         from astrogf.planning import plan
 
         told = self.prior.known if self.prior else None
@@ -308,6 +309,7 @@ class _Job:
         plan.show(self.console, made)
         self.record["plan"] = made.as_json()
         runs.write_record(self.out, self.record)
+        plan.check_fits(made, self.config)
 
     def _compare(
         self, result: "FitResult", lines: Table, set_aside: Table, labels: Known | None, truth: engine.Truth | None

@@ -14,9 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from astrogf.base.constants import C_KMS
+from astrogf.inference.prior.lapack import SMALL
 from astrogf.inference.prior.scatters import BURN, FEWEST, MOST, SWEEP_LINES
-from astrogf.inference.problem.counts import Counts
+from astrogf.inference.problem.counts import Counts, WindowCounts
 from astrogf.inference.problem.options import FitOptions
+from astrogf.inference.problem.tiles import LEAST, PASSED_OVER
 from astrogf.runtime import own_cores
 
 REFERENCE = 0.0216
@@ -33,10 +36,13 @@ ACCELERATOR = 120.0
 """Cores of the reference machine that do a pass as fast as an accelerator: an H100 (docs/results.md)."""
 FLOPS = 20e9
 """Of products of matrices, a core and second."""
-SOLVES, FOLDS = 24, 6
+SOLVES, FOLDS = 16, 6
 """L^3 flops of an iteration that learns the widths, and of one that marginalises slopes with temperature."""
-SWEEP, SWEEP_SQUARE = 0.02, 3.0e-8
-"""Seconds of a sweep of the sampler: alone, and a squared number of lines; of which there may be fewer."""
+SUMMED = 40e-9
+"""Core-seconds of a pass a squared number of lines, whatever the stars: sums begun, mirrored and passed on."""
+SWEEP, SWEEP_SQUARE, SWEEP_CUBE = 0.02, 1.5e-8, 0.45
+"""Seconds of a sweep of the sampler: alone, and a squared number of lines; and L^3 flops, with every sixth sweep's
+inverse. There may be fewer sweeps."""
 NODES = 200
 """Spectra of the coarse search."""
 COMPILE = 50.0
@@ -45,9 +51,13 @@ FIXED = 25.0
 """Seconds of imports, lines, pictures and report."""
 BASE, WINDOW = 1.55e9, 0.25e9
 """Bytes of a process with one window's programs, and of another window's."""
-STACKED, COLUMNS, MATRICES, WHOLE = 4, 5.3, 15, 6
-"""Copies of: the responses of a chunk; a spectrum's derivatives by free lines, on each core; shared matrices; those of
-them that have the lines' slopes with temperature too, where there are some."""
+STACKED, COLUMNS, BLOCKS, THIN, MATRICES, WHOLE = 4, 5.3, 3, 3, 10, 6
+"""Copies of: the responses of a chunk; a spectrum's derivatives by free lines, on each core; their products; what
+couples its continuum and its star to them; shared matrices; those of them that have the lines' slopes with temperature
+too, where there are some."""
+FULLER = 2.0
+"""Free lines of the fullest tile of pixels, over those that stand in its reach on average: strong ones reach farther,
+and lines are not spread evenly."""
 STAR_COPIES, PIXEL_ARRAYS = 3, 14
 """Copies of what couples a star to the lines, and arrays of its pixels' size."""
 STAR_MEMORY = 10e3
@@ -146,10 +156,39 @@ def _memory(counts: Counts, options: FitOptions, cores: int) -> tuple[float, flo
     """Bytes a row of a chunk, and of all else."""
     n = counts.free
     row = STACKED * 8.0 * options.model.depths * max(w.grid for w in counts.windows)
-    columns = COLUMNS * cores * 8.0 * n * max(w.pixels for w in counts.windows)
+    row += THIN * 8.0 * n * _wide(options) * (counts.basis + counts.own)
+    tiled = [_in_tiles(w, n, options) for w in counts.windows]
+    columns = cores * 8.0 * max(COLUMNS * t.columns + BLOCKS * t.blocks for t in tiled)
     star = STAR_COPIES * 8.0 * n * _wide(options) * counts.own + PIXEL_ARRAYS * 8.0 * counts.pixels
     stars = min(counts.stars, options.solver.block) * star + counts.stars * STAR_MEMORY
     return row, BASE + WINDOW * (len(counts.windows) - 1) + columns + stars + _matrices(options) * 8.0 * n**2
+
+
+class _InTiles(NamedTuple):
+    """A spectrum's derivatives by free lines (`problem.tiles`): numbers of them, numbers of their products, and how
+    many products of two numbers these are."""
+
+    columns: float
+    blocks: float
+    products: float
+
+
+def _in_tiles(window: WindowCounts, n: int, options: FitOptions) -> _InTiles:
+    """As `Tiles.of` chooses them, for lines that are spread evenly but for FULLER."""
+    pixel = C_KMS * np.log(window.last / window.first) / max(window.pixels - 1, 1)
+    model, pixels = options.model, window.pixels
+    reach = 2.0 * (np.ceil(5.0 * model.widest_sigma / pixel) + np.ceil(model.rv_reach / pixel)) + 2.0
+    whole = _InTiles(float(n * pixels), float(n**2), float(n**2 * pixels))
+    if options.noise.line_scatter > 0:
+        return whole
+    best, least = whole, n**2 * (pixels + PASSED_OVER)
+    for size in LEAST * 2 ** np.arange(int(np.log2(max(pixels / LEAST, 1.0))) + 1):
+        member, tiles = min(FULLER * n / pixels * (size + reach), n), np.ceil(pixels / size)
+        if tiles * member**2 * (size + PASSED_OVER) < least:
+            least = tiles * member**2 * (size + PASSED_OVER)
+            columns, blocks = float(tiles * member * size), float(tiles * member**2)
+            best = _InTiles(columns, blocks, blocks * size)
+    return best
 
 
 def _wide(options: FitOptions) -> int:
@@ -178,21 +217,23 @@ def _seconds(counts: Counts, options: FitOptions, budget: Budget) -> dict[str, f
     n, solver, width = float(counts.free), options.solver, budget.width
     each = [(RESPONSE * w.points + LAYER) * options.model.depths for w in counts.windows]
     alone = sum(w.spectra * t for w, t in zip(counts.windows, each, strict=True)) / width
-    flops = sum(w.spectra * 2.0 * w.pixels * n**2 for w in counts.windows)
+    flops = sum(w.spectra * 2.0 * _in_tiles(w, counts.free, options).products for w in counts.windows)
+    flops += (counts.spectra * counts.basis + counts.stars * counts.own) * (n * _wide(options)) ** 2
     if options.noise.line_scatter > 0:
         flops += counts.spectra * 6.0 * n**3
     solves = SOLVES + (FOLDS if options.noise.line_drift > 0 else 0)
-    joint = LINES * alone + (flops + solves * n**3) / FLOPS / width
+    joint = LINES * alone + ((flops + solves * n**3) / FLOPS + SUMMED * n**2) / width
     compared = counts.windows[0]
     velocities = 2.0 * options.model.rv_reach / 20.0
     products = counts.searched * NODES * velocities * compared.pixels * 2.0 * counts.basis * (counts.basis + 1)
+    threads = budget.cores if counts.free >= SMALL else 1
     sweeps = float(np.clip(SWEEP_LINES / (n + 1), FEWEST, MOST)) + BURN
     return {
         "search": (NODES * SYNTHESIS * each[0] + products / FLOPS) / width * (counts.searched > 0),
         "stars": solver.star_iterations * alone,
         "lines": KNOWLEDGE * alone,
         "joint": solver.joint_iterations * joint,
-        "widths": sweeps * (SWEEP + SWEEP_SQUARE * n**2) / budget.speed,
+        "widths": sweeps * (SWEEP + SWEEP_SQUARE * n**2 + SWEEP_CUBE * n**3 / FLOPS / threads) / budget.speed,
         "original": 2.0 * alone,
         "fixed": FIXED / budget.speed,
     }

@@ -87,6 +87,33 @@ def make(counts: Counts, config: Config, memory: float | None = None) -> Plan:
     return Plan(counts, estimate(counts, config, budget), budget, config.solver.chunk, config.solver.method)
 
 
+UNCERTAIN = 1.25
+"""How far what is planned may be off: a run is refused only where it would not fit even so."""
+
+
+def check_fits(plan: Plan, config: Config) -> None:
+    """Raises AstrogfError, before anything is computed, where the fit cannot have the memory that it needs, with how
+    many free lines there is room for."""
+    room, need = plan.budget.memory, plan.costs.least_memory
+    if need <= UNCERTAIN * room:
+        return
+
+    def too_many(lines: int) -> bool:
+        return estimate(plan.counts._replace(free=lines), config, plan.budget).least_memory > room
+
+    low, high = 0, plan.counts.free
+    while high - low > max(high // 50, 1):
+        middle = (low + high) // 2
+        low, high = (low, middle) if too_many(middle) else (middle, high)
+    cure = f"[lines] max_lines = {low} would" if low > 0 else "no number of free lines will"
+    scatter = ", and more with [noise] line_scatter = 0" if config.noise.line_scatter > 0 else ""
+    raise AstrogfError(
+        f"The fit of about {plan.counts.free:,} free lines needs {need / 1e9:.1f} GB of memory, of which "
+        f"{room / 1e9:.1f} GB are free: {cure} fit{scatter}; or run it where there is more, or with fewer other "
+        "processes. Nothing has been computed."
+    )
+
+
 def show(console: Console, plan: Plan) -> None:
     """Print the lines."""
     for line in in_columns(plan.rows(), console.width):

@@ -72,7 +72,7 @@ def test_more_of_anything_costs_more() -> None:
     assert twice.memory > first.memory
     many = estimate(counts(free=4800), LAMOST, HERE)
     assert many.seconds["joint"] > 3 * first.seconds["joint"]
-    assert many.memory > first.memory + 14 * 8 * (4800**2 - 1200**2)
+    assert many.memory > first.memory + 9 * 8 * (4800**2 - 1200**2)
     fast = estimate(counts(), LAMOST, HERE._replace(speed=2.0))
     assert fast.total == pytest.approx(first.total / 2)
     cores = estimate(counts(), LAMOST, HERE._replace(cores=16))
@@ -90,6 +90,25 @@ def test_the_chunk_keeps_within_the_budget(budget: float, chunk: int) -> None:
         # the next larger one would not
         more = estimate(counts(1000), config.changed(solver={"chunk": found.chunk + 2}), HERE._replace(memory=1e12))
         assert more.memory > budget
+
+
+def test_a_fit_that_has_no_room_ends_before_it_begins() -> None:
+    """The sentence names a number of lines that has room; with a little too little memory it is tried."""
+    config = LAMOST.changed(lines={"max_lines": 40_000})
+    made = plan.Plan(counts(free=40_000), estimate(counts(free=40_000), config, HERE), HERE, 16, "gauss-newton")
+    with pytest.raises(AstrogfError, match=r"about 40,000 free lines needs .* GB .*max_lines = \d+") as refused:
+        plan.check_fits(made, config)
+    most = int(str(refused.value).split("max_lines = ")[1].split()[0])
+    assert 3000 < most < 30_000
+    assert estimate(counts(free=most), config, HERE).least_memory <= HERE.memory
+    assert estimate(counts(free=int(1.1 * most)), config, HERE).least_memory > HERE.memory
+    plan.check_fits(made._replace(budget=HERE._replace(memory=made.costs.least_memory / 1.2)), config)
+    scattered = config.changed(noise={"line_scatter": 0.02})
+    tiled, whole = (estimate(counts(free=1200), c, HERE).least_memory for c in (config, scattered))
+    assert whole > tiled + 2 * 8.0 * 1200**2
+    more = estimate(counts(free=40_000), scattered, HERE)
+    with pytest.raises(AstrogfError, match="line_scatter = 0"):
+        plan.check_fits(made._replace(costs=more), scattered)
 
 
 def test_this_machine() -> None:

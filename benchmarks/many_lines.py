@@ -91,6 +91,8 @@ def one(lines: int, stars: int, stages: list[str], dense: bool) -> dict[str, Any
         found[f"{name}_core_seconds"] = time.process_time() - cpu
         found[f"{name}_seconds"] = time.perf_counter() - wall
         found[f"{name}_peak_gb"] = peak_memory_gb()
+        said = {key: round(value, 2) for key, value in found.items() if key.startswith(name)}
+        print(lines, said, file=sys.stderr, flush=True)
         return out
 
     def run() -> Any:

@@ -53,7 +53,8 @@ def widened(one: Contribution, z: Float[Array, ""]) -> Contribution:
     slope's derivative is z times that of its correction."""
     lines, ln_sigma, gradient = one.shared
     n = gradient.shape[0] - 1
-    both = jnp.block([[lines, z * lines], [z * lines, z**2 * lines]])
+    above = jnp.concatenate([lines, z * lines], axis=2)
+    both = jnp.concatenate([above, z * above], axis=1)
     shared = SharedTerms(both, ln_sigma, jnp.append(gradient, z * gradient[:n]))
 
     def twice(x):

@@ -1,8 +1,9 @@
 """The contract of a pass: what one spectrum adds to a fit, by how it is put together with what others add.
 
 `linearise` makes a `Contribution`; whoever gathers them treats each part as a whole (`jax.tree.map`): `shared` is
-summed over all spectra, `star` over the spectra of a star, `row` is kept, a row a spectrum. A new quantity is a field
-of one of the three and its value in `linearise`; nothing between the two has to know of it.
+summed over all spectra, `star` over the spectra of a star, `row` is kept, a row a spectrum, and `taken` goes into one
+product. A new quantity is a field of one of the first three and its value in `linearise`; nothing between the two has
+to know of it.
 """
 
 from typing import NamedTuple

@@ -105,7 +105,7 @@ def test_a_fit_that_has_no_room_ends_before_it_begins() -> None:
     plan.check_fits(made._replace(budget=HERE._replace(memory=made.costs.least_memory / 1.2)), config)
     scattered = config.changed(noise={"line_scatter": 0.02})
     tiled, whole = (estimate(counts(free=1200), c, HERE).least_memory for c in (config, scattered))
-    assert whole > tiled + 2 * 8.0 * 1200**2
+    assert whole > tiled
     more = estimate(counts(free=40_000), scattered, HERE)
     with pytest.raises(AstrogfError, match="line_scatter = 0"):
         plan.check_fits(made._replace(costs=more), scattered)

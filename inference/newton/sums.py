@@ -41,11 +41,11 @@ class Sums(NamedTuple):
             where = members[mine]
             if sloped:
                 mine, where = np.append(mine, len(members) + mine), np.append(where, n_used + 1 + where)
-            if len(where) == self.precision.shape[0] - 1 and not sloped:
-                # one tile of all: members are the corrections in their order
+            if tiles.n_tile == 1 and not sloped:
+                # members are the corrections in their order, and the whole matrix is added more quickly by slices
                 self.precision[:n_used, :n_used] += one[:n_used, :n_used]
-                continue
-            self.precision[np.ix_(where, where)] += one[np.ix_(mine, mine)]
+            else:
+                self.precision[np.ix_(where, where)] += one[np.ix_(mine, mine)]
 
     def take(self, thin: Float[np.ndarray, "row shared"]) -> None:
         """A less thin' thin."""

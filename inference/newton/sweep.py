@@ -105,8 +105,12 @@ def _chunk(
     return _gathered(problem, shared, slopes, keep, (rows, used, at), mesh)
 
 
-def _without_spare(star: StarTerms, row: RowTerms, columns: np.ndarray, n_used: int) -> tuple[StarTerms, RowTerms]:
-    """The shared parameters `columns` alone: the others are corrections that the problem has no use for."""
+def _without_spare(
+    parts: list[tuple[StarTerms, RowTerms]], columns: np.ndarray, n_used: int
+) -> tuple[StarTerms, RowTerms]:
+    """All chunks as one, of the shared parameters `columns` alone: the others are corrections that the problem has no
+    use for."""
+    star, row = jax.tree.map(lambda *x: np.concatenate(x), *parts)
     n_own = star.precision.shape[-1]
     if row.continuum is not None:
         slope = row.continuum.slope[:, :, np.append(np.arange(n_own), n_own + columns[:n_used])]
@@ -164,7 +168,7 @@ def sweep_window(
         advance(count)
     assert summed is not None  # there is at least one row
     into.add(problem.tiles, summed, n_used)
-    star, row = _without_spare(*jax.tree.map(lambda *x: np.concatenate(x), *parts), columns, n_used)
+    star, row = _without_spare(parts, columns, n_used)
     return Swept(into.reduced() if sums is None else into.unfinished(), star, row)
 
 

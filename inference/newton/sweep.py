@@ -55,6 +55,11 @@ class Slopes(NamedTuple):
     free: bool
 
 
+def n_summed(n_shared: int, slopes: Slopes | None) -> int:
+    """Shared parameters of the sums of a pass: free slopes are some too, one of each but the last."""
+    return 2 * n_shared - 1 if slopes is not None and slopes.free else n_shared
+
+
 COPIES = 6
 """Arrays of pixels x corrections, and of corrections squared, in tiles, that a spectrum takes while it is made."""
 
@@ -215,8 +220,7 @@ class Share(NamedTuple):
     @property
     def n_shared(self) -> int:
         """Shared parameters of the sums."""
-        n = len(self.shared)
-        return 2 * n - 1 if self.slopes is not None and self.slopes.free else n
+        return n_summed(len(self.shared), self.slopes)
 
 
 class Visited(NamedTuple):
@@ -320,11 +324,9 @@ def sweep(
     visits = [visit(part, b) for part, b in zip(sample.parts, before, strict=True)]
     largest = max(part.stars.stop - part.stars.start for part in sample.parts)
     common = tuple(len(w.star) for w in sample.windows), keep, sample.work.shelf, largest
-    slopes = None if drift is None else Slopes(np.asarray(drift.slope), drift.sd is not None)
-    tasks = [
-        Share(visits[mine], np.asarray(shared), chunk, *common, slopes)
-        for mine in shares(len(visits), tasks_of(len(shared)))
-    ]
+    slopes = None if drift is None else Slopes(np.asarray(drift.slope), drift.prior is not None)
+    cut = shares(len(visits), tasks_of(n_summed(len(shared), slopes)))
+    tasks = [Share(visits[mine], np.asarray(shared), chunk, *common, slopes) for mine in cut]
     problems = tuple(w.problem for w in sample.windows)
     reduced: Any = None
     visited: list[Visited] = []
@@ -334,6 +336,6 @@ def sweep(
     kept, *by_star = zip(*visited, strict=True)
     log_posterior, chi2, own_sd, scatter = (np.concatenate(x) for x in by_star)
     slopes_left = None
-    if drift is not None and drift.sd is not None:
+    if drift is not None and drift.prior is not None:
         reduced, slopes_left = folded(reduced, drift, np.asarray(shared))
     return Pass(jax.tree.map(jnp.asarray, reduced), log_posterior, chi2, own_sd, scatter, kept, slopes_left)

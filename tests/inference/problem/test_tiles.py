@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from astrogf.inference.newton.drift import Drift
+from astrogf.inference.newton.drift import Drift, SlopePrior
 from astrogf.inference.newton.passed import Pass
 from astrogf.inference.newton.sweep import sweep
 from astrogf.inference.problem.linearise import in_pixels
@@ -108,7 +108,9 @@ def test_a_pass_in_tiles_is_that_of_the_whole_matrix(two: Two) -> None:
 
 
 def test_so_is_one_with_slopes(two: Two) -> None:
-    drift = Drift(np.array([-1.2, 0.1, 0.7]), np.linspace(0.08, -0.06, N_LINE), 0.1)
+    drift = Drift(
+        np.array([-1.2, 0.1, 0.7]), np.linspace(0.08, -0.06, N_LINE), SlopePrior(0.1, 0.05, np.arange(N_LINE) % 3)
+    )
     tiled, whole = passes(two, drift)
     for a, b in zip((*tiled.reduced, *tiled.drift), (*whole.reduced, *whole.drift), strict=True):  # type: ignore[misc]
         np.testing.assert_allclose(a, b, rtol=0.0, atol=1e-10 * np.abs(np.asarray(b)).max())

@@ -1,4 +1,4 @@
-"""Other solvers than Gauss-Newton: a variational one for surveys, and those without its approximations for small problems.
+"""Other solvers than Gauss-Newton: a variational one for surveys, and for small problems without approximations.
 
 Order of reading: minibatch, elbo, svi (stars batch by batch); model (the definition), gaussian, nuts, laplace, skewed,
 refine (small problems, on NumPyro's density).

@@ -65,6 +65,7 @@ def elbo(
     if prior.told is not None and not prior.within:
         value += _expected(prior.told, mean[:n], covariance[:n, :n])
     if drift is not None and q.slopes is not None:
+        assert drift.sd is not None
         sd = np.broadcast_to(drift.sd, len(drift.slope))
         square = mean[n:] ** 2 + np.diagonal(covariance)[n:]
         value -= 0.5 * np.sum(square / sd**2) + np.sum(np.log(sd))

@@ -25,8 +25,9 @@ Density = Callable[[Float[Array, " shared"], Float[Array, "star own"]], tuple[Ar
 class Solution(NamedTuple):
     """A posterior, whichever solver it comes from. `own_*` in units of `STEP`, as in `ArrowGaussian`.
 
-    `status`: 'converged', or what was wrong. `diagnostics`: rhat, ess, divergences (NUTS), elbo trace (`skewed`), seconds.
-    `draws`: (shared, own) with a leading axis, for NUTS; `gaussian`: the fitted Gaussian, for Laplace and `skewed`.
+    `status`: 'converged', or what was wrong. `diagnostics`: rhat, ess, divergences (NUTS), elbo trace (`skewed`),
+    seconds. `draws`: (shared, own) with a leading axis, for NUTS; `gaussian`: the fitted Gaussian, for Laplace
+    and `skewed`.
     """
 
     mean: Float[np.ndarray, " shared"]

@@ -4,14 +4,15 @@ q is the Gaussian whose natural parameters are those of the prior, given its wid
 (`minibatch.Quadratic`). A step visits one minibatch k: its stars move to their most probable values given q's mean, one
 pass over them linearises there and eliminates them, and with K minibatches
 
-    estimate = sum of what all last said + K (what k says now - what k last said),    natural += rho (estimate - natural)
+    estimate = sum of what all last said + K (what k says now - what k last said),
+    natural += rho (estimate - natural)
 
-(Hoffman et al. 2013, JMLR 14, 1303, eq. 15; derivatives at the mean of q as in Khan & Nielsen 2018, arXiv 1807.04489,
-section 3.4). What was said last is a control variate (SAGA: Defazio, Bach & Lacoste-Julien 2014, arXiv 1407.0202): the
-estimate is unbiased with it or without, but without it q would keep a noise of sqrt(rho K / 2) posterior sd, that of the
-sample's own scatter, and tens of epochs would go into averaging that away. With rho = 1 / K, which is what is used,
-natural is the sum of what all last said: q is at every step the posterior of the stars visited so far, so that in the
-first epoch it never takes few stars for all.
+(stochastic natural gradients: Hoffman et al. 2013, JMLR 14, 1303; with derivatives at the mean of q: Khan & Nielsen
+2018, arXiv 1807.04489). What was said last is a control variate, as in SAGA (Defazio, Bach & Lacoste-Julien 2014, arXiv
+1407.0202): the estimate is unbiased with it or without, but without it q would keep a noise of about sqrt(rho K / 2)
+posterior sd, that of the stars' own scatter, and tens of epochs would go into averaging that away. With rho = 1 / K,
+which is what is used, natural is the sum of what all last said: q is at every step the posterior of the stars visited
+so far, so that in the first epoch it never takes few stars for all.
 
 Widths of the prior and classes of the lines follow q as in the joint fit by Gauss-Newton (`prior.groups.learn`): given
 (A, b) they cost no pass over stars, and so are brought to what is most probable at every step rather than be
@@ -288,9 +289,9 @@ def ended(state: State, setting: Setting, prior: SharedPrior, name: str, progres
     """All stars at their most probable values given q's mean, in one pass."""
     began, sample, options = time.perf_counter(), setting.sample, setting.options
     theta, point = state.theta.copy(), state.point
-    for k, blocks in enumerate(setting.batches):
-        mine = Minibatch.of(sample, blocks)
-        known = [block for i in blocks if (block := state.blocks[i]) is not None]
+    for k, numbers in enumerate(setting.batches):
+        mine = Minibatch.of(sample, numbers)
+        known = [block for i in numbers if (block := state.blocks[i]) is not None]
         theta[mine.stars] += np.asarray(bounded_step(own_steps(known, point - state.at[k])))
     at, shared = keep_physical(jnp.asarray(theta)), jnp.asarray(state.shared)
     blocks = tuple(block for block in state.blocks if block is not None)

@@ -1,4 +1,4 @@
-"""NUTS and Laplace about the mean after a fit: the density they are given is NumPyro's own, and their result has the fit's shape."""
+"""NUTS and Laplace after a fit: the density they are given is NumPyro's own, and their result has the fit's shape."""
 
 import jax
 import jax.numpy as jnp

@@ -82,9 +82,7 @@ def _of_windows(c: Config) -> list[str]:
 def _of_solver(c: Config) -> list[str]:
     """What only the solvers of surveys can do, and what is said of a solver that is not asked for."""
     if c.solver.batch is not None and c.solver.method != "svi":
-        return [
-            f"[solver] batch: svi alone takes stars in batches, and method is {c.solver.method!r}; drop one of the two."
-        ]
+        return [f"[solver] batch: svi alone takes stars in batches, and method is {c.solver.method!r}: drop it."]
     if c.solver.method in ("gauss-newton", "svi"):
         return []
     asked = [

@@ -63,9 +63,8 @@ class Watch:
             outside = np.flatnonzero(distance > NEAR)
             first = 0 if len(outside) == 0 else int(outside[-1]) + 1
             there = first < len(self.seen)
-            found[f"{name}_near"] = {
-                "visits": self.seen[first][0] if there else None, "core_seconds": self.seen[first][1] if there else None,
-            }  # fmt: skip
+            visits, seconds = self.seen[first][:2] if there else (None, None)
+            found[f"{name}_near"] = {"visits": visits, "core_seconds": seconds}
         return found
 
 
@@ -151,12 +150,12 @@ def main() -> None:
         "whole_fit": whole,
     }  # fmt: skip
     found |= {name: watch.told(answer, sd) for name, watch in watches.items()}
-    print(f"{a.stars} stars, {small.n_line} corrections; the list is {found['start_rms']:.1f} sd away (rms). In the end "
-          f"the two are {found['apart_max']:.3f} sd apart at most, sds by {found['sd_ratio']}")  # fmt: skip
+    print(f"{a.stars} stars, {small.n_line} corrections, from {found['start_rms']:.1f} sd (rms) away")
+    print(f"in the end means {found['apart_max']:.3f} sd apart at most, ratios of sds {found['sd_ratio']}, {whole}")
     for name in watches:
-        near = {k: found[name][f"{k}_near"] for k in ("rms", "max")}
-        said = [f"{k} {v['visits']} visits a star, {v['core_seconds']} core-s" for k, v in near.items()]
-        print(f"{name:20s} within {NEAR} sd after: {'; '.join(said)}")
+        for kind in ("rms", "max"):
+            near = found[name][f"{kind}_near"]
+            print(f"{name:20s} {kind} within {NEAR} sd after {near['visits']} visits, {near['core_seconds']} core-s")
     text = json.dumps(found, indent=1)
     if a.json:
         a.json.write_text(text + "\n")

@@ -1,4 +1,4 @@
-"""Variational inference batch by batch: it ends where Gauss-Newton does, its steps are unbiased, it goes on when cut."""
+"""Variational inference in batches: it ends where Gauss-Newton does, its steps are unbiased, it goes on when cut."""
 
 from typing import NamedTuple
 

@@ -35,7 +35,6 @@ from astrogf.inference.problem.setup import Setup, numbered, prepare, with_free
 from astrogf.inference.problem.spectra import Sample, margins, quiet
 from astrogf.inference.problem.unlisted import CLASS, SCATTER, START, is_unlisted, places, with_unlisted
 from astrogf.inference.result import FitResult, assemble
-from astrogf.inference.solvers.minibatch import stars_a_step
 from astrogf.inference.solvers.refine import refined
 from astrogf.inference.solvers.svi import fit_svi
 from astrogf.inference.statistics import with_told
@@ -385,7 +384,7 @@ def fit(
     if options.solver.method == "svi":
         # a step visits whole blocks, and no chunk of stars should be larger than a block
         paths = {str(path) for b in batches for path in b.table["path"]}
-        most = stars_a_step(max(len(paths), 1), options.solver.batch)
+        most = options.solver.stars_a_step(len(paths))
         cut = work._replace(block=most if work.block is None else min(work.block, most))
         options = options.changed(solver={"chunk": min(options.solver.chunk, most)})
     if cut is not None and cut.block is not None:

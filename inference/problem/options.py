@@ -184,6 +184,10 @@ class NoiseOptions(Section):
     )
 
 
+STEPS = 16
+"""Steps of an epoch of svi, where it is not said how many stars make one."""
+
+
 class SolverOptions(Section):
     """How the fit is computed."""
 
@@ -200,6 +204,10 @@ class SolverOptions(Section):
     seed: Seed = Field(0, description="seed of svi, laplace and nuts")
     chunk: Count = Field(16, description="stars computed at once: more memory, a little faster")
     block: Count = Field(128, description="stars whose equations are in memory at once; a task where there are workers")
+
+    def stars_a_step(self, n_star: int) -> int:
+        """Stars of a batch of svi, of a sample of so many."""
+        return max(1, min(n_star, self.batch or -(-n_star // STEPS)))
 
 
 class FitOptions(Section):

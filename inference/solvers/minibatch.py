@@ -18,14 +18,6 @@ from astrogf.inference.problem.arrow import Eliminated, Reduced, substitute
 from astrogf.inference.problem.noise import NoiseModel, as_numpy
 from astrogf.inference.problem.spectra import Noise, Sample
 
-STEPS = 16
-"""Steps of an epoch, where it is not said how many stars make one."""
-
-
-def stars_a_step(n_star: int, batch: int | None) -> int:
-    """Stars of a minibatch; `batch`: what the options say, None for an epoch of STEPS steps."""
-    return min(n_star, batch or -(-n_star // STEPS))
-
 
 def dealt(n_block: int, n_batch: int, seed: int) -> list[Int[np.ndarray, " block"]]:
     """The blocks of every minibatch, in rising order. They are as equal as can be, and none is empty."""

@@ -63,7 +63,6 @@ from astrogf.inference.solvers.minibatch import (
     dealt,
     own_steps,
     said_by,
-    stars_a_step,
     visited_at,
 )
 
@@ -237,7 +236,7 @@ def fit_svi(
     drift, prior = begun_drift(run, options, told), SharedPrior.of(groups, options, told, told and told.blends)
     shared = np.asarray(run.shared)
     origin = shared if drift is None else np.append(shared, drift.slope)
-    n_batch = max(1, round(sample.n_star / stars_a_step(sample.n_star, options.solver.batch)))
+    n_batch = max(1, round(sample.n_star / options.solver.stars_a_step(sample.n_star)))
     batches = dealt(len(sample.parts), n_batch, options.solver.seed)
     largest = max(part.stars.stop - part.stars.start for part in sample.parts)
     keep = ("sight",) * options.lines.blends

@@ -136,6 +136,38 @@ def test_in_blocks_on_disk_it_ends_with_the_same_bits_too(batches, tmp_path) -> 
     assert len(list((tmp_path / "run" / "checkpoint" / "blocks").glob("*.npz"))) <= 3 * 2 + 2
 
 
+def test_in_batches_it_ends_with_the_same_bits_too(batches, tmp_path) -> None:
+    """Variational inference, of which a step is a star, on disk and in pieces; and it is near Gauss-Newton."""
+    options = OPTIONS.changed(
+        noise={"line_scatter": 0.02, "inflation": 0.01},
+        solver={"method": "svi", "batch": 1, "star_iterations": 2, "joint_iterations": 2},
+    )
+    whole = fit(batches, options)
+    pieces, stages = gone_on_with(batches, options, tmp_path / "run", block=2)
+    assert_same(pieces, whole)
+    assert stages == [
+        "blocks",
+        "search",
+        *["stars"] * 2,
+        "lines",
+        *["joint"] * (2 * 3 + 1),
+        "widths",
+        *["original list"] * 2,
+    ]
+    newton = fit(
+        batches, options.changed(solver={"method": "gauss-newton", "batch": None, "joint_iterations": 4})
+    ).result
+    mine = whole.result
+    assert mine.statistics is not None
+    assert newton.statistics is not None
+    off = (mine.lines["correction"] - newton.lines["correction"]) / newton.lines["posterior_sd"]
+    assert np.abs(off).max() < 0.2
+    np.testing.assert_allclose(mine.lines["posterior_sd"], newton.lines["posterior_sd"], rtol=0.1)
+    np.testing.assert_allclose(
+        mine.statistics.at(newton.statistics.point).gradient, newton.statistics.gradient, atol=1.0
+    )
+
+
 def test_a_stars_labels_keep_their_covariance(batches) -> None:
     """In the labels' own units: its diagonal is their errors, and every star's correlations are those of something."""
     made = fit(batches, OPTIONS).result

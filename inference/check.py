@@ -24,6 +24,7 @@ from astrogf.inference.problem import noise
 from astrogf.inference.problem.arrow import substitute
 from astrogf.inference.problem.collect import Collected, collect
 from astrogf.inference.problem.instrument import names
+from astrogf.inference.problem.left_out import leaving_out
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import RV, steps
 from astrogf.inference.problem.priors import Belief
@@ -250,8 +251,11 @@ def check(
     pixels = [np.asarray(b.wavelength) for b in origin.batches]
     start = with_factors(sample, start, theta, pixels, corrections.factors)
     run = under.begin(theta, corrections.ln_sigma, start)
-    run, passed = fit_stars(corrected, run, options, free=False, stage="corrected list", progress=progress)
-    if ready is None or under.slope is not None:
+    left_out = options.model.leave_out
+    judged = leaving_out(corrected, theta, left_out)
+    run, passed = fit_stars(judged, run, options, free=False, stage="corrected list", progress=progress)
+    if ready is None or under.slope is not None or left_out:
+        sample, corrected = (leaving_out(s, np.asarray(run.theta), left_out) for s in (sample, corrected))
         if ready is None:
             run.noise = learn(corrected, passed, options, local=tuple(n.local for n in start))
         run, passed = fit_stars(

@@ -27,6 +27,7 @@ from astrogf.inference.newton.told import Told
 from astrogf.inference.prior import groups as hyper
 from astrogf.inference.problem.collect import NoStarsError, Origin, collect
 from astrogf.inference.problem.devices import star_mesh, whole_chunks
+from astrogf.inference.problem.left_out import leaving_out
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import LN_SIGMA, lsf_sigma
 from astrogf.inference.problem.prior_lines import LinePrior, sure_of
@@ -399,7 +400,10 @@ def fit(
         sample, 0.01 if options.noise.inflation is None else options.noise.inflation, options.noise.line_scatter
     )
     run = FitState(jnp.asarray(theta), jnp.array([start]), noise)
-    run, passed = fit_stars(sample, run, options, tolerance=NEAR_ENOUGH, progress=progress, checkpoint=checkpoint)
+    judged = leaving_out(sample, theta, options.model.leave_out)
+    run, passed = fit_stars(judged, run, options, tolerance=NEAR_ENOUGH, progress=progress, checkpoint=checkpoint)
+    # once more, where the velocities of all windows are known
+    sample = leaving_out(sample, np.asarray(run.theta), options.model.leave_out)
 
     verdicts = out_of_domain(run, passed, sample, [b.is_anchor for b in beliefs_of_stars], options)
     keep = np.array([v is None for v in verdicts])

@@ -319,9 +319,10 @@ def shared_statistics(leaders: LineList, joint: Joint, n_star: int) -> Statistic
     """(A, b) of the stars at the end of the fit, with what tells the corrections apart."""
     names_of = LineNames(leaders.wavelength, leaders.species(), leaders.elow, leaders.loggf)
     reduced, slopes, drift = joint.passed.reduced, None, joint.run.drift
-    if drift is not None and joint.passed.drift is not None:
+    if drift is not None and drift.prior is not None and joint.passed.drift is not None:
         constant, slope, covariance = (np.asarray(x) for x in joint.passed.drift)
-        slopes = Slopes(constant, slope, covariance, drift.slope, np.array(drift.sd))
+        own, common, ion = drift.prior
+        slopes = Slopes(constant, slope, covariance, drift.slope, np.array(own), np.array(common), ion)
     return Statistics(
         np.asarray(reduced.precision), np.asarray(reduced.gradient), np.asarray(joint.run.shared), names_of,
         ("ln_sigma",), n_star, joint.blends, slopes,

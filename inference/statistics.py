@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from astrogf.base.errors import AstrogfError
-from astrogf.inference.newton.drift import unfolded
+from astrogf.inference.newton.drift import SlopePrior, unfolded
 from astrogf.inference.newton.told import Told
 from astrogf.inference.prior import groups as hyper
 from astrogf.inference.prior.blends import Blends, Sums
@@ -35,13 +35,20 @@ class LineNames(NamedTuple):
 
 class Slopes(NamedTuple):
     """Of the lines with temperature (`newton.drift`): their step is constant - slope @ (shared step), with covariance;
-    where they are, and the sd of their prior."""
+    where they are, and the sds and the ions of their prior (`drift.SlopePrior`)."""
 
     constant: Float[np.ndarray, " line"]
     slope: Float[np.ndarray, "line shared"]
     covariance: Float[np.ndarray, "line line"]
     point: Float[np.ndarray, " line"]
     sd: Float[np.ndarray, ""]
+    common_sd: Float[np.ndarray, ""]
+    ion: Int[np.ndarray, " line"]
+
+    @property
+    def prior(self) -> SlopePrior:
+        """Of the slopes."""
+        return SlopePrior(float(self.sd), float(self.common_sd), self.ion)
 
 
 class Statistics(NamedTuple):
@@ -98,7 +105,9 @@ def load(path: Path) -> Statistics:
         raise AstrogfError(f"{path} is damaged: {len(lines.wavelength)} lines, but what is of blends is {blends.shape}")
     slopes = None
     if "slopes_sd" in stored:
-        slopes = Slopes(*(stored[f"slopes_{name}"] for name in Slopes._fields))
+        # runs of versions in which the lines of an ion shared nothing do not say so
+        nothing = {"slopes_common_sd": np.array(0.0), "slopes_ion": np.full(len(lines.wavelength), -1)}
+        slopes = Slopes(*((nothing | stored)[f"slopes_{name}"] for name in Slopes._fields))
         if slopes.slope.shape != (len(lines.wavelength), n):
             raise AstrogfError(
                 f"{path} is damaged: {n} shared parameters, but what is of slopes is {slopes.slope.shape}"
@@ -184,8 +193,8 @@ def slopes_of_lines(
     s, n = statistics, len(statistics.lines.wavelength)
     if s.slopes is None:
         return None
-    constant, slope, covariance, at, sd = s.slopes
-    whole = unfolded(Told(s.precision, s.gradient, s.point), Eliminated(constant, slope, covariance), at, float(sd))
+    eliminated = Eliminated(s.slopes.constant, s.slopes.slope, s.slopes.covariance)
+    whole = unfolded(Told(s.precision, s.gradient, s.point), eliminated, s.slopes.point, s.slopes.prior)
     lines, other = np.append(np.arange(n), np.arange(len(s.point), len(whole.point))), np.arange(n, len(s.point))
     weight = np.asarray(other_sd, float) ** -2.0
     inner = whole.precision[np.ix_(other, other)] + np.diag(weight)

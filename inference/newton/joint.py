@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int
 
 from astrogf.inference.blocks.shelf import Kept
 from astrogf.inference.checkpoint import NOWHERE, Checkpoint
-from astrogf.inference.newton.drift import Drift, loading
+from astrogf.inference.newton.drift import Drift, SlopePrior, loading
 from astrogf.inference.newton.gaps import blends_of
 from astrogf.inference.newton.learned_noise import learn, noise_summary
 from astrogf.inference.newton.misfit import with_misfit
@@ -105,10 +105,11 @@ def determined(posterior: hyper.Posterior, prior: SharedPrior) -> float:
 
 def of_slopes(passed: Pass, posterior: hyper.Posterior, drift: Drift | None) -> float:
     """How many of the slopes the data determine."""
-    if drift is None or drift.sd is None:
+    if drift is None or drift.prior is None:
         return 0.0
-    variance = np.diag(passed.whole_covariance(posterior.covariance))[len(posterior.mean) :]
-    return float(np.sum(1.0 - variance / drift.sd**2))
+    n = len(posterior.mean)
+    covariance = passed.whole_covariance(posterior.covariance)[n:, n:]
+    return len(covariance) - drift.prior.left_of(covariance)
 
 
 class Joint(NamedTuple):
@@ -177,7 +178,7 @@ def fit_joint(
         np.ones(n),
         learned,
         blends,
-        begun_drift(run, options, told),
+        begun_drift(run, groups, options, told),
         run.trace,
     )
     if isinstance(now, Joint):
@@ -252,7 +253,7 @@ def fit_joint(
     return joint
 
 
-def begun_drift(run: FitState, options: FitOptions, told: Told | None) -> Drift | None:
+def begun_drift(run: FitState, groups: hyper.Groups, options: FitOptions, told: Told | None) -> Drift | None:
     """The slopes where others have left them, or none yet, in stars of the temperatures that they have; None where
     lines have none."""
     if options.noise.line_drift == 0.0:
@@ -260,7 +261,8 @@ def begun_drift(run: FitState, options: FitOptions, told: Told | None) -> Drift 
     z, n = loading(np.asarray(run.theta)[:, 0]), len(run.shared) - 1
     both = None if told is None else told.slopes
     begin = np.zeros(n) if both is None else both.point[n + 1 :]
-    return Drift(z, begin, options.noise.line_drift, both)
+    prior = SlopePrior(options.noise.line_drift, options.noise.species_drift, groups.species)
+    return Drift(z, begin, prior, both)
 
 
 def rounded(widths: Widths) -> dict[str, list[float]]:

@@ -313,7 +313,7 @@ def sweep(
     whole = sample if of is None else of
     largest = max(part.stars.stop - part.stars.start for part in whole.parts)
     common = tuple(len(w.star) for w in whole.windows), keep, sample.work.shelf, largest
-    slopes = None if drift is None else Slopes(np.asarray(drift.slope), drift.sd is not None)
+    slopes = None if drift is None else Slopes(np.asarray(drift.slope), drift.prior is not None)
     tasks = [Share(visits[mine], np.asarray(shared), chunk, *common, slopes) for mine in shares(len(visits))]
     problems = tuple(w.problem for w in sample.windows)
     reduced: Any = None
@@ -324,6 +324,6 @@ def sweep(
     kept, *by_star = zip(*visited, strict=True)
     log_posterior, chi2, own_sd, scatter = (np.concatenate(x) for x in by_star)
     slopes_left = None
-    if drift is not None and drift.sd is not None:
+    if drift is not None and drift.prior is not None:
         reduced, slopes_left = folded(reduced, drift, np.asarray(shared))
     return Pass(jax.tree.map(jnp.asarray, reduced), log_posterior, chi2, own_sd, scatter, kept, slopes_left)

@@ -47,6 +47,9 @@ class ModelOptions(Section):
     solar: Literal["asplund2009", "asplund2021", "grevesse2007", "grevesse1998"] = Field(
         "asplund2009", description="solar abundances that the labels are relative to"
     )
+    leave_out: Annotated[tuple[Range, ...], Field(strict=False)] = Field(
+        (), description="wavelengths at rest, vacuum A, that are not fitted: the model is known to be wrong there"
+    )
     rv_reach: Positive = Field(500.0, description="largest radial velocity looked for, km/s")
     widest_sigma: Positive = Field(80.0, description="largest broadening (Gaussian sigma) there is room for, km/s")
 
@@ -182,6 +185,16 @@ class NoiseOptions(Section):
     line_drift: NotNegative = Field(
         0.0, description="sd of what the model gets wrong of a line, alike in all stars, per 1000 K from the Sun, dex"
     )
+    species_drift: NotNegative = Field(
+        0.0, description="sd of what the lines of an ion have in common of that, in addition, dex"
+    )
+
+    @field_validator("species_drift")
+    @classmethod
+    def _needs_line_drift(cls, value: float, info: ValidationInfo) -> float:
+        if value > 0.0 and not info.data.get("line_drift", 0.0) > 0.0:
+            raise ValueError("0 where line_drift is 0: lines of an ion drift together only where lines drift")
+        return value
 
 
 STEPS = 16

@@ -64,11 +64,8 @@ def elbo(
     value += log_prior(q, prior, mean[:n])
     if prior.told is not None and not prior.within:
         value += _expected(prior.told, mean[:n], covariance[:n, :n])
-    if drift is not None and q.slopes is not None:
-        assert drift.sd is not None
-        sd = np.broadcast_to(drift.sd, len(drift.slope))
-        square = mean[n:] ** 2 + np.diagonal(covariance)[n:]
-        value -= 0.5 * np.sum(square / sd**2) + np.sum(np.log(sd))
+    if drift is not None and drift.prior is not None and q.slopes is not None:
+        value -= 0.5 * (mean[n:] @ drift.prior.pull(mean[n:]) + drift.prior.left_of(covariance[n:, n:]))
         value += 0.5 * np.linalg.slogdet(np.asarray(q.slopes.covariance))[1]
         value += 0.0 if drift.told is None else _expected(drift.told, mean, covariance)
     return float(value)

@@ -101,10 +101,9 @@ def said_by(
     """What a pass that linearised at `shared` (and the slopes of `drift`), the point y, says of the shared parameters:
     the Laplace approximation of the marginal likelihood, of all stars that have a finite model."""
     reduced = passed.reduced
-    if drift is not None and passed.drift is not None:
+    if drift is not None and drift.prior is not None and passed.drift is not None:
         here = Told(np.asarray(reduced.precision), np.asarray(reduced.gradient), np.asarray(shared))
-        assert drift.sd is not None
-        both = unfolded(here, passed.drift, drift.slope, drift.sd)
+        both = unfolded(here, passed.drift, drift.slope, drift.prior)
         reduced = Reduced(both.precision, both.gradient)  # type: ignore[arg-type]
     found = passed.log_posterior + np.concatenate([marginal_gain(t.star) for t in passed.terms()])
     return Quadratic.about(float(np.sum(found[np.isfinite(found)])), reduced, y)

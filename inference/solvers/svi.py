@@ -233,7 +233,7 @@ def fit_svi(
     In the end one pass over all stars makes (A, b) of one point; 'converged' is where q's mean is then within
     `tolerance` sd of it. The state is saved after every step, and the fit goes on from it.
     """
-    drift, prior = begun_drift(run, options, told), SharedPrior.of(groups, options, told, told and told.blends)
+    drift, prior = begun_drift(run, groups, options, told), SharedPrior.of(groups, options, told, told and told.blends)
     shared = np.asarray(run.shared)
     origin = shared if drift is None else np.append(shared, drift.slope)
     n_batch = max(1, round(sample.n_star / options.solver.stars_a_step(sample.n_star)))

@@ -23,6 +23,8 @@ from tests.places import ROOT
         ("[lines]\nteff_prior = [1, 2]", ["[lines] teff_prior", "belongs in [stars]"]),
         ("[sruvey]\nsnr_min = 3", ["[sruvey]", "unknown section", "[survey]"]),
         ("snr_min = 3", ["snr_min", "outside any section", "[survey]"]),
+        ("[noise]\nspecies_drift = 0.1", ["[noise] species_drift", "0 where line_drift is 0"]),
+        ("[model]\nleave_out = [[6570.0, 6560.0]]", ["[model] leave_out", "6570"]),
         ("[survey]\nsnr_min = 'high'", ["[survey] snr_min", "expected a number", "'high'"]),
         ("[survey]\nsnr_min = -1", ["[survey] snr_min", "greater than or equal to 0", "-1"]),
         ("[survey]\nsnr_min = nan", ["[survey] snr_min", "finite"]),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from astrogf.base.errors import AstrogfError
-from astrogf.inference.newton.drift import Drift, folded, loading, unfolded
+from astrogf.inference.newton.drift import Drift, SlopePrior, folded, loading, unfolded
 from astrogf.inference.newton.joint import Joint, SharedPrior, fit_joint
 from astrogf.inference.newton.passed import Pass
 from astrogf.inference.newton.stars import FitState
@@ -23,7 +23,19 @@ from astrogf.inference.rehearsal.small import OPTIONS, Draw, Small, build, draw
 from astrogf.inference.statistics import LineNames, Slopes, Statistics, combine, load, of_lines, save, slopes_of_lines
 from tests.builders.few_stars import N_STAR, drawn_of, few_stars
 
-SD = 0.12
+SD, COMMON = 0.12, 0.07
+
+
+def prior_of(n: int) -> SlopePrior:
+    """Two ions, and a last line by itself."""
+    return SlopePrior(SD, COMMON, np.append(np.arange(n - 1) % 2, -1))
+
+
+def covariance_of(prior: SlopePrior) -> np.ndarray:
+    """By its definition: a part of every line, and one of every ion."""
+    ion = prior.ion
+    together = (ion[:, None] == ion) & (ion >= 0)
+    return prior.own**2 * np.eye(len(ion)) + prior.common**2 * together
 
 
 @pytest.fixture(scope="module")
@@ -40,20 +52,55 @@ def test_the_sun_has_none() -> None:
     assert np.allclose(loading(np.array([5772.0, 6772.0, 4272.0])), [0.0, 1.0, -1.5])
 
 
+def test_the_prior_is_that_of_two_parts() -> None:
+    prior, rng = prior_of(8), np.random.default_rng(1)
+    precision, slope = np.linalg.inv(covariance_of(prior)), rng.normal(size=8)
+    added = np.ones((8, 8))
+    prior.add_precision(added)
+    assert np.allclose(added - 1.0, precision, rtol=0, atol=1e-9 * np.max(precision))
+    assert np.allclose(prior.pull(slope), precision @ slope)
+    prior.add_precision(added, -1.0)
+    assert np.allclose(added, 1.0)
+    root = rng.normal(size=(8, 8))
+    assert np.isclose(prior.left_of(root @ root.T), np.trace(precision @ root @ root.T))
+    density = Drift(np.zeros(1), slope, prior).log_density(np.zeros(9))
+    assert np.isclose(density, -0.5 * slope @ precision @ slope)
+    alone = SlopePrior(SD, 0.0, prior.ion)
+    assert np.allclose(alone.pull(slope), slope / SD**2)
+
+
+def test_a_line_that_no_star_sees_has_the_slope_of_its_ion() -> None:
+    """Three lines of one ion are measured, one is not, and one of another ion is neither: means and variances are those
+    of conditioning the joint Normal on what was measured."""
+    prior, n, error = SlopePrior(SD, COMMON, np.array([0, 0, 0, 0, 1])), 5, 0.01
+    seen, values = np.arange(3), np.array([0.1, 0.2, 0.15])
+    a, b = np.zeros((2 * n, 2 * n)), np.zeros(2 * n)
+    a[n + seen, n + seen] = error**-2
+    b[n + seen] = values / error**2
+    _, slopes = folded(Reduced(jnp.asarray(a), jnp.asarray(b)), Drift(np.zeros(1), np.zeros(n), prior), np.zeros(n))
+    covariance = covariance_of(prior)
+    gain = covariance[:, seen] @ np.linalg.inv(covariance[np.ix_(seen, seen)] + error**2 * np.eye(3))
+    assert np.allclose(slopes.constant, gain @ values)
+    assert np.allclose(slopes.covariance, covariance - gain @ covariance[seen])
+    assert 0.03 < slopes.constant[3] < 0.15
+    assert slopes.constant[4] == 0.0
+
+
 def test_a_pass_is_that_of_twice_as_many_lines(small: Small, drawn: Draw) -> None:
     """Every star's own contribution, at its own corrections u + z e, put into one dense system by hand; the stars and
     the slopes eliminated from it."""
     n = small.n_line
     shared = jnp.append(jnp.linspace(-0.1, 0.1, n), lsf_sigma(small.options.stars.resolution))
-    drift = Drift(np.array([-1.2, 0.1, 0.7]), np.linspace(0.08, -0.06, n), SD)
+    drift = Drift(np.array([-1.2, 0.1, 0.7]), np.linspace(0.08, -0.06, n), prior_of(n))
     sample, theta = small.sample(drawn.data), np.asarray(drawn.theta)
     passed = sweep(sample, jnp.asarray(theta), shared, small.quiet(), chunk=2, drift=drift)
 
     n_own, m = sample.n_own, 2 * n + 1
     full = np.zeros((m + N_STAR * n_own,) * 2)
     gradient = np.zeros(len(full))
-    full[n + 1 : m, n + 1 : m] += np.eye(n) / SD**2
-    gradient[n + 1 : m] -= drift.slope / SD**2
+    precision = np.linalg.inv(covariance_of(prior_of(n)))
+    full[n + 1 : m, n + 1 : m] += precision
+    gradient[n + 1 : m] -= precision @ drift.slope
     for s in range(N_STAR):
         window = sample.windows[0].select(np.arange(N_STAR) == s, np.zeros(N_STAR, int))
         prior, noise = (type(x)(*(np.asarray(y)[s : s + 1] for y in x)) for x in (sample.prior, small.quiet()[0]))
@@ -99,14 +146,14 @@ def test_what_other_stars_say_of_slopes_is_taken_along(small: Small, drawn: Draw
 
     def passed(which: np.ndarray, told: Told | None = None) -> Pass:
         some = sample.select(which)
-        return sweep(some, theta[which], shared, quiet(some), chunk=2, drift=Drift(z[which], slope, SD, told))
+        return sweep(some, theta[which], shared, quiet(some), chunk=2, drift=Drift(z[which], slope, prior_of(n), told))
 
     two = np.array([True, True, False])
     whole, first = passed(two | True), passed(two)
     assert first.drift is not None
     point = np.asarray(shared)
     alone = Told(np.asarray(first.reduced.precision), np.asarray(first.reduced.gradient), point)
-    both = passed(~two, unfolded(alone, first.drift, slope, SD))
+    both = passed(~two, unfolded(alone, first.drift, slope, prior_of(n)))
     scale = np.max(np.abs(whole.reduced.precision))
     assert np.allclose(both.reduced.precision, whole.reduced.precision, rtol=0, atol=1e-9 * scale)
     assert np.allclose(both.reduced.gradient, whole.reduced.gradient, rtol=1e-6, atol=1e-9 * scale)
@@ -115,13 +162,15 @@ def test_what_other_stars_say_of_slopes_is_taken_along(small: Small, drawn: Draw
 
     names = LineNames(np.arange(n) + 5000.0, np.full(n, "Fe I"), np.ones(n), np.zeros(n))
     constant, by_shared, covariance = (np.asarray(x) for x in first.drift)
-    kept = Slopes(constant, by_shared, covariance, slope, np.array(SD))
+    kept = Slopes(constant, by_shared, covariance, slope, np.array(SD), np.array(COMMON), prior_of(n).ion)
     save(tmp_path / "s.npz", Statistics(*alone[:3], names, ("ln_sigma",), 2, None, kept))
     stored = load(tmp_path / "s.npz")
     of_others = point[-1:], np.array([0.05])
     told, marginal = slopes_of_lines(stored, *of_others), of_lines(stored, *of_others)
     assert told is not None
-    again, _ = folded(Reduced(jnp.asarray(told.precision), jnp.asarray(told.gradient)), Drift(z, slope, SD), point[:-1])
+    again, _ = folded(
+        Reduced(jnp.asarray(told.precision), jnp.asarray(told.gradient)), Drift(z, slope, prior_of(n)), point[:-1]
+    )
     assert np.allclose(again.precision, marginal.precision, rtol=0, atol=1e-8 * scale)
     assert np.allclose(again.gradient, marginal.gradient, rtol=1e-5, atol=1e-8 * scale)
     with pytest.raises(AstrogfError, match=r"noise.line_drift cannot be added"):

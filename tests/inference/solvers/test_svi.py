@@ -56,7 +56,7 @@ class Survey(NamedTuple):
     def setting(self, options: FitOptions) -> tuple[Setting, State]:
         """What steps are made with, and before the first of them."""
         sample, run = self.sample(), self.begin()
-        drift, prior = begun_drift(run, options, None), SharedPrior.of(self.small.groups, options)
+        drift, prior = begun_drift(run, self.small.groups, options, None), SharedPrior.of(self.small.groups, options)
         shared = np.asarray(run.shared)
         origin = shared if drift is None else np.append(shared, drift.slope)
         batches = dealt(len(sample.parts), 3, 0)

@@ -80,8 +80,10 @@ def _of_windows(c: Config) -> list[str]:
 
 
 def _of_solver(c: Config) -> list[str]:
-    """What only the solver gauss-newton can do."""
-    if c.solver.method == "gauss-newton":
+    """What only the solvers of surveys can do, and what is said of a solver that is not asked for."""
+    if c.solver.batch is not None and c.solver.method != "svi":
+        return [f"[solver] batch: svi alone takes stars in batches, and method is {c.solver.method!r}: drop it."]
+    if c.solver.method in ("gauss-newton", "svi"):
         return []
     asked = [
         said
@@ -97,7 +99,8 @@ def _of_solver(c: Config) -> list[str]:
     ]
     if not asked:
         return []
-    return [f"[solver] method: {c.solver.method!r} cannot do {' and '.join(asked)}; expected 'gauss-newton' with it."]
+    cannot = f"{c.solver.method!r} cannot do {' and '.join(asked)}"
+    return [f"[solver] method: {cannot}; expected 'gauss-newton' or 'svi' with it."]
 
 
 def _of_spectra(c: Config) -> list[str]:

@@ -37,6 +37,7 @@ from astrogf.inference.problem.spectra import Sample, margins, quiet
 from astrogf.inference.problem.unlisted import CLASS, SCATTER, START, is_unlisted, places, with_unlisted
 from astrogf.inference.result import FitResult, assemble
 from astrogf.inference.solvers.refine import refined
+from astrogf.inference.solvers.svi import fit_svi
 from astrogf.inference.statistics import with_told
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.surveys.directory.load import aside_table
@@ -53,6 +54,8 @@ class Fitted(NamedTuple):
     set_aside: Table
 
 
+SURVEY = ("gauss-newton", "svi")
+"""Methods that take all a fit can be of, and stars in blocks; the others are for small problems."""
 NEAR_ENOUGH = 0.5
 """Posterior sd: the joint fit begins when the steps of nine stars in ten are below. Corrections move them by more."""
 
@@ -254,7 +257,8 @@ def fit_lines(
     shared = jnp.append(jnp.asarray(begin), last.shared[-1])
     free = freed(alone, setups, chosen.free, len(chosen.leader))
     begun = FitState(last.theta, shared, noise, run.trace)
-    joint = fit_joint(free, begun, groups, options, progress, f"{again}joint", checkpoint, told)
+    solve = fit_svi if options.solver.method == "svi" else fit_joint
+    joint = solve(free, begun, groups, options, progress, f"{again}joint", checkpoint, told)
     return Stage(setups, lines, alone, free, known, chosen, groups, joint, told)
 
 
@@ -318,7 +322,7 @@ def over_widths(
     kept as the stage 'widths' of the `checkpoint`."""
 
     def work() -> _Widened:
-        if options.solver.method == "gauss-newton":
+        if options.solver.method in SURVEY:
             progress("integrating over the prior's widths", 0, 1)
             prior = SharedPrior.of(stage.groups, options, stage.told, stage.joint.blends)
             joint = over_scatters(stage.joint, prior)
@@ -358,26 +362,32 @@ def fit(
     `batches`: one or several windows; spectra of one `path` are one star's. `lines` instead of the shipped list.
     `beliefs`: what is known of single stars, by path. `prior`: what other spectra say of the lines; `statistics` of the
     result then hold it too. It goes on from what `checkpoint` has of the same fit. `work`: where it is computed, and in
-    blocks of how many stars; other solvers than Gauss-Newton have all in memory, in this process.
+    blocks of how many stars; the solvers of small problems have all in memory, in this process.
     Raises NoStarsError (a sentence) when no star can be modelled, or no line carries information; AstrogfError where
     the prior is of another list.
     """
     batches = [batches] if isinstance(batches, SpectrumBatch) else list(batches)
-    if options.solver.method != "gauss-newton" and (
+    if options.solver.method not in SURVEY and (
         len(batches) > 1 or options.noise.line_scatter > 0 or options.lines.unlisted > 0 or options.lines.blends
         or options.noise.line_drift > 0 or prior is not None
     ):  # fmt: skip
         raise NoStarsError(
             f"solver.method = {options.solver.method!r} takes one window, noise.line_scatter = 0, "
-            "noise.line_drift = 0, lines.unlisted = 0, lines.blends = false and no lines.prior: use 'gauss-newton' for "
-            "this problem"
+            "noise.line_drift = 0, lines.unlisted = 0, lines.blends = false and no lines.prior: use 'gauss-newton' or "
+            "'svi' for this problem"
         )
     if prior is not None and options.lines.unlisted > 0 and prior.unlisted.any():
         raise AstrogfError(
             f"lines.unlisted: {prior.name}, the prior, has such lines, which are taken along; leave the key out"
         )
     complete = partial(completed, options=options, shipped=lines is None, prior=prior)
-    cut = work if options.solver.method == "gauss-newton" else None
+    cut = work if options.solver.method in SURVEY else None
+    if options.solver.method == "svi":
+        # a step visits whole blocks, and no chunk of stars should be larger than a block
+        paths = {str(path) for b in batches for path in b.table["path"]}
+        most = options.solver.stars_a_step(len(paths))
+        cut = work._replace(block=most if work.block is None else min(work.block, most))
+        options = options.changed(solver={"chunk": min(options.solver.chunk, most)})
     if cut is not None and cut.block is not None:
         # kept, because states speak of the blocks, and a run may go on with another number of devices
         size = partial(whole_chunks, cut.block, options.solver.chunk, star_mesh().devices.size)

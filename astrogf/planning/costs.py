@@ -140,7 +140,7 @@ def estimate(counts: Counts, options: FitOptions, budget: Budget) -> Costs:
     if rest + least * size > budget.memory:
         chunk = max(most // budget.cores, 1) * budget.cores
         size = chunk
-    disk, checkpoint = _disk(counts)
+    disk, checkpoint = _disk(counts, options)
     return Costs(
         _seconds(counts, options, budget),
         COMPILE * len(counts.windows) / budget.speed,
@@ -201,7 +201,7 @@ def _matrices(options: FitOptions) -> int:
     return MATRICES + WHOLE * (_wide(options) ** 2 - 1)
 
 
-def _disk(counts: Counts) -> tuple[float, float]:
+def _disk(counts: Counts, options: FitOptions) -> tuple[float, float]:
     """Bytes of the finished folder, and of the checkpoint beside it until then."""
     n, pixels = float(counts.free), float(counts.stars * counts.pixels)
     tables = counts.stars * STAR_ROW + n * LINE_ROW + counts.candidates * CANDIDATE_ROW
@@ -209,7 +209,16 @@ def _disk(counts: Counts) -> tuple[float, float]:
     star = counts.stars * 4.0 * n * counts.own
     # the spectra, as read and in blocks; joint maximum and the pass after it, widths, stars before and after
     joint = star + 2 * 8.0 * pixels + 2 * 8.0 * n**2
-    return run, 2 * 2 * 8.0 * pixels + 2 * joint + 2 * 8.0 * n**2 + 2 * 2 * 8.0 * pixels
+    # what every batch said, before and after
+    said = 2 * 8.0 * (_wide(options) * n) ** 2 * _batches(counts, options)
+    return run, 2 * 2 * 8.0 * pixels + 2 * joint + 2 * 8.0 * n**2 + 2 * 2 * 8.0 * pixels + said
+
+
+def _batches(counts: Counts, options: FitOptions) -> float:
+    """Steps of an epoch; 0 for a method that has none."""
+    if options.solver.method != "svi":
+        return 0.0
+    return counts.stars / options.solver.stars_a_step(counts.stars)
 
 
 def _seconds(counts: Counts, options: FitOptions, budget: Budget) -> dict[str, float]:
@@ -222,7 +231,11 @@ def _seconds(counts: Counts, options: FitOptions, budget: Budget) -> dict[str, f
     if options.noise.line_scatter > 0:
         flops += counts.spectra * 6.0 * n**3
     solves = SOLVES + (FOLDS if options.noise.line_drift > 0 else 0)
-    joint = LINES * alone + ((flops + solves * n**3) / FLOPS + SUMMED * n**2) / width
+    steps = _batches(counts, options)
+    joint = (
+        LINES * alone + ((flops + max(steps, 1.0) * solves * n**3) / FLOPS + max(steps, 1.0) * SUMMED * n**2) / width
+    )
+    passes = solver.joint_iterations + (steps > 0.0)
     compared = counts.windows[0]
     velocities = 2.0 * options.model.rv_reach / 20.0
     products = counts.searched * NODES * velocities * compared.pixels * 2.0 * counts.basis * (counts.basis + 1)
@@ -232,7 +245,7 @@ def _seconds(counts: Counts, options: FitOptions, budget: Budget) -> dict[str, f
         "search": (NODES * SYNTHESIS * each[0] + products / FLOPS) / width * (counts.searched > 0),
         "stars": solver.star_iterations * alone,
         "lines": KNOWLEDGE * alone,
-        "joint": solver.joint_iterations * joint,
+        "joint": passes * joint,
         "widths": sweeps * (SWEEP + SWEEP_SQUARE * n**2 + SWEEP_CUBE * n**3 / FLOPS / threads) / budget.speed,
         "original": 2.0 * alone,
         "fixed": FIXED / budget.speed,

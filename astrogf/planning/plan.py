@@ -54,7 +54,7 @@ class Plan(NamedTuple):
         """The same in words."""
         c, k = self.counts, self.costs
         ends = ", ".join(f"{w.first:.0f}–{w.last:.0f} Å" for w in c.windows)
-        more = "" if self.method == "gauss-newton" else f", and what {self.method} takes"
+        more = "" if self.method in ("gauss-newton", "svi") else f", and what {self.method} takes"
         return [
             ("stars", f"{c.stars:,}"),
             ("spectra", f"{c.spectra:,}"),

@@ -165,7 +165,7 @@ def fit_joint(
     """
     blends = None if told is None else told.blends
     prior = SharedPrior.of(groups, options, told, blends)
-    keep = ("continuum",) * (options.solver.method != "gauss-newton") + ("sight",) * options.lines.blends
+    keep = ("continuum",) * (options.solver.method in ("laplace", "nuts")) + ("sight",) * options.lines.blends
     learned, n = hyper.Learned.start(prior.belief, prior.group), len(run.shared)
     now: _Between | Joint = checkpoint.load(name) or _Between(
         0,
@@ -220,7 +220,7 @@ def fit_joint(
         run.trace.append(
             {"stage": name, "iteration": it + 1, "objective": total, "accepted": bool(accepted),
              "shared_step_sd": shared_size, "star_step_sd": star_size, **noise_summary(noise_model),
-             "ln_sigma": float(shared[-1]), **_rounded(posterior.widths),
+             "ln_sigma": float(shared[-1]), **rounded(posterior.widths),
              "line_scatter_suggested": float(np.median(passed.scatter)),
              "seconds": time.perf_counter() - began}
         )  # fmt: skip
@@ -266,5 +266,6 @@ def begun_drift(run: FitState, groups: hyper.Groups, options: FitOptions, told: 
     return Drift(z, begin, prior, both)
 
 
-def _rounded(widths: Widths) -> dict[str, list[float]]:
+def rounded(widths: Widths) -> dict[str, list[float]]:
+    """For the trace."""
     return {name: [round(float(x), 4) for x in values] for name, values in widths._asdict().items()}

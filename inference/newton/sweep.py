@@ -288,13 +288,15 @@ def sweep(
     chunk: int = 16,
     keep: Keep = (),
     drift: Drift | None = None,
+    of: Sample | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Pass:
     """One linearisation of every spectrum at (theta, shared), each star's contributions summed and eliminated.
 
     `last`: the blocks of the last pass, whose spectra's own deviations of lines this one linearises at (none if there
     was none): see `linearise`. `keep`: what of OPTIONAL is kept of every spectrum. `drift`: slopes of the lines, which
-    the reduced system then has marginalised, or held.
+    the reduced system then has marginalised, or held. `of`: the sample that this one is some blocks of, whose compiled
+    programs it then shares.
 
     Memory does not grow with the number of stars beyond a few numbers a star and what the sample's shelf keeps there. A
     star none of whose spectra has a finite model comes back with a log posterior that is not finite.
@@ -322,8 +324,9 @@ def sweep(
         progress(done[0], total)
 
     visits = [visit(part, b) for part, b in zip(sample.parts, before, strict=True)]
-    largest = max(part.stars.stop - part.stars.start for part in sample.parts)
-    common = tuple(len(w.star) for w in sample.windows), keep, sample.work.shelf, largest
+    whole = sample if of is None else of
+    largest = max(part.stars.stop - part.stars.start for part in whole.parts)
+    common = tuple(len(w.star) for w in whole.windows), keep, sample.work.shelf, largest
     slopes = None if drift is None else Slopes(np.asarray(drift.slope), drift.prior is not None)
     cut = shares(len(visits), tasks_of(n_summed(len(shared), slopes)))
     tasks = [Share(visits[mine], np.asarray(shared), chunk, *common, slopes) for mine in cut]

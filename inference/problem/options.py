@@ -197,20 +197,30 @@ class NoiseOptions(Section):
         return value
 
 
+STEPS = 16
+"""Steps of an epoch of svi, where it is not said how many stars make one."""
+
+
 class SolverOptions(Section):
     """How the fit is computed."""
 
     star_iterations: Count = Field(6, description="most iterations of the stars on their own")
-    joint_iterations: Count = Field(7, description="most iterations of stars and log gf together")
+    joint_iterations: Count = Field(7, description="most iterations of stars and log gf together; epochs of svi")
     tolerance: Positive = Field(0.05, description="converged when steps are below this part of the posterior sd")
-    method: Literal["gauss-newton", "laplace", "svi", "nuts"] = Field(
+    method: Literal["gauss-newton", "svi", "laplace", "nuts"] = Field(
         "gauss-newton",
-        description="laplace, svi and nuts go on from there, on the NumPyro model (small problems, one window)",
+        description="svi takes the stars batch by batch; laplace and nuts go on from the maximum (small problems, one "
+        "window)",
     )
-    draws: Count = Field(500, description="draws a chain of nuts, steps of svi, pairs of gradients of laplace")
-    seed: Seed = Field(0, description="seed of laplace, svi and nuts")
+    batch: Count | None = Field(None, description="stars of a step of svi (left out: a sixteenth of all)")
+    draws: Count = Field(500, description="draws a chain of nuts, pairs of gradients of laplace")
+    seed: Seed = Field(0, description="seed of svi, laplace and nuts")
     chunk: Count = Field(16, description="stars computed at once: more memory, a little faster")
     block: Count = Field(128, description="stars whose equations are in memory at once; a task where there are workers")
+
+    def stars_a_step(self, n_star: int) -> int:
+        """Stars of a batch of svi, of a sample of so many."""
+        return max(1, min(n_star, self.batch or -(-n_star // STEPS)))
 
 
 class FitOptions(Section):

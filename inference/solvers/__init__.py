@@ -1,6 +1,7 @@
-"""The same model without Gauss-Newton's approximations.
+"""Other solvers than Gauss-Newton: a variational one for surveys, and for small problems without approximations.
 
-Order of reading: model, gaussian, nuts, svi, laplace, refine.
+Order of reading: minibatch, elbo, svi (stars batch by batch); model (the definition), gaussian, nuts, laplace, skewed,
+refine (small problems, on NumPyro's density).
 """
 
 import warnings

@@ -3,7 +3,7 @@
 shared = m + L z,   own_s = m_s - S_s (shared - m) + L_s z_s
 
 which is the Laplace posterior when m, L, S, L_s come from the eliminated normal equations, the coordinates in which
-NUTS is quick, and the family that SVI improves.
+NUTS is quick, and the family that `skewed` improves.
 """
 
 from typing import NamedTuple

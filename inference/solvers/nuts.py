@@ -1,6 +1,6 @@
 """Laplace, importance sampling and NUTS behind one interface: each takes an `ArrowGaussian` and returns a `Solution`.
 
-They, and SVI (`svi`), see the model only as NumPyro's log density, split into what is said once and what is
+They, and `skewed`, see the model only as NumPyro's log density, split into what is said once and what is
 said of each star.
 """
 
@@ -25,8 +25,9 @@ Density = Callable[[Float[Array, " shared"], Float[Array, "star own"]], tuple[Ar
 class Solution(NamedTuple):
     """A posterior, whichever solver it comes from. `own_*` in units of `STEP`, as in `ArrowGaussian`.
 
-    `status`: 'converged', or what was wrong. `diagnostics`: rhat, ess, divergences (NUTS), elbo trace (SVI), seconds.
-    `draws`: (shared, own) with a leading axis, for NUTS; `gaussian`: the fitted Gaussian, for Laplace and SVI.
+    `status`: 'converged', or what was wrong. `diagnostics`: rhat, ess, divergences (NUTS), elbo trace (`skewed`),
+    seconds. `draws`: (shared, own) with a leading axis, for NUTS; `gaussian`: the fitted Gaussian, for Laplace
+    and `skewed`.
     """
 
     mean: Float[np.ndarray, " shared"]

@@ -1,4 +1,4 @@
-"""Another solver after the Gauss-Newton fit, on the NumPyro model: Laplace about the mean, SVI or NUTS from there."""
+"""Another solver after the Gauss-Newton fit, on the NumPyro model: Laplace about the mean, or NUTS from there."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,7 +23,6 @@ from astrogf.inference.solvers.gaussian import joint_sites, laplace_gaussian, wi
 from astrogf.inference.solvers.laplace import recentred
 from astrogf.inference.solvers.model import joint_model
 from astrogf.inference.solvers.nuts import Density, Solution, nuts, split_density
-from astrogf.inference.solvers.svi import svi
 
 INTERVAL_DRAWS = 250
 """Draws that make the ends of the credible intervals, at least."""
@@ -48,10 +47,6 @@ def refined(sample: Sample, joint: Joint, groups: hyper.Groups, options: FitOpti
     key = jax.random.key(options.solver.seed)
     if options.solver.method == "laplace":
         solution = recentred(density_of(jnp.arange(sample.n_star)), start, key, pairs=options.solver.draws)
-    elif options.solver.method == "svi":
-        solution = svi(
-            density_of, start, key, batch=min(options.solver.chunk, sample.n_star), steps=options.solver.draws
-        )
     else:
         solution = nuts(density_of(jnp.arange(sample.n_star)), start, key, draws=options.solver.draws)
     joint.run.trace.append({"stage": options.solver.method, "status": solution.status, **_plain(solution)})

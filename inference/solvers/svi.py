@@ -1,165 +1,313 @@
-"""Stochastic variational inference: a guide that keeps every star's correlation with the lines, and lines' skewness."""
+"""Stochastic natural-gradient variational inference: q of what all stars share moves after every minibatch of stars.
+
+q is the Gaussian whose natural parameters are those of the prior, given its widths, plus sums over minibatches
+(`minibatch.Quadratic`). A step visits one minibatch k: its stars move to their most probable values given q's mean, one
+pass over them linearises there and eliminates them, and with K minibatches
+
+    estimate = sum of what all last said + K (what k says now - what k last said),
+    natural += rho (estimate - natural)
+
+(stochastic natural gradients: Hoffman et al. 2013, JMLR 14, 1303; with derivatives at the mean of q: Khan & Nielsen
+2018, arXiv 1807.04489). What was said last is a control variate, as in SAGA (Defazio, Bach & Lacoste-Julien 2014, arXiv
+1407.0202): the estimate is unbiased with it or without, but without it q would keep a noise of about sqrt(rho K / 2)
+posterior sd, that of the stars' own scatter, and tens of epochs would go into averaging that away. With rho = 1 / K,
+which is what is used, natural is the sum of what all last said: q is at every step the posterior of the stars visited
+so far, so that in the first epoch it never takes few stars for all.
+
+Widths of the prior and classes of the lines follow q as in the joint fit by Gauss-Newton (`prior.groups.learn`): given
+(A, b) they cost no pass over stars, and so are brought to what is most probable at every step rather than be
+variational themselves; at the end they are integrated over.
+"""
 
 import time
-from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 
-from astrogf.inference.solvers.gaussian import ArrowGaussian
-from astrogf.inference.solvers.nuts import Density, Solution
+from astrogf.inference.blocks.shelf import Kept
+from astrogf.inference.checkpoint import NOWHERE, Checkpoint
+from astrogf.inference.newton.drift import Drift, folded
+from astrogf.inference.newton.gaps import blends_of
+from astrogf.inference.newton.joint import (
+    MISFIT,
+    NOISE_ROUNDS,
+    Joint,
+    SharedPrior,
+    begun_drift,
+    determined,
+    of_slopes,
+    rounded,
+)
+from astrogf.inference.newton.learned_noise import learn, noise_summary
+from astrogf.inference.newton.misfit import with_misfit
+from astrogf.inference.newton.passed import Pass
+from astrogf.inference.newton.stars import FitState, Progress, bounded_step, keep_physical
+from astrogf.inference.newton.sweep import sweep
+from astrogf.inference.newton.told import Told
+from astrogf.inference.prior import groups as hyper
+from astrogf.inference.prior.blends import Blends
+from astrogf.inference.prior.widths import Widths
+from astrogf.inference.problem.arrow import Reduced, substitute
+from astrogf.inference.problem.options import FitOptions
+from astrogf.inference.problem.parameters import steps
+from astrogf.inference.problem.spectra import Noise, Sample
+from astrogf.inference.solvers.elbo import Variational, elbo
+from astrogf.inference.solvers.minibatch import (
+    Minibatch,
+    Quadratic,
+    dealt,
+    own_steps,
+    said_by,
+    visited_at,
+)
+
+FARTHEST = 0.5
+"""Dex: the most that a step moves a correction, or a slope."""
 
 
-class Guide(NamedTuple):
-    """A posterior in the white coordinates of an ArrowGaussian: z = a + T x, w = a_s + B_s z + T_s e_s, where x is a
-    unit Gaussian e bent component by component, x = sinh((asinh e + skew) exp(log_tail)).
+class Setting(NamedTuple):
+    """What is the same in all steps: `batches` are the blocks of every minibatch, `origin` is the point that quadratics
+    are about, `rho` the schedule of steps."""
 
-    What the spectra say of a weak line is one-sided, and a Gaussian that is nearest to such a posterior is too narrow.
-    Triangular factors are kept as their strict lower part and the log of their diagonal.
-    Source: the sinh-arcsinh distribution of Jones & Pewsey (2009, Biometrika 96, 761), eq. 2.
+    sample: Sample
+    options: FitOptions
+    told: Told | None
+    batches: list[Int[np.ndarray, " block"]]
+    origin: Float[np.ndarray, " whole"]
+    rho: optax.Schedule
+    keep: tuple[str, ...]
+    chunk: int
+
+
+class State(NamedTuple):
+    """All that the next step starts from. Stars, and of each minibatch the point of what is shared (`at`), are where
+    they were last linearised, `blocks` and `said` what that left; None where it has not been visited. `natural`: of q,
+    without its prior; `total`: the sum of `said`. `ends`: the ELBO at the end of every epoch since the noise changed.
     """
 
-    shift: Float[Array, " shared"]
-    lower: Float[Array, "shared shared"]
-    log_diagonal: Float[Array, " shared"]
-    skew: Float[Array, " shared"]
-    log_tail: Float[Array, " shared"]
-    own_shift: Float[Array, "star own"]
-    coupling: Float[Array, "star own shared"]
-    own_lower: Float[Array, "star own own"]
-    own_log_diagonal: Float[Array, "star own"]
+    step: int
+    theta: Float[np.ndarray, "star own"]
+    shared: Float[np.ndarray, " shared"]
+    drift: Drift | None
+    noise: Noise
+    natural: Quadratic
+    total: Quadratic
+    said: tuple[Kept | None, ...]
+    at: Float[np.ndarray, "batch whole"]
+    blocks: tuple[Kept | None, ...]
+    learned: hyper.Learned
+    blends: Blends | None
+    ends: tuple[float, ...]
+    settled: bool
+    trace: list[dict]
 
-    @classmethod
-    def like(cls, start: ArrowGaussian, scale: float) -> "Guide":
-        """The start itself, its standard deviations times `scale`."""
-        n, (s, o) = len(start.mean), start.own_mean.shape
-        log = np.log(scale)
-        return cls(
-            jnp.zeros(n), jnp.zeros((n, n)), jnp.full(n, log), jnp.zeros(n), jnp.zeros(n), jnp.zeros((s, o)),
-            jnp.zeros((s, o, n)), jnp.zeros((s, o, o)), jnp.full((s, o), log),
-        )  # fmt: skip
-
-    def factors(self) -> tuple[Float[Array, "shared shared"], Float[Array, "star own own"]]:
-        """T and T_s."""
-        return (
-            jnp.tril(self.lower, -1) + jnp.diag(jnp.exp(self.log_diagonal)),
-            jnp.tril(self.own_lower, -1) + jax.vmap(jnp.diag)(jnp.exp(self.own_log_diagonal)),
-        )
-
-    def bend(self, e: Float[Array, "*any shared"]) -> Float[Array, "*any shared"]:
-        """x of e."""
-        return jnp.sinh((jnp.arcsinh(e) + self.skew) * jnp.exp(self.log_tail))
-
-    def log_prob(self, x: Float[Array, " shared"]) -> Float[Array, ""]:
-        """Log density of x, up to a constant."""
-        straight = jnp.arcsinh(x) * jnp.exp(-self.log_tail) - self.skew
-        e = jnp.sinh(straight)
-        # log(de / dx), with cosh(straight) = sqrt(1 + e^2)
-        slope = 0.5 * jnp.log1p(e**2) - self.log_tail - 0.5 * jnp.log1p(x**2)
-        return jnp.sum(slope - 0.5 * e**2)
-
-    def moments(self) -> tuple[Float[np.ndarray, " shared"], Float[np.ndarray, " shared"]]:
-        """Mean and sd of x, by Gauss-Hermite quadrature."""
-        nodes, weights = np.polynomial.hermite_e.hermegauss(48)
-        x, w = np.asarray(self.bend(jnp.asarray(nodes)[:, None])), (weights / weights.sum())[:, None]
-        mean = np.sum(w * x, axis=0)
-        return mean, np.sqrt(np.sum(w * (x - mean) ** 2, axis=0))
-
-    def stars(self, index: Int[Array, " batch"]) -> "Guide":
-        """The same with some of the stars."""
-        return Guide(*self[:5], *(x[index] for x in self[5:]))
+    @property
+    def point(self) -> Float[np.ndarray, " whole"]:
+        """Shared parameters, and slopes with temperature."""
+        return self.shared if self.drift is None else np.append(self.shared, self.drift.slope)
 
 
-def guide_gaussian(guide: Guide, start: ArrowGaussian) -> ArrowGaussian:
-    """The guide's mean and covariance, in the parameters' own coordinates."""
-    t, own_t = guide.factors()
-    x_mean, x_sd = guide.moments()
-    z_mean = guide.shift + t @ x_mean
-    own_at = jnp.einsum("sij,sj->si", start.own_factor, guide.own_shift + guide.coupling @ z_mean)
-    back = jax.scipy.linalg.solve_triangular(start.factor, jnp.eye(len(start.mean)), lower=True)
-    mean = start.mean + start.factor @ z_mean
-    own_mean = start.own_mean - jnp.einsum("sij,j->si", start.slope, mean - start.mean) + own_at
-    slope = start.slope - jnp.einsum("sij,sjk,kl->sil", start.own_factor, guide.coupling, back)
-    factor = start.factor @ (t * x_sd)
-    return ArrowGaussian(mean, factor, own_mean, slope, jnp.einsum("sij,sjk->sik", start.own_factor, own_t))
+def started(run: FitState, setting: Setting, prior: SharedPrior, drift: Drift | None) -> State:
+    """No star visited."""
+    nothing, n_batch = Quadratic.nothing(len(setting.origin)), len(setting.batches)
+    at = np.tile(setting.origin, (n_batch, 1))
+    return State(
+        0, np.asarray(run.theta), np.asarray(run.shared), drift, run.noise, nothing, nothing, (None,) * n_batch, at,
+        (None,) * len(setting.sample.parts), hyper.Learned.start(prior.belief, prior.group), prior.blends, (), False,
+        run.trace,
+    )  # fmt: skip
 
 
-def svi(
-    density_of: Callable[[Int[Array, " batch"]], Density],
-    start: ArrowGaussian,
-    key: Array,
-    *,
-    batch: int,
-    steps: int = 1500,
-    particles: int = 1,
-    rate: float = 0.02,
-    scale: float = 0.7,
-) -> Solution:
-    """Stochastic variational inference: stars subsampled, Adam with a decaying rate, gradients by reparametrisation.
+class Seen(NamedTuple):
+    """What a visit of a minibatch leaves: its stars where it linearised them (those that had no model there are back
+    where they were), what they say, and their blocks."""
 
-    `density_of(stars)` is the density of a batch of stars (indices). The family keeps the correlation of every star
-    with the lines: see `Guide`. It begins at `start` with sds times `scale`, so that one sees it move. Gradients are
-    taken with log q's own parameters held ("sticking the landing", Roeder et al. 2017, arXiv 1703.09194), which
-    makes their noise vanish where q is the posterior. Status says when the ELBO still rose over the last quarter.
+    theta: Float[np.ndarray, "star own"]
+    said: Quadratic
+    blocks: tuple[Kept, ...]
+
+
+def visit(state: State, setting: Setting, k: int, mine: Minibatch, progress: Progress = lambda *_: None) -> Seen:
+    """The stars of minibatch k moved to where the shared parameters now want them, and a pass over them."""
+    before = theta = state.theta[mine.stars]
+    known = [block for i in mine.blocks if (block := state.blocks[i]) is not None]
+    if known:
+        step = bounded_step(own_steps(known, state.point - state.at[k]))
+        theta = np.asarray(keep_physical(jnp.asarray(before + np.asarray(step))))
+    drift = mine.drift(state.drift)
+    passed = sweep(
+        mine.sample, jnp.asarray(theta), jnp.asarray(state.shared), mine.noise(state.noise),
+        last=tuple(known) or None, chunk=setting.chunk, keep=setting.keep, drift=drift, of=setting.sample,
+        progress=partial(progress, f"svi, step {state.step + 1}"),
+    )  # fmt: skip
+    finite = np.isfinite(passed.log_posterior)
+    said = said_by(passed, drift, state.shared, state.point - setting.origin)
+    return Seen(np.where(finite[:, None], theta, before), said, passed.blocks)
+
+
+def stepped(state: State, setting: Setting, k: int, mine: Minibatch, seen: Seen) -> State:
+    """The natural parameters after a visit of minibatch k; the point stays."""
+    kept = state.said[k]
+    new = seen.said if kept is None else seen.said.plus(kept.get(), -1.0)
+    estimate = state.total.plus(new, len(setting.batches))
+    natural = state.natural.plus(estimate.plus(state.natural, -1.0), float(setting.rho(state.step)))
+    theta, at, blocks, said = state.theta.copy(), state.at.copy(), list(state.blocks), list(state.said)
+    theta[mine.stars], at[k] = seen.theta, state.point
+    said[k] = setting.sample.work.shelf.put(seen.said)
+    for i, block in zip(mine.blocks, seen.blocks, strict=True):
+        blocks[i] = block
+    return state._replace(
+        step=state.step + 1, theta=theta, natural=natural, total=state.total.plus(new), said=tuple(said), at=at,
+        blocks=tuple(blocks),
+    )  # fmt: skip
+
+
+def inferred(state: State, setting: Setting, prior: SharedPrior) -> tuple[Variational, Reduced]:
+    """q from its natural parameters, the widths of its prior learned from where they were; and these at the point, the
+    slopes marginalised."""
+    reduced, slopes = state.natural.at(state.point - setting.origin), None
+    if state.drift is not None:
+        reduced, slopes = folded(reduced, state.drift, state.shared)
+    system = prior.system(reduced, jnp.asarray(state.shared))
+    learned, step, covariance = hyper.learn(system, prior.belief, state.learned)
+    return Variational(system, step, covariance, learned, slopes), reduced
+
+
+def moved(state: State, q: Variational) -> State:
+    """The point at q's mean, or nearer where that is far."""
+    step = np.clip(q.step[: len(state.shared)], -FARTHEST, FARTHEST)
+    drift = state.drift
+    if drift is not None and q.slopes is not None:
+        drift = drift.moved(np.clip(np.asarray(substitute(q.slopes, step)), -FARTHEST, FARTHEST))
+    return state._replace(shared=state.shared + step, drift=drift, learned=q.learned)
+
+
+def with_noise(state: State, setting: Setting, q: Variational, reduced: Reduced, prior: SharedPrior) -> State:
+    """After an epoch: what is learned from the residuals of all stars as they were last visited, as by the joint fit
+    after as many iterations. What stars said under other noise is replaced in the epoch that follows."""
+    sample, options, noise, blends = setting.sample, setting.options, state.noise, state.blends
+    epoch, changed, none = state.step // len(setting.batches) - 1, False, np.zeros(0)
+    blocks = tuple(block for block in state.blocks if block is not None)
+    latest = Pass(reduced, none, none, none, none, blocks, q.slopes)
+    if options.noise.inflation is None and epoch < (MISFIT.stop if options.noise.misfit else NOISE_ROUNDS):
+        n, rows = len(state.shared), sum(len(w.star) for w in sample.windows)
+        covariance = jnp.asarray(q.covariance[:n, :n])
+        posterior = hyper.Posterior(state.shared, covariance, q.learned.weight, Widths.at(q.learned.place))  # type: ignore[arg-type]
+        more = determined(posterior, prior) + of_slopes(latest, posterior, state.drift)
+        noise, changed = learn(sample, latest, options, more / rows, tuple(n.local for n in noise)), True
+    if options.noise.misfit and epoch in MISFIT:
+        noise, changed = with_misfit(sample, latest, jnp.asarray(state.theta), noise), True
+    if options.lines.blends and epoch in MISFIT:
+        blends, changed = blends_of(sample, latest, state.theta, noise, setting.told), True
+    return state._replace(noise=noise, blends=blends, ends=() if changed else state.ends)
+
+
+def settled(ends: tuple[float, ...], n: int, tolerance: float) -> bool:
+    """Whether an epoch changed the ELBO by less than a displacement of all `n` shared parameters by `tolerance`
+    posterior sd does."""
+    return len(ends) > 1 and abs(ends[-1] - ends[-2]) < 0.5 * n * tolerance**2
+
+
+def fit_svi(
+    sample: Sample,
+    run: FitState,
+    groups: hyper.Groups,
+    options: FitOptions,
+    progress: Progress = lambda *_: None,
+    name: str = "joint",
+    checkpoint: Checkpoint = NOWHERE,
+    told: Told | None = None,
+    rho: optax.Schedule | None = None,
+) -> Joint:
+    """q of what all stars share, from `run`, and every star at its most probable values given q's mean.
+
+    Arguments and result as of `newton.joint.fit_joint`. Minibatches are blocks of the sample: one that is a single
+    block has one, and every step is an iteration of Gauss-Newton. `options.solver.joint_iterations` epochs at most;
+    noise, misfit and blends are learned after as many epochs as the joint fit has iterations for them. `rho`: step
+    size by step number, in (0, 1 / number of minibatches]; that largest one is the best where the stars do not change.
+    In the end one pass over all stars makes (A, b) of one point; 'converged' is where q's mean is then within
+    `tolerance` sd of it. The state is saved after every step, and the fit goes on from it.
     """
-    n_star = len(start.own_mean)
-    grown = n_star / batch
-    schedule = optax.cosine_decay_schedule(rate, steps, alpha=0.01)
-    optimiser = optax.chain(optax.clip_by_global_norm(50.0), optax.adam(schedule))
+    drift, prior = begun_drift(run, groups, options, told), SharedPrior.of(groups, options, told, told and told.blends)
+    shared = np.asarray(run.shared)
+    origin = shared if drift is None else np.append(shared, drift.slope)
+    n_batch = max(1, round(sample.n_star / options.solver.stars_a_step(sample.n_star)))
+    batches = dealt(len(sample.parts), n_batch, options.solver.seed)
+    largest = max(part.stars.stop - part.stars.start for part in sample.parts)
+    keep = ("sight",) * options.lines.blends
+    setting = Setting(
+        sample, options, told, batches, origin, rho or optax.constant_schedule(1.0 / len(batches)), keep,
+        min(options.solver.chunk, largest),
+    )  # fmt: skip
+    kept = checkpoint.load(name)
+    if isinstance(kept, Joint):
+        run.trace[:] = kept.run.trace
+        return kept._replace(run=replace(kept.run, trace=run.trace))
+    state: State = kept or started(run, setting, prior, drift)
+    run.trace[:] = state.trace
+    state = state._replace(trace=run.trace)
+    while not state.settled and state.step < options.solver.joint_iterations * len(batches):
+        state = one_step(state, setting, prior._replace(blends=state.blends), progress)
+        checkpoint.save(name, state)
+    joint = ended(state, setting, prior._replace(blends=state.blends), name, progress)
+    checkpoint.save(name, joint)
+    return joint
 
-    def bound(guide: Guide, key, index):
-        mine, here = guide.stars(index), start.stars(index)
-        one, two = jax.random.split(key)
-        e = jax.random.normal(one, start.mean.shape)
-        e_own = jax.random.normal(two, here.own_mean.shape)
-        t, own_t = mine.factors()
-        z = mine.shift + t @ mine.bend(e)
-        w = mine.own_shift + mine.coupling @ z + jnp.einsum("sij,sj->si", own_t, e_own)
-        shared, own = here.place(z, w)
-        once, each = density_of(index)(shared, own)
-        held = jax.lax.stop_gradient(mine)
-        ht, hown = held.factors()
-        back = jax.scipy.linalg.solve_triangular(ht, z - held.shift, lower=True)
-        miss = w - held.own_shift - held.coupling @ z
-        own_back = jax.vmap(partial(jax.scipy.linalg.solve_triangular, lower=True))(hown, miss)
-        log_q = held.log_prob(back) - jnp.sum(held.log_diagonal)
-        log_q_own = -0.5 * jnp.sum(own_back**2) - jnp.sum(held.own_log_diagonal)
-        return once - log_q + grown * (each - log_q_own)
 
-    def step(carry, key):
-        guide, state = carry
-        one, two = jax.random.split(key)
-        index = jax.random.choice(one, n_star, (batch,), replace=False)
-        keys = jax.random.split(two, particles)
+def one_step(state: State, setting: Setting, prior: SharedPrior, progress: Progress) -> State:
+    """A visit of the next minibatch, q after it, and at the end of an epoch what follows from it."""
+    began, n_batch = time.perf_counter(), len(setting.batches)
+    k = visited_at(state.step, n_batch, setting.options.solver.seed)
+    mine = Minibatch.of(setting.sample, setting.batches[k])
+    state = stepped(state, setting, k, mine, visit(state, setting, k, mine, progress))
+    q, reduced = inferred(state, setting, prior)
+    grown = n_batch / min(state.step, n_batch)
+    bound = elbo(q, state.total, grown, state.point, setting.origin, prior, state.drift)
+    n = len(state.shared)
+    size = float(np.sqrt(np.mean(q.step[:n] ** 2 / np.diagonal(q.covariance)[:n])))
+    state = moved(state, q)
+    if state.step % n_batch == 0:
+        ends = (*state.ends, bound)
+        done = settled(ends, n, setting.options.solver.tolerance)
+        state = with_noise(state._replace(ends=ends), setting, q, reduced, prior)
+        state = state._replace(settled=done and state.ends == ends)
+    state.trace.append(
+        {"stage": "svi", "iteration": state.step, "epoch": 1 + (state.step - 1) // n_batch, "elbo": bound,
+         "shared_step_sd": size, "ln_sigma": float(state.shared[-1]), **noise_summary(state.noise),
+         "seconds": time.perf_counter() - began}
+    )  # fmt: skip
+    return state
 
-        def loss(guide):
-            return -jnp.mean(jax.lax.map(lambda k: bound(guide, k, index), keys))
 
-        value, slope = jax.value_and_grad(loss)(guide)
-        sane = jnp.isfinite(value) & jnp.all(jnp.array([jnp.all(jnp.isfinite(x)) for x in slope]))
-        slope = jax.tree.map(lambda x: jnp.where(sane, x, 0.0), slope)
-        update, state = optimiser.update(slope, state, guide)
-        return (optax.apply_updates(guide, update), state), -value
-
-    began = time.perf_counter()
-    guide = Guide.like(start, scale)
-    (guide, _), elbo = jax.jit(partial(jax.lax.scan, step))(
-        (guide, optimiser.init(guide)), jax.random.split(key, steps)
-    )
-    trace = np.asarray(elbo)
-    parts = [float(np.nanmean(x)) for x in np.array_split(trace, 20)]
-    late = np.asarray(parts[-5:])
-    noise = float(np.nanstd(trace[-steps // 4 :]) / np.sqrt(steps / 4))
-    rise = late[-1] - late[0]
-    status = "converged" if rise < max(3.0 * noise, 0.1) else f"the ELBO still rose by {rise:.2f}"
-    end = guide_gaussian(guide, start)
-    sd, own_sd = end.sd()
-    mean, own_mean = np.asarray(end.mean), np.asarray(end.own_mean)
-    diagnostics = {"elbo": parts, "elbo_noise": noise, "not_finite": int(np.sum(~np.isfinite(trace))),
-                   "steps": steps, "batch": batch, "seconds": time.perf_counter() - began}  # fmt: skip
-    return Solution(mean, np.asarray(sd), own_mean, np.asarray(own_sd), status, diagnostics, None, end)
+def ended(state: State, setting: Setting, prior: SharedPrior, name: str, progress: Progress) -> Joint:
+    """All stars at their most probable values given q's mean, in one pass."""
+    began, sample, options = time.perf_counter(), setting.sample, setting.options
+    theta, point = state.theta.copy(), state.point
+    for k, numbers in enumerate(setting.batches):
+        mine = Minibatch.of(sample, numbers)
+        known = [block for i in numbers if (block := state.blocks[i]) is not None]
+        theta[mine.stars] += np.asarray(bounded_step(own_steps(known, point - state.at[k])))
+    at, shared = keep_physical(jnp.asarray(theta)), jnp.asarray(state.shared)
+    blocks = tuple(block for block in state.blocks if block is not None)
+    passed = sweep(
+        sample, at, shared, state.noise, last=blocks, chunk=setting.chunk, keep=setting.keep, drift=state.drift,
+        progress=partial(progress, "svi, last pass"),
+    )  # fmt: skip
+    learned, posterior = prior.learned(passed.reduced, shared, state.learned)
+    whole = np.clip(posterior.mean - shared, -FARTHEST, FARTHEST)
+    size = float(jnp.sqrt(jnp.mean(whole**2 / jnp.diag(posterior.covariance))))
+    step = bounded_step(passed.own_step(whole))
+    star_size = float(jnp.percentile(jnp.max(jnp.abs(step) / steps(step.shape[1]) / passed.own_sd, axis=1), 90))
+    converged = size < options.solver.tolerance and star_size < 3 * options.solver.tolerance
+    state.trace.append(
+        {"stage": name, "iteration": state.step + 1, "shared_step_sd": size, "star_step_sd": star_size,
+         **noise_summary(state.noise), "ln_sigma": float(shared[-1]), **rounded(posterior.widths),
+         "line_scatter_suggested": float(np.median(passed.scatter)), "seconds": time.perf_counter() - began}
+    )  # fmt: skip
+    run = FitState(at, shared, state.noise, state.trace, state.drift)
+    return Joint(run, passed, posterior, learned, "converged" if converged else "max_iterations", prior.blends)

@@ -350,7 +350,9 @@ SUN = '[spectra.sun]\nfile = "sun.txt"\nmedium = "air"\n'
          ["[spectra.b] file", "[spectra.sun] is the same file"]),
         ("[solver]\nmethod = 'nuts'\n[survey]\nwindows = [[5000, 5100], [6400, 6500]]",
          ["[solver] method: 'nuts'", "several [survey] windows"]),
-        ("[solver]\nmethod = 'svi'\n[noise]\nline_scatter = 0.02", ["'svi'", "[noise] line_scatter = 0.02"]),
+        ("[solver]\nbatch = 64", ["[solver] batch", "svi alone"]),
+        ("[solver]\nmethod = 'svi'\nbatch = 0", ["[solver] batch"]),
+        ("[solver]\nmethod = 'nuts'\n[noise]\nline_scatter = 0.02", ["'nuts'", "[noise] line_scatter = 0.02"]),
         ("[solver]\nmethod = 'laplace'\n[lines]\nunlisted = 0.5", ["'laplace'", "[lines] unlisted = 0.5"]),
     ],
 )  # fmt: skip

@@ -136,6 +136,20 @@ def test_in_blocks_on_disk_it_ends_with_the_same_bits_too(batches, tmp_path) -> 
     assert len(list((tmp_path / "run" / "checkpoint" / "blocks").glob("*.npz"))) <= 3 * 2 + 2
 
 
+def test_in_batches_it_ends_with_the_same_bits_too(batches, tmp_path) -> None:
+    """Variational inference, of which a step is a block, on disk and in pieces, and in memory."""
+    options = OPTIONS.changed(
+        noise={"line_scatter": 0.02, "inflation": 0.01},
+        solver={"method": "svi", "batch": 1, "star_iterations": 2, "joint_iterations": 2},
+    )
+    whole = fit(batches, options)
+    pieces, stages = gone_on_with(batches, options, tmp_path / "run", block=2)
+    assert_same(pieces, whole)
+    visits = stages.count("joint") - 1  # a block has as many stars as there are devices, at least
+    assert visits in (2 * 1, 2 * 2, 2 * 3)
+    assert stages[4:] == ["lines", *["joint"] * (visits + 1), "widths", *["original list"] * 2]
+
+
 def test_a_stars_labels_keep_their_covariance(batches) -> None:
     """In the labels' own units: its diagonal is their errors, and every star's correlations are those of something."""
     made = fit(batches, OPTIONS).result

@@ -135,7 +135,7 @@ def test_a_line_that_the_list_lacks_is_found_and_its_neighbours_err_less() -> No
 
 def test_other_solvers_refuse_them() -> None:
     with pytest.raises(NoStarsError, match="unlisted = 0"):
-        fit([], OPTIONS.changed(lines={"unlisted": 1.2}, solver={"method": "svi"}))
+        fit([], OPTIONS.changed(lines={"unlisted": 1.2}, solver={"method": "nuts"}))
 
 
 def test_class_is_last() -> None:

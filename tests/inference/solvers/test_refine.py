@@ -1,4 +1,4 @@
-"""NUTS and SVI after a fit: the density they are given is NumPyro's own, and their result has the fit's shape."""
+"""NUTS and Laplace after a fit: the density they are given is NumPyro's own, and their result has the fit's shape."""
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +50,7 @@ def test_density_is_that_of_the_model(fitted):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["laplace", "svi", "nuts"])
+@pytest.mark.parametrize("method", ["laplace", "nuts"])
 def test_a_solver_of_the_configuration_refines_the_fit(fitted, method):
     """Near the Laplace posterior, which for such data is close to the truth."""
 

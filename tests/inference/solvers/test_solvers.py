@@ -13,7 +13,7 @@ from astrogf.inference.prior.means import Means
 from astrogf.inference.solvers.gaussian import ArrowGaussian, with_means
 from astrogf.inference.solvers.laplace import recentred
 from astrogf.inference.solvers.nuts import importance, laplace, nuts, split_density
-from astrogf.inference.solvers.svi import svi
+from astrogf.inference.solvers.skewed import skewed
 
 N_STAR, N_SHARED, N_OWN, N_PIXEL = 6, 5, 3, 12
 
@@ -119,17 +119,17 @@ def test_nuts_from_a_bad_start(linear):
     check(found, mean, covariance, 0.12, 0.08)
 
 
-def test_svi_from_a_bad_start_with_subsampled_stars(linear):
+def test_skewed_from_a_bad_start_with_subsampled_stars(linear):
     data, mean, covariance = linear
     start = spoiled(exact(mean, covariance))
-    found = svi(density_of(data), start, jax.random.key(2), batch=3, steps=5000, rate=0.03, particles=2)
+    found = skewed(density_of(data), start, jax.random.key(2), batch=3, steps=5000, rate=0.03, particles=2)
     assert found.status == "converged", found.diagnostics
     with pytest.raises(AssertionError):
         check(laplace(start), mean, covariance, 0.9, 0.4)
     check(found, mean, covariance, 0.1, 0.1)
 
 
-def test_svi_has_the_moments_of_a_skewed_posterior():
+def test_skewed_has_the_moments_of_a_skewed_posterior():
     """ln of a gamma variate with k = 2: mean psi(k) - ln k, sd psi'(k)^1/2. The nearest Gaussian has sd k^-1/2, 12%
     too narrow.
     """
@@ -145,7 +145,7 @@ def test_svi_has_the_moments_of_a_skewed_posterior():
     start = ArrowGaussian(
         jnp.zeros(n), shape**-0.5 * jnp.eye(n), jnp.zeros((2, 2)), jnp.zeros((2, 2, n)), jnp.tile(jnp.eye(2), (2, 1, 1))
     )
-    found = svi(of, start, jax.random.key(3), batch=2, steps=4000, particles=4)
+    found = skewed(of, start, jax.random.key(3), batch=2, steps=4000, particles=4)
     sd = np.sqrt(polygamma(1, shape))
     np.testing.assert_allclose(found.mean, psi(shape) - np.log(shape), atol=0.04 * sd)
     np.testing.assert_allclose(found.sd, sd, rtol=0.04)

@@ -241,7 +241,8 @@ class _Job:
         from astrogf.surveys.load import without_held_out
 
         with self.clock.stage("read"):
-            loaded = engine.load(self.config, spectra, self.bars, self.kept.folder if self.kept else None)
+            folder = self.kept.folder if self.kept else None
+            loaded = engine.load(self.config, spectra, self.bars, folder, self._say)
             loaded, split = without_held_out(loaded, self.config.survey, self.config.spectra)
             unread = loaded.set_aside
         own = self.config.lines.list
@@ -294,6 +295,9 @@ class _Job:
             with self._may_fail("summary"):
                 self.summary = summarise(result, lines, stars)
         self._close()
+
+    def _say(self, sentence: str) -> None:
+        self.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
     def _plan(self, batches: "list[SpectrumBatch]") -> None:
         """What the fit will need: on the screen and in the record. It must not cost the fit."""

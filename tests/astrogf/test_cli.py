@@ -16,7 +16,7 @@ from astrogf.base.errors import AstrogfWarning
 from astrogf.cli import ORDER, app, warned
 from astrogf.fitting import engine
 from astrogf.surveys.batch import SpectrumBatch
-from astrogf.surveys.directory.load import partly_table
+from astrogf.surveys.directory.gather import partly_table
 from astrogf.surveys.load import Loaded
 from tests.builders.believable import believable, counts, reference, set_aside
 from tests.places import ROOT

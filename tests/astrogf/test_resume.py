@@ -23,7 +23,7 @@ from astrogf.runs import folder as runs
 from astrogf.runs import follows, states
 from astrogf.runs.checkpoint import CheckpointFolder
 from astrogf.surveys.batch import SpectrumBatch
-from astrogf.surveys.directory.load import partly_table
+from astrogf.surveys.directory.gather import partly_table
 from astrogf.surveys.load import Loaded
 from tests.builders.believable import believable, counts, reference, set_aside
 from tests.places import ROOT

@@ -277,7 +277,7 @@ def judge(
         some, run, options, free=False, iterations=EXACT_ITERATIONS, tolerance=EXACT_TOLERANCE,
         stage="exact labels of a share", progress=progress,
     )  # fmt: skip
-    own, added = label_covariance(passed, corrections.covariance)
+    own, added = label_covariance(passed, corrections, np.asarray(run.theta))
     own_sd, list_sd = (np.sqrt(np.diagonal(x, 0, 1, 2)) * steps(n_own) for x in (own, added))
     exact = np.asarray(run.theta)
     return Judged(chosen, exact, own_sd, list_sd, (fitted.theta[chosen] - exact) / own_sd)

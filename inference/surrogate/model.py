@@ -84,6 +84,7 @@ def in_place_of(problem: StarProblem, surrogate: Surrogate, coarse: Coarse) -> S
         rest=jnp.zeros(0, int),
         n_free=0,
         scattered=False,
+        steepness=None,
         instrument=CoarseInstrument.of(problem.instrument, coarse.sigma0),
     )
 

@@ -24,6 +24,7 @@ app = typer.Typer(
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the Python traceback of an error.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in the folder.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run that is in the folder.")]
 Replace = Annotated[bool, typer.Option("--overwrite", "--force", help="Replace the file if it is there.")]
 Json = Annotated[
     Path | None,
@@ -32,7 +33,6 @@ Json = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")]
 
 
-AGAIN = "{folder}/record.json says so; start it again with --overwrite."
 GO_ON = "{folder}/record.json says so; the same command with --resume goes on from the last finished iteration."
 
 

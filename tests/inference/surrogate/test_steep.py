@@ -26,7 +26,7 @@ from astrogf.inference.surrogate.search import best_places, places
 from astrogf.inference.surrogate.stars import fit_batches
 from astrogf.synthesis.observed.grid import Grid
 
-N_STAR, N_LINE, N_PIXEL, SNR = 6, 10, 45, 80.0
+N_STAR, N_LINE, N_PIXEL, SNR = 8, 10, 60, 80.0
 SMALL = OPTIONS.changed(stars={"teff_range": (4600.0, 6200.0)})
 
 
@@ -93,7 +93,7 @@ def test_labels_of_the_surrogate_are_those_of_the_exact_fit(made: Made) -> None:
     start = FitState(jnp.asarray(made.theta), jnp.asarray(made.shared), quiet(exact))
     run, passed = fit_stars(exact, start, SMALL, free=False, iterations=10, tolerance=0.02)
     coarse = Coarse.under(made.problem.spectrum.grid, ln_sigma)
-    surrogate, trial = built(made.problem, made.shared[:-1], coarse, made.domain, chunk=16, points=80, tried_on=4)
+    surrogate, trial = built(made.problem, made.shared[:-1], coarse, made.domain, chunk=16, points=112, tried_on=8)
     assert np.median(trial.slopes[:, 0]) < 0.1
     problem = in_place_of(made.problem, surrogate, coarse)
     sample = sample_of(problem, made.data, SMALL)

@@ -1,7 +1,7 @@
 """Held-out stars: their labels refitted with the list as it came and with the corrected one, and what that says."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import equinox as eqx
@@ -14,7 +14,7 @@ from scipy.special import ndtr
 
 from astrogf.base.errors import AstrogfError
 from astrogf.inference.fit import freed
-from astrogf.inference.newton.drift import Drift, loading
+from astrogf.inference.newton.drift import PER, SOLAR_TEFF, loading
 from astrogf.inference.newton.learned_noise import learn
 from astrogf.inference.newton.misfit import told_factors
 from astrogf.inference.newton.passed import Pass
@@ -40,19 +40,39 @@ DRAWS = 24
 """Draws of the corrections in a posterior predictive band."""
 
 
+class SlopeErrors(NamedTuple):
+    """Of the slopes of a run's lines with temperature (`newton.drift`): their covariance with the corrections, dex^2,
+    and with each other."""
+
+    cross: Float[np.ndarray, "line line"]
+    covariance: Float[np.ndarray, "line line"]
+
+    @classmethod
+    def of(
+        cls,
+        slope: Float[np.ndarray, "line line"],
+        covariance: Float[np.ndarray, "line line"],
+        corrections: Float[np.ndarray, "line line"],
+    ) -> "SlopeErrors":
+        """From slopes that follow a step of the corrections by -slope @ step, with a covariance given these."""
+        cross = -slope @ corrections
+        return cls(cross, covariance - cross @ slope.T)
+
+
 @dataclass(frozen=True)
 class Corrections:
     """What a run found: its free transitions (wavelength in vacuum A, species, elow), what the spectra want of them
     (`apparent`) and its covariance,
     the survey's ln_sigma, and the noise (scale, inflation, line scatter) it learned for each release (and window, where
-    there are several: 'DR5, window 1'); and the `factors` of the variances at rest wavelengths where its model is
-    wrong for all stars."""
+    there are several: 'DR5, window 1'); the `factors` of the variances at rest wavelengths where its model is
+    wrong for all stars; and the errors of the lines' `slopes`, if it has slopes and says them."""
 
     lines: Table
     covariance: Float[np.ndarray, "line line"]
     ln_sigma: float
     noise: Mapping[str, tuple[float, float, float]]
     factors: Table | None = None
+    slopes: SlopeErrors | None = None
 
 
 @dataclass(frozen=True)
@@ -159,14 +179,12 @@ def predictive(
         scatter = np.einsum("sij,sj->si", own_root, rng.normal(size=own.shape))
         own = np.asarray(own) - np.asarray(star.constant) + scatter
         theta = np.asarray(run.theta)[:n] + own * steps(sample.n_own)
-        z, slope = (np.zeros(n), np.zeros(n_line)) if run.drift is None else (run.drift.loading, run.drift.slope)
         drawn = []
         for window, kept in zip(sample.windows, rows, strict=True):
             delta = jnp.zeros(window.problem.n_free).at[:n_line].set(run.shared[:-1] + move[:-1])
             models = np.full((len(window.star), window.problem.basis.shape[0]), np.nan)
             for r in np.flatnonzero(window.star < n):
-                mine = delta.at[:n_line].add(z[window.star[r]] * slope)
-                flux = see(window.problem, jnp.asarray(theta[window.star[r]]), mine)
+                flux = see(window.problem, jnp.asarray(theta[window.star[r]]), delta)
                 models[r] = np.asarray(window.problem.basis) @ kept.coefficients[r] * np.asarray(flux)
             drawn.append(models)
         draws.append(sample.side_by_side(drawn, np.nan)[:n])
@@ -174,24 +192,17 @@ def predictive(
 
 
 class Corrected(NamedTuple):
-    """Spectra put together by star, the same under the corrected list, and the corrections that their spectra are made
-    with, in the order of the run's lines; and their slopes with temperature, if the run has them."""
+    """Spectra put together by star, the same under the corrected list (whose lines change with a star's temperature if
+    the run has slopes), and the corrections that their spectra are made with, in the order of the run's lines."""
 
     collected: Collected
     sample: Sample
     delta: Float[np.ndarray, " line"]
-    slope: Float[np.ndarray, " line"] | None = None
 
     def begin(self, theta: Float[np.ndarray, "star own"], ln_sigma: float, noise: Noise) -> FitState:
         """Stars of these parameters under the corrected list."""
         shared = jnp.append(jnp.asarray(self.delta), ln_sigma)
-        return self.drifted(FitState(jnp.asarray(theta), shared, noise))
-
-    def drifted(self, run: FitState) -> FitState:
-        """The slopes as they are for the stars' temperatures."""
-        if self.slope is None:
-            return run
-        return replace(run, drift=Drift(loading(np.asarray(run.theta)[:, 0]), self.slope, None))
+        return FitState(jnp.asarray(theta), shared, noise)
 
 
 def with_corrections(
@@ -212,17 +223,29 @@ def with_corrections(
     # spectra are made with what spectra want; runs without a model error of the lines have no such column
     wanted = "apparent" if "apparent" in corrections.lines.colnames else "correction"
     delta = np.asarray(corrections.lines[wanted], dtype=float)
-    slope = np.asarray(corrections.lines["drift"], dtype=float) if "drift" in corrections.lines.colnames else None
-    return Corrected(collected, freed(collected.sample, collected.setups, free, n), delta, slope)
+    sample = freed(collected.sample, collected.setups, free, n)
+    if "drift" in corrections.lines.colnames:
+        slope = np.asarray(corrections.lines["drift"], dtype=float) / PER
+        sample = sample.with_problems([w.problem.changing(slope, SOLAR_TEFF) for w in sample.windows])
+    return Corrected(collected, sample, delta)
 
 
 def label_covariance(
-    passed: Pass, covariance: Float[np.ndarray, "line line"]
+    passed: Pass, corrections: Corrections, theta: Float[np.ndarray, "star own"]
 ) -> tuple[Float[np.ndarray, "star own own"], Float[np.ndarray, "star own own"]]:
-    """Of every star's own parameters, in `parameters.steps`: the covariance with the corrections held, and what these
-    add, which all stars share."""
-    slope = np.asarray(passed.star.slope)[:, :, : len(covariance)]
-    shared = np.einsum("sil,lk,sjk->sij", slope, covariance, slope, optimize=True)
+    """Of every star's own parameters, `theta`, in `parameters.steps`: the covariance with the corrections held, and
+    what these and their slopes with temperature add, which all stars share."""
+    slope = np.asarray(passed.star.slope)[:, :, : len(corrections.covariance)]
+
+    def of_labels(of_lines: Float[np.ndarray, "line line"]) -> Float[np.ndarray, "star own own"]:
+        return np.einsum("sil,lk,sjk->sij", slope, of_lines, slope, optimize=True)
+
+    shared = of_labels(corrections.covariance)
+    if corrections.slopes is not None:
+        # what moves a line in a star is its correction and z times its slope
+        z = loading(np.asarray(theta)[:, 0])[:, None, None]
+        cross, covariance = corrections.slopes
+        shared = shared + z * of_labels(cross + cross.T) + z**2 * of_labels(covariance)
     return np.asarray(passed.star.covariance), shared
 
 
@@ -254,12 +277,12 @@ def check(
     left_out = options.model.leave_out
     judged = leaving_out(corrected, theta, left_out)
     run, passed = fit_stars(judged, run, options, free=False, stage="corrected list", progress=progress)
-    if ready is None or under.slope is not None or left_out:
+    if ready is None or left_out:
         sample, corrected = (leaving_out(s, np.asarray(run.theta), left_out) for s in (sample, corrected))
         if ready is None:
             run.noise = learn(corrected, passed, options, local=tuple(n.local for n in start))
         run, passed = fit_stars(
-            corrected, under.drifted(run), options, free=False, iterations=3, stage="corrected list", progress=progress
+            corrected, run, options, free=False, iterations=3, stage="corrected list", progress=progress
         )
     before = FitState(run.theta, jnp.array([corrections.ln_sigma]), run.noise)
     before, original = fit_stars(sample, before, options, free=False, stage="original list", progress=progress)
@@ -272,7 +295,7 @@ def check(
     ones = [np.ones((len(level), len(b.wavelength))) for level, b in zip(origin.levels, origin.batches, strict=True)]
     scale = sample.side_by_side([level[:, None] * one for level, one in zip(origin.levels, ones, strict=True)], 1.0)
 
-    own, added = label_covariance(passed, corrections.covariance)
+    own, added = label_covariance(passed, corrections, np.asarray(run.theta))
     return Checked(
         table=origin.table,
         label_names=names(options.stars, len(sample.windows)),

@@ -40,7 +40,7 @@ from astrogf.inference.solvers.refine import refined
 from astrogf.inference.solvers.svi import fit_svi
 from astrogf.inference.statistics import with_told
 from astrogf.surveys.batch import SpectrumBatch
-from astrogf.surveys.directory.load import aside_table
+from astrogf.surveys.directory.gather import aside_table
 from astrogf.synthesis.gas.abundances import SYMBOLS
 from astrogf.synthesis.lines.agreement import AGREED, AGREED_SD, agreement
 from astrogf.synthesis.lines.agreement import NAMES as KINDS

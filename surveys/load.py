@@ -1,6 +1,7 @@
 """What a fit is given: a directory or store of survey files, and stated spectra beside or instead of them."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,14 +10,25 @@ from astropy.table import Table, vstack
 
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.surveys.catalogues.split import held_out, split
-from astrogf.surveys.directory.load import aside_table, load_directory, partly_table
+from astrogf.surveys.directory.gather import aside_table, partly_table
+from astrogf.surveys.directory.load import load_directory
 from astrogf.surveys.formats import stated
 from astrogf.surveys.options import StatedOptions, SurveyOptions
 from astrogf.surveys.rows import RowFile
 from astrogf.surveys.spectrum import LOG_STEP, SurveyError
+from astrogf.surveys.store.kept import load_kept, wanted
 from astrogf.surveys.store.load import is_store, load_store
 
 Progress = Callable[[int, int], None]
+
+
+class Kept(NamedTuple):
+    """The folder of a store that a run makes of its files; `reading(done, total)` is told of every file that goes into
+    it, `say` the user."""
+
+    folder: Path
+    reading: Progress
+    say: Callable[[str], None]
 
 
 class Loaded(NamedTuple):
@@ -39,18 +51,24 @@ def load_spectra(
     resolution: float,
     progress: Progress | None = None,
     file: RowFile | None = None,
+    kept: Kept | None = None,
 ) -> Loaded:
     """Read what lies at `spectra` with the cuts of `options`, and the stated spectra, by name.
 
     `resolution` (lambda / FWHM) is what stated spectra are broadened to where they say `degrade`. `file`: where the
     pixels of survey files are put, in memory if None; those beside which such stated spectra come are in memory.
+    `kept`: where a directory of very many files is put into a store first, which changes no number.
     Raises SurveyError when the directory is of no use at all, or a stated spectrum cannot be read or is not used.
     """
     windows = list(options.all_windows)
     batches: list[SpectrumBatch] = []
     set_aside, partly = aside_table([]), partly_table([])
     if options.kind != "stated":
-        read: Any = load_store if is_store(spectra) else load_directory
+        read: Any = load_directory
+        if is_store(spectra):
+            read = load_store
+        elif kept is not None and wanted(spectra, options.kind):
+            read = partial(load_kept, folder=kept.folder, reading=kept.reading, say=kept.say)
         batches, set_aside, partly = read(
             spectra,
             windows,

@@ -57,6 +57,13 @@ def silenced(
     return np.where(good, flux, 0.0).astype(np.float64), np.where(good, ivar, 0.0).astype(np.float64)
 
 
+def single(values: Float[np.ndarray, " pixel"]) -> Float[np.ndarray, " pixel"]:
+    """Rounded to single precision (6e-8 of a value), but for numbers beyond its range, which stay as they are."""
+    with np.errstate(over="ignore", under="ignore"):
+        rounded = values.astype(np.float32).astype(np.float64)
+    return np.where(np.isfinite(rounded) & ((rounded != 0) | (values == 0)), rounded, values)
+
+
 def bits(mask: np.ndarray) -> Int[np.ndarray, " pixel"]:
     """A survey's mask as int64; what is no bit mask (a NaN, a number beyond 2**53) counts as bit 0 set."""
     mask = np.asarray(mask)

@@ -31,13 +31,15 @@ class SpectrumModel(eqx.Module):
 
     `atmosphere` is an emulator on the run's depths. `shift` below is what each line of the list is moved by, in dex of
     log (gf x abundance): a correction, an abundance that many lines share, or both. `solar` names the scale that feh
-    and alpha are relative to.
+    and alpha are relative to. `by_teff`: what `shift` changes by with Teff, dex/K, where it does: derivatives by Teff
+    then have that of the lines in them.
     """
 
     atmosphere: Layers
     window: Window
     grid: Grid = eqx.field(static=True)
     solar: str = eqx.field(static=True, default="asplund2009")
+    by_teff: Float[Array, " line"] | None = None
 
     @classmethod
     def build(
@@ -82,4 +84,8 @@ class SpectrumModel(eqx.Module):
 
     def responding(self, parameters: Float[Array, "5"], shift: Float[Array, " line"]) -> Responding:
         """The spectrum with its exact derivatives by all parameters, and what those by lines follow from."""
-        return self.window.responding(self.state, parameters, shift)
+        at = self.window.responding(self.state, parameters, shift)
+        if self.by_teff is None:
+            return at
+        moving = self.window.along(at, shift, self.by_teff)
+        return at._replace(by_parameter=at.by_parameter.at[:, PARAMETERS.index("teff")].add(moving))

@@ -202,6 +202,14 @@ class Window(eqx.Module):
         parts = by_line(pieces, at.profile, delta, at.response, self.velocity)
         return [over_level(part) for part in parts]
 
+    def along(
+        self, at: "Responding", delta: Float[Array, " free"], direction: Float[Array, " free"]
+    ) -> Float[Array, " wave"]:
+        """Derivative of the normalised spectrum as `delta` moves along a direction: that by all lines at once."""
+        opacity = functools.partial(line_opacity, self.pieces, at.profile, grid=self.velocity)
+        _, change = jax.jvp(opacity, (delta,), (direction,))
+        return jnp.sum(at.response * change, axis=1)[: self.size] / at.level
+
 
 class Responding(NamedTuple):
     """A normalised spectrum and its derivatives by parameters, with what those by lines follow from."""

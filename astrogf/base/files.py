@@ -1,6 +1,7 @@
 """Files as bytes, unpacked where they are compressed: told by their first bytes, never by their names."""
 
 import bz2
+import errno
 import lzma
 import os
 import stat
@@ -14,6 +15,8 @@ from astrogf.base.errors import AstrogfError
 LARGEST = 4 * 1024**3
 """Bytes that a file may have, on disk and unpacked, where the caller names no other limit: the largest published line
 lists stay below it, and a forged or damaged file shall not eat the memory."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Errors of a disk that takes nothing more."""
 _PIECE = 64 * 1024
 XZ_MEMORY = 256 * 1024**2
 """Bytes that unpacking xz may take (the strongest preset of xz takes 65 MB)."""

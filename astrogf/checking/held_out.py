@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy.table import vstack
+from astropy.table import Table, vstack
+from jaxtyping import Float
 from rich.console import Console
 from rich.table import Table as Grid
 
@@ -14,7 +15,7 @@ from astrogf.config import Config, parse
 from astrogf.console import Bars
 from astrogf.fitting import engine
 from astrogf.fitting.pipeline import check_spectra
-from astrogf.inference.check import Checked, Corrections, repeats
+from astrogf.inference.check import Checked, Corrections, SlopeErrors, repeats
 from astrogf.inference.problem.unlisted import CLASS as UNLISTED
 from astrogf.runs import folder as runs
 from astrogf.runs.outputs import after_results, check_output, complete, why, write_text
@@ -148,7 +149,36 @@ def corrections(folder: Path, run: runs.Run) -> Corrections:
     }
     from astrogf.inference.problem.parameters import lsf_sigma
 
-    return Corrections(lines, covariance, float(lsf_sigma(resolution)), noise, run.factors)
+    slopes = slope_errors(folder, lines, covariance)
+    return Corrections(lines, covariance, float(lsf_sigma(resolution)), noise, run.factors, slopes)
+
+
+def slope_errors(folder: Path, lines: Table, covariance: Float[np.ndarray, "line line"]) -> SlopeErrors | None:
+    """Errors of the lines' slopes with temperature, rows as `lines`; None where the run has none, or does not say them
+    (it took the slopes from another run). Raises AstrogfError for statistics of other lines."""
+    path = folder / "statistics.npz"
+    if "drift" not in lines.colnames or not path.is_file():
+        return None
+    from astrogf.inference import statistics
+
+    stored = statistics.load(path)
+    if stored.slopes is None:
+        return None
+
+    def keys(wavelength: np.ndarray, species: np.ndarray, elow: np.ndarray) -> list[tuple]:
+        return [
+            (round(float(w), 3), str(s), round(float(e), 3)) for w, s, e in zip(wavelength, species, elow, strict=True)
+        ]
+
+    row = {key: k for k, key in enumerate(keys(*stored.lines[:3]))}
+    try:
+        order = [row[key] for key in keys(*(np.asarray(lines[name]) for name in ("wavelength", "species", "elow")))]
+    except KeyError as error:
+        raise AstrogfError(
+            f"{path} is not of the lines in {folder / 'loggf.ecsv'} ({error} is missing): run `astrogf fit` again."
+        ) from error
+    rows = np.ix_(order, order)
+    return SlopeErrors.of(stored.slopes.slope[rows], stored.slopes.covariance[rows], covariance)
 
 
 def unseen(batches: list, run: runs.Run) -> list:

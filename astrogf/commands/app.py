@@ -1,6 +1,5 @@
 """What all commands share: the program, its common options, errors as sentences, what is said where."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.markup import escape
 
 from astrogf import __version__
 from astrogf.base.errors import AstrogfError
+from astrogf.base.files import FULL
 from astrogf.runtime import Stopped, stoppable
 
 app = typer.Typer(
@@ -24,6 +24,7 @@ app = typer.Typer(
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show the Python traceback of an error.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in the folder.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the unfinished run that is in the folder.")]
 Replace = Annotated[bool, typer.Option("--overwrite", "--force", help="Replace the file if it is there.")]
 Json = Annotated[
     Path | None,
@@ -32,8 +33,6 @@ Json = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but warnings and errors.")]
 
 
-NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-AGAIN = "{folder}/record.json says so; start it again with --overwrite."
 GO_ON = "{folder}/record.json says so; the same command with --resume goes on from the last finished iteration."
 
 
@@ -56,7 +55,7 @@ def plain_errors(debug: bool, stopped: str = "") -> Iterator[None]:
         say(f"Stopped by {error.signal}. {stopped}".strip())
         raise typer.Exit(error.exit_code) from error
     except OSError as error:
-        if debug or error.errno not in NO_ROOM:
+        if debug or error.errno not in FULL:
             raise
         say(f"Writing {error.filename or 'a file'} failed: {error.strerror}; make room, or name another place.")
         raise typer.Exit(2) from error

@@ -6,12 +6,12 @@ from typing import Annotated
 import typer
 
 from astrogf.commands.app import (
-    AGAIN,
     GO_ON,
     Debug,
     Json,
     Overwrite,
     Quiet,
+    Resume,
     answer,
     app,
     check_json,
@@ -29,9 +29,7 @@ def fit(
         Path | None, typer.Option(help="Table of labels to compare with (lasp_teff, lasp_logg, lasp_feh).")
     ] = None,
     overwrite: Overwrite = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the unfinished run that is in the folder.")
-    ] = False,
+    resume: Resume = False,
     json: Json = None,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -83,6 +81,7 @@ def demo(
         Path | None, typer.Option(help="TOML file; without it, the settings of configs/demo.toml.")
     ] = None,
     overwrite: Overwrite = False,
+    resume: Resume = False,
     json: Json = None,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -91,14 +90,14 @@ def demo(
 
     Example: `astrogf demo --out runs/demo`
     """
-    with speaking(quiet, json), plain_errors(debug, AGAIN.format(folder=out)):
+    with speaking(quiet, json), plain_errors(debug, GO_ON.format(folder=out)):
         from astrogf.config import demo_config, load
 
         settings = demo_config() if config is None else load(config)
         check_json(json)
         from astrogf.fitting.pipeline import run_demo
 
-        answer(json, run_demo(settings, out, overwrite=overwrite).summary)
+        answer(json, run_demo(settings, out, overwrite=overwrite, resume=resume).summary)
 
 
 @app.command()

@@ -34,17 +34,31 @@ class Truth(NamedTuple):
     lines: Table
 
 
-def load(config: Config, spectra: Path, progress: Progress, folder: Path | None = None) -> "Loaded":
+FILES = "files"
+"""What a store that a run makes of its files is called, in the run's folder for what it keeps on its way."""
+
+
+def load(
+    config: Config,
+    spectra: Path,
+    progress: Progress,
+    folder: Path | None = None,
+    say: Callable[[str], None] = lambda sentence: None,
+) -> "Loaded":
     """The spectra that a configuration asks for, stated ones among them: see `surveys.load.load_spectra`. Their pixels
-    lie in a file of the `folder` if one is named, which goes with the last that may ask for them; else in memory."""
-    from astrogf.surveys.load import load_spectra
+    lie in a file of the `folder` if one is named, which goes with the last that may ask for them; else in memory. A
+    directory of very many files is put into a store there first, as `say` tells the user."""
+    from astrogf.surveys.load import Kept, load_spectra
     from astrogf.surveys.rows import RowFile
 
     def reading(done: int, total: int) -> None:
         progress("reading spectra", done, total)
 
-    file = None if folder is None else RowFile(folder)
-    return load_spectra(spectra, config.survey, config.spectra, config.stars.resolution, reading, file)
+    file, kept = None, None
+    if folder is not None:
+        file = RowFile(folder)
+        kept = Kept(folder / FILES, lambda done, total: progress("reading files", done, total), say)
+    return load_spectra(spectra, config.survey, config.spectra, config.stars.resolution, reading, file, kept)
 
 
 def lines_of(config: Config) -> "LineList | None":

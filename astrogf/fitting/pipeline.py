@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from astropy.table import Table
@@ -49,14 +49,8 @@ def fit_survey(
     console = console or Console()
     check_spectra(spectra)
     check_output(out, "folder")
-    if resume and overwrite:
-        raise AstrogfError("--resume goes on with a run and --overwrite replaces it: give one of them.")
-    before = runs.reopen(out) if resume else {}
+    before = _before(out, "fit", overwrite, resume, console)
     if before.get("status") == "finished":
-        console.print(
-            f"The run in {out} is finished (since {before.get('finished')}): nothing is left to do.",
-            markup=False, soft_wrap=True,
-        )  # fmt: skip
         return runs.read(out)
     known = _read_labels(labels, config, spectra, console)
     lines = engine.lines_of(config)
@@ -76,21 +70,51 @@ def fit_survey(
         return run
 
 
-def run_demo(config: Config, out: Path, *, overwrite: bool = False, console: Console | None = None) -> runs.Run:
-    """Simulate a survey below `out`, fit it, and hold what was recovered against what was put in."""
+def run_demo(
+    config: Config, out: Path, *, overwrite: bool = False, resume: bool = False, console: Console | None = None
+) -> runs.Run:
+    """Simulate a survey below `out`, fit it, and hold what was recovered against what was put in.
+
+    `resume` goes on with the unfinished run in `out`: the survey is simulated again, which gives the same files, and
+    the fit goes on from its last finished iteration. Raises AstrogfError.
+    """
     console = console or Console()
     check_output(out, "folder")
+    before = _before(out, "demo", overwrite, resume, console)
+    if before.get("status") == "finished":
+        return runs.read(out)
     if config.lines.prior is not None:
         raise AstrogfError("[lines] prior: the demonstration puts errors into the list that no other run has met.")
     lines = engine.lines_of(config)
-    runs.prepare(out, overwrite=overwrite)
-    job = _Job("demo", config, out, console, lines)
-    with job:
-        with job.bars:
-            with job.clock.stage("simulate"):
-                truth = engine.simulate(config, out / "survey", job.bars)
-            job.fit(out / "survey", None, truth)
-        return job.report()
+    if not resume:
+        runs.prepare(out, overwrite=overwrite)
+    kept = CheckpointFolder(out)
+    with kept.held():
+        job = _Job("demo", config, out, console, lines, kept, before)
+        with job:
+            with job.bars:
+                with job.clock.stage("simulate"):
+                    truth = engine.simulate(config, out / "survey", job.bars)
+                job.fit(out / "survey", None, truth)
+            run = job.report()
+        kept.remove()
+        return run
+
+
+def _before(
+    out: Path, command: Literal["fit", "demo"], overwrite: bool, resume: bool, console: Console
+) -> dict[str, Any]:
+    """The record of the run that is to be gone on with, {} where there is none or a new one is asked for; the user is
+    told of one that is finished. Raises AstrogfError."""
+    if resume and overwrite:
+        raise AstrogfError("--resume goes on with a run and --overwrite replaces it: give one of them.")
+    before = runs.reopen(out, command) if resume else {}
+    if before.get("status") == "finished":
+        console.print(
+            f"The run in {out} is finished (since {before.get('finished')}): nothing is left to do.",
+            markup=False, soft_wrap=True,
+        )  # fmt: skip
+    return before
 
 
 def redraw(folder: Path, console: Console | None = None) -> runs.Run:
@@ -241,7 +265,8 @@ class _Job:
         from astrogf.surveys.load import without_held_out
 
         with self.clock.stage("read"):
-            loaded = engine.load(self.config, spectra, self.bars, self.kept.folder if self.kept else None)
+            folder = self.kept.folder if self.kept else None
+            loaded = engine.load(self.config, spectra, self.bars, folder, self._say)
             loaded, split = without_held_out(loaded, self.config.survey, self.config.spectra)
             unread = loaded.set_aside
         own = self.config.lines.list
@@ -294,6 +319,9 @@ class _Job:
             with self._may_fail("summary"):
                 self.summary = summarise(result, lines, stars)
         self._close()
+
+    def _say(self, sentence: str) -> None:
+        self.console.print(sentence, markup=False, highlight=False, soft_wrap=True)
 
     def _plan(self, batches: "list[SpectrumBatch]") -> None:
         """What the fit will need: on the screen and in the record. That it cannot be told must not cost the fit; where

@@ -54,11 +54,6 @@ def check_served(config: Config, run: Path) -> None:
             f"{options.noise.line_scatter:g}), whose derivatives the surrogate does not have: use "
             "`astrogf check --all`, or a run without."
         )
-    if options.noise.line_drift > 0:
-        raise AstrogfError(
-            f"{run} lets lines change with the temperature of a star (noise.line_drift = "
-            f"{options.noise.line_drift:g}), which the surrogate does not: use `astrogf check --all`, or a run without."
-        )
 
 
 def label_spectra(

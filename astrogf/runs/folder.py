@@ -71,7 +71,11 @@ def prepare(folder: Path, *, overwrite: bool) -> None:
 def _clear(folder: Path, overwrite: bool) -> None:
     if not overwrite:
         begun = _begun(folder)
-        goes_on = "--resume goes on with the unfinished run in it; or " if begun and _command(folder) == "fit" else ""
+        goes_on = (
+            "--resume goes on with the unfinished run in it; or "
+            if begun and _command(folder) in ("fit", "demo")
+            else ""
+        )
         raise AstrogfError(
             f"{folder} is not empty; {goes_on}name another folder with --out, or add --overwrite to replace the run in "
             "it."
@@ -114,11 +118,11 @@ def _begun(folder: Path) -> bool:
     return _record(folder).get("status") != "finished" or CheckpointFolder(folder).follows() is not None
 
 
-def reopen(folder: Path) -> dict[str, Any]:
+def reopen(folder: Path, command: str) -> dict[str, Any]:
     """The record of an unfinished run that is to be gone on with, {} where none was begun.
 
     A finished one comes back as its record with the status 'finished'. Raises AstrogfError for what is no run of
-    `astrogf fit`.
+    this `command`.
     """
     if not folder.exists() or not any(folder.iterdir()):
         return {}
@@ -128,10 +132,10 @@ def reopen(folder: Path) -> dict[str, Any]:
             "name another folder with --out."
         )
     record = _record(folder)
-    if record and record.get("command") != "fit":
+    if record and record.get("command") != command:
         raise AstrogfError(
-            f"The run in {folder} is of `astrogf {record.get('command')}`; only those of `astrogf fit` can be gone on "
-            "with."
+            f"The run in {folder} is of `astrogf {record.get('command')}`, which goes on with it, and not of `astrogf "
+            f"{command}`; or name another folder with --out."
         )
     if record.get("status") == "finished" and _begun(folder):
         record["status"] = "incomplete"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from astrogf.base.errors import AstrogfError
+from astrogf.base.files import FULL as FULL
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -23,8 +24,6 @@ OPTION: dict[str, str] = {
     **{"folder": "--out", "store": "--store", "json": "--json", "picture": "--figure"},
     **{"list": "--out", "configuration": "--out"},
 }
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-"""Errors of a disk that takes nothing more."""
 ROOM = {"folder": 32e6, "store": 32e6, "json": 1e6, "picture": 4e6, "list": 32e6, "configuration": 1e6}
 """Bytes that must be free before the work begins: no run, store or picture is smaller."""
 

@@ -1,5 +1,6 @@
 """One spectrum under the model: what is predicted for it, and what is believed of its star."""
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import equinox as eqx
@@ -33,7 +34,8 @@ class StarProblem(eqx.Module):
     and `rest` are what it is made of: the atoms in the carrier of every line, and the slot (after `n_free`) of the
     lines like it, -1 for none. `scattered`: each spectrum has its own deviation of every corrected line, with the sd
     that its noise model gives. `tiles`: which corrections reach which pixels. `instrument`: how the window's
-    spectrograph sees it.
+    spectrograph sees it. `steepness`: what every slot changes by with the star's temperature, dex a K away from
+    `steady_at` (K), where lines do so.
     """
 
     spectrum: SpectrumModel
@@ -49,6 +51,8 @@ class StarProblem(eqx.Module):
     wall: float
     instrument: Instrument
     scattered: bool = eqx.field(static=True, default=False)
+    steepness: Float[Array, " slot"] | None = None
+    steady_at: float = eqx.field(static=True, default=0.0)
 
     @property
     def n_deviating(self) -> int:
@@ -65,13 +69,22 @@ class StarProblem(eqx.Module):
         return self.membership.shape[0]
 
     def by_slot(self, theta: Float[Array, " own"], delta: Float[Array | np.ndarray, " free"]) -> Float[Array, " slot"]:
-        """Change of log (gf x abundance) of every slot, dex, of a star with abundances."""
+        """Change of log (gf x abundance) of every slot, dex, of a star with abundances and a temperature."""
         abundances = theta[len(STAR) :][: self.membership.shape[1]]
-        return jnp.append(delta, jnp.zeros(self.n_slot - self.n_free)) + self.membership @ abundances
+        change = jnp.append(delta, jnp.zeros(self.n_slot - self.n_free)) + self.membership @ abundances
+        return change if self.steepness is None else change + (theta[0] - self.steady_at) * self.steepness
 
     def shift(self, theta: Float[Array, " own"], delta: Float[Array, " free"]) -> Float[Array, " line"]:
         """The same of every line."""
         return jnp.append(self.by_slot(theta, delta), 0.0)[self.slot]
+
+    def changing(self, steepness: Float[np.ndarray, " few"], steady_at: float) -> "StarProblem":
+        """The same with corrections that change with temperature: by so much, dex/K, away from `steady_at` (K); of the
+        first corrections, the others do not."""
+        by_slot = jnp.append(jnp.asarray(steepness), jnp.zeros(self.n_slot - len(steepness)))
+        by_line = jnp.append(by_slot, 0.0)[self.slot]
+        spectrum = replace(self.spectrum, by_teff=by_line)
+        return replace(self, spectrum=spectrum, steepness=by_slot, steady_at=steady_at)
 
 
 def chebyshev_basis(n_pixel: int, degree: int) -> Float[np.ndarray, "pixel basis"]:

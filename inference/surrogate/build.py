@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -150,5 +150,7 @@ def made_from(
     options, lines = setup.options, list(setup.lines)
     stars = [options.stars.teff_range, options.stars.vmic_sd]
     stars += [getattr(options.stars, f"{name}_prior") for name in ("teff", "logg", "feh", "alpha")]
-    moved = np.asarray(delta), np.asarray(problem.slot)
+    moved: list[Any] = [np.asarray(delta), np.asarray(problem.slot)]
+    if problem.steepness is not None:
+        moved += [problem.steady_at, np.asarray(problem.steepness)]
     return digest(lines, list(setup.extent), *moved, repr(coarse), stars, points, repr(options.model), _made_with())

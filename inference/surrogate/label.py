@@ -13,6 +13,7 @@ from astrogf.inference.check import Corrected, Corrections, known_noise, label_c
 from astrogf.inference.newton.learned_noise import learn
 from astrogf.inference.newton.stars import FitState, Progress, fit_stars
 from astrogf.inference.problem.instrument import names
+from astrogf.inference.problem.left_out import leaving_out
 from astrogf.inference.problem.noise import NoiseModel
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.parameters import LN_SIGMA, RV, STAR, steps
@@ -277,7 +278,7 @@ def judge(
         some, run, options, free=False, iterations=EXACT_ITERATIONS, tolerance=EXACT_TOLERANCE,
         stage="exact labels of a share", progress=progress,
     )  # fmt: skip
-    own, added = label_covariance(passed, corrections.covariance)
+    own, added = label_covariance(passed, corrections, np.asarray(run.theta))
     own_sd, list_sd = (np.sqrt(np.diagonal(x, 0, 1, 2)) * steps(n_own) for x in (own, added))
     exact = np.asarray(run.theta)
     return Judged(chosen, exact, own_sd, list_sd, (fitted.theta[chosen] - exact) / own_sd)
@@ -320,6 +321,8 @@ def label(
     sample, domain = ready.collected.sample, Domain.of(options.stars)
     problems, coarse, trials = replaced(ready, options, corrections, domain, keeper, points, progress)
     theta = begun(sample, problems, domain, corrections.ln_sigma, progress)
+    sample, exact = (leaving_out(s, theta, options.model.leave_out) for s in (sample, ready.sample))
+    ready = ready._replace(collected=ready.collected._replace(sample=sample), sample=exact)
     noise = noise_of(ready, problems, theta, options, corrections, progress, seed)
     fitted = fit_all(problems, sample, noise, theta, corrections.ln_sigma, progress)
     flags, usable = flagged(fitted, sample, problems, coarse, domain, options)

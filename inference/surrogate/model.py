@@ -86,6 +86,7 @@ def in_place_of(problem: StarProblem, surrogate: Surrogate, coarse: Coarse) -> S
         n_free=0,
         tiles=Tiles.undivided(problem.spectrum.grid.n_pixel, 0),
         scattered=False,
+        steepness=None,
         instrument=CoarseInstrument.of(problem.instrument, coarse.sigma0),
     )
 

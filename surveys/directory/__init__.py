@@ -1,1 +1,2 @@
-"""A directory of files into batches: selection (which spectra are used), photons (each counted once), load, census."""
+"""A directory of files into batches: selection (which spectra are used), photons (each counted once), gather (one file
+at a time), load, census."""

@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from astrogf.surveys.formats.fitsfile import LARGEST_SNR
 from astrogf.surveys.formats.lamost import BANDS
 from astrogf.surveys.night_sky import pixels_in, sky_ranges
+from astrogf.surveys.pixels import single
 from astrogf.surveys.rows import Row, RowFile
 from astrogf.surveys.spectrum import SurveyError, SurveySpectrum, grid, window_pixels
 
@@ -107,9 +108,10 @@ class Selection:
             )
         here, there = slice(start - first, stop - first), slice(start - spectrum.first, stop - spectrum.first)
         flux, ivar, lsf = np.zeros(n_pixel), np.zeros(n_pixel), None
-        flux[here], ivar[here] = spectrum.flux[there], spectrum.ivar[there]
+        # as a store holds them, so that it gives the same fit as the files
+        flux[here], ivar[here] = single(spectrum.flux[there]), single(spectrum.ivar[there])
         if spectrum.lsf is not None:
-            lsf = np.interp(np.arange(n_pixel), np.arange(here.start, here.stop), spectrum.lsf[there])
+            lsf = np.interp(np.arange(n_pixel), np.arange(here.start, here.stop), single(spectrum.lsf[there]))
         good_fraction = self._check_pixels(flux, ivar, first, step, path)
         sky = () if self.night_sky else sky_ranges(spectrum.kind, str(spectrum.meta.get("release", "")))
         out = pixels_in(grid(first, n_pixel, step), self.leave_out + sky)

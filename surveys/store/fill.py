@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from astrogf.base.errors import printable
+from astrogf.base.files import FULL
 from astrogf.surveys.directory.load import find_files
 from astrogf.surveys.directory.selection import Selection
 from astrogf.surveys.formats import readers
@@ -108,7 +109,9 @@ def _take(writer: Writer, path: Path, name: str, read: Read, earlier: _Known, ki
         sha256 = read_bytes(path)[1]
         twin = earlier.by_content.get(sha256)
         if twin is not None and twin != (earlier.number, name):
-            raise SurveyError(f"{path} has the same bytes as {twin[1]}, which is in the store.", "duplicate_file")
+            raise SurveyError(
+                f"{path} has the same bytes as {twin[1]}, which is kept: remove one of them.", "duplicate_file"
+            )
         kept, fault = 0, SurveyError(f"{path} holds no spectrum.", "no_coverage")
         for spectrum in read(path):
             try:
@@ -130,6 +133,10 @@ def _take(writer: Writer, path: Path, name: str, read: Read, earlier: _Known, ki
         earlier.by_content.setdefault(sha256, (earlier.number, name))
     except SurveyError as err:
         writer.set_aside(name, err.reason, str(err), size, sha256)
+    except OSError as err:
+        if err.errno in FULL:  # of the store's disk, which is no fault of a spectrum
+            raise
+        writer.set_aside(name, "unreadable", printable(f"{path} cannot be read: {err.strerror or err}."), size, sha256)
     except Exception as err:  # a reader's own fault is this file's misfortune, not the run's
         sentence = f"{path} broke the reader ({type(err).__name__}: {err}): report it."
         writer.set_aside(name, "unreadable", printable(sentence), size, sha256)

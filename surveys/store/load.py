@@ -1,23 +1,21 @@
 """Spectra of a store as a fit takes them: the same cuts as for a directory, a chunk at a time."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from astrogf.surveys.batch import SpectrumBatch
-from astrogf.surveys.directory.load import UNTELLING, LoadedSpectra, as_batch, aside_table, check_kind, partly_table
-from astrogf.surveys.directory.photons import Photons
+from astrogf.surveys.directory.gather import Gatherer, LoadedSpectra, Window
 from astrogf.surveys.directory.selection import Selection
 from astrogf.surveys.formats.readers import kinds_named
 from astrogf.surveys.rows import RowFile
-from astrogf.surveys.spectrum import SurveyError, SurveySpectrum, grid, window_pixels
+from astrogf.surveys.spectrum import SurveyError, SurveySpectrum
 from astrogf.surveys.store import journal
 from astrogf.surveys.store.store import Store
-from astrogf.surveys.store.stream import stream
-
-Window = tuple[float, float]
 
 
 def is_store(path: Path | str) -> bool:
@@ -39,11 +37,14 @@ def load_store(
     night_sky: bool = False,
     progress: Callable[[int, int], None] | None = None,
     file: RowFile | None = None,
+    directory: Path | None = None,
 ) -> LoadedSpectra:
-    """As `directory.load.load_directory`: a batch a window of the spectra that pass the same cuts, and what does
-    not, with the files that the store itself had set aside.
+    """As `directory.load.load_directory`: a batch for each kind and window of the spectra that pass the same cuts, and
+    what does not, with the files that the store itself had set aside.
 
-    kinds and file: as for `directory.load.load_directory`; kinds None takes what there is.
+    kinds and file: as for `directory.load.load_directory`; kinds None takes what there is. Stars have the names that
+    they have in the store, whatever the cuts. directory: the one that all spectra are from; stars and files are then
+    called what `load_directory` calls them.
     Raises SurveyError for a damaged store or one of another kind, and where the arguments make no sense.
     """
     store = Store(path)
@@ -56,49 +57,47 @@ def load_store(
         )
     selection = Selection(snr_min, snr_band, spectral_types, min_good_fraction, max_gap, leave_out, night_sky)
     aside = [(str(p), str(r), str(d)) for p, r, d in store.set_aside["path", "reason", "detail"].iterrows()]
-    taken: list[list] = [[] for _ in windows]
-    refused: list[tuple] = []
-    photons = Photons()
+    gatherer = Gatherer(windows, wanted, selection, file, aside)
+    for (_, name), rows in groupby(_spectra(store, progress), lambda s: (s.meta["source"], s.meta["path"])):
+        pieces = list(rows)
+        if directory is not None:
+            for piece in pieces:
+                del piece.meta["star"]
+        gatherer.take(partial(list, pieces), Path(name) if directory is None else directory / name, name)
+    return gatherer.loaded(named=directory is None)
+
+
+def _spectra(store: Store, progress: Callable[[int, int], None] | None) -> Iterator[SurveySpectrum]:
+    """All rows of a store, a chunk at a time."""
     done = 0
-    for batch in stream(store, store.chunk, pad=False):
-        for i in range(len(batch.flux)):
-            spectrum = _spectrum(store, batch, i)
-            name = str(batch.table["path"][i])
-            for k, window in enumerate(windows):
-                try:
-                    check_kind(spectrum, wanted, Path(name))
-                    selection.check_star(spectrum, Path(name))
-                    photons.check(spectrum, Path(name), name)
-                    taken[k].append(selection.take(spectrum, window, Path(name), name).put(file))
-                    photons.take(spectrum, name)
-                except SurveyError as err:
-                    refused.append((name, spectrum.piece, *window, err.reason, str(err)))
-        done += len(batch.flux)
+    for chunk in range(store.n_chunk):
+        pixels = {name: store.read(name, chunk) for name in ("flux", "ivar", "reasons", "lsf") if store.has(name)}
+        columns = {name: column.tolist() for name, column in store.chunk_table(chunk).columns.items()}
+        n = len(columns["path"])
+        for i in range(n):
+            row = {name: values[i] for name, values in columns.items()}
+            yield _spectrum(store, {name: values[i] for name, values in pixels.items()}, row)
+        done += n
         if progress is not None:
             progress(done, len(store))
-    used = {str(piece.row["path"]) for pieces in taken for piece in pieces}
-    partly = [row for row in refused if row[0] in used and row[4] not in UNTELLING]
-    worst: dict[str, tuple[str, str, str]] = {}
-    for row in sorted(refused, key=lambda row: row[4] in UNTELLING):
-        worst.setdefault(row[0], (row[0], row[4], row[5]))
-    aside += [row for name, row in worst.items() if name not in used]
-    batches = []
-    for window, pieces in zip(windows, taken, strict=True):
-        if pieces:
-            first, n_pixel = window_pixels(window, store.grid.log_step)
-            batches.append(as_batch(grid(first, n_pixel, store.grid.log_step), pieces, file))
-    return LoadedSpectra(batches, aside_table(aside), partly_table(partly))
 
 
-def _spectrum(store: Store, batch: SpectrumBatch, i: int) -> SurveySpectrum:
-    """A row of a store as its reader had it, its table's columns as meta."""
-    nothing = np.zeros(batch.flux.shape[1], int)
-    meta = {n: batch.table[n][i].item() if hasattr(batch.table[n][i], "item") else batch.table[n][i]
-            for n in batch.table.colnames}  # fmt: skip
-    meta |= json.loads(meta["meta"] or "{}")
-    meta["snr_header"] = meta["snr"]  # what its reader took, whichever key it was under
-    lsf = None if batch.lsf is None or not np.isfinite(batch.lsf[i]).all() else batch.lsf[i]
+def _spectrum(store: Store, pixels: dict[str, np.ndarray], row: dict[str, Any]) -> SurveySpectrum:
+    """A row of a store as its reader had it: only the pixels that its file has, its table's columns as meta."""
+    flux, ivar = (np.asarray(pixels[name], float) for name in ("flux", "ivar"))
+    reasons = pixels.get("reasons", np.zeros(len(flux), np.int32))
+    # an unusable pixel has a reason, unless the file does not have it at all
+    there = np.flatnonzero((ivar > 0) | (reasons != 0))
+    own = slice(int(there[0]), int(there[-1]) + 1)
+    nothing = np.zeros(own.stop - own.start, int)
+    lsf = None if "lsf" not in pixels else np.asarray(pixels["lsf"][own], float)
+    if lsf is not None and not np.isfinite(lsf).all():
+        lsf = None
+    meta = row | json.loads(row["meta"] or "{}")
+    kind = store.kind or str(meta["kind"])
+    if kind != "lamost_lrs":  # which has a S/N of each band; of the others what was taken is that of the file
+        meta |= {"snr_header": row["snr"], "snr_header_key": row["snr_source"]}
     return SurveySpectrum(
-        store.grid.first, batch.flux[i], batch.ivar[i], nothing, nothing, meta, store.grid.log_step, None, lsf,
-        str(meta["frame"]), store.kind or str(meta["kind"]), str(meta["piece"]),
+        store.grid.first + own.start, flux[own], ivar[own], nothing, nothing, meta, store.grid.log_step, reasons[own],
+        lsf, str(meta["frame"]), kind, str(meta["piece"]),
     )  # fmt: skip

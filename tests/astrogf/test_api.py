@@ -20,7 +20,7 @@ from astrogf.runs import run as opened
 from astrogf.runs import tables
 from astrogf.runs.words import arguments_for_options
 from astrogf.surveys.batch import SpectrumBatch
-from astrogf.surveys.directory.load import partly_table
+from astrogf.surveys.directory.gather import partly_table
 from astrogf.surveys.load import Loaded
 from tests.builders.believable import believable, counts, set_aside
 from tests.builders.believable_run import make

@@ -16,7 +16,7 @@ from astrogf.base.errors import AstrogfWarning
 from astrogf.cli import ORDER, app, warned
 from astrogf.fitting import engine
 from astrogf.surveys.batch import SpectrumBatch
-from astrogf.surveys.directory.load import partly_table
+from astrogf.surveys.directory.gather import partly_table
 from astrogf.surveys.load import Loaded
 from tests.builders.believable import believable, counts, reference, set_aside
 from tests.places import ROOT
@@ -180,7 +180,7 @@ def fake_engine(monkeypatch: pytest.MonkeyPatch):
         [("red.fits", "red", 6300.0, 6700.0, "few_good_pixels", "its red arm has too few good pixels")]
     )
     loaded = Loaded([batch], set_aside(), partly)
-    monkeypatch.setattr(engine, "load", lambda config, spectra, progress, folder=None: loaded)
+    monkeypatch.setattr(engine, "load", lambda config, spectra, progress, folder=None, say=None: loaded)
     monkeypatch.setattr(engine, "fit", fit)
     monkeypatch.setattr(engine, "count", lambda *_, **__: counts())
     monkeypatch.setattr(engine, "simulate", simulate)
@@ -235,7 +235,7 @@ def test_nothing_usable_stops_with_the_reasons(
 ) -> None:
     empty = fake_engine.select(np.zeros(60, bool))
     loaded = Loaded([empty], set_aside(), partly_table([]))
-    monkeypatch.setattr(engine, "load", lambda config, spectra, progress, folder=None: loaded)
+    monkeypatch.setattr(engine, "load", lambda config, spectra, progress, folder=None, say=None: loaded)
     result = astrogf("fit", CONFIG, "--spectra", ROOT / "configs", "--out", tmp_path / "run")
     one_sentence(result, "None of the 5 files", "3 snr_too_low", "set_aside.ecsv")
     assert (tmp_path / "run" / "set_aside.ecsv").is_file()

@@ -16,7 +16,7 @@ from astrogf.inference.problem.counts import Counts, WindowCounts
 from astrogf.planning import costs, plan
 from astrogf.planning.costs import Budget, estimate
 from astrogf.surveys.batch import SpectrumBatch
-from astrogf.surveys.directory.load import partly_table
+from astrogf.surveys.directory.gather import partly_table
 from astrogf.surveys.load import Loaded
 from tests.builders.believable import believable, counts, set_aside
 from tests.places import ROOT

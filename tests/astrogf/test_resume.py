@@ -23,7 +23,7 @@ from astrogf.runs import folder as runs
 from astrogf.runs import follows, states
 from astrogf.runs.checkpoint import CheckpointFolder
 from astrogf.surveys.batch import SpectrumBatch
-from astrogf.surveys.directory.load import partly_table
+from astrogf.surveys.directory.gather import partly_table
 from astrogf.surveys.load import Loaded
 from tests.builders.believable import believable, counts, reference, set_aside
 from tests.places import ROOT
@@ -136,8 +136,41 @@ def test_there_may_be_nothing_to_go_on_with(tmp_path: Path, made: Made) -> None:
     refused(fit_run(tmp_path / "mine", "--resume"), "no run of astrogf", "nothing to go on with")
     assert os.listdir(tmp_path / "mine") == ["thesis.tex"]
     runs.write_record(tmp_path / "mine", {"command": "demo", "status": "stopped"})
-    refused(fit_run(tmp_path / "mine", "--resume"), "`astrogf demo`")
+    refused(fit_run(tmp_path / "mine", "--resume"), "is of `astrogf demo`, which goes on with it")
     refused(fit_run(tmp_path / "new", "--resume", "--overwrite"), "give one of them")
+
+
+def test_a_demonstration_goes_on(tmp_path: Path, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its survey is simulated again, as it was; the stages of its fit that were finished are not done again."""
+    simulated, out = list[Path](), tmp_path / "demo"
+    lines = Table(made.fitted.lines["wavelength", "species", "elow", "loggf"], copy=True)
+    lines["injected"] = 0.1
+    stars = reference(made.fitted)
+    stars["path"] = made.fitted.table["path"]
+
+    def simulate(config, folder, progress) -> engine.Truth:
+        simulated.append(folder)
+        return engine.Truth(stars, lines)
+
+    def demo(*more: str):
+        given = ["demo", "--out", out, *more]
+        return CliRunner(env={"COLUMNS": "80", "NO_COLOR": "1"}).invoke(app, [str(x) for x in given])
+
+    monkeypatch.setattr(engine, "simulate", simulate)
+    made.ends_before = 2
+    assert isinstance(demo().exception, Power)
+    made.ends_before, made.done = -1, []
+    refused(demo(), "not empty", "--resume", "--overwrite")
+    refused(fit_run(out, "--resume"), "is of `astrogf demo`")
+    result = demo("--resume")
+    assert result.exit_code == 0, result.output
+    assert made.done == [2]
+    assert simulated == [out / "survey"] * 2
+    assert record(out)["status"] == "finished"
+    assert not (out / "checkpoint").exists()
+    assert (out / "truth_lines.ecsv").is_file()
+    assert "is finished" in demo("--resume").stdout
+    assert len(simulated) == 2
 
 
 def test_what_fails_after_the_fit_is_made_up_for(tmp_path: Path, made: Made, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ from astrogf.runs import folder as runs
 from astrogf.runs import outputs
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.surveys.catalogues import labels as catalogues
-from astrogf.surveys.directory.load import partly_table
+from astrogf.surveys.directory.gather import partly_table
 from astrogf.surveys.load import Loaded
 from astrogf.surveys.options import SurveyOptions
 from astrogf.synthesis.gas.abundances import ASPLUND2009, SOLAR, SYMBOLS

@@ -15,7 +15,7 @@ from astrogf.fitting import engine
 from astrogf.labelling import labelling
 from astrogf.labelling.keeping import SurrogateFolder
 from astrogf.runs import folder as runs
-from astrogf.surveys.directory.load import aside_table
+from astrogf.surveys.directory.gather import aside_table
 from tests.builders.believable_run import make
 from tests.builders.made_up_labels import NAMES, made_up_labels
 

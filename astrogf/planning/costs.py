@@ -33,7 +33,7 @@ SYNTHESIS = 0.44
 LINES, KNOWLEDGE = 1.2, 1.3
 """A pass with derivatives by free lines, and one over all lines that may be freed, in passes without."""
 ACCELERATOR = 120.0
-"""Cores of the reference machine that do a pass as fast as an accelerator: an H100 (docs/results.md)."""
+"""Cores of the reference machine that do a pass as fast as an accelerator: an H100 (docs/scaling.md)."""
 FLOPS = 20e9
 """Of products of matrices, a core and second."""
 SOLVES, FOLDS = 16, 6

@@ -56,7 +56,7 @@ def test_what_was_measured(made_of: Counts, config: Config, seconds: float, memo
 
 
 def test_many_stars_of_a_narrow_window() -> None:
-    """2,000 stars of benchmarks/many_stars.py (docs/results.md): 1.88 GB, and 0.0181 core-seconds a star and iteration
+    """2,000 stars of benchmarks/many_stars.py (docs/scaling.md): 1.88 GB, and 0.0181 core-seconds a star and iteration
     of the joint fit, on busy cores that were as quick as the reference machine's."""
     window = WindowCounts(5201.16, 5239.62, 33, 306, 2000, 908, 4562)
     config = Config().changed(model={"oversampling": 6, "depths": 16}, solver={"joint_iterations": 4})

@@ -9,7 +9,14 @@ import numpy as np
 from astropy.table import Table
 from jaxtyping import Bool, Float, Int
 
-from astrogf.inference.check import Corrected, Corrections, known_noise, label_covariance, with_corrections
+from astrogf.inference.check import (
+    Corrected,
+    Corrections,
+    known_noise,
+    label_covariance,
+    with_corrections,
+    with_factors,
+)
 from astrogf.inference.newton.learned_noise import learn
 from astrogf.inference.newton.stars import FitState, Progress, fit_stars
 from astrogf.inference.problem.instrument import names
@@ -163,11 +170,14 @@ def noise_of(
     progress: Progress,
     seed: int,
 ) -> Noise:
-    """The run's own noise of every row, or what some of the stars say where the run has not met a release."""
+    """The run's own noise of every row, or what some of the stars say where the run has not met a release; with the
+    run's factors by wavelength, at the velocities of `theta`."""
     sample, origin = ready.collected.sample, ready.collected.origin
+    pixels = [window.problem.spectrum.grid.pixel_wavelength for window in sample.windows]
     known = known_noise(sample, origin.releases, corrections.noise)
     if known is not None:
-        return tuple(n._replace(local=jnp.ones((len(n.scale), 1))) for n in known)
+        plain = tuple(n._replace(local=jnp.ones((len(n.scale), 1))) for n in known)
+        return with_factors(sample, plain, theta, pixels, corrections.factors)
     floor = 0.01 if options.noise.inflation is None else options.noise.inflation
     rng = np.random.default_rng(seed)
     keep = np.zeros(sample.n_star, bool)
@@ -175,15 +185,16 @@ def noise_of(
         for r in np.unique(window.release):
             keep[rng.permutation(window.star[window.release == r])[:LEARNT_FROM]] = True
     some = sample.with_problems(problems).select(keep)
-    run = FitState(jnp.asarray(theta[keep]), jnp.array([corrections.ln_sigma]), quiet(some, floor))
+    begin = with_factors(some, quiet(some, floor), theta[keep], pixels, corrections.factors)
+    run = FitState(jnp.asarray(theta[keep]), jnp.array([corrections.ln_sigma]), begin)
     run, passed = fit_stars(some, run, options, free=False, stage="noise", progress=progress)
-    learned = learn(some, passed, options)
+    learned = learn(some, passed, options, local=tuple(n.local for n in begin))
     out = []
     for window, few, noise in zip(sample.windows, some.windows, learned, strict=True):
         first = np.array([np.flatnonzero(few.release == r)[0] for r in range(int(window.release.max()) + 1)])
         scale, inflation, scatter = (np.asarray(x)[first][window.release] for x in noise[:3])
         out.append(NoiseModel(scale, inflation, scatter, np.ones((len(window.star), 1))))
-    return tuple(out)
+    return with_factors(sample, tuple(out), theta, pixels, corrections.factors)
 
 
 def as_stars(

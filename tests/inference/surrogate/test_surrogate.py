@@ -150,3 +150,23 @@ def test_noise_of_a_release_that_the_run_has_not_met_is_learned(made: Made) -> N
     sd = np.sqrt(jax.vmap(variance)(made.data.flux, jnp.asarray(ivar), learned).mean(1))
     np.testing.assert_allclose(np.log(sd * SNR), 0.0, atol=0.25)
     assert len(np.unique(np.asarray(learned.scale) + np.asarray(learned.inflation))) == 2
+
+
+def test_the_runs_factors_by_wavelength_are_in_the_noise(made: Made) -> None:
+    """Variances four times as large at every wavelength: labels whose errors are twice as long, but for the prior's
+    part; and none of it where the run has no factors."""
+    problem, ln_sigma = in_place_of(made.problem, made.surrogate, made.coarse), float(made.shared[-1])
+    sample = made.sample(made.problem)
+    origin = SimpleNamespace(releases=[np.array(["met"])])
+    ready = Corrected(SimpleNamespace(sample=sample, origin=origin), sample, made.shared[:-1])  # type: ignore[arg-type]
+    pixels = made.problem.spectrum.grid.pixel_wavelength
+    reach = pixels[0] * 10.0 ** (1e-4 * np.arange(-20, len(pixels) + 20))
+    factors = Table({"wavelength": reach, "factor": np.full(len(reach), 4.0)})
+    sds = []
+    for told in (None, factors):
+        of_run = Corrections(Table(), np.zeros((0, 0)), ln_sigma, {"met": (1.0, 0.0, 0.0)}, told)
+        noise = noise_of(ready, [problem], made.theta, SMALL, of_run, lambda *_: None, seed=0)
+        assert np.all(np.asarray(noise[0].local) == (1.0 if told is None else 4.0))
+        sds.append(fit_batches([problem], ln_sigma, as_stars(sample, noise, made.theta, np.arange(N_STAR)), batch=4).sd)
+    assert np.all(np.median(sds[1][:, :3] / sds[0][:, :3], axis=0) > 1.15)
+    np.testing.assert_allclose(np.median(sds[1][:, 6] / sds[0][:, 6]), 2.0, rtol=0.05)

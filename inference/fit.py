@@ -384,7 +384,7 @@ def fit(
     cut = work if options.solver.method in SURVEY else None
     if options.solver.method == "svi":
         # a step visits whole blocks, and no chunk of stars should be larger than a block
-        paths = {str(path) for b in batches for path in b.table["path"]}
+        paths = {path for b in batches for path in b.table["path"].tolist()}
         most = options.solver.stars_a_step(len(paths))
         cut = work._replace(block=most if work.block is None else min(work.block, most))
         options = options.changed(solver={"chunk": min(options.solver.chunk, most)})

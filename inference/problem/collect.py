@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
-from astropy.table import Table
-from jaxtyping import Bool, Float
+from astropy.table import Table, vstack
+from jaxtyping import Bool, Float, Int
 
 from astrogf.base.errors import AstrogfError
 from astrogf.inference.blocks.work import Work
 from astrogf.inference.problem.options import FitOptions
-from astrogf.inference.problem.priors import Belief, star_prior
+from astrogf.inference.problem.priors import NOTHING, Belief, star_prior
 from astrogf.inference.problem.problem import StarData
 from astrogf.inference.problem.setup import Setup, grid_under, numbered, padded_window, prepare, shipped_lines
 from astrogf.inference.problem.spectra import ELSEWHERE, Sample, WindowSpectra, in_blocks
@@ -29,7 +29,8 @@ class NoStarsError(AstrogfError):
 @dataclass(frozen=True)
 class Origin:
     """Where the spectra of a fit are from: batches, one row of `table` a star, the run's whole line list, the level
-    that every row was divided by, and the names of the releases of every batch."""
+    that every row was divided by, and the names of the releases of every batch. Of the batches' own tables the paths
+    are kept: the rest is in `table`, once."""
 
     batches: Sequence[SpectrumBatch]
     table: Table
@@ -102,21 +103,18 @@ def collect(
     """
     batches = [b for b in batches if len(b.flux)]
     lines, setups = window_setups(batches, options, lines, family, keep_all=keep_all, complete=complete)
-    paths = list(dict.fromkeys(str(path) for b in batches for path in b.table["path"]))
+    of_rows = [[str(path) for path in b.table["path"].tolist()] for b in batches]
+    paths = list(dict.fromkeys(path for rows in of_rows for path in rows))
     number = {path: i for i, path in enumerate(paths)}
+    of_stars = [beliefs.get(path, NOTHING) for path in paths]
+    known_scatter = np.array([np.nan if b.line_scatter is None else b.line_scatter for b in of_stars])
     windows, levels, releases = list[WindowSpectra](), list[np.ndarray](), list[np.ndarray]()
-    tables: dict[int, dict] = {}
-    for batch, setup in zip(batches, setups, strict=True):
+    for batch, setup, rows in zip(batches, setups, of_rows, strict=True):
         names, release = np.unique(np.asarray(batch.table["release"]).astype(str), return_inverse=True)
-        star = np.array([number[str(path)] for path in batch.table["path"]])
-        said = [beliefs.get(str(path), Belief()).line_scatter for path in batch.table["path"]]
-        scatter = np.array([np.nan if s is None else s for s in said])
-        windows.append(WindowSpectra(setup.problem(0), ELSEWHERE, star, release, scatter))
+        star = np.array([number[path] for path in rows])
+        windows.append(WindowSpectra(setup.problem(0), ELSEWHERE, star, release, known_scatter[star]))
         levels.append(np.ones(len(star)))
         releases.append(names)
-        for row, s in enumerate(star):
-            tables.setdefault(s, dict(zip(batch.table.colnames, batch.table[row], strict=True)))
-    of_stars = [beliefs.get(path, Belief()) for path in paths]
     prior = star_prior(of_stars, options, len(windows))
 
     def data(k: int, rows: np.ndarray) -> StarData:
@@ -128,5 +126,16 @@ def collect(
         sample = Sample(tuple(whole), prior)
     else:
         sample = in_blocks(windows, prior, work, data)
-    table = Table(rows=[tables[s] for s in range(len(paths))], names=batches[0].table.colnames)
+    table = table_of_stars([b.table for b in batches], [w.star for w in windows])
+    batches = [b._replace(table=b.table[["path"]]) for b in batches]
     return Collected(setups, sample, of_stars, Origin(batches, table, lines, levels, releases))
+
+
+def table_of_stars(tables: Sequence[Table], star: Sequence[Int[np.ndarray, " row"]]) -> Table:
+    """Columns of the first table, one row a star: its first row in all of the tables, of which `star` says whose each
+    row is. Where that is every row of one table, in its order, the columns are that table's own, not copies."""
+    _, first = np.unique(np.concatenate(star), return_index=True)
+    together = tables[0] if len(tables) == 1 else vstack(list(tables), metadata_conflicts="silent")
+    whole = np.array_equal(first, np.arange(len(together)))
+    columns = {name: together[name].data for name in tables[0].colnames}
+    return Table({name: x if whole else x[first] for name, x in columns.items()}, copy=False)

@@ -19,7 +19,7 @@ from astrogf.inference.problem.collect import window_setups
 from astrogf.inference.problem.instrument import names
 from astrogf.inference.problem.options import FitOptions
 from astrogf.inference.problem.prior_lines import LinePrior
-from astrogf.inference.problem.priors import Belief
+from astrogf.inference.problem.priors import NOTHING, Belief
 from astrogf.inference.problem.setup import Setup
 from astrogf.inference.problem.unlisted import is_unlisted, places
 from astrogf.surveys.batch import SpectrumBatch
@@ -106,8 +106,8 @@ def count(
         more = min(options.lines.unlisted_most, at)
     windows = tuple(_window(b, s) for b, s in zip(batches, setups, strict=True))
     basis = max(setup.degree for setup in setups) + 1
-    stars = {str(path) for b in batches for path in b.table["path"]}
-    searched = sum(not beliefs.get(path, Belief()).is_anchor for path in stars)
+    stars = {str(path) for b in batches for path in b.table["path"].tolist()}
+    searched = sum(not beliefs.get(path, NOTHING).is_anchor for path in stars)
     own = len(names(options.stars, len(batches)))
     return Counts(windows, len(stars), searched, own, basis, len(lines), len(chosen) + more, certain + more)
 

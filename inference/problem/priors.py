@@ -57,6 +57,10 @@ class Belief:
         return self.anchor and {"teff", "logg"} <= set(self.labels)
 
 
+NOTHING = Belief()
+"""Of a star that nothing is known of: one for all of them."""
+
+
 def _check_normal(what: str, mean: float, sd: float) -> None:
     if not np.isfinite(mean):
         raise AstrogfError(f"{what} has mean {mean:g}; give [mean, sd], two finite numbers")

@@ -35,9 +35,6 @@ NOISE_ROUNDS = 3
 MISFIT = range(2, 5)
 """Iterations in which the errors by wavelength are learned, and what missing lines make of listed ones: only near the
 end do residuals mean something."""
-FAR, LAST = 0.1, 3
-"""Where steps of the shared parameters are longer than FAR posterior sd after those rounds, residuals still have in
-them what corrections will explain: all of this is learned on, but for the LAST iterations that there may be."""
 
 
 class SharedPrior(NamedTuple):
@@ -162,9 +159,9 @@ def fit_joint(
     """Iterate to the joint maximum from `run`; a step that does not improve is halved and taken from the last point.
 
     `told`: what other spectra have said of the shared parameters. With `options.lines.blends` the blends are learned
-    until the end of MISFIT. The noise is learned in the first NOISE_ROUNDS, with `options.noise.misfit` until the end
-    of MISFIT; all of them longer where the fit is still FAR. With `options.noise.line_drift` every line has a slope
-    with the temperatures at which `run` begins. It goes on from what `checkpoint` has of the stage `name`.
+    until the end of MISFIT. The noise is learned in the first NOISE_ROUNDS, with
+    `options.noise.misfit` until the end of MISFIT. With `options.noise.line_drift` every line has a slope with the
+    temperatures at which `run` begins. It goes on from what `checkpoint` has of the stage `name`.
     """
     blends = None if told is None else told.blends
     prior = SharedPrior.of(groups, options, told, blends)
@@ -234,17 +231,14 @@ def fit_joint(
             break
         theta, shared = keep_physical(theta + step), shared + shared_step
         drift = None if drift is None else drift.moved(steeper)
-        far = shared_size > FAR and it + LAST < options.solver.joint_iterations
-        rounds = MISFIT.stop if options.noise.misfit else NOISE_ROUNDS
-        if options.noise.inflation is None and (it < rounds or far):
+        if options.noise.inflation is None and it < (MISFIT.stop if options.noise.misfit else NOISE_ROUNDS):
             n_row = sum(len(p.star) for p in sample.windows)
             local = tuple(n.local for n in noise_model)
             more = determined(posterior, prior) + of_slopes(passed, posterior, drift)
             noise_model, kept = learn(sample, passed, options, more / n_row, local), None
-        near = it in MISFIT or (far and it >= MISFIT.stop)
-        if options.noise.misfit and near:
+        if options.noise.misfit and it in MISFIT:
             noise_model, kept = with_misfit(sample, passed, theta, noise_model), None
-        if options.lines.blends and near:
+        if options.lines.blends and it in MISFIT:
             prior, kept = prior._replace(blends=blends_of(sample, passed, theta, noise_model, told)), None
         state = _Between(
             it + 1, theta, shared, noise_model, kept, last, shrink, whole, pace, learned, prior.blends, drift,

@@ -14,7 +14,6 @@ from astrogf.inference.problem.devices import star_mesh
 from astrogf.inference.problem.parameters import lsf_sigma
 from astrogf.inference.problem.problem import StarData, StarProblem
 from astrogf.inference.problem.responses import responses
-from astrogf.inference.problem.setup import prepare, with_free
 from astrogf.inference.problem.spectra import quiet
 from astrogf.inference.rehearsal.small import OPTIONS, sample_of, spectra
 from astrogf.inference.surrogate.build import built
@@ -24,7 +23,7 @@ from astrogf.inference.surrogate.label import as_stars
 from astrogf.inference.surrogate.model import in_place_of
 from astrogf.inference.surrogate.search import best_places, places
 from astrogf.inference.surrogate.stars import fit_batches
-from astrogf.synthesis.observed.grid import Grid
+from tests.builders.strong_lines import strong_lines
 
 N_STAR, N_LINE, N_PIXEL, SNR = 8, 10, 60, 80.0
 SMALL = OPTIONS.changed(stars={"teff_range": (4600.0, 6200.0)})
@@ -44,13 +43,8 @@ class Made(NamedTuple):
 
 @pytest.fixture(scope="module")
 def made() -> Made:
-    rng, pixels = np.random.default_rng(5), Grid(37180, N_PIXEL).pixel_wavelength
-    setup = prepare(pixels, SMALL)
-    strength = np.argsort(-setup.extent.strength)
-    setup = prepare(pixels, SMALL, lines=setup.lines.take(np.sort(strength[:60])), keep_all=True)
-    free = np.full(len(setup.lines), -1)
-    free[np.argsort(-setup.extent.strength)[:N_LINE]] = np.arange(N_LINE)
-    plain = with_free(setup.problem(N_LINE), free)
+    rng = np.random.default_rng(5)
+    plain = strong_lines(SMALL, N_PIXEL, N_LINE)
     slope = 0.3 * rng.normal(size=N_LINE)
     problem = plain.changing(slope / PER, SOLAR_TEFF)
     ln_sigma = float(lsf_sigma(SMALL.stars.resolution))

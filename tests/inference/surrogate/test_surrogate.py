@@ -15,7 +15,6 @@ from astrogf.inference.newton.stars import FitState, fit_stars
 from astrogf.inference.problem.noise import NoiseModel, variance
 from astrogf.inference.problem.parameters import lsf_sigma, steps
 from astrogf.inference.problem.problem import StarData, StarProblem
-from astrogf.inference.problem.setup import prepare, with_free
 from astrogf.inference.problem.spectra import Sample, quiet
 from astrogf.inference.rehearsal.small import OPTIONS, sample_of, spectra
 from astrogf.inference.surrogate.build import Trial, built
@@ -25,7 +24,7 @@ from astrogf.inference.surrogate.label import as_stars, noise_of
 from astrogf.inference.surrogate.model import Surrogate, as_arrays, from_arrays, in_place_of
 from astrogf.inference.surrogate.search import best_places, places
 from astrogf.inference.surrogate.stars import fit_batches
-from astrogf.synthesis.observed.grid import Grid
+from tests.builders.strong_lines import strong_lines
 
 N_STAR, N_LINE, N_PIXEL, TRIED, SNR = 8, 10, 60, 16, 80.0
 
@@ -51,13 +50,8 @@ SMALL = OPTIONS.changed(stars={"teff_range": (4600.0, 6200.0)})
 
 @pytest.fixture(scope="module")
 def made() -> Made:
-    rng, pixels = np.random.default_rng(5), Grid(37180, N_PIXEL).pixel_wavelength
-    setup = prepare(pixels, SMALL)
-    strength = np.argsort(-setup.extent.strength)
-    setup = prepare(pixels, SMALL, lines=setup.lines.take(np.sort(strength[:60])), keep_all=True)
-    free = np.full(len(setup.lines), -1)
-    free[np.argsort(-setup.extent.strength)[:N_LINE]] = np.arange(N_LINE)
-    problem = with_free(setup.problem(N_LINE), free)
+    rng = np.random.default_rng(5)
+    problem = strong_lines(SMALL, N_PIXEL, N_LINE)
     ln_sigma = float(lsf_sigma(SMALL.stars.resolution)) + 0.03
     shared = np.append(0.2 * rng.normal(size=N_LINE), ln_sigma)
     domain, coarse = Domain.of(SMALL.stars), Coarse.under(problem.spectrum.grid, ln_sigma)

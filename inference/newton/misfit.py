@@ -3,8 +3,11 @@
 A spectrum's own noise tells nothing of it, and its inflation is the mean over a window; but the residuals of all stars
 stacked at rest show it. Where they exceed their noise the variance of every star is multiplied by the factor that the
 stack asks for: an error that stars share is then not averaged away over them, nor over the pixels of a resolution
-element. What free lines have taken up of it leaves no residual: beside the wrong place errors stay too small
-(docs/explanation/statistics.md), but the harm no longer spreads to labels and to other lines.
+element. What one spectrum alone has (a cosmic ray, a line of the Earth's atmosphere) is an outlier of its own and no
+word about the others: of the row that stands out most at a wavelength so much counts as its distance from the others'
+mean leaves of it in the mixture of `problem.noise`. What free lines have taken up of the model's error leaves no
+residual: beside the wrong place errors stay too small (docs/explanation/statistics.md), but the harm no longer spreads
+to labels and to other lines.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,6 +21,7 @@ from jaxtyping import Array, Float, Int
 from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA
 from astrogf.inference.newton.passed import Pass
 from astrogf.inference.problem.noise import RAISED, AtRest, NoiseModel, as_numpy, variances
+from astrogf.inference.problem.noise import weight as outlier_weight
 from astrogf.inference.problem.parameters import LN_SIGMA, RV
 from astrogf.inference.problem.problem import StarData
 from astrogf.inference.problem.spectra import Noise, Sample, WindowSpectra
@@ -33,10 +37,18 @@ AT_ONCE = 256
 
 
 class Stack(NamedTuple):
-    """Sums over rows on rest pixels: inverse variances, and residuals weighted with them."""
+    """Sums over rows on rest pixels: inverse variances, and residuals weighted with them; and of the row that stands
+    out most there its inverse variance and its residual."""
 
     weight: Float[np.ndarray, " rest"]
     total: Float[np.ndarray, " rest"]
+    one_weight: Float[np.ndarray, " rest"]
+    one: Float[np.ndarray, " rest"]
+
+    @classmethod
+    def empty(cls, n_rest: int) -> "Stack":
+        """No rows."""
+        return cls(*(np.zeros(n_rest) for _ in range(4)))
 
     def add(
         self,
@@ -49,23 +61,34 @@ class Stack(NamedTuple):
             mine = slice(begin, begin + residual.shape[1])
             self.weight[mine] += inverse[r]
             self.total[mine] += inverse[r] * residual[r]
+            more = inverse[r] * residual[r] ** 2 > self.one_weight[mine] * self.one[mine] ** 2
+            self.one_weight[mine] = np.where(more, inverse[r], self.one_weight[mine])
+            self.one[mine] = np.where(more, residual[r], self.one[mine])
 
     @property
     def z(self) -> Float[np.ndarray, " rest"]:
         """Weighted mean in units of its error; nan where no row has a pixel."""
-        return self.total / np.sqrt(np.where(self.weight > 0.0, self.weight, np.nan))
+        others = self.weight - self.one_weight
+        # a row by itself has nothing to be compared with
+        compared = (self.one_weight > 0.0) & (others > 1e-9 * self.weight)
+        there, one_weight = (np.where(compared, x, 1.0) for x in (others, self.one_weight))
+        apart = self.one - (self.total - self.one_weight * self.one) / there
+        var = 1.0 / one_weight + 1.0 / there
+        left = 1.0 - np.where(compared, np.asarray(outlier_weight(apart, var)) * var, 1.0)
+        weight, total = self.weight - left * self.one_weight, self.total - left * self.one_weight * self.one
+        return total / np.sqrt(np.where(weight > 0.0, weight, np.nan))
 
 
 def stack(
     residual: Float[np.ndarray, "row pixel"], inverse: Float[np.ndarray, "row pixel"], shift: Int[np.ndarray, " row"]
 ) -> Float[np.ndarray, " rest"]:
-    """Weighted mean of residuals in units of its error, on rest pixels; pixel i of a row is rest pixel i - `shift`.
+    """`Stack.z` of residuals, on rest pixels; pixel i of a row is rest pixel i - `shift`.
 
     `inverse` variance, 0 where a pixel does not count. The first rest pixel is pixel 0 of the largest shift; nan where
     no row has a pixel.
     """
     first = shift.max() - shift
-    sums = Stack(*(np.zeros(residual.shape[1] + first.max()) for _ in range(2)))
+    sums = Stack.empty(residual.shape[1] + first.max())
     sums.add(residual, inverse, first)
     return sums.z
 
@@ -106,7 +129,7 @@ def by_wavelength(
     shift = _shift(window, theta)
     fwhm = FWHM_PER_SIGMA * float(np.median(np.exp(own[:, LN_SIGMA]))) / pixel
     first = shift.max() - shift
-    sums = Stack(*(np.zeros(n_pixel + first.max()) for _ in range(2)))
+    sums = Stack.empty(n_pixel + first.max())
     plain = as_numpy(noise._replace(local=jnp.ones((n_row, 1))))
     for rows, data, model in blocks:
         flux, ivar = (np.asarray(x) for x in data)

@@ -20,12 +20,23 @@ from astrogf.inference.problem.parameters import limits, lsf_sigma, max_steps, s
 from astrogf.inference.problem.spectra import Noise, Sample
 
 Progress = Callable[[str, int, int], None]
+MOST = 0.9
+"""Of the stars: when so many have arrived, a survey's fit of each on its own goes on to the joint one."""
 
 
 def bounded_step(own_step: Float[Array | np.ndarray, "star own"]) -> Float[Array, "star own"]:
     """A step of the stars' parameters in physical units, each within its largest move."""
     n = own_step.shape[1]
     return jnp.clip(jnp.nan_to_num(own_step * steps(n)), -max_steps(n), max_steps(n))
+
+
+def uphill(own_step: Float[Array | np.ndarray, "star own"]) -> Float[Array, "star own"]:
+    """A step in physical units, shortened as a whole so that no parameter makes more than its largest move: with each
+    cut by itself (`bounded_step`) it may lead downhill however short it is made then, and a star stalls."""
+    n = own_step.shape[1]
+    step = jnp.nan_to_num(own_step * steps(n))
+    farthest = jnp.max(jnp.abs(step) / max_steps(n), axis=1, keepdims=True)
+    return step / jnp.maximum(farthest, 1.0)
 
 
 def keep_physical(theta: Float[Array, "star own"]) -> Float[Array, "star own"]:
@@ -77,14 +88,16 @@ def fit_stars(
     tolerance: float | None = None,
     stage: str = "stars",
     progress: Progress = lambda *_: None,
+    share: float = MOST,
     checkpoint: Checkpoint = NOWHERE,
 ) -> tuple[FitState, Pass]:
     """Every star on its own with the list as it is (slopes of the lines held); only the survey's ln_sigma is shared.
 
-    Each star accepts or rejects its own steps; a rejected one is tried again, shorter. Stops when the steps of nine
-    stars in ten are below `tolerance` posterior sd, or after so many `iterations`; both are the options' if not given.
-    It goes on from what `checkpoint` has of the `stage`.
-    """  # fmt: skip
+    Each star accepts or rejects its own steps; a rejected one is tried again, shorter. Stops when the steps of a
+    `share` of the stars are below `tolerance` posterior sd, or after so many `iterations`; both are the options' if not
+    given. With a share below 1 the others may be left far from their maximum. It goes on from what `checkpoint` has of
+    the `stage`.
+    """
     now: _Between = checkpoint.load(stage) or _Between.start(run)
     run.trace[:] = now.trace
     _, finished, theta, best_theta, damping, shrink, best, shared, noise_model, best_pass, _ = now
@@ -104,13 +117,18 @@ def fit_stars(
         best_theta = jnp.where(better[:, None], theta, best_theta)
         best = jnp.where(better, passed.log_posterior, best)
         best_pass = passed if best_pass is None else passed.keeping(sample, np.asarray(better), best_pass)
-        damping, shrink = jnp.maximum(damping / 5.0, 1e-6), jnp.where(better, 1.0, 0.3 * shrink)
+        # lengthened again by and by: where a whole step leads too far once, it often does so the next time
+        damping, shrink = (
+            jnp.maximum(damping / 5.0, 1e-6),
+            jnp.where(better, jnp.minimum(2.0 * shrink, 1.0), 0.3 * shrink),
+        )
         precision = passed.reduced.precision[-1, -1] + prior_sd**-2
         move = (passed.reduced.gradient[-1] - (shared[-1] - prior_mean) / prior_sd**2) / precision
         shared_step = jnp.zeros_like(shared).at[-1].set(jnp.clip(move, -0.1, 0.1) if free else 0.0)
-        step = bounded_step(best_pass.own_step(shared_step)) * shrink[:, None]
+        step = uphill(best_pass.own_step(shared_step))
+        # of the whole step: a short one says nothing of how near the maximum is
         size = jnp.max(jnp.abs(step) / steps(theta.shape[1]) / best_pass.own_sd, 1)
-        largest = float(jnp.percentile(size, 90))
+        largest = float(jnp.percentile(size, 100.0 * share))
         run.trace.append(
             {"stage": stage, "iteration": it + 1, "log_posterior": float(jnp.sum(best)), "accepted": int(better.sum()),
              "largest_step_sd": largest, **noise_summary(noise_model), "ln_sigma": float(shared[-1]),
@@ -118,7 +136,7 @@ def fit_stars(
         )  # fmt: skip
         finished = it + 1 == iterations or (it > 1 and largest < tolerance)
         if not finished:
-            theta = keep_physical(best_theta + step)
+            theta = keep_physical(best_theta + step * shrink[:, None])
         if free and not finished:
             shared = shared + shared_step
             if options.noise.inflation is None and it >= 1:

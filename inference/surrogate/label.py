@@ -286,7 +286,7 @@ def judge(
     shared = jnp.append(jnp.asarray(ready.delta), corrections.ln_sigma)
     run = FitState(jnp.asarray(fitted.theta[chosen]), shared, mine)
     run, passed = fit_stars(
-        some, run, options, free=False, iterations=EXACT_ITERATIONS, tolerance=EXACT_TOLERANCE,
+        some, run, options, free=False, iterations=EXACT_ITERATIONS, tolerance=EXACT_TOLERANCE, share=1.0,
         stage="exact labels of a share", progress=progress,
     )  # fmt: skip
     own, added = label_covariance(passed, corrections, np.asarray(run.theta))

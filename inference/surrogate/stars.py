@@ -15,14 +15,14 @@ import numpy as np
 from jax.sharding import Mesh
 from jaxtyping import Array, Bool, Float
 
-from astrogf.inference.newton.stars import keep_physical
+from astrogf.inference.newton.stars import keep_physical, uphill
 from astrogf.inference.problem.arrow import eliminate
 from astrogf.inference.problem.contribution import StarTerms, counted
 from astrogf.inference.problem.devices import in_chunks, spread, star_mesh
 from astrogf.inference.problem.linearise import linearise
 from astrogf.inference.problem.miscomputed import TOLERANCE, MiscomputedError
 from astrogf.inference.problem.noise import NoiseModel
-from astrogf.inference.problem.parameters import StarPrior, max_steps, steps
+from astrogf.inference.problem.parameters import StarPrior, steps
 from astrogf.inference.problem.problem import N_SPECTRUM, StarData, StarProblem
 
 BATCH = 128
@@ -104,16 +104,6 @@ def star_terms(
     solved = eliminate(total.precision + empty * jnp.eye(n_own), total.gradient, total.cross, damping)
     step, covariance = jnp.asarray(solved.constant), jnp.asarray(solved.covariance)
     return Terms(step, covariance, log_posterior, chi2, mismatch)
-
-
-def uphill(own_step: Float[Array, "star own"]) -> Float[Array, "star own"]:
-    """A step in physical units, shortened as a whole so that no parameter makes more than its largest move: with each
-    cut by itself (`newton.stars.bounded_step`) it may lead downhill however short it is made then, and a star stalls.
-    """
-    n = own_step.shape[1]
-    step = jnp.nan_to_num(own_step * steps(n))
-    farthest = jnp.max(jnp.abs(step) / max_steps(n), axis=1, keepdims=True)
-    return step / jnp.maximum(farthest, 1.0)
 
 
 class _Common(NamedTuple):

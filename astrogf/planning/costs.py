@@ -4,7 +4,8 @@ The reference machine has two cores (x86-64 with AVX-512, 2026), and `REFERENCE`
 Measured in November 2026: a pass, compiling and the sampler of 6 stars with 589 free lines (LAMOST window 4900-5400 A,
 oversampling 48, empty caches: 174 s of processor time, 1.59 GB) and of 64 stars with 1,200 (docs/results.md: 302 s of
 fitting on idle cores, 2.25 GB in the process that had also simulated them); matrices per pixel from four stars at
-R = 60,000 with 2,400 free lines in two windows (56 s an iteration, 5.2-5.6 GB). What a spectrum costs whatever its
+R = 60,000 with 2,400 free lines in two windows (56 s an iteration, 5.2-5.6 GB). What products of matrices cost, the
+sampler's sweeps, and a pass, were measured again in fifteen fits of that month's end (docs/scaling.md). What a spectrum costs whatever its
 lines are, and a star in memory, is from fits of 500 and 2,000 stars in a narrow window (docs/results.md).
 """
 
@@ -24,7 +25,7 @@ from astrogf.runtime import own_cores
 
 REFERENCE = 0.0216
 """Seconds of `kernel_seconds` on the reference machine."""
-RESPONSE = 2.0e-8
+RESPONSE = 1.7e-8
 """Core-seconds of a spectrum with all derivatives by its star's parameters, a point of a line's core and layer."""
 LAYER = 7e-4
 """Core-seconds of the same, a layer, whatever the lines: the gas, the continuum, and what is done with the spectrum."""
@@ -34,15 +35,17 @@ LINES, KNOWLEDGE = 1.2, 1.3
 """A pass with derivatives by free lines, and one over all lines that may be freed, in passes without."""
 ACCELERATOR = 120.0
 """Cores of the reference machine that do a pass as fast as an accelerator: an H100 (docs/scaling.md)."""
-FLOPS = 20e9
-"""Of products of matrices, a core and second."""
+FLOPS = 38e9
+"""Of products and factors of matrices, a core and second."""
 SOLVES, FOLDS = 16, 6
 """L^3 flops of an iteration that learns the widths, and of one that marginalises slopes with temperature."""
 SUMMED = 40e-9
 """Core-seconds of a pass a squared number of lines, whatever the stars: sums begun, mirrored and passed on."""
 SWEEP, SWEEP_SQUARE, SWEEP_CUBE = 0.02, 1.5e-8, 0.45
 """Seconds of a sweep of the sampler: alone, and a squared number of lines; and L^3 flops, with every sixth sweep's
-inverse. There may be fewer sweeps."""
+inverse."""
+SWEEPS = 0.25
+"""Sweeps, as a part of most: it ends when the slowest width has been gone through often enough."""
 NODES = 200
 """Spectra of the coarse search."""
 COMPILE = 50.0
@@ -240,7 +243,7 @@ def _seconds(counts: Counts, options: FitOptions, budget: Budget) -> dict[str, f
     velocities = 2.0 * options.model.rv_reach / 20.0
     products = counts.searched * NODES * velocities * compared.pixels * 2.0 * counts.basis * (counts.basis + 1)
     threads = budget.cores if counts.free >= SMALL else 1
-    sweeps = float(np.clip(SWEEP_LINES / (n + 1), FEWEST, MOST)) + BURN
+    sweeps = float(np.clip(SWEEPS * SWEEP_LINES / (n + 1), FEWEST, MOST)) + BURN
     return {
         "search": (NODES * SYNTHESIS * each[0] + products / FLOPS) / width * (counts.searched > 0),
         "stars": solver.star_iterations * alone,

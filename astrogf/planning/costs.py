@@ -4,9 +4,9 @@ The reference machine has two cores (x86-64 with AVX-512, 2026), and `REFERENCE`
 Measured in November 2026: a pass, compiling and the sampler of 6 stars with 589 free lines (LAMOST window 4900-5400 A,
 oversampling 48, empty caches: 174 s of processor time, 1.59 GB) and of 64 stars with 1,200 (docs/results.md: 302 s of
 fitting on idle cores, 2.25 GB in the process that had also simulated them); matrices per pixel from four stars at
-R = 60,000 with 2,400 free lines in two windows (56 s an iteration, 5.2-5.6 GB). What products of matrices cost, the
-sampler's sweeps, and a pass, were measured again in fifteen fits of that month's end (docs/scaling.md). What a spectrum costs whatever its
-lines are, and a star in memory, is from fits of 500 and 2,000 stars in a narrow window (docs/results.md).
+R = 60,000 with 2,400 free lines in two windows (56 s an iteration, 5.2-5.6 GB). What products of matrices, sweeps of
+the sampler and a pass cost was measured again in fits of that month's end (docs/scaling.md). What a spectrum costs
+whatever its lines are, and a star in memory, is from fits of 500 and 2,000 stars in a narrow window (docs/results.md).
 """
 
 import time

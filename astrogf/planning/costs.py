@@ -65,6 +65,9 @@ STAR_COPIES, PIXEL_ARRAYS = 3, 14
 """Copies of what couples a star to the lines, and arrays of its pixels' size."""
 STAR_MEMORY = 10e3
 """Bytes of a star that stay in memory: its rows of the tables, when they are read most of all."""
+SHARED, SLOPES = 16.0, 15.5
+"""Bytes of the finished folder a squared number of free lines: covariance and statistics; and what the lines' slopes
+with temperature add to the statistics, where there are some."""
 REPORT, STAR_ROW, LINE_ROW, CANDIDATE_ROW = 8e6, 700, 400, 140
 """Bytes of the report and its pictures, and of rows of the tables."""
 
@@ -208,7 +211,7 @@ def _disk(counts: Counts, options: FitOptions) -> tuple[float, float]:
     """Bytes of the finished folder, and of the checkpoint beside it until then."""
     n, pixels = float(counts.free), float(counts.stars * counts.pixels)
     tables = counts.stars * STAR_ROW + n * LINE_ROW + counts.candidates * CANDIDATE_ROW
-    run = REPORT + tables + 5 * 4.0 * pixels + (2 * 4.0 + 8.0) * n**2
+    run = REPORT + tables + 5 * 4.0 * pixels + (SHARED + SLOPES * (_wide(options) - 1)) * n**2
     star = counts.stars * 4.0 * n * counts.own
     # the spectra, as read and in blocks; joint maximum and the pass after it, widths, stars before and after
     joint = star + 2 * 8.0 * pixels + 2 * 8.0 * n**2

@@ -55,6 +55,16 @@ def test_what_was_measured(made_of: Counts, config: Config, seconds: float, memo
     assert found.chunk == config.solver.chunk
 
 
+def test_slopes_with_temperature_are_in_the_statistics() -> None:
+    """The anchors as configured, four stars with 2,400 lines (`3b9489a`): 191 MB, 482 s in nine of twelve iterations
+    with all programs compiled, 5.4 GB. The machine was as quick as the reference."""
+    config = ANCHORS.changed(noise={"line_drift": 0.12}, solver={"joint_iterations": 12})
+    found = estimate(Counts(HIGH, 4, 0, 30, 26, 59269, 11293, 2400), config, HERE)
+    assert found.disk == pytest.approx(191e6, rel=0.1)
+    assert found.memory == pytest.approx(5.42e9, rel=0.25)
+    assert found.total - found.compile == pytest.approx(482.0, rel=0.5)
+
+
 def test_many_stars_of_a_narrow_window() -> None:
     """2,000 stars of benchmarks/many_stars.py (docs/scaling.md): 1.88 GB, and 0.0181 core-seconds a star and iteration
     of the joint fit, on busy cores that were as quick as the reference machine's."""

@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from astrogf.inference.problem.devices import one_by_one, spread
-from astrogf.inference.problem.problem import N_SPECTRUM, StarProblem
+from astrogf.inference.problem.problem import StarProblem
 from astrogf.synthesis.model import SpectrumModel
 from astrogf.synthesis.window import Responding
 
@@ -39,4 +39,4 @@ def responses(
 
     They take wavelengths x layers x 8 bytes a row. Rows are spread over the devices.
     """
-    return _responses(problem.spectrum, (theta[:, :N_SPECTRUM], _shifts(problem, theta, delta)), mesh)
+    return _responses(problem.spectrum, (problem.told(theta), _shifts(problem, theta, delta)), mesh)

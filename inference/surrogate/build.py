@@ -1,6 +1,7 @@
 """A surrogate made from spectra of the exact model, and tried on others that it was not made from."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,9 @@ from astrogf.inference.problem.parameters import STAR
 from astrogf.inference.problem.problem import N_SPECTRUM, StarProblem
 from astrogf.inference.problem.responses import responses
 from astrogf.inference.problem.setup import Setup
+from astrogf.inference.surrogate.abundances import Abundances, coefficients, fit_abundances, steps_of
 from astrogf.inference.surrogate.coarse import Coarse
+from astrogf.inference.surrogate.compositions import by_composition, coarse_slopes
 from astrogf.inference.surrogate.domain import Domain
 from astrogf.inference.surrogate.model import Surrogate, box, by_parameter, coordinates
 from astrogf.inference.surrogate.process import fit_process
@@ -26,6 +29,8 @@ from astrogf.inference.surrogate.process import fit_process
 Progress = Callable[[str, int, int], None]
 POINTS = 896
 """Stars whose spectra a surrogate is made from."""
+SHARE = 0.5
+"""Part of them that is told, with two more spectra each, what abundances of their own do."""
 TRIED_ON = 64
 """Others that it is tried on."""
 TRUNCATED = 5e-5
@@ -34,20 +39,22 @@ SEED = 1
 
 
 class Spectra(NamedTuple):
-    """Stars, their spectra on coarse points and the derivatives of these by (teff, logg, feh, alpha, vmic)."""
+    """Stars, their spectra on coarse points and the derivatives of these by the parameters: (teff, logg, feh, alpha,
+    vmic), and where there are some the shifts of compositions or abundances, dex."""
 
-    parameters: Float[np.ndarray, "star 5"]
+    parameters: Float[np.ndarray, "star told"]
     flux: Float[np.ndarray, "star point"]
-    slopes: Float[np.ndarray, "star point 5"]
+    slopes: Float[np.ndarray, "star point told"]
 
 
 class Trial(NamedTuple):
     """Surrogate minus exact model of stars that it was not made from: rms over the points of every star's spectrum, in
-    units of the continuum, and of its derivatives, in units of theirs."""
+    units of the continuum, and of its derivatives, in units of theirs. `parameters`: (teff, logg, feh, alpha, vmic),
+    and abundances drawn from their prior."""
 
-    parameters: Float[np.ndarray, "star 5"]
+    parameters: Float[np.ndarray, "star told"]
     flux: Float[np.ndarray, " star"]
-    slopes: Float[np.ndarray, "star 5"]
+    slopes: Float[np.ndarray, "star told"]
 
 
 @eqx.filter_jit
@@ -59,25 +66,45 @@ def _coarsened(coarse: Coarse, flux: Array, slopes: Array) -> Array:
 def spectra_of(
     problem: StarProblem,
     delta: Float[np.ndarray, " free"],
-    parameters: Float[np.ndarray, "star 5"],
+    parameters: Float[np.ndarray, "star told"],
     coarse: Coarse,
     chunk: int,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Spectra:
-    """Spectra of the exact model with the corrections `delta`. The program is that of every fit."""
+    """Spectra of the exact model with the corrections `delta`. The program is that of every fit.
+
+    Parameters beyond the labels are shifts of the compositions of a problem of `by_composition`; without them these
+    are 0, and derivatives by them are not asked for.
+    """
     mesh, rows = star_mesh(), []
+    n_shift = parameters.shape[1] - N_SPECTRUM
     for mine, _, keep in in_chunks(parameters, chunk, mesh):
-        theta = np.zeros((len(mine), len(STAR)))
-        theta[:, :N_SPECTRUM] = mine
-        at = responses(problem, theta, np.broadcast_to(delta, (len(mine), len(delta))), mesh)
-        rows.append(np.asarray(_coarsened(coarse, at.flux, at.by_parameter))[:keep])
+        theta = np.zeros((len(mine), len(STAR) + problem.membership.shape[1]))
+        theta[:, :N_SPECTRUM] = mine[:, :N_SPECTRUM]
+        theta[:, len(STAR) : len(STAR) + n_shift] = mine[:, N_SPECTRUM:]
+        moved = np.broadcast_to(delta, (len(mine), len(delta)))
+        at = responses(problem, theta, moved, mesh)
+        columns = [np.asarray(_coarsened(coarse, at.flux, at.by_parameter))]
+        if n_shift:
+            columns.append(np.asarray(coarse_slopes(problem, coarse, (theta, moved, at), mesh)))
+        rows.append(np.concatenate(columns, axis=2)[:keep])
         progress(sum(map(len, rows)), len(parameters))
     columns = np.concatenate(rows)
     return Spectra(parameters, columns[:, :, 0], columns[:, :, 1:])
 
 
+def joined(*some: Spectra) -> Spectra:
+    """Their stars one after the other, without what is beyond the labels."""
+    labels = slice(0, N_SPECTRUM)
+    return Spectra(
+        np.concatenate([x.parameters[:, labels] for x in some]),
+        np.concatenate([x.flux for x in some]),
+        np.concatenate([x.slopes[:, :, labels] for x in some]),
+    )
+
+
 def build(problem: StarProblem, told: Spectra, coarse: Coarse, domain: Domain) -> Surrogate:
-    """A surrogate through these spectra; rows that are not finite are left out."""
+    """A surrogate, of labels alone, through these spectra; rows that are not finite are left out."""
     good = np.isfinite(told.flux).all(1) & np.isfinite(told.slopes).all((1, 2))
     parameters, flux, slopes = (x[good] for x in told)
     mean = flux.mean(0)
@@ -109,6 +136,17 @@ def tried(surrogate: Surrogate, exact: Spectra) -> Trial:
     return Trial(exact.parameters, np.sqrt(np.mean((flux - exact.flux) ** 2, axis=1)), wrong)
 
 
+def build_abundances(
+    told: Sequence[Spectra], atoms: Float[np.ndarray, "composition element"], step: Float[np.ndarray, " composition"]
+) -> Abundances | None:
+    """What abundances add, through the derivatives of the same stars with all compositions shifted by -step, 0 and
+    step; rows that are not finite are left out."""
+    down, here, up = (np.moveaxis(x.slopes[:, :, N_SPECTRUM:], 2, 1) for x in told)
+    good = np.isfinite(down + here + up).all((1, 2))
+    place = np.asarray(coordinates(jnp.asarray(told[0].parameters[good, :N_SPECTRUM])))
+    return fit_abundances(place, coefficients(step, down[good], here[good], up[good]), atoms, step)
+
+
 def built(
     problem: StarProblem,
     delta: Float[np.ndarray, " free"],
@@ -121,19 +159,35 @@ def built(
 ) -> tuple[Surrogate, Trial]:
     """A surrogate of the problem at the corrections `delta`, made and tried."""
     atmosphere = problem.spectrum.atmosphere
-    drawn = [domain.draw(n, atmosphere, seed) for n, seed in ((points, SEED), (tried_on, SEED + 1))]
-    whole = np.concatenate(drawn)
+    labels, others = (domain.draw(n, atmosphere, seed) for n, seed in ((points, SEED), (tried_on, SEED + 1)))
+    own = domain.draw_abundances(tried_on, problem.membership.shape[1], SEED)
+    split, atoms = by_composition(problem)
+    step = steps_of(atoms, domain.abundance_sd)
+    few = int(SHARE * points) if len(atoms) else 0
+    total, done = points + 2 * few + tried_on, 0
 
-    def computing(done: int, total: int) -> None:
-        progress("spectra for the surrogate", done, total)
+    def spectra(labels: Float[np.ndarray, "star 5"], shift: Float[np.ndarray, "*star composition"]) -> Spectra:
+        nonlocal done
+        shift = np.broadcast_to(shift, (len(labels), shift.shape[-1]))
+        parameters, before = np.column_stack([labels, shift]), done
+        done += len(labels)
+        return spectra_of(
+            split, delta, parameters, coarse, chunk,
+            lambda now, _: progress("spectra for the surrogate", before + now, total),
+        )  # fmt: skip
 
-    spectra = spectra_of(problem, delta, whole, coarse, chunk, computing)
-    told, others = (Spectra(*(x[rows] for x in spectra)) for rows in (slice(0, points), slice(points, None)))
-    surrogate = build(problem, told, coarse, domain)
-    return surrogate, tried(surrogate, others)
+    shifted = [spectra(labels[:few], sign * step) for sign in (-1.0, 0.0, 1.0)] if few else []
+    told = shifted[1:2] + ([spectra(labels[few:], np.zeros(0))] if few < points else [])
+    surrogate = build(problem, joined(*told), coarse, domain)
+    if few:
+        surrogate = replace(surrogate, abundances=build_abundances(shifted, atoms, step))
+    exact = spectra(others, own @ atoms.T)
+    by_own = exact.slopes[:, :, N_SPECTRUM:] @ atoms
+    slopes = np.concatenate([exact.slopes[:, :, :N_SPECTRUM], by_own], axis=2)
+    return surrogate, tried(surrogate, Spectra(np.column_stack([others, own]), exact.flux, slopes))
 
 
-MADE_WITH = ("build", "coarse", "domain", "model", "process")
+MADE_WITH = ("abundances", "build", "coarse", "compositions", "domain", "model", "process")
 """Modules of this folder that a surrogate follows from."""
 
 
@@ -148,9 +202,10 @@ def made_from(
 ) -> str:
     """Name of all that a surrogate of this problem follows from: another content has another name."""
     options, lines = setup.options, list(setup.lines)
-    stars = [options.stars.teff_range, options.stars.vmic_sd]
+    stars: list[Any] = [options.stars.teff_range, options.stars.vmic_sd]
+    stars += [options.stars.abundances, options.stars.abundance_sd]
     stars += [getattr(options.stars, f"{name}_prior") for name in ("teff", "logg", "feh", "alpha")]
-    moved: list[Any] = [np.asarray(delta), np.asarray(problem.slot)]
+    moved: list[Any] = [np.asarray(delta), np.asarray(problem.slot), np.asarray(problem.membership)]
     if problem.steepness is not None:
         moved += [problem.steady_at, np.asarray(problem.steepness)]
     return digest(lines, list(setup.extent), *moved, repr(coarse), stars, points, repr(options.model), _made_with())

@@ -1,4 +1,4 @@
-"""What a star's own abundances add to a surrogate's spectra: a cubic in each, whose coefficients a process foretells.
+"""What a star's own abundances add to a surrogate's spectra: a parabola in each, foretold by a process of its own.
 
 An abundance moves log (gf x abundance) of all lines of a carrier alike, so that a spectrum is a function of one shift
 of each composition: C, Mg, C2, CN. Lines of one composition hardly overlap those of another, and what two shifts do
@@ -15,12 +15,12 @@ from jaxtyping import Array, Bool, Float
 
 from astrogf.inference.surrogate.process import Process, fit_process
 
-STEP, LARGEST_STEP = 1.5, 0.25
-"""Shift at which derivatives are told: in prior sds, and at most in dex."""
-REACH = 3.0
+LARGEST_STEP = 0.2
+"""dex: a step is a prior sd of the shift, but no more than that."""
+REACH = 4.0
 """Steps beyond which spectra go on along straight lines."""
-ORDERS = 3
-LEFT_OUT = 5e-5
+ORDERS = 2
+LEFT_OUT = 2e-5
 """rms of the flux, of a composition shifted by its step, that components may leave."""
 
 
@@ -33,7 +33,7 @@ class Change(NamedTuple):
 
 
 class Abundances(eqx.Module):
-    """Of every composition, the coefficients of (shift / `step`)^1, ^2, ^3 on the points of a `Coarse`.
+    """Of every composition, the coefficients of shift / `step` and its square on the points of a `Coarse`.
 
     They are sums of its `components`, whose amplitudes are `middle` and what `process` adds. `atoms` is the number of
     atoms of each element in a composition: its shift is atoms @ [X/Fe].
@@ -68,33 +68,32 @@ class Abundances(eqx.Module):
         return Change(total[0], total[1:], (self.atoms / self.step[:, None]).T @ jnp.stack(by_shift))
 
     def beyond(self, abundances: Float[np.ndarray, "star element"]) -> Bool[np.ndarray, " star"]:
-        """Whether stars have a composition that is shifted farther than the cubic is good for."""
+        """Whether stars have a composition that is shifted farther than the parabola is good for."""
         return np.any(np.abs(abundances @ np.asarray(self.atoms).T) > REACH * np.asarray(self.step), axis=1)
 
 
 def powers(
     u: Float[Array, " composition"],
 ) -> tuple[Float[Array, "composition order"], Float[Array, "composition order"]]:
-    """u, u^2, u^3 and their derivatives, along straight lines beyond `REACH`."""
+    """u, u^2 and their derivatives, along straight lines beyond `REACH`."""
     order, held = np.arange(1, ORDERS + 1), jnp.clip(u, -REACH, REACH)[:, None]
     slope = order * held ** (order - 1)
     return held**order + (u[:, None] - held) * slope, slope
 
 
 def steps_of(atoms: Float[np.ndarray, "composition element"], sd: float) -> Float[np.ndarray, " composition"]:
-    """Shift of every composition, dex, at which derivatives are told, of abundances with this prior sd."""
-    return np.minimum(STEP * sd * np.sqrt(np.sum(atoms**2, axis=1)), LARGEST_STEP)
+    """By how much every composition is shifted, dex, for the second derivative, of abundances with this prior sd."""
+    return np.minimum(sd * np.sqrt(np.sum(atoms**2, axis=1)), LARGEST_STEP)
 
 
 def coefficients(
     step: Float[np.ndarray, " composition"],
-    down: Float[np.ndarray, "star composition point"],
     here: Float[np.ndarray, "star composition point"],
-    up: Float[np.ndarray, "star composition point"],
+    moved: Float[np.ndarray, "star composition point"],
 ) -> Float[np.ndarray, "star composition order point"]:
-    """Of the cubics whose derivatives by the shift are these at -step, 0 and step."""
-    terms = np.stack([here, (up - down) / 4.0, (up + down - 2.0 * here) / 6.0], axis=2)
-    return step[:, None, None] * terms
+    """Of the parabolas whose derivatives by the shift are these where no composition is shifted, and where each is
+    by its step."""
+    return step[:, None, None] * np.stack([here, (moved - here) / 2.0], axis=2)
 
 
 def fit_abundances(

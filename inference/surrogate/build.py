@@ -1,6 +1,6 @@
 """A surrogate made from spectra of the exact model, and tried on others that it was not made from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -29,8 +29,6 @@ from astrogf.inference.surrogate.process import fit_process
 Progress = Callable[[str, int, int], None]
 POINTS = 896
 """Stars whose spectra a surrogate is made from."""
-SHARE = 0.5
-"""Part of them that is told, with two more spectra each, what abundances of their own do."""
 TRIED_ON = 64
 """Others that it is tried on."""
 TRUNCATED = 5e-5
@@ -73,19 +71,16 @@ def spectra_of(
 ) -> Spectra:
     """Spectra of the exact model with the corrections `delta`. The program is that of every fit.
 
-    Parameters beyond the labels are shifts of the compositions of a problem of `by_composition`; without them these
-    are 0, and derivatives by them are not asked for.
+    Parameters beyond the labels are shifts of the compositions, of a problem of `by_composition`.
     """
     mesh, rows = star_mesh(), []
-    n_shift = parameters.shape[1] - N_SPECTRUM
     for mine, _, keep in in_chunks(parameters, chunk, mesh):
-        theta = np.zeros((len(mine), len(STAR) + problem.membership.shape[1]))
-        theta[:, :N_SPECTRUM] = mine[:, :N_SPECTRUM]
-        theta[:, len(STAR) : len(STAR) + n_shift] = mine[:, N_SPECTRUM:]
+        theta = np.zeros((len(mine), len(STAR) + mine.shape[1] - N_SPECTRUM))
+        theta[:, :N_SPECTRUM], theta[:, len(STAR) :] = mine[:, :N_SPECTRUM], mine[:, N_SPECTRUM:]
         moved = np.broadcast_to(delta, (len(mine), len(delta)))
         at = responses(problem, theta, moved, mesh)
         columns = [np.asarray(_coarsened(coarse, at.flux, at.by_parameter))]
-        if n_shift:
+        if mine.shape[1] > N_SPECTRUM:
             columns.append(np.asarray(coarse_slopes(problem, coarse, (theta, moved, at), mesh)))
         rows.append(np.concatenate(columns, axis=2)[:keep])
         progress(sum(map(len, rows)), len(parameters))
@@ -93,20 +88,10 @@ def spectra_of(
     return Spectra(parameters, columns[:, :, 0], columns[:, :, 1:])
 
 
-def joined(*some: Spectra) -> Spectra:
-    """Their stars one after the other, without what is beyond the labels."""
-    labels = slice(0, N_SPECTRUM)
-    return Spectra(
-        np.concatenate([x.parameters[:, labels] for x in some]),
-        np.concatenate([x.flux for x in some]),
-        np.concatenate([x.slopes[:, :, labels] for x in some]),
-    )
-
-
 def build(problem: StarProblem, told: Spectra, coarse: Coarse, domain: Domain) -> Surrogate:
     """A surrogate, of labels alone, through these spectra; rows that are not finite are left out."""
     good = np.isfinite(told.flux).all(1) & np.isfinite(told.slopes).all((1, 2))
-    parameters, flux, slopes = (x[good] for x in told)
+    parameters, flux, slopes = told.parameters[good, :N_SPECTRUM], told.flux[good], told.slopes[good, :, :N_SPECTRUM]
     mean = flux.mean(0)
     _, size, across = np.linalg.svd(flux - mean, full_matrices=False)
     left = np.sqrt(np.maximum(np.cumsum(size[::-1] ** 2)[::-1], 0.0) / flux.size)
@@ -137,14 +122,17 @@ def tried(surrogate: Surrogate, exact: Spectra) -> Trial:
 
 
 def build_abundances(
-    told: Sequence[Spectra], atoms: Float[np.ndarray, "composition element"], step: Float[np.ndarray, " composition"]
+    here: Spectra,
+    moved: Spectra,
+    atoms: Float[np.ndarray, "composition element"],
+    step: Float[np.ndarray, " composition"],
 ) -> Abundances | None:
-    """What abundances add, through the derivatives of the same stars with all compositions shifted by -step, 0 and
-    step; rows that are not finite are left out."""
-    down, here, up = (np.moveaxis(x.slopes[:, :, N_SPECTRUM:], 2, 1) for x in told)
-    good = np.isfinite(down + here + up).all((1, 2))
-    place = np.asarray(coordinates(jnp.asarray(told[0].parameters[good, :N_SPECTRUM])))
-    return fit_abundances(place, coefficients(step, down[good], here[good], up[good]), atoms, step)
+    """What abundances add, through the derivatives of the same stars without a shift and with a step of every
+    composition at once; rows that are not finite are left out."""
+    first, second = (np.moveaxis(x.slopes[:, :, N_SPECTRUM:], 2, 1) for x in (here, moved))
+    good = np.isfinite(first + second).all((1, 2))
+    place = np.asarray(coordinates(jnp.asarray(here.parameters[good, :N_SPECTRUM])))
+    return fit_abundances(place, coefficients(step, first[good], second[good]), atoms, step)
 
 
 def built(
@@ -163,24 +151,21 @@ def built(
     own = domain.draw_abundances(tried_on, problem.membership.shape[1], SEED)
     split, atoms = by_composition(problem)
     step = steps_of(atoms, domain.abundance_sd)
-    few = int(SHARE * points) if len(atoms) else 0
-    total, done = points + 2 * few + tried_on, 0
+    total, done = (1 + bool(len(atoms))) * points + tried_on, 0
 
     def spectra(labels: Float[np.ndarray, "star 5"], shift: Float[np.ndarray, "*star composition"]) -> Spectra:
         nonlocal done
-        shift = np.broadcast_to(shift, (len(labels), shift.shape[-1]))
-        parameters, before = np.column_stack([labels, shift]), done
+        parameters, before = np.column_stack([labels, np.broadcast_to(shift, (len(labels), len(atoms)))]), done
         done += len(labels)
         return spectra_of(
             split, delta, parameters, coarse, chunk,
             lambda now, _: progress("spectra for the surrogate", before + now, total),
         )  # fmt: skip
 
-    shifted = [spectra(labels[:few], sign * step) for sign in (-1.0, 0.0, 1.0)] if few else []
-    told = shifted[1:2] + ([spectra(labels[few:], np.zeros(0))] if few < points else [])
-    surrogate = build(problem, joined(*told), coarse, domain)
-    if few:
-        surrogate = replace(surrogate, abundances=build_abundances(shifted, atoms, step))
+    here = spectra(labels, np.zeros(len(atoms)))
+    surrogate = build(problem, here, coarse, domain)
+    if len(atoms):
+        surrogate = replace(surrogate, abundances=build_abundances(here, spectra(labels, step), atoms, step))
     exact = spectra(others, own @ atoms.T)
     by_own = exact.slopes[:, :, N_SPECTRUM:] @ atoms
     slopes = np.concatenate([exact.slopes[:, :, :N_SPECTRUM], by_own], axis=2)

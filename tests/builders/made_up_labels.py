@@ -26,6 +26,6 @@ def made_up_labels(further: tuple[str, ...] = ()) -> Labelled:
     table = Table(names | {"snr": np.full(5, 80.0)})
     trial = Trial(np.zeros((64, 5 + k)), np.full(64, 2e-4), np.full((64, 5 + k), 0.01))
     return Labelled(
-        table, NAMES + further, labels, sd, own, listed, np.array([400.0, 410.0, 390.0, 900.0, 4000.0]), np.full(5, 420),
-        np.full(5, 6), ["", "", "", "outside", "chi2"], judged, [trial],
+        table, NAMES + further, labels, sd, own, listed, np.array([400.0, 410.0, 390.0, 900.0, 4000.0]),
+        np.full(5, 420), np.full(5, 6), ["", "", "", "outside", "chi2"], judged, [trial],
     )  # fmt: skip

@@ -27,7 +27,8 @@ from tests.builders.strong_lines import strong_lines
 N_STAR, N_LINE, N_PIXEL, TRIED, SNR = 8, 10, 60, 16, 80.0
 ELEMENTS = ("Mg", "Ti", "Cr")
 OWN = slice(len(STAR), len(STAR) + len(ELEMENTS))
-SMALL = OPTIONS.changed(stars={"teff_range": (4600.0, 6200.0), "abundances": ELEMENTS})
+SMALL = OPTIONS.changed(stars={"teff_range": (4600.0, 6200.0), "abundances": ELEMENTS, "abundance_sd": 0.15})
+MG_B = 37130
 
 
 class Made(NamedTuple):
@@ -46,11 +47,11 @@ class Made(NamedTuple):
 @pytest.fixture(scope="module")
 def made() -> Made:
     rng = np.random.default_rng(5)
-    problem = strong_lines(SMALL, N_PIXEL, N_LINE)
+    problem = strong_lines(SMALL, N_PIXEL, N_LINE, first_pixel=MG_B)
     ln_sigma = float(lsf_sigma(SMALL.stars.resolution)) + 0.03
     shared = np.append(0.2 * rng.normal(size=N_LINE), ln_sigma)
     domain, coarse = Domain.of(SMALL.stars), Coarse.under(problem.spectrum.grid, ln_sigma)
-    surrogate, trial = built(problem, shared[:-1], coarse, domain, chunk=16, points=112, tried_on=TRIED)
+    surrogate, trial = built(problem, shared[:-1], coarse, domain, chunk=16, points=160, tried_on=TRIED)
     drawn = domain.draw(N_STAR, surrogate.atmosphere, seed=7)
     instrument = [ln_sigma, 0.0] + [0.03, 20.0] * rng.normal(size=(N_STAR, 2))
     theta = np.column_stack([drawn, instrument, domain.draw_abundances(N_STAR, len(ELEMENTS), seed=8)])
@@ -61,9 +62,10 @@ def made() -> Made:
 
 def test_spectra_at_abundances_it_was_not_made_from(made: Made) -> None:
     assert np.std(made.trial.parameters[:, 5:]) > 0.5 * SMALL.stars.abundance_sd
-    assert np.median(made.trial.flux) < 3e-4
-    assert np.median(made.trial.slopes[:, :5], axis=0).max() < 0.1
-    assert np.median(made.trial.slopes[:, 5:], axis=0).max() < 0.2
+    # without second derivatives 6.6e-4, and 8% of what magnesium does; without first ones 1e-2
+    assert np.median(made.trial.flux) < 5e-4
+    assert np.median(made.trial.slopes, axis=0).max() < 0.15
+    assert np.median(made.trial.slopes[:, 5]) < 0.05
 
 
 def test_derivatives_are_those_of_its_spectra(made: Made) -> None:
@@ -71,7 +73,7 @@ def test_derivatives_are_those_of_its_spectra(made: Made) -> None:
     labels = made.domain.draw(1, made.surrogate.atmosphere, seed=9)[0]
     farthest = REACH * float(made.surrogate.abundances.step.max())
     own = np.array([0.15, -0.1, 1.2 * farthest])
-    beyond = np.asarray(made.surrogate.high) + np.array([60.0, 0.0, 0.1, 0.0, 0.0])
+    beyond = np.asarray(made.surrogate.high) + np.array([60.0, 0.1, 0.1, 0.05, 0.1])
     for at in (labels, beyond):
         at = jnp.asarray(np.append(at, own))
         slopes = made.surrogate.responding(at, jnp.zeros(0)).by_parameter
@@ -96,11 +98,14 @@ def test_labels_and_abundances_are_those_of_the_exact_fit(made: Made) -> None:
 
     assert found.converged.all()
     z = np.abs(found.theta - np.asarray(run.theta)) / found.sd
-    assert np.median(z) < 0.1
-    assert np.percentile(z, 95) < 0.3
-    np.testing.assert_allclose(found.sd, passed.own_sd * steps(10), rtol=0.05)
+    # without second derivatives 0.04 and 0.26
+    assert np.median(z) < 0.03
+    assert np.percentile(z, 95) < 0.15
+    # a star at the wall of the emulator's hull has another error on either side of it
+    ratio = found.sd / (np.asarray(passed.own_sd) * steps(10))
+    np.testing.assert_allclose(np.median(ratio, axis=0), 1.0, rtol=0.02)
     # the spectra know of them
-    assert np.min(np.median(found.sd[:, OWN], axis=0)) < 0.8 * SMALL.stars.abundance_sd
+    assert np.min(np.median(found.sd[:, OWN], axis=0)) < 0.7 * SMALL.stars.abundance_sd
     assert not far_from_solar(problem, found.theta).any()
     assert far_from_solar(problem, found.theta + 0.6).all()
 
@@ -124,29 +129,27 @@ def test_a_molecule_of_two_elements_has_a_shift_of_its_own(made: Made) -> None:
     np.testing.assert_allclose(split.by_slot(apart, none), problem.by_slot(together, none), atol=1e-12)
 
 
-def test_a_cubic_is_what_its_derivatives_at_three_places_say() -> None:
+def test_a_parabola_is_what_its_derivatives_at_two_places_say() -> None:
     rng = np.random.default_rng(2)
-    place, u = rng.uniform(-1.0, 1.0, (30, 2)), np.array([0.7, -1.1])
+    place, u = rng.uniform(-1.0, 1.0, (40, 2)), np.array([0.7, -1.1])
     atoms = np.array([[1.0, 0.0], [1.0, 1.0]])
     step = steps_of(atoms, 0.1)
-    np.testing.assert_allclose(step, [0.15, 0.15 * np.sqrt(2.0)])
-    shape = rng.normal(size=(3, 2, 4))
-    amplitude = np.stack([np.ones(30), place[:, 0], np.sin(place[:, 1])], 1)
-    cubic = np.einsum("sk,kqp->sqp", amplitude, shape)[:, :, None] * np.array([1.0, 0.3, -0.1])[:, None]
+    np.testing.assert_allclose(step, [0.1, 0.1 * np.sqrt(2.0)])
+    amplitude = np.stack([np.ones(40), place[:, 0], np.sin(place[:, 1])], 1)
+    shape = amplitude @ rng.normal(size=(3, 8))
+    terms = shape.reshape(40, 2, 1, 4) * np.array([1.0, 0.3])[:, None]
 
     def slope(at: float) -> np.ndarray:
-        of_order = np.array([1.0, 2.0 * at, 3.0 * at**2])
-        return np.einsum("sqop,o->sqp", cubic, of_order) / step[:, None]
+        return (terms[:, :, 0] + 2.0 * at * terms[:, :, 1]) / step[:, None]
 
-    terms = coefficients(step, slope(-1.0), slope(0.0), slope(1.0))
-    np.testing.assert_allclose(terms, cubic, atol=1e-12)
-    fitted = fit_abundances(place, terms, atoms, step)
+    told = coefficients(step, slope(0.0), slope(1.0))
+    np.testing.assert_allclose(told, terms, atol=1e-12)
+    fitted = fit_abundances(place, told, atoms, step)
     assert isinstance(fitted, Abundances)
     own = np.array([u[0] * step[0], u[1] * step[1] - u[0] * step[0]])
     change = fitted(jnp.asarray(place[3]), jnp.zeros(2), jnp.asarray(own))
-    expected = np.einsum("qop,qo->p", cubic[3], powers(jnp.asarray(u))[0])
-    np.testing.assert_allclose(change.flux, expected, atol=2e-3)
-    assert fit_abundances(place, 1e-6 * terms, atoms, step) is None
+    np.testing.assert_allclose(change.flux, np.einsum("qop,qo->p", terms[3], powers(jnp.asarray(u))[0]), atol=2e-3)
+    assert fit_abundances(place, 1e-6 * told, atoms, step) is None
 
 
 def test_powers_go_on_along_straight_lines() -> None:
@@ -154,4 +157,4 @@ def test_powers_go_on_along_straight_lines() -> None:
     value, slope = powers(u)
     edge, at_edge = powers(jnp.clip(u, -REACH, REACH))
     np.testing.assert_allclose(value, edge + (u - jnp.clip(u, -REACH, REACH))[:, None] * at_edge)
-    np.testing.assert_allclose(slope, jnp.stack([jnp.diag(jax.jacfwd(powers)(u)[0][:, k]) for k in range(3)], 1))
+    np.testing.assert_allclose(slope, jnp.diagonal(jax.jacfwd(powers)(u)[0], 0, 0, 2).T)

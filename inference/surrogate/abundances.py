@@ -76,7 +76,7 @@ def powers(
     u: Float[Array, " composition"],
 ) -> tuple[Float[Array, "composition order"], Float[Array, "composition order"]]:
     """u, u^2 and their derivatives, along straight lines beyond `REACH`."""
-    order, held = np.arange(1, ORDERS + 1), jnp.clip(u, -REACH, REACH)[:, None]
+    order, held = jnp.arange(1, ORDERS + 1), jnp.clip(u, -REACH, REACH)[:, None]
     slope = order * held ** (order - 1)
     return held**order + (u[:, None] - held) * slope, slope
 

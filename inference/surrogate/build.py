@@ -79,10 +79,10 @@ def spectra_of(
         theta[:, :N_SPECTRUM], theta[:, len(STAR) :] = mine[:, :N_SPECTRUM], mine[:, N_SPECTRUM:]
         moved = np.broadcast_to(delta, (len(mine), len(delta)))
         at = responses(problem, theta, moved, mesh)
-        columns = [np.asarray(_coarsened(coarse, at.flux, at.by_parameter))]
+        parts = [np.asarray(_coarsened(coarse, at.flux, at.by_parameter))]
         if mine.shape[1] > N_SPECTRUM:
-            columns.append(np.asarray(coarse_slopes(problem, coarse, (theta, moved, at), mesh)))
-        rows.append(np.concatenate(columns, axis=2)[:keep])
+            parts.append(np.asarray(coarse_slopes(problem, coarse, (theta, moved, at), mesh)))
+        rows.append(np.concatenate(parts, axis=2)[:keep])
         progress(sum(map(len, rows)), len(parameters))
     columns = np.concatenate(rows)
     return Spectra(parameters, columns[:, :, 0], columns[:, :, 1:])

@@ -25,7 +25,7 @@ def by_composition(problem: StarProblem) -> tuple[StarProblem, Float[np.ndarray,
 
 @eqx.filter_jit
 def coarse_slopes(
-    problem: StarProblem, coarse: Coarse, rows: tuple[Array, Array, Responding], mesh: Mesh
+    problem: StarProblem, coarse: Coarse, rows: tuple[np.ndarray, np.ndarray, Responding], mesh: Mesh
 ) -> Float[Array, "row point composition"]:
     """Derivatives of spectra on the points of `coarse`; a problem of `by_composition`. `rows`: own parameters,
     corrections and the exact model there (`responses`)."""

@@ -56,9 +56,9 @@ def measure(run: Path, spectra: Path, stars: int, judged: int, independent: bool
     lines = engine.lines_of(config)
     batches = engine.load(config, spectra, lambda *_: None).batches
     ready = with_corrections(batches, config, of_run, lines, {})
-    clock = Clock()
+    clock, names = Clock(), tuple(record.record["label_names"])
     made = replaced(ready, config, of_run, domain, SurrogateFolder(run), POINTS, lambda *_: None)
-    found: dict[str, Any] = {"surrogate_cpu_s": clock.lap()[0], "surrogate": [quality(t) for t in made.trials]}
+    found: dict[str, Any] = {"surrogate_cpu_s": clock.lap()[0], "surrogate": [quality(t, names) for t in made.trials]}
     sigma = of_run.ln_sigma
 
     def labels(these):
@@ -94,7 +94,7 @@ def measure(run: Path, spectra: Path, stars: int, judged: int, independent: bool
             result = result._replace(z=(fitted.theta[chosen] - result.labels) / result.own_sd)
         else:
             result = judge(ready, fitted, noise, chosen, config, of_run, lambda *_: None)
-        found["exact"] = compared(result, tuple(record.record["label_names"]))
+        found["exact"] = compared(result, names)
         found["sd_ratio"] = np.percentile(fitted.sd[chosen] / result.own_sd, [5, 50, 95]).tolist()
     return found
 

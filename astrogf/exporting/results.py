@@ -1,11 +1,13 @@
 """A run's own tables and posterior for other programs: FITS with units and UCDs, netCDF for ArviZ and xarray."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
+from astropy.io.fits.verify import VerifyWarning
 from astropy.table import Table
 
 from astrogf import __version__
@@ -72,7 +74,10 @@ def table_hdu(table: Table, name: str) -> fits.BinTableHDU:
         else:
             plain[column.name] = column
         plain[column.name].unit = None if column.unit == u.dex else column.unit
-    hdu = fits.table_to_hdu(plain)
+    with warnings.catch_warnings():
+        # the standard allows the brackets of [Mg/Fe], and only advises against them
+        warnings.filterwarnings("ignore", "It is strongly recommended that column names", VerifyWarning)
+        hdu = fits.table_to_hdu(plain)
     hdu.name = name
     for number, column in enumerate(table.columns.values(), start=1):
         description = f"{column.description or column.name} [dex]" if column.unit == u.dex else column.description

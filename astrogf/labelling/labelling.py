@@ -42,12 +42,6 @@ def check_served(config: Config, run: Path) -> None:
             f"{run} has no survey, only stated spectra (anchors), each with labels, broadening and pixels of its own: "
             "`astrogf label` serves the spectra of a survey."
         )
-    if options.stars.abundances:
-        raise AstrogfError(
-            f"The stars of {run} have abundances of their own (stars.abundances: "
-            f"{', '.join(options.stars.abundances)}), which the surrogate does not make spectra for: use "
-            "`astrogf check --all`, or a run without."
-        )
     if options.noise.line_scatter > 0:
         raise AstrogfError(
             f"{run} lets every spectrum have deviations of its own lines (noise.line_scatter = "

@@ -1,7 +1,7 @@
 """labels.fits (or .ecsv) and label.json: a row a spectrum, and what the exact model says of them."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,8 @@ def summarise(labelled: Labelled, set_aside: Table, made: list[int], seconds: Ma
         "set_aside": dict(Counter(np.asarray(set_aside["reason"], dtype=str).tolist())),
         "exact": compared(labelled.judged, labelled.label_names),
         "surrogate": [
-            {"window": k + 1, "made_anew": k in made, **quality(trial)} for k, trial in enumerate(labelled.trials)
+            {"window": k + 1, "made_anew": k in made, **quality(trial, labelled.label_names)}
+            for k, trial in enumerate(labelled.trials)
         ],
         "seconds": dict(seconds),
         "spectra_per_second": n / busy if busy > 0 else None,
@@ -113,12 +114,14 @@ def compared(judged: Judged, names: tuple[str, ...]) -> dict[str, Any]:
     return {"stars": len(judged.star), "all_labels": figures(judged.z), "by_label": by_label, "added": added}
 
 
-def quality(trial: Trial) -> dict[str, Any]:
-    """How far a surrogate's spectra are from exact ones that it was not made from."""
+def quality(trial: Trial, names: Sequence[str]) -> dict[str, Any]:
+    """How far a surrogate's spectra are from exact ones that it was not made from; `names` of all labels."""
     flux, slopes = np.percentile(trial.flux, [50, 95]), np.median(trial.slopes, axis=0)
+    # broadening and velocity, which no spectrum of a surrogate has, stand between labels and abundances
+    of_spectrum = [name for name in names if name not in ("ln_sigma", "rv")][: len(slopes)]
     return {
         "tried_on": len(trial.flux),
         "flux_rms_median": float(flux[0]),
         "flux_rms_95%": float(flux[1]),
-        "slopes_rms_median": dict(zip(("teff", "logg", "feh", "alpha", "vmic"), slopes.tolist(), strict=True)),
+        "slopes_rms_median": dict(zip(of_spectrum, slopes.tolist(), strict=True)),
     }

@@ -94,7 +94,7 @@ ABOUT: dict[str, About] = {
     "phi": About("sd of the model's own error of a line", f"stat.stdev;{GF}"),
 }
 """Columns of all tables by name; `<name>_sd` is the error of <name>, and [X/Fe] of an element is a label too."""
-ELEMENT = re.compile(r"[A-Z][a-z]?")
+ELEMENT = re.compile(r"([A-Z][a-z]?)|\[(\d*[A-Z][a-z]?)/Fe\]")
 
 
 def about(name: str) -> About | None:
@@ -104,7 +104,8 @@ def about(name: str) -> About | None:
     if name.endswith("_sd") and (whole := about(name[:-3])) is not None:
         ucd = whole.ucd if whole.ucd.startswith("stat.") else f"stat.error;{whole.ucd}".rstrip(";")
         return About(f"posterior sd of {name[:-3]}", ucd)
-    return About(f"[{name}/Fe] beyond alpha", "phys.abund") if ELEMENT.fullmatch(name) else None
+    element = ELEMENT.fullmatch(name)
+    return About(f"[{element[1] or element[2]}/Fe] beyond alpha", "phys.abund") if element else None
 
 
 def described(table: Table) -> Table:

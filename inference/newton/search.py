@@ -64,7 +64,7 @@ def velocities(problem: StarProblem, step: float) -> Float[np.ndarray, " velocit
 
 @eqx.filter_jit
 def _seen_at(problem: StarProblem, theta, delta, velocity) -> Float[Array, "velocity pixel"]:
-    flux = problem.spectrum.normalised(theta[:N_SPECTRUM], problem.shift(theta, delta))
+    flux = problem.spectrum.normalised(problem.told(theta), problem.shift(theta, delta))
     place = problem.instrument.at(theta)
     return jax.lax.map(lambda rv: problem.instrument.see(flux, place.at[0].set(rv), problem.spectrum.grid), velocity)
 

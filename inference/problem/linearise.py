@@ -100,9 +100,11 @@ def in_pixels(
         lines, by_rest = line_columns(problem, theta, parts, tiles, n_rest)
     first, abundances = len(STAR), problem.membership.shape[1]
     own = by_place @ problem.instrument.place
-    own = own.at[:, :N_SPECTRUM].set(by_spectrum)
+    own = own.at[:, :N_SPECTRUM].set(by_spectrum[:, :N_SPECTRUM])
     atoms, of_rest = problem.membership[: problem.n_free], problem.membership[problem.n_free :]
     own = own.at[:, first : first + abundances].set(lines.along(atoms) + by_rest @ of_rest)
+    if problem.n_told:
+        own = own.at[:, first : first + problem.n_told].set(by_spectrum[:, N_SPECTRUM:])
     return Derivatives(normalised, own * steps(theta.shape[0]), lines)
 
 

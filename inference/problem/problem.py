@@ -15,7 +15,7 @@ from astrogf.synthesis.lines.pieces import Pieces
 from astrogf.synthesis.model import PARAMETERS, SpectrumModel
 
 N_SPECTRUM = len(PARAMETERS)
-"""Own parameters that the synthesis takes; broadening and velocity follow, then abundances."""
+"""Own parameters that every synthesis takes; broadening and velocity follow, then abundances."""
 
 
 class StarData(NamedTuple):
@@ -35,7 +35,8 @@ class StarProblem(eqx.Module):
     lines like it, -1 for none. `scattered`: each spectrum has its own deviation of every corrected line, with the sd
     that its noise model gives. `tiles`: which corrections reach which pixels. `instrument`: how the window's
     spectrograph sees it. `steepness`: what every slot changes by with the star's temperature, dex a K away from
-    `steady_at` (K), where lines do so.
+    `steady_at` (K), where lines do so. `n_told`: abundances that the spectrum is told as it is told the labels; the
+    exact model is told none, for it sees them in what they move lines by.
     """
 
     spectrum: SpectrumModel
@@ -53,6 +54,14 @@ class StarProblem(eqx.Module):
     scattered: bool = eqx.field(static=True, default=False)
     steepness: Float[Array, " slot"] | None = None
     steady_at: float = eqx.field(static=True, default=0.0)
+    n_told: int = eqx.field(static=True, default=0)
+
+    def told(self, theta: Float[Array, "*row own"]) -> Float[Array, "*row told"]:
+        """Those of a star's own parameters that the spectrum is made of."""
+        labels, first = theta[..., :N_SPECTRUM], len(STAR)
+        if not self.n_told:
+            return labels
+        return jnp.concatenate([labels, theta[..., first : first + self.n_told]], -1)
 
     @property
     def n_deviating(self) -> int:
@@ -94,7 +103,7 @@ def chebyshev_basis(n_pixel: int, degree: int) -> Float[np.ndarray, "pixel basis
 
 def predict(problem: StarProblem, theta: Float[Array, " own"], delta: Float[Array, " free"]) -> Float[Array, " pixel"]:
     """Normalised spectrum in the survey's pixels."""
-    flux = problem.spectrum.normalised(theta[:N_SPECTRUM], problem.shift(theta, delta))
+    flux = problem.spectrum.normalised(problem.told(theta), problem.shift(theta, delta))
     return problem.instrument.see(flux, problem.instrument.at(theta), problem.spectrum.grid)
 
 

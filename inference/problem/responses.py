@@ -4,6 +4,8 @@ It sees neither data nor which lines are free: passes for stars alone, for the c
 with the list as it was run the same compiled code.
 """
 
+from typing import cast
+
 import equinox as eqx
 import jax
 import numpy as np
@@ -11,7 +13,7 @@ from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from astrogf.inference.problem.devices import one_by_one, spread
-from astrogf.inference.problem.problem import N_SPECTRUM, StarProblem
+from astrogf.inference.problem.problem import StarProblem
 from astrogf.synthesis.model import SpectrumModel
 from astrogf.synthesis.window import Responding
 
@@ -39,4 +41,4 @@ def responses(
 
     They take wavelengths x layers x 8 bytes a row. Rows are spread over the devices.
     """
-    return _responses(problem.spectrum, (theta[:, :N_SPECTRUM], _shifts(problem, theta, delta)), mesh)
+    return _responses(problem.spectrum, (problem.told(cast(Array, theta)), _shifts(problem, theta, delta)), mesh)

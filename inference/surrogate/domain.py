@@ -29,10 +29,12 @@ SLOPE, BRIGHTEST = 1.6e-3, 0.3
 
 
 class Domain(NamedTuple):
-    """Lowest and highest Teff, log g, [Fe/H], [alpha/Fe], and vmic minus its relation (km/s)."""
+    """Lowest and highest Teff, log g, [Fe/H], [alpha/Fe], and vmic minus its relation (km/s); prior sd of the
+    abundances that stars have of their own (dex)."""
 
     low: Float[np.ndarray, "5"]
     high: Float[np.ndarray, "5"]
+    abundance_sd: float
 
     @classmethod
     def of(cls, options: StarOptions) -> "Domain":
@@ -50,7 +52,7 @@ class Domain(NamedTuple):
             low.append(max(ends[0], LEAST.get(name, -np.inf)))
             high.append(min(ends[1], MOST.get(name, np.inf)))
         spread = 2.5 * options.vmic_sd
-        return cls(np.array([*low, -spread]), np.array([*high, spread]))
+        return cls(np.array([*low, -spread]), np.array([*high, spread]), options.abundance_sd)
 
     def inside(
         self, parameters: Float[np.ndarray, "star 5"], atmosphere: Layers, slack: float = 0.0
@@ -80,3 +82,7 @@ class Domain(NamedTuple):
             drawn[:, 4] += np.asarray(vmic_relation(drawn[:, 0], drawn[:, 1]))
             found.append(drawn[self.inside(drawn, atmosphere)])
         return np.concatenate(found)[:n]
+
+    def draw_abundances(self, n: int, n_element: int, seed: int) -> Float[np.ndarray, "star element"]:
+        """Abundances of stars, dex, from their prior."""
+        return self.abundance_sd * np.random.default_rng(seed).normal(size=(n, n_element))

@@ -10,8 +10,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from astrogf.emulator.layers import Layers
-from astrogf.inference.problem.problem import StarProblem
+from astrogf.inference.problem.problem import N_SPECTRUM, StarProblem
 from astrogf.inference.problem.tiles import Tiles
+from astrogf.inference.surrogate import abundances as further
+from astrogf.inference.surrogate.abundances import Abundances
 from astrogf.inference.surrogate.coarse import Coarse, CoarseInstrument
 from astrogf.inference.surrogate.domain import Domain
 from astrogf.inference.surrogate.process import Process
@@ -24,10 +26,12 @@ THETA = 5040.0
 
 
 class Surrogate(eqx.Module):
-    """Normalised spectra on the points of a `Coarse`, broadened by its sigma0, as a function of a star's labels.
+    """Normalised spectra on the points of a `Coarse`, broadened by its sigma0, as a function of a star's labels and of
+    the abundances that it has of its own.
 
-    `process` gives the amplitudes of `components` over the `mean`. Beyond `low` and `high` (teff, logg, feh, alpha,
-    vmic) spectra go on along straight lines.
+    `process` gives the amplitudes of `components` over the `mean`, and `abundances` what those add, if they do. Beyond
+    `low` and `high` (teff, logg, feh, alpha, vmic) spectra go on along straight lines. `parameters` below are these
+    five and the abundances, `told` of them.
     """
 
     atmosphere: Layers
@@ -38,24 +42,39 @@ class Surrogate(eqx.Module):
     high: Float[Array, "5"]
     grid: Grid = eqx.field(static=True)
     n_line: int = eqx.field(static=True, default=0)
+    abundances: Abundances | None = None
 
     @property
     def working_bytes(self) -> float:
         """Memory that a spectrum takes, with its derivatives, while it is computed."""
-        return 8.0 * 2 * (1 + len(PARAMETERS)) * sum(self.components.shape)
+        size, n = sum(self.components.shape), 1 + len(PARAMETERS)
+        if self.abundances is not None:
+            size, n = size + sum(sum(x.shape) for x in self.abundances.components), n + len(self.abundances.step)
+        return 8.0 * 2 * n * size
 
-    def both(self, parameters: Float[Array, "5"]) -> tuple[Float[Array, " point"], Float[Array, "point 5"]]:
-        """The spectrum and its derivatives by the parameters of `synthesis.model.PARAMETERS`."""
-        held = jnp.clip(parameters, self.low, self.high)
-        told = self.process(coordinates(held)) @ self.components
-        slopes = told[1:] * by_parameter(held)[:, None]
-        return self.mean + told[0] + (parameters - held) @ slopes, slopes.T
+    def both(self, parameters: Float[Array, " told"]) -> tuple[Float[Array, " point"], Float[Array, "point told"]]:
+        """The spectrum and its derivatives by the parameters."""
+        labels, own = parameters[:N_SPECTRUM], parameters[N_SPECTRUM:]
+        held = jnp.clip(labels, self.low, self.high)
+        place, scale = coordinates(held), by_parameter(held)
+        told = self.process(place) @ self.components
+        slopes = told[1:] * scale[:, None]
+        flux = self.mean + told[0] + (labels - held) @ slopes
+        by_own = jnp.zeros((len(own), len(self.mean)))
+        if self.abundances is not None:
+            change = self.abundances(place, (labels - held) * scale, own)
+            flux, slopes, by_own = (
+                flux + change.flux,
+                slopes + change.by_coordinate * scale[:, None],
+                change.by_abundance,
+            )
+        return flux, jnp.concatenate([slopes, by_own]).T
 
-    def normalised(self, parameters: Float[Array, "5"], shift: Float[Array, " line"]) -> Float[Array, " point"]:
+    def normalised(self, parameters: Float[Array, " told"], shift: Float[Array, " line"]) -> Float[Array, " point"]:
         """Flux over continuum flux; lines cannot be moved, so that `shift` is empty."""
         return self.both(parameters)[0]
 
-    def responding(self, parameters: Float[Array, "5"], shift: Float[Array, " line"]) -> Responding:
+    def responding(self, parameters: Float[Array, " told"], shift: Float[Array, " line"]) -> Responding:
         """The spectrum and its derivatives; nothing of what those by lines follow from."""
         flux, slopes = self.both(parameters)
         return Responding(flux, slopes, cast(Any, None), cast(Any, None), cast(Any, None))
@@ -88,20 +107,23 @@ def in_place_of(problem: StarProblem, surrogate: Surrogate, coarse: Coarse) -> S
         scattered=False,
         steepness=None,
         instrument=CoarseInstrument.of(problem.instrument, coarse.sigma0),
+        n_told=problem.membership.shape[1],
     )
 
 
 def as_arrays(surrogate: Surrogate) -> dict[str, np.ndarray]:
     """All that a surrogate is but for atmosphere and grid, for a file."""
     process = {name: np.asarray(value) for name, value in surrogate.process._asdict().items()}
-    return process | {name: np.asarray(getattr(surrogate, name)) for name in ("mean", "components", "low", "high")}
+    mine = {name: np.asarray(getattr(surrogate, name)) for name in ("mean", "components", "low", "high")}
+    return process | mine | further.as_arrays(surrogate.abundances)
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray], atmosphere: Layers, grid: Grid) -> Surrogate:
     """The inverse of `as_arrays`. Raises KeyError where one is missing."""
     process = Process(*(jnp.asarray(arrays[name]) for name in Process._fields))
     mean, components, low, high = (jnp.asarray(arrays[name]) for name in ("mean", "components", "low", "high"))
-    return Surrogate(atmosphere, process, mean, components, low, high, grid)
+    own = further.from_arrays(arrays)
+    return Surrogate(atmosphere, process, mean, components, low, high, grid, abundances=own)
 
 
 def box(domain: Domain, parameters: Float[np.ndarray, "star 5"]) -> tuple[np.ndarray, np.ndarray]:

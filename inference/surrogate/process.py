@@ -1,4 +1,4 @@
-"""A Gaussian process of many quantities of a few coordinates, which is told values and slopes.
+"""A Gaussian process of many quantities of a few coordinates, which is told values, and slopes where there are some.
 
 Covariance: rational quadratic, (1 + s / 2a)^-a with s the squared distance in units of the coordinates' lengths. The
 lengths are the most probable ones given some of the points. A point with its slopes tells as much as one point more for
@@ -6,6 +6,7 @@ each coordinate, and costs a third of that to compute.
 Source: Rasmussen & Williams (2006, Gaussian Processes for Machine Learning), eqs. 2.25, 4.19 and section 9.4.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -27,8 +28,8 @@ BLOCK = 64
 
 
 class Process(NamedTuple):
-    """`weight` [point, 1 + coordinate, quantity]: of the value and the slopes told at every point; these lie at `at`,
-    in units of `length`."""
+    """`weight` [point, told, quantity]: of the value told at every point, and of the slopes (1 + coordinate) if they
+    were told; points lie at `at`, in units of `length`."""
 
     at: Float[Array, "point coordinate"]
     length: Float[Array, " coordinate"]
@@ -38,7 +39,8 @@ class Process(NamedTuple):
         """Value of every quantity there, and below it its derivatives by the coordinates."""
         blocks = covariances(place / self.length, self.at)
         n_told, n_quantity = self.weight.shape[1:]
-        told = jnp.moveaxis(blocks, 0, 1).reshape(n_told, -1) @ self.weight.reshape(-1, n_quantity)
+        rows = jnp.moveaxis(blocks[:, :, :n_told], 0, 1).reshape(blocks.shape[1], -1)
+        told = rows @ self.weight.reshape(-1, n_quantity)
         return told.at[1:].divide(self.length[:, None])
 
 
@@ -57,19 +59,22 @@ def covariances(
     return jnp.concatenate([top, jnp.concatenate([slope[:, :, None], both], 2)], 1)
 
 
-@jax.jit
-def _rows(z: Float[Array, "row coordinate"], at: Float[Array, "point coordinate"]) -> Float[Array, "told told"]:
-    blocks = jax.vmap(covariances, (0, None))(z, at)
+@partial(jax.jit, static_argnums=2)
+def _rows(z: Float[Array, "row coordinate"], at: Float[Array, "point coordinate"], q: int) -> Float[Array, "told told"]:
+    """Of what is told at each, `q` numbers: its value, then its slopes if they are."""
+    blocks = jax.vmap(covariances, (0, None))(z, at)[:, :, :q, :q]
     n, m, q, _ = blocks.shape
     return blocks.transpose(0, 2, 1, 3).reshape(n * q, m * q)
 
 
-def _noise(n: int, n_coordinate: int) -> Float[np.ndarray, " told"]:
-    return np.tile(np.append(VALUE_NOISE, np.full(n_coordinate, SLOPE_NOISE)), n)
+def _noise(n: int, n_slope: int) -> Float[np.ndarray, " told"]:
+    return np.tile(np.append(VALUE_NOISE, np.full(n_slope, SLOPE_NOISE)), n)
 
 
 def _told(values, slopes, length) -> Float[Array, "told quantity"]:
     """Values [point, quantity] and slopes [point, coordinate, quantity] one after the other, point by point."""
+    if slopes is None:
+        return jnp.asarray(values)
     return jnp.concatenate([values[:, None], slopes * length[None, :, None]], 1).reshape(-1, values.shape[1])
 
 
@@ -77,28 +82,30 @@ def _told(values, slopes, length) -> Float[Array, "told quantity"]:
 def _misfit(ln_length, place, values, slopes, importance, noise) -> Float[Array, ""]:
     """-log likelihood of the lengths, the amplitude of every quantity at its best; mean over quantities."""
     length = jnp.exp(ln_length)
-    root = jnp.linalg.cholesky(_rows(place / length, place / length) + jnp.diag(noise))
+    told = len(noise) // len(place)
+    root = jnp.linalg.cholesky(_rows(place / length, place / length, told) + jnp.diag(noise))
     white = solve_triangular(root, _told(values, slopes, length), lower=True)
     score = 0.5 * len(noise) * jnp.log(jnp.mean(white**2, 0)) + jnp.sum(jnp.log(jnp.diag(root)))
-    # slopes are told in units of the length: so much less likely for it
-    score = score - len(place) * jnp.sum(ln_length)
+    if slopes is not None:
+        # they are told in units of the length: so much less likely for it
+        score = score - len(place) * jnp.sum(ln_length)
     return jnp.sum(importance * score) / jnp.sum(importance) / len(noise)
 
 
 def lengths(
     place: Float[np.ndarray, "point coordinate"],
     values: Float[np.ndarray, "point quantity"],
-    slopes: Float[np.ndarray, "point coordinate quantity"],
+    slopes: Float[np.ndarray, "point coordinate quantity"] | None,
     importance: Float[np.ndarray, " quantity"],
 ) -> Float[np.ndarray, " coordinate"]:
     """The most probable length of every coordinate, given the first `LEARNT_FROM` points."""
     some = slice(0, LEARNT_FROM)
-    args = tuple(jnp.asarray(x) for x in (place[some], values[some], slopes[some], importance))
-    noise = jnp.asarray(_noise(len(args[0]), place.shape[1]))
+    args = jnp.asarray(place[some]), jnp.asarray(values[some]), None if slopes is None else jnp.asarray(slopes[some])
+    last = jnp.asarray(importance), jnp.asarray(_noise(len(args[0]), 0 if slopes is None else place.shape[1]))
     value_and_slope = jax.value_and_grad(_misfit)
 
     def score(x: np.ndarray) -> tuple[float, np.ndarray]:
-        value, slope = value_and_slope(jnp.asarray(x), *args, noise)
+        value, slope = value_and_slope(jnp.asarray(x), *args, *last)
         return (float(value), np.asarray(slope)) if np.isfinite(value) else (1e10, np.zeros(len(x)))
 
     start = np.log(np.std(place, axis=0) * 1.5)
@@ -110,17 +117,18 @@ def lengths(
 def fit_process(
     place: Float[np.ndarray, "point coordinate"],
     values: Float[np.ndarray, "point quantity"],
-    slopes: Float[np.ndarray, "point coordinate quantity"],
+    slopes: Float[np.ndarray, "point coordinate quantity"] | None,
     importance: Float[np.ndarray, " quantity"],
 ) -> Process:
-    """The process through values and slopes (by the coordinates); the lengths are those of the quantities that matter,
-    by `importance`. Takes memory of 8 bytes times the square of points times (1 + coordinates)."""
-    n, q = place.shape
+    """The process through values and slopes (by the coordinates; None where they are not known); the lengths are those
+    of the quantities that matter, by `importance`. Takes memory of 8 bytes times the square of what is told: points
+    times (1 + coordinates)."""
+    n, q = len(place), 0 if slopes is None else place.shape[1]
     length = lengths(place, values, slopes, importance)
     at = place / length
     whole = np.empty((n * (q + 1), n * (q + 1)))
     for first in range(0, n, BLOCK):
-        part = np.asarray(_rows(jnp.asarray(at[first : first + BLOCK]), jnp.asarray(at)))
+        part = np.asarray(_rows(jnp.asarray(at[first : first + BLOCK]), jnp.asarray(at), q + 1))
         whole[first * (q + 1) : first * (q + 1) + len(part)] = part
     whole[np.diag_indices(len(whole))] += _noise(n, q)
     factor = cho_factor(whole, lower=True, overwrite_a=True, check_finite=False)

@@ -41,7 +41,7 @@ def _bases(problem: StarProblem, theta: Array, velocity: Array) -> Array:
     """[node, velocity, basis, pixel]"""
 
     def one(node: Array) -> Array:
-        flux = problem.spectrum.normalised(node[:N_SPECTRUM], jnp.zeros(0))
+        flux = problem.spectrum.normalised(problem.told(node), jnp.zeros(0))
         place = problem.instrument.at(node)
         spectra = jax.vmap(lambda rv: problem.instrument.see(flux, place.at[0].set(rv), problem.spectrum.grid))(
             velocity

@@ -23,7 +23,7 @@ from astrogf.inference.problem.linearise import linearise
 from astrogf.inference.problem.miscomputed import TOLERANCE, MiscomputedError
 from astrogf.inference.problem.noise import NoiseModel
 from astrogf.inference.problem.parameters import StarPrior, steps
-from astrogf.inference.problem.problem import N_SPECTRUM, StarData, StarProblem
+from astrogf.inference.problem.problem import StarData, StarProblem
 
 BATCH = 128
 """Stars of a batch, all devices together."""
@@ -91,7 +91,7 @@ def star_terms(
     total = StarTerms(jnp.zeros((n_own, n_own)), jnp.zeros(n_own), jnp.zeros((n_own, 1)))
     log_posterior = chi2 = mismatch = jnp.zeros(())
     for problem, data, used, noise in zip(problems, star.data, star.used, star.noise, strict=True):
-        at = problem.spectrum.responding(star.theta[:N_SPECTRUM], jnp.zeros(0))
+        at = problem.spectrum.responding(problem.told(star.theta), jnp.zeros(0))
         where, nowhere = ln_sigma[None], jnp.zeros(0)
         added = linearise(problem, data, star.theta, star.prior, star.share, where, noise, nowhere, at)
         fine = jnp.isfinite(added.row.log_posterior)

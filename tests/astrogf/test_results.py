@@ -211,7 +211,8 @@ def test_what_is_said_of_columns():
     for name in [*ABOUT, "teff_sd", "tau_sd", "Mg", "Mg_sd"]:
         if about(name).ucd:
             parse_ucd(about(name).ucd, check_controlled_vocabulary=True)
-    assert about("Mg_sd").ucd == "stat.error;phys.abund"
+    assert about("Mg_sd").ucd == about("[Mg/Fe]_sd").ucd == "stat.error;phys.abund"
+    assert about("[Mg/Fe]").description == "[Mg/Fe] beyond alpha"
     assert about("nothing") is None
     table = Table({"teff": [1.0], "other": [2.0]})
     table["teff"].description = "mine"

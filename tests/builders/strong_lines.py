@@ -8,8 +8,10 @@ from astrogf.inference.problem.setup import prepare, with_free
 from astrogf.synthesis.observed.grid import Grid
 
 
-def strong_lines(options: FitOptions, n_pixel: int, n_line: int, kept: int = 60) -> StarProblem:
-    pixels = Grid(37180, n_pixel).pixel_wavelength
+def strong_lines(
+    options: FitOptions, n_pixel: int, n_line: int, kept: int = 60, first_pixel: int = 37180
+) -> StarProblem:
+    pixels = Grid(first_pixel, n_pixel).pixel_wavelength
     setup = prepare(pixels, options)
     strength = np.argsort(-setup.extent.strength)
     setup = prepare(pixels, options, lines=setup.lines.take(np.sort(strength[:kept])), keep_all=True)

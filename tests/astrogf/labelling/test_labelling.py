@@ -72,7 +72,6 @@ def test_the_same_from_python(run: Path) -> None:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"stars": {"abundances": ("C",)}}, "abundances of their own"),
         ({"noise": {"line_scatter": 0.05}}, "deviations of its own lines"),
         ({"survey": {"kind": "stated"}}, "only stated spectra"),
     ],
@@ -83,6 +82,26 @@ def test_a_run_it_cannot_serve_is_refused_in_a_sentence(changed: dict, said: str
         config = config.model_copy(update={section: getattr(config, section).model_copy(update=keys)})
     with pytest.raises(AstrogfError, match=said):
         labelling.check_served(config, Path("runs/a"))
+
+
+def test_a_run_with_abundances_of_the_stars_is_served() -> None:
+    config = Config()
+    stars = config.stars.model_copy(update={"abundances": ("C", "Mg")})
+    labelling.check_served(config.model_copy(update={"stars": stars}), Path("runs/a"))
+
+
+@pytest.mark.parametrize("name", ["labels.fits", "labels.ecsv"])
+def test_abundances_are_columns_as_in_a_run(run: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """After what every star has; what a surrogate gets wrong of derivatives by them is among its figures."""
+    found = made_up_labels(("[C/Fe]", "[Mg/Fe]"))
+    monkeypatch.setattr(engine, "label", lambda *_, **__: (found, [0]))
+    told = labelling.label_spectra(run, run.parent / "spectra", out=run.parent / name)
+    table = read_table(run.parent / name)
+    np.testing.assert_allclose(table["[Mg/Fe]"][:3], found.labels[:3, 8], atol=1e-5)
+    np.testing.assert_allclose(table["[C/Fe]_sd"][:3], found.sd[:3, 7], atol=1e-5)
+    assert "[Mg/Fe]_list_sd" in table.colnames
+    (quality,) = told["surrogate"]
+    assert list(quality["slopes_rms_median"]) == ["teff", "logg", "feh", "alpha", "vmic", "[C/Fe]", "[Mg/Fe]"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from astropy.table import Table
 
 from astrogf.base.errors import AstrogfError
 from astrogf.config import Config
-from astrogf.runtime import ready_to_compute
+from astrogf.runtime import ready_to_compute, return_memory
 
 if TYPE_CHECKING:
     from astrogf.inference.check import Checked, Corrections
@@ -102,6 +102,7 @@ def fit(
     fit.
     """
     ready_to_compute()
+    return_memory()
     from astrogf.computing.place import place_of
     from astrogf.inference.blocks.shelf import MEMORY
     from astrogf.inference.blocks.work import Work

@@ -74,7 +74,7 @@ class Stack(NamedTuple):
         there, one_weight = (np.where(compared, x, 1.0) for x in (others, self.one_weight))
         apart = self.one - (self.total - self.one_weight * self.one) / there
         var = 1.0 / one_weight + 1.0 / there
-        left = 1.0 - np.where(compared, np.asarray(outlier_weight(apart, var)) * var, 1.0)
+        left = 1.0 - np.where(compared, np.asarray(outlier_weight(jnp.asarray(apart), jnp.asarray(var))) * var, 1.0)
         weight, total = self.weight - left * self.one_weight, self.total - left * self.one_weight * self.one
         return total / np.sqrt(np.where(weight > 0.0, weight, np.nan))
 

@@ -1,7 +1,6 @@
 """Stars with abundances of their own: spectra, derivatives and fits of a surrogate against the exact problem."""
 
 from dataclasses import replace
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,55 +8,26 @@ import numpy as np
 import pytest
 
 from astrogf.inference.newton.stars import FitState, fit_stars
-from astrogf.inference.problem.parameters import STAR, lsf_sigma, steps
-from astrogf.inference.problem.problem import StarData, StarProblem
+from astrogf.inference.problem.parameters import STAR, steps
 from astrogf.inference.problem.spectra import quiet
-from astrogf.inference.rehearsal.small import OPTIONS, sample_of, spectra
+from astrogf.inference.rehearsal.small import OPTIONS
 from astrogf.inference.surrogate.abundances import REACH, Abundances, coefficients, fit_abundances, powers, steps_of
-from astrogf.inference.surrogate.build import Trial, built
-from astrogf.inference.surrogate.coarse import Coarse
 from astrogf.inference.surrogate.compositions import by_composition
-from astrogf.inference.surrogate.domain import Domain
 from astrogf.inference.surrogate.label import as_stars, far_from_solar
-from astrogf.inference.surrogate.model import Surrogate, as_arrays, from_arrays, in_place_of
+from astrogf.inference.surrogate.model import as_arrays, from_arrays, in_place_of
 from astrogf.inference.surrogate.search import best_places, places
 from astrogf.inference.surrogate.stars import fit_batches
-from tests.builders.strong_lines import strong_lines
+from tests.builders.made_surrogate import N_LINE, N_STAR, Made, made_surrogate
 
-N_STAR, N_LINE, N_PIXEL, TRIED, SNR = 8, 10, 60, 16, 80.0
 ELEMENTS = ("Mg", "Ti", "Cr")
 OWN = slice(len(STAR), len(STAR) + len(ELEMENTS))
 SMALL = OPTIONS.changed(stars={"teff_range": (4600.0, 6200.0), "abundances": ELEMENTS, "abundance_sd": 0.15})
 MG_B = 37130
 
 
-class Made(NamedTuple):
-    """Corrected lines, spectra of stars whose abundances are drawn from their prior, and a surrogate."""
-
-    problem: StarProblem
-    data: StarData
-    theta: np.ndarray
-    shared: np.ndarray
-    coarse: Coarse
-    domain: Domain
-    surrogate: Surrogate
-    trial: Trial
-
-
 @pytest.fixture(scope="module")
 def made() -> Made:
-    rng = np.random.default_rng(5)
-    problem = strong_lines(SMALL, N_PIXEL, N_LINE, first_pixel=MG_B)
-    ln_sigma = float(lsf_sigma(SMALL.stars.resolution)) + 0.03
-    shared = np.append(0.2 * rng.normal(size=N_LINE), ln_sigma)
-    domain, coarse = Domain.of(SMALL.stars), Coarse.under(problem.spectrum.grid, ln_sigma)
-    surrogate, trial = built(problem, shared[:-1], coarse, domain, chunk=16, points=160, tried_on=TRIED)
-    drawn = domain.draw(N_STAR, surrogate.atmosphere, seed=7)
-    instrument = [ln_sigma, 0.0] + [0.03, 20.0] * rng.normal(size=(N_STAR, 2))
-    theta = np.column_stack([drawn, instrument, domain.draw_abundances(N_STAR, len(ELEMENTS), seed=8)])
-    clean = np.asarray(spectra(problem, jnp.asarray(theta), jnp.asarray(shared[:-1])))
-    data = StarData(jnp.asarray(clean + rng.normal(size=clean.shape) / SNR), jnp.full(clean.shape, SNR**2))
-    return Made(problem, data, theta, shared, coarse, domain, surrogate, trial)
+    return made_surrogate(SMALL, 160, first_pixel=MG_B)
 
 
 def test_spectra_at_abundances_it_was_not_made_from(made: Made) -> None:
@@ -86,14 +56,14 @@ def test_derivatives_are_those_of_its_spectra(made: Made) -> None:
 
 def test_labels_and_abundances_are_those_of_the_exact_fit(made: Made) -> None:
     """Begun by the search, without abundances, against the exact model begun at the truth."""
-    exact, ln_sigma = sample_of(made.problem, made.data, SMALL), float(made.shared[-1])
+    exact, ln_sigma = made.sample(made.problem), float(made.shared[-1])
     start = FitState(jnp.asarray(made.theta), jnp.asarray(made.shared), quiet(exact))
     run, passed = fit_stars(exact, start, SMALL, free=False, iterations=10, tolerance=0.02)
 
     problem = in_place_of(made.problem, made.surrogate, made.coarse)
     theta = np.zeros(made.theta.shape)
     theta[:, : len(STAR)] = best_places(places(problem, made.domain, ln_sigma), made.data)
-    sample = sample_of(problem, made.data, SMALL)
+    sample = made.sample(problem)
     found = fit_batches([problem], ln_sigma, as_stars(sample, quiet(sample), theta, np.arange(N_STAR)), batch=4)
 
     assert found.converged.all()

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,55 +12,22 @@ from astropy.table import Table
 from astrogf.inference.check import Corrected, Corrections
 from astrogf.inference.newton.stars import FitState, fit_stars
 from astrogf.inference.problem.noise import NoiseModel, variance
-from astrogf.inference.problem.parameters import lsf_sigma, steps
-from astrogf.inference.problem.problem import StarData, StarProblem
-from astrogf.inference.problem.spectra import Sample, quiet
-from astrogf.inference.rehearsal.small import OPTIONS, sample_of, spectra
-from astrogf.inference.surrogate.build import Trial, built
-from astrogf.inference.surrogate.coarse import Coarse
-from astrogf.inference.surrogate.domain import Domain
+from astrogf.inference.problem.parameters import steps
+from astrogf.inference.problem.problem import StarData
+from astrogf.inference.problem.spectra import quiet
+from astrogf.inference.rehearsal.small import OPTIONS
 from astrogf.inference.surrogate.label import as_stars, noise_of
-from astrogf.inference.surrogate.model import Surrogate, as_arrays, from_arrays, in_place_of
+from astrogf.inference.surrogate.model import as_arrays, from_arrays, in_place_of
 from astrogf.inference.surrogate.search import best_places, places
 from astrogf.inference.surrogate.stars import fit_batches
-from tests.builders.strong_lines import strong_lines
-
-N_STAR, N_LINE, N_PIXEL, TRIED, SNR = 8, 10, 60, 16, 80.0
-
-
-class Made(NamedTuple):
-    """A problem with corrected lines, spectra of stars all over its domain, and a surrogate of it."""
-
-    problem: StarProblem
-    data: StarData
-    theta: np.ndarray
-    shared: np.ndarray
-    coarse: Coarse
-    domain: Domain
-    surrogate: Surrogate
-    trial: Trial
-
-    def sample(self, problem: StarProblem, data: StarData | None = None) -> Sample:
-        return sample_of(problem, self.data if data is None else data, SMALL)
-
+from tests.builders.made_surrogate import N_STAR, SNR, TRIED, Made, made_surrogate
 
 SMALL = OPTIONS.changed(stars={"teff_range": (4600.0, 6200.0)})
 
 
 @pytest.fixture(scope="module")
 def made() -> Made:
-    rng = np.random.default_rng(5)
-    problem = strong_lines(SMALL, N_PIXEL, N_LINE)
-    ln_sigma = float(lsf_sigma(SMALL.stars.resolution)) + 0.03
-    shared = np.append(0.2 * rng.normal(size=N_LINE), ln_sigma)
-    domain, coarse = Domain.of(SMALL.stars), Coarse.under(problem.spectrum.grid, ln_sigma)
-    surrogate, trial = built(problem, shared[:-1], coarse, domain, chunk=16, points=112, tried_on=TRIED)
-    drawn = domain.draw(N_STAR, surrogate.atmosphere, seed=7)
-    instrument = [ln_sigma, 0.0] + [0.03, 20.0] * rng.normal(size=(N_STAR, 2))
-    theta = np.column_stack([drawn, instrument])
-    clean = np.asarray(spectra(problem, jnp.asarray(theta), jnp.asarray(shared[:-1])))
-    data = StarData(jnp.asarray(clean + rng.normal(size=clean.shape) / SNR), jnp.full(clean.shape, SNR**2))
-    return Made(problem, data, theta, shared, coarse, domain, surrogate, trial)
+    return made_surrogate(SMALL, 112)
 
 
 def test_spectra_it_was_not_made_from(made: Made) -> None:

@@ -159,9 +159,9 @@ def fit_joint(
     """Iterate to the joint maximum from `run`; a step that does not improve is halved and taken from the last point.
 
     `told`: what other spectra have said of the shared parameters. With `options.lines.blends` the blends are learned
-    until the end of MISFIT. The noise is learned in the first NOISE_ROUNDS, with
-    `options.noise.misfit` until the end of MISFIT. With `options.noise.line_drift` every line has a slope with the
-    temperatures at which `run` begins. It goes on from what `checkpoint` has of the stage `name`.
+    until the end of MISFIT. The noise is learned in the first NOISE_ROUNDS, with `options.noise.misfit` until the end
+    of MISFIT. With `options.noise.line_drift` every line has a slope with the temperatures at which `run` begins. It
+    goes on from what `checkpoint` has of the stage `name`.
     """
     blends = None if told is None else told.blends
     prior = SharedPrior.of(groups, options, told, blends)

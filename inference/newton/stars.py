@@ -117,11 +117,9 @@ def fit_stars(
         best_theta = jnp.where(better[:, None], theta, best_theta)
         best = jnp.where(better, passed.log_posterior, best)
         best_pass = passed if best_pass is None else passed.keeping(sample, np.asarray(better), best_pass)
+        damping = jnp.maximum(damping / 5.0, 1e-6)
         # lengthened again by and by: where a whole step leads too far once, it often does so the next time
-        damping, shrink = (
-            jnp.maximum(damping / 5.0, 1e-6),
-            jnp.where(better, jnp.minimum(2.0 * shrink, 1.0), 0.3 * shrink),
-        )
+        shrink = jnp.where(better, jnp.minimum(2.0 * shrink, 1.0), 0.3 * shrink)
         precision = passed.reduced.precision[-1, -1] + prior_sd**-2
         move = (passed.reduced.gradient[-1] - (shared[-1] - prior_mean) / prior_sd**2) / precision
         shared_step = jnp.zeros_like(shared).at[-1].set(jnp.clip(move, -0.1, 0.1) if free else 0.0)

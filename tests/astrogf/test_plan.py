@@ -57,7 +57,7 @@ def test_what_was_measured(made_of: Counts, config: Config, seconds: float, memo
 
 def test_slopes_with_temperature_are_in_the_statistics() -> None:
     """The anchors as configured, four stars with 2,400 lines (`3b9489a`): 191 MB, 482 s in nine of twelve iterations
-    with all programs compiled, 5.4 GB. The machine was as quick as the reference."""
+    with all programs compiled, 5.4 GB. Other jobs shared the cores."""
     config = ANCHORS.changed(noise={"line_drift": 0.12}, solver={"joint_iterations": 12})
     found = estimate(Counts(HIGH, 4, 0, 30, 26, 59269, 11293, 2400), config, HERE)
     assert found.disk == pytest.approx(191e6, rel=0.1)

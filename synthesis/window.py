@@ -20,7 +20,7 @@ from astrogf.synthesis.lines.linelist import LineList
 from astrogf.synthesis.lines.opacity import line_opacity
 from astrogf.synthesis.lines.pieces import TILE, Extent, Pieces, cut_up, padded_velocity
 from astrogf.synthesis.lines.profile import Profile, profile_state
-from astrogf.synthesis.lines.slopes import LinePieces, by_line, by_parameter
+from astrogf.synthesis.lines.slopes import LinePieces, by_line, by_parameter, on_grid
 from astrogf.synthesis.transfer.plane import by_blocks, emergent_flux, planck, response
 
 CONTINUUM_STEP = 10.0  # Angstrom between continuum nodes
@@ -52,11 +52,7 @@ class Linearised(eqx.Module):
 
     def by_correction(self, number: int) -> Float[Array, " wave"]:
         """The derivative by one correction on the whole grid."""
-        whole = jnp.zeros(self.flux.shape[0] + max((p.slope.shape[1] for p in self.by_line), default=0))
-        for part in self.by_line:
-            mine = jnp.where(part.free[:, None] == number, part.slope, 0.0)
-            whole = whole.at[part.start[:, None] + np.arange(part.slope.shape[1])].add(mine)
-        return whole[: self.flux.shape[0]]
+        return on_grid(self.by_line, lambda free: jnp.where(free == number, 0, 1), 1, self.flux.shape[0])[0]
 
 
 class Window(eqx.Module):

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float
 from astrogf.inference.problem.devices import one_by_one, spread
 from astrogf.inference.problem.problem import StarProblem
 from astrogf.inference.surrogate.coarse import Coarse
+from astrogf.synthesis.lines.slopes import on_grid
 from astrogf.synthesis.window import Responding
 
 
@@ -42,12 +43,7 @@ def coarse_slopes(
 def _on_grid(problem: StarProblem, theta: Array, delta: Array, at: Responding) -> Float[Array, "wave composition"]:
     parts = problem.spectrum.window.by_line(at, problem.pieces, problem.by_slot(theta, delta))
     n = problem.membership.shape[1]
-    # the last is cut off: pieces that nothing moves, and slots that no star's abundance does
+    # pieces that nothing moves, and slots that no star's abundance does, add to none
     number = jnp.where(problem.membership.any(1), jnp.argmax(problem.membership, 1), n)
     number = jnp.append(number, n)
-    size = at.flux.shape[0]
-    whole = jnp.zeros((n + 1, size + max(part.slope.shape[1] for part in parts)))
-    for part in parts:
-        point = part.start[:, None] + np.arange(part.slope.shape[1])
-        whole = whole.at[number[part.free][:, None], point].add(part.slope)
-    return whole[:n, :size].T
+    return on_grid(parts, lambda free: number[free], n, at.flux.shape[0]).T

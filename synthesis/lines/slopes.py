@@ -49,6 +49,19 @@ class LinePieces(eqx.Module):
     aligned: bool = eqx.field(static=True)
 
 
+def on_grid(
+    parts: list[LinePieces], row: Callable[[Int[Array, " piece"]], Int[Array, " piece"]], n: int, size: int
+) -> Float[Array, "n wave"]:
+    """Sums of pieces on a grid of so many points: `row` says of each correction to which of `n` sums it adds, `n` for
+    none."""
+    # what reaches beyond the grid's end, and the sum of pieces that add to none, are cut off
+    whole = jnp.zeros((n + 1, size + max((part.slope.shape[1] for part in parts), default=0)))
+    for part in parts:
+        point = part.start[:, None] + jnp.arange(part.slope.shape[1])
+        whole = whole.at[row(part.free)[:, None], point].add(part.slope)
+    return whole[:n, :size]
+
+
 def by_parameter(
     pieces: Pieces,
     state: Profile,

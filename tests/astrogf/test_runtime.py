@@ -1,10 +1,16 @@
-"""What a process is told of compiling: programs are kept, and what the user said stands."""
+"""What a process is told of compiling: programs are kept, and what the user said stands; memory is given back."""
 
+import ctypes
 import os
 import subprocess
 import sys
 from importlib.metadata import version
 from pathlib import Path
+
+import numpy as np
+import pytest
+
+from astrogf import runtime
 
 SAID = "import os, astrogf; astrogf.LineList; import jax; "
 SHOW = "print(jax.config.jax_compilation_cache_dir); print(os.environ.get('XLA_FLAGS', ''))"
@@ -53,3 +59,25 @@ def test_a_command_takes_all_cores(tmp_path: Path) -> None:
     code = "import os; from astrogf.runtime import ready_to_compute; ready_to_compute(); import jax; "
     run = code + SHOW + "; assert jax.device_count() == len(os.sched_getaffinity(0))"
     assert "device_count" in told(run, tmp_path)[1]
+
+
+def resident() -> float:
+    """Megabytes of the process that are in memory."""
+    said = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return float(said["VmRSS"].split()[0]) / 1024.0
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="the C library is not glibc"
+)
+def test_memory_that_the_c_library_keeps_is_given_back() -> None:
+    """Blocks that are too small for maps of their own, and one above them that lives on, as reading leaves them."""
+    before = resident()
+    blocks = [np.ones(4000) for _ in range(6000)]
+    last = np.ones(4000)
+    assert resident() > before + 150.0
+    del blocks
+    kept = resident()
+    runtime.return_memory()
+    assert resident() < kept - 100.0
+    assert last.sum() == 4000.0

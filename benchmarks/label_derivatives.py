@@ -4,10 +4,11 @@ decks, against the same differences with emulated structures.
     python benchmarks/label_derivatives.py --json OUT [--families atlas9 atlas12] [--windows blue H_alpha H_band]
 
 From each of BASES one label at a time is moved by a step of the grid. Both spectra of a pair are our synthesis (the
-shipped lines, microturbulence 1.5 km/s), once with the two real decks and once with the structures that the emulator has at their
-labels and depths: what differs is the mean of the emulator's derivative over the step. The error is the rms of the
-difference of the two, relative to the rms of the real one, over the window and at the resolving powers of RESOLUTION.
-The decks come from a pinned package (tools/sources.py). Pairs that OUT has already are not computed again.
+shipped lines, microturbulence 1.5 km/s), once with the two real decks and once with the structures that the emulator
+has at their labels and depths: what differs is the mean of the emulator's derivative over the step. The error is the
+rms of the difference of the two, relative to the rms of the real one, over the window and at the resolving powers of
+RESOLUTION. The decks come from a pinned package (tools/sources.py). Windows that OUT has already
+are not computed again.
 """
 
 import argparse
@@ -71,21 +72,21 @@ def layers(structure: Structure) -> Structure:
     return jax.tree.map(lambda a: jnp.asarray(np.asarray(a)[known]), structure)
 
 
-def spectra(decks: list[Deck], window: str, families: list[str], labels_done: Console) -> dict[str, list[np.ndarray]]:
+def spectra(decks: list[Deck], window: str, families: list[str], console: Console) -> dict[str, list[np.ndarray]]:
     """Normalised fluxes of the decks and of each family's structures at their labels, at full resolution."""
     start, stop = WINDOWS[window]
     wavelength = np.exp(np.arange(np.log(start), np.log(stop), KMS / C_KMS))
     ends = wavelength[0], wavelength[-1]
     lines = load_hband_lines(ends[0] - 20.0, 17005.0) if window == "H_band" else shipped_lines(*ends)
-    synthesis = prepare(decks, lines, wavelength, vmic=VMIC)
+    synthesis = prepare([*decks], lines, wavelength, vmic=VMIC)
     networks = {family: eqx.filter_jit(emulator.load(family)) for family in families}
     out: dict[str, list[np.ndarray]] = {name: [] for name in ("decks", *families)}
-    for deck in track(decks, description=f"spectra, {window}", console=labels_done, transient=True):
+    for deck in track(decks, description=f"spectra, {window}", console=console, transient=True):
         real = layers(deck.structure)
-        given = {"feh": jnp.asarray(deck.labels[2]), "alpha": jnp.asarray(deck.labels[3]), "vmic": jnp.asarray(VMIC)}
+        feh, alpha = (jnp.asarray(x) for x in deck.labels[2:4])
         for name in out:
             one = real if name == "decks" else networks[name](jnp.asarray(deck.labels), real.tau)
-            out[name].append(np.asarray(synthesis(one, **given).normalised))
+            out[name].append(np.asarray(synthesis(one, feh=feh, alpha=alpha, vmic=jnp.asarray(VMIC)).normalised))
     return out
 
 
@@ -121,7 +122,7 @@ def compare(
 
 def show(rows: list[dict], console: Console) -> None:
     """By family, window and label: the relative errors of the bases."""
-    table = Table(title="error of a label's effect on the normalised flux, per cent of its rms (5 km/s: full)")
+    table = Table(title="error of a label's effect on the normalised flux, per cent of its rms")
     for head in ("family", "window", "resolving power", "label", "median", "largest", "at", "scale"):
         table.add_column(head)
     groups = sorted({(r["family"], r["window"], r["resolution"], r["label"]) for r in rows})

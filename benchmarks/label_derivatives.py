@@ -16,6 +16,7 @@ import json
 import sys
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -78,7 +79,8 @@ def spectra(decks: list[Deck], window: str, families: list[str], console: Consol
     wavelength = np.exp(np.arange(np.log(start), np.log(stop), KMS / C_KMS))
     ends = wavelength[0], wavelength[-1]
     lines = load_hband_lines(ends[0] - 20.0, 17005.0) if window == "H_band" else shipped_lines(*ends)
-    synthesis = prepare([*decks], lines, wavelength, vmic=VMIC)
+    models: list[Any] = [*decks]
+    synthesis = prepare(models, lines, wavelength, vmic=VMIC)
     networks = {family: eqx.filter_jit(emulator.load(family)) for family in families}
     out: dict[str, list[np.ndarray]] = {name: [] for name in ("decks", *families)}
     for deck in track(decks, description=f"spectra, {window}", console=console, transient=True):

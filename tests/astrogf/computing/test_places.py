@@ -18,12 +18,15 @@ from astrogf.config import parse
 from astrogf.inference.blocks.places import HERE, Place
 from astrogf.inference.blocks.shelf import MEMORY, Shelf
 from astrogf.inference.blocks.work import Work
+from astrogf.inference.newton.joint import Joint
 from astrogf.inference.newton.passed import Pass
+from astrogf.inference.newton.stars import FitState
 from astrogf.inference.newton.sweep import sweep
 from astrogf.inference.problem.parameters import lsf_sigma
 from astrogf.inference.problem.problem import StarData
-from astrogf.inference.problem.spectra import in_blocks
+from astrogf.inference.problem.spectra import Sample, in_blocks, quiet
 from astrogf.inference.rehearsal.small import OPTIONS, Draw, Small, build, draw
+from astrogf.inference.solvers.svi import fit_svi
 from astrogf.runs.shelf import FolderShelf
 
 N_STAR, BLOCK = 16, 4
@@ -57,15 +60,22 @@ def dask_cluster():
         yield cluster
 
 
-def passed(small: Small, drawn: Draw, place: Place, shelf: Shelf = MEMORY, progress=lambda *_: None) -> Pass:
-    shared = jnp.zeros(small.n_line + 1).at[-1].set(lsf_sigma(small.options.stars.resolution))
+def cut(small: Small, drawn: Draw, place: Place, shelf: Shelf, block: int = BLOCK) -> Sample:
     whole = small.sample(drawn.data)
 
     def data(k: int, rows: np.ndarray) -> StarData:
         return StarData(*(np.asarray(x)[rows] for x in drawn.data))  # type: ignore[arg-type]
 
-    sample = in_blocks(whole.windows, whole.prior, Work(place, shelf, BLOCK), data)
-    return sweep(sample, jnp.asarray(drawn.theta), shared, small.quiet(), chunk=BLOCK, progress=progress)
+    return in_blocks(whole.windows, whole.prior, Work(place, shelf, block), data)
+
+
+def at_list(small: Small) -> jnp.ndarray:
+    return jnp.zeros(small.n_line + 1).at[-1].set(lsf_sigma(small.options.stars.resolution))
+
+
+def passed(small: Small, drawn: Draw, place: Place, shelf: Shelf = MEMORY, progress=lambda *_: None) -> Pass:
+    sample = cut(small, drawn, place, shelf)
+    return sweep(sample, jnp.asarray(drawn.theta), at_list(small), small.quiet(), chunk=BLOCK, progress=progress)
 
 
 def assert_same(one: Pass, other: Pass) -> None:
@@ -227,3 +237,52 @@ def test_without_dask_a_sentence_says_what_to_install(monkeypatch, tmp_path) -> 
 def test_what_does_not_agree_is_said_beforehand(said: dict, text: str) -> None:
     with pytest.raises(AstrogfError, match=text):
         parse({"compute": said}, "my.toml")
+
+
+class Counting:
+    """A place, and how many tasks each of its maps had."""
+
+    def __init__(self, place: Place) -> None:
+        self.place, self.tasks = place, list[int]()
+
+    def map(self, function, common, tasks, advance=lambda done: None):
+        self.tasks.append(len(tasks))
+        return self.place.map(function, common, tasks, advance)
+
+    def close(self) -> None:
+        self.place.close()
+
+
+def by_svi(small: Small, drawn: Draw, place: Place, shelf: Shelf = MEMORY) -> Joint:
+    """Two epochs of two minibatches, each of several blocks, with slopes of lines and noise that is learned."""
+    options = small.options.changed(
+        noise={"inflation": None, "line_drift": 0.05},
+        solver={"method": "svi", "chunk": 2, "batch": N_STAR // 2, "joint_iterations": 2},
+    )
+    sample = cut(small, drawn, place, shelf, block=2)
+    run = FitState(jnp.asarray(drawn.theta), at_list(small), quiet(sample, 0.01))
+    return fit_svi(sample, run, small.groups, options)
+
+
+def test_svi_gives_its_minibatches_to_dask_workers_and_ends_with_the_same_numbers(
+    small: Small, drawn: Draw, dask_cluster, tmp_path
+) -> None:
+    here = by_svi(small, drawn, HERE)
+    options = ComputeOptions(where="dask", scheduler=dask_cluster.scheduler_address)
+    with place_of(options, tmp_path / "shared") as place:
+        counting = Counting(place)
+        there = by_svi(small, drawn, counting, FolderShelf(tmp_path / "shelf"))
+    assert sum(one["stage"] == "svi" for one in there.run.trace) == 4
+    assert len(counting.tasks) > 4
+    assert min(counting.tasks) == 4  # a minibatch is a task for either worker, and more
+    sd = np.sqrt(np.diag(np.asarray(here.posterior.covariance)))
+    assert np.abs(here.run.shared - at_list(small)).max() > sd.min()
+    np.testing.assert_allclose(there.posterior.mean, here.posterior.mean, rtol=0.0, atol=1e-8)
+    np.testing.assert_allclose(there.posterior.covariance, here.posterior.covariance, rtol=0.0, atol=1e-8)
+    np.testing.assert_allclose(there.run.theta, here.run.theta, rtol=1e-8, atol=1e-8)
+    assert here.run.drift is not None
+    assert there.run.drift is not None
+    np.testing.assert_allclose(there.run.drift.slope, here.run.drift.slope, rtol=0.0, atol=1e-8)
+    np.testing.assert_allclose(there.run.noise[0].inflation, here.run.noise[0].inflation, rtol=1e-8)
+    for one, other in zip(there.run.trace, here.run.trace, strict=True):
+        assert one.get("elbo") == pytest.approx(other.get("elbo"), abs=1e-6)

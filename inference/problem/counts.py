@@ -4,6 +4,10 @@ How many lines will be free is decided by a pass over all spectra (`newton.choic
 strong lines are: `KNOWN` has what the spectra knew of lines of each strength in a fit of 64 simulated LAMOST spectra
 (4900-5400 A; a line's neighbours matter more than its strength, hence the spread), and finer pixels and resolution
 know more by the power FINER of their product, from a fit of four stars at R = 60,000.
+
+A run that has another one as prior frees few lines more than that one knows. Of lines of one strength, both know best
+those that stand free, and the other run has taken these: if it knows a share f of them, and these spectra would free
+a share s, it is s - f that are new, and none where f is larger.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -37,6 +41,10 @@ KNOWN = np.array(
 signal-to-noise per dex) over the sum of the squared S/N of all spectra; distance of the 84th percentile."""
 WIDTH, LAMOST, FINER = 4.0, 71.0 * 69.0, 0.45
 """km/s of a line of its own; sigma of broadening times pixel in `KNOWN`, (km/s)^2."""
+
+ALIKE, NEAR = 0.25, 20.0
+"""log10 of strength by which lines are alike, to either side; and A from a line that another run knows, within which it
+has seen lines."""
 
 AT_ONCE = 256
 """Spectra that are looked at at once."""
@@ -99,7 +107,12 @@ def count(
         always |= np.isin(lines.transition, lines.transition[prior.rows(lines)])
     atoms = (strength > options.lines.least_strength) & (lines.z <= len(SYMBOLS)) & ~always
     chosen = group_transitions(lines, strength, atoms).leader if atoms.any() else np.empty(0, int)
-    certain = expected_free(strength[chosen], batches, options)
+    taken = None
+    if prior is not None and len(chosen):
+        listed = always & ~is_unlisted(lines)
+        theirs = group_transitions(lines, strength, listed).leader if listed.any() else np.empty(0, int)
+        taken = share_taken(*((strength[x], lines.wavelength[x]) for x in (chosen, theirs)))
+    certain = expected_free(strength[chosen], batches, options, taken)
     more = len(np.unique(lines.transition[always]))
     if options.lines.unlisted > 0 and options.lines.unlisted_where == "suspect":
         at = len(places(lines, options.lines.unlisted)) * len(options.lines.unlisted_levels)
@@ -113,9 +126,13 @@ def count(
 
 
 def expected_free(
-    strength: Float[np.ndarray, " transition"], batches: Sequence[SpectrumBatch], options: FitOptions
+    strength: Float[np.ndarray, " transition"],
+    batches: Sequence[SpectrumBatch],
+    options: FitOptions,
+    taken: Float[np.ndarray, " transition"] | None = None,
 ) -> int:
-    """How many transitions of such strengths will be free: see `KNOWN`."""
+    """How many transitions of such strengths will be free: see `KNOWN`. `taken`: what share of those like each of them
+    is not asked about, because another run knows it."""
     if len(strength) == 0:
         return 0
     known = np.sum([_signal(b, options) for b in batches])
@@ -125,7 +142,34 @@ def expected_free(
     x = np.log10(np.maximum(strength, 1e-10))
     median, above = (np.interp(x, KNOWN[:, 0], KNOWN[:, i]) for i in (1, 2))
     share = norm.sf((np.log10(need / known) - median) / above)
+    if taken is not None:
+        share = np.clip(share - taken, 0.0, None) / (1.0 - taken)
     return int(min(options.lines.max_lines, round(float(np.sum(share)))))
+
+
+def share_taken(
+    mine: tuple[Float[np.ndarray, " mine"], Float[np.ndarray, " mine"]],
+    theirs: tuple[Float[np.ndarray, " theirs"], Float[np.ndarray, " theirs"]],
+) -> Float[np.ndarray, " mine"]:
+    """Of transitions about as strong as each of mine, the part that are theirs, where theirs are; 0 elsewhere, below 1.
+
+    Both are strengths and wavelengths (A). `theirs`: transitions that another run knows.
+    """
+    at = np.sort(theirs[1][theirs[0] > 0.0])
+    if len(at) == 0:
+        return np.zeros(len(mine[0]))
+    i = np.searchsorted(at, mine[1])
+    nearest = np.minimum(np.abs(mine[1] - at[np.maximum(i - 1, 0)]), np.abs(at[np.minimum(i, len(at) - 1)] - mine[1]))
+    seen = nearest < NEAR
+    x = np.log10(mine[0])
+
+    def alike(strength: Float[np.ndarray, " some"]) -> Float[np.ndarray, " mine"]:
+        there = np.sort(np.log10(strength[strength > 0.0]))
+        return np.searchsorted(there, x + ALIKE, "right") - np.searchsorted(there, x - ALIKE)
+
+    known = alike(theirs[0])
+    # each of mine that was seen is one of those like itself, so that this is no 0 / 0
+    return np.where(seen, known / np.maximum(known + alike(mine[0][seen]), 1), 0.0)
 
 
 def _signal(batch: SpectrumBatch, options: FitOptions) -> float:

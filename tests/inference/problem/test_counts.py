@@ -7,9 +7,11 @@ from astropy.table import Table
 from astrogf.inference.fit import completed
 from astrogf.inference.problem import counts
 from astrogf.inference.problem.collect import NoStarsError, collect
-from astrogf.inference.problem.counts import KNOWN, count, expected_free
+from astrogf.inference.problem.counts import KNOWN, count, expected_free, share_taken
 from astrogf.inference.problem.options import FitOptions
+from astrogf.inference.problem.prior_lines import LinePrior
 from astrogf.inference.problem.priors import Belief
+from astrogf.inference.statistics import LineNames, Statistics
 from astrogf.surveys.batch import SpectrumBatch
 from astrogf.surveys.spectrum import grid, window_pixels
 
@@ -79,3 +81,47 @@ def test_better_spectra_free_more_lines() -> None:
         strength, BATCHES, OPTIONS
     )
     assert (np.diff(KNOWN[:, 1]) > 0).all()
+
+
+def knowing(lines, rows: np.ndarray) -> LinePrior:
+    """A run of these lines."""
+    some, n = lines.take(rows), len(rows)
+    names = LineNames(some.wavelength, some.species(), some.elow, some.loggf)
+    return LinePrior(Statistics(np.eye(n), np.zeros(n), np.zeros(n), names, (), 4))
+
+
+def test_lines_that_a_prior_knows_are_not_counted_again_among_those_like_them() -> None:
+    """A run that has seen the first window, and knows four of five of its strong lines, leaves little to be freed
+    there, and the second window as it is."""
+    batches = [batch((5200.0, 5240.0), ["a", "b"], 150.0), batch((6400.0, 6430.0), ["b"], 150.0)]
+    got = collect(batches, OPTIONS, None, {})
+    lines, strength = got.origin.lines, np.zeros(len(got.origin.lines))
+    for setup in got.setups:
+        np.maximum.at(strength, setup.row[setup.near], setup.extent.strength[setup.near])
+    here, may = lines.wavelength < 6000.0, strength > OPTIONS.lines.least_strength
+    alone = np.bincount(lines.transition)[lines.transition] == 1
+    seen = np.flatnonzero((strength > 1.0) & alone & here)
+    prior = knowing(lines, np.delete(seen, slice(None, None, 5)))
+    left = may & here & ~np.isin(np.arange(len(lines)), prior.rows(lines))
+    unasked, second = (expected_free(strength[x], batches, OPTIONS) for x in (left, may & ~here))
+    assert unasked > 20
+    assert second > 5
+    more = count(batches, OPTIONS, None, {}, prior=prior).free - len(prior.lines.wavelength)
+    assert second - 2 <= more < second + 0.5 * unasked
+
+
+def test_what_is_new_of_like_lines_is_what_they_would_free_less_what_is_known() -> None:
+    """100 lines of a strength, 40 of which another run knows, and 100 where it has not looked."""
+    bright = [batch((5200.0, 5240.0), ["a", "b"], 1500.0)]
+    theirs = np.full(40, 30.0), np.linspace(5200.0, 5240.0, 40)
+    mine = np.full(160, 30.0), np.append(np.linspace(5200.0, 5240.0, 60), np.linspace(6400.0, 6430.0, 100))
+    taken = share_taken(mine, theirs)
+    np.testing.assert_allclose(taken, np.append(np.full(60, 0.4), np.zeros(100)))
+    options = OPTIONS.changed(lines={"max_lines": 10_000})
+    of_all = expected_free(np.full(10_000, 30.0), bright, options) / 10_000
+    assert 0.45 < of_all < 0.95
+    assert expected_free(mine[0], bright, options, taken) == round(100 * (of_all - 0.4) + 100 * of_all)
+    np.testing.assert_array_equal(share_taken(mine, (np.full(40, 3e3), theirs[1])), 0.0)
+    np.testing.assert_array_equal(share_taken(mine, (np.zeros(40), theirs[1])), 0.0)
+    most = share_taken(mine, (np.full(9000, 30.0), np.repeat(theirs[1], 225)))
+    assert expected_free(mine[0], bright, options, most) == round(100 * of_all)

@@ -34,13 +34,13 @@ use_compilation_cache()
 from astrogf import emulator  # noqa: E402
 from astrogf.base.constants import C_KMS, FWHM_PER_SIGMA  # noqa: E402
 from astrogf.emulator.decks import Deck, read_decks  # noqa: E402
-from astrogf.emulator.structure import Structure  # noqa: E402
 from astrogf.synthesis.lines.shipped import load_hband_lines  # noqa: E402
 from astrogf.synthesis.observed.broadening import broaden  # noqa: E402
 from astrogf.synthesis.synthesize import prepare, shipped_lines  # noqa: E402
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tools"))
 from build_atlas9 import text  # noqa: E402
+from structure_spectra import cut, grid  # noqa: E402
 
 BASES = (
     (4250.0, 1.5, 0.0, 0.0),
@@ -60,23 +60,17 @@ EDGE = 1000.0
 
 
 def neighbours() -> dict[tuple[float, ...], Deck]:
-    """The decks of BASES and of what is one step away, by their labels."""
-    wanted = {tuple(np.add(base, step)) for base in BASES for step in ((0.0,) * 4, *STEPS.values())}
+    """The decks of BASES and of what is one step away, by their labels. Raises KeyError where the grid lacks one."""
     decks, _ = read_decks(text(), "kurucz_data.txt.gz", 8000.0)
-    return {key: deck for deck in decks if (key := tuple(float(x) for x in deck.labels)) in wanted}
-
-
-def layers(structure: Structure) -> Structure:
-    """The layers of a deck that the emulators know."""
-    tau = np.asarray(structure.tau)
-    known = (tau <= 100.0) & (np.log10(tau) >= -6.875)
-    return jax.tree.map(lambda a: jnp.asarray(np.asarray(a)[known]), structure)
+    found = {tuple(float(x) for x in deck.labels): deck for deck in decks}
+    wanted = (tuple(np.add(base, step).tolist()) for base in BASES for step in ((0.0,) * 4, *STEPS.values()))
+    return {key: found[key] for key in wanted}
 
 
 def spectra(decks: list[Deck], window: str, families: list[str], console: Console) -> dict[str, list[np.ndarray]]:
     """Normalised fluxes of the decks and of each family's structures at their labels, at full resolution."""
     start, stop = WINDOWS[window]
-    wavelength = np.exp(np.arange(np.log(start), np.log(stop), KMS / C_KMS))
+    wavelength = grid(start, stop, KMS)
     ends = wavelength[0], wavelength[-1]
     lines = load_hband_lines(ends[0] - 20.0, 17005.0) if window == "H_band" else shipped_lines(*ends)
     models: list[Any] = [*decks]
@@ -84,7 +78,7 @@ def spectra(decks: list[Deck], window: str, families: list[str], console: Consol
     networks = {family: eqx.filter_jit(emulator.load(family)) for family in families}
     out: dict[str, list[np.ndarray]] = {name: [] for name in ("decks", *families)}
     for deck in track(decks, description=f"spectra, {window}", console=console, transient=True):
-        real = layers(deck.structure)
+        real = cut(deck.structure)
         feh, alpha = (jnp.asarray(x) for x in deck.labels[2:4])
         for name in out:
             one = real if name == "decks" else networks[name](jnp.asarray(deck.labels), real.tau)
@@ -109,9 +103,7 @@ def compare(
     flux = spectra([decks[k] for k in keys], window, families, console)
     rows: list[dict[str, float | str | list[float]]] = []
     for (base, (label, step)), (sight, resolution) in product(product(BASES, STEPS.items()), RESOLUTION.items()):
-        other = tuple(float(x) for x in np.add(base, step))
-        if base not in decks or other not in decks:
-            continue
+        other = tuple(np.add(base, step).tolist())
         apart = {name: seen(one[keys.index(other)] - one[keys.index(base)], resolution) for name, one in flux.items()}
         size = float(np.sqrt(np.mean(apart["decks"] ** 2)))
         for family in families:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from astrogf.base.errors import AstrogfError
 from astrogf.fitting import figures
 from astrogf.fitting.live.page import live
+from astrogf.runs.model_errors import model_errors
 from astrogf.runs.outputs import write_text
 from astrogf.runs.run import Run
 from astrogf.runs.summary import informed
@@ -158,6 +159,8 @@ def write_report(run: Run, pictures: list[Picture] | None = None) -> Path:
         views=VIEWS,
         best_lines=best_lines(run),
         missing_lines=missing_lines(run),
+        windows=windows(run),
+        model_errors=model_errors(run),
         misfits=misfits(run),
         flagged=flagged(run),
         known=known_stars(run),
@@ -173,6 +176,12 @@ def write_report(run: Run, pictures: list[Picture] | None = None) -> Path:
 
 
 RECORD_SHOWN = ("config", "versions", "machine", "git_commit", "timings", "shared")
+
+
+def windows(run: Run) -> str:
+    """The wavelengths that were fitted, in words."""
+    survey = run.record["config"]["survey"]
+    return " and ".join(f"{low:g}–{high:g}" for low, high in survey.get("windows") or [survey["window"]])
 
 
 def best_lines(run: Run, count: int = 20) -> list[dict[str, Any]]:

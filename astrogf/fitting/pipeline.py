@@ -288,6 +288,9 @@ class _Job:
             )
         if self.prior is not None:
             prior_run.check_photons(self.prior, loaded.batches)
+            unseen = prior_run.unseen_in_words(self.prior)
+            if unseen is not None:
+                self._say(unseen)
         with self.clock.stage("fit"):
             self._plan(loaded.batches)
             try:

@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 
 
 class PriorRun(NamedTuple):
-    """A run folder, what its spectra say of its lines, its table of these, and the files it has used (sha256: path)."""
+    """A run folder, what its spectra say of its lines, its table of these, the files it has used (sha256: path), and
+    the parts of this run's windows that were in none of its own (vacuum Angstrom)."""
 
     folder: Path
     known: "LinePrior"
     lines: Table
     files: dict[str, str]
+    unseen: tuple[tuple[float, float], ...] = ()
 
 
 def read(config: Config, lines: "LineList | None") -> PriorRun | None:
@@ -89,6 +91,38 @@ def read(config: Config, lines: "LineList | None") -> PriorRun | None:
         known._replace(unlisted_mean=mean, widths=_widths(run, alone.lines), slopes=slopes),
         vstack(tables, metadata_conflicts="silent"),
         {sha: name for name, sha in files.items() if sha},
+        outside(config.survey.all_windows, of_run(run.record["config"]["survey"])),
+    )
+
+
+ENOUGH = 10.0
+"""Angstrom: narrower parts of windows that a prior has not seen are not worth a word."""
+
+
+def of_run(survey: dict[str, Any]) -> list[tuple[float, float]]:
+    """The windows of a run by its record."""
+    windows = survey.get("windows") or ([survey["window"]] if survey.get("window") else [])
+    return [(float(low), float(high)) for low, high in windows]
+
+
+def outside(
+    windows: Sequence[tuple[float, float]], seen: Sequence[tuple[float, float]]
+) -> tuple[tuple[float, float], ...]:
+    """Parts of the windows, ENOUGH and wider, that lie in none of those `seen`."""
+    left = list(windows)
+    for low, high in seen:
+        left = [part for a, b in left for part in ((a, min(b, low)), (max(a, high), b)) if part[1] > part[0]]
+    return tuple((a, b) for a, b in left if b - a >= ENOUGH)
+
+
+def unseen_in_words(prior: PriorRun) -> str | None:
+    """What it means that the prior has not seen all of the windows, a sentence; None where it has."""
+    if not prior.unseen:
+        return None
+    where = " and ".join(f"{low:g}-{high:g}" for low, high in prior.unseen)
+    return (
+        f"The prior run has not seen {where} A of this run's windows: lines there start from the list as it came, and "
+        "its errors pull the labels of all stars alike. Shorten the windows, or fit the prior's spectra there too."
     )
 
 

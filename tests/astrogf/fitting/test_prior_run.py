@@ -68,6 +68,24 @@ def test_a_run_relative_to_other_solar_abundances_is_refused(anchors) -> None:
         prior_run.read(other, None)
 
 
+def test_parts_of_windows_that_the_prior_has_not_seen() -> None:
+    seen = [(4851.0, 5351.0), (6301.0, 6721.0)]
+    assert prior_run.outside([(4900.0, 5300.0), (6320.0, 6720.0)], seen) == ()
+    assert prior_run.outside([(4860.0, 5440.0), (6320.0, 6720.0)], seen) == ((5351.0, 5440.0),)
+    assert prior_run.outside([(4800.0, 6800.0)], seen) == ((4800.0, 4851.0), (5351.0, 6301.0), (6721.0, 6800.0))
+    # a pixel or two more are nothing
+    assert prior_run.outside([(4845.0, 5355.0)], seen) == ()
+
+
+def test_a_window_wider_than_the_priors_is_said(anchors) -> None:
+    within = prior_run.read(asked(anchors), None)
+    assert prior_run.unseen_in_words(within) is None
+    low, high = config.Config().survey.window
+    wider = prior_run.read(asked(anchors, window=[low, high + 90.0]), None)
+    assert wider.unseen == ((high, high + 90.0),)
+    assert f"not seen {high:g}-{high + 90:g} A" in (prior_run.unseen_in_words(wider) or "")
+
+
 def test_the_runs_own_resolution_is_integrated_out(anchors) -> None:
     prior = prior_run.read(asked(anchors), None)
     s = prior.known.statistics

@@ -30,6 +30,7 @@ def held_out_check(
     *,
     table: Path | None = None,
     noise: known.Noise = known.USUAL,
+    continuum: float | None = None,
     json: Path | None = None,
     figure: Path | None = None,
     everything: bool = False,
@@ -38,8 +39,8 @@ def held_out_check(
     """Refit the labels of the spectra below `spectra` with the list as it came and with the run's corrections.
 
     Stars of the run itself are left out unless `everything`. The known stars of `table` are given to the same fit as
-    stars of the survey with this `noise`; RUN/known.ecsv and the run's report then have them. Returns what goes into
-    the JSON file. Raises AstrogfError.
+    stars of the survey with this `noise` and, where it is given, a `continuum` of so many Angstrom a degree;
+    RUN/known.ecsv and the run's report then have them. Returns what goes into the JSON file. Raises AstrogfError.
     """
     console = console or Console()
     check_output(json, "json")
@@ -53,8 +54,11 @@ def held_out_check(
     record = runs.read(run)
     config = parse(record.record["config"], f"the configuration of {run}")
     corrections_of_run = corrections(run, record)
+    if continuum is not None and table is None:
+        raise AstrogfError("--continuum is of known stars; name them with --known TABLE.")
     if table is not None:
         noise.check()
+        known.check_continuum(continuum)
         check_output(run, "folder", "RUN")
     stars = known.read(table, spectra) if table is not None else []
     lines = engine.lines_of(config)
@@ -67,7 +71,7 @@ def held_out_check(
             batches = _asked_for(run, spectra, record, config, everything, bars)
             checked = engine.check(batches, config, corrections_of_run, bars, lines=lines)
         if stars:
-            found = known.refit(stars, record, config, corrections_of_run, bars, noise, lines=lines)
+            found = known.refit(stars, record, config, corrections_of_run, bars, noise, continuum, lines=lines)
     if checked is not None:
         summary = summarise(checked, corrections_of_run)
         show(console, summary)

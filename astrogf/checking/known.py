@@ -43,6 +43,12 @@ class Noise(NamedTuple):
 USUAL = Noise()
 
 
+def check_continuum(scale: float | None) -> None:
+    """Raises AstrogfError for what is no width of a continuum's wiggles."""
+    if scale is not None and not (np.isfinite(scale) and scale > 0):
+        raise AstrogfError(f"--continuum is {scale:g}; expected Angstrom a degree of a polynomial, above 0.")
+
+
 def read(table: Path, spectra: Path | None) -> "list[KnownStar]":
     """The known stars of a table, with their spectra. Raises AstrogfError."""
     from astrogf.surveys.known import read_known
@@ -57,12 +63,14 @@ def refit(
     corrections: Corrections,
     progress: engine.Progress,
     noise: Noise,
+    continuum: float | None = None,
     *,
     lines: "LineList | None",
 ) -> Table:
     """known.ecsv: labels that the check's own fit finds of known stars, beside those known. Raises AstrogfError.
 
-    They are given as the survey's stars are: nothing is believed of them beforehand but what is of every star.
+    They are given as the survey's stars are: nothing is believed of them beforehand but what is of every star. Their
+    own spectrographs' continua have a degree for every `continuum` Angstrom, where that is given and makes more.
     """
     from astrogf.inference.problem.parameters import lsf_sigma
     from astrogf.surveys.known import as_survey, pixels_of
@@ -81,8 +89,10 @@ def refit(
         batch.table["release"] = np.full(len(batch.table), f"known {k + 1}")
         of_survey[f"known {k + 1}"] = survey_noise(corrections.noise, list(config.spectra), k + 1)
     nobody = config.model_copy(update={"spectra": {}})
+    if continuum is not None:
+        nobody = nobody.changed(continuum={"scale": continuum})
     checked = engine.check(batches, nobody, replace(corrections, noise=of_survey), progress, lines=lines)
-    return known_table(stars, checked, run, noise, resolution)
+    return known_table(stars, checked, run, noise, resolution, nobody.continuum.scale)
 
 
 def survey_noise(
@@ -102,7 +112,9 @@ def survey_noise(
     return 1.0, float(inflation), float(scatter)
 
 
-def known_table(stars: "list[KnownStar]", checked: Checked, run: Run, noise: Noise, resolution: float) -> Table:
+def known_table(
+    stars: "list[KnownStar]", checked: Checked, run: Run, noise: Noise, resolution: float, continuum: float | None
+) -> Table:
     """One row a star and draw of noise; of each label what was found, its sd, what is known, the error of that, the
     difference, the difference in units of both errors, and what the list as it came leaves. Masked where a label is
     not known."""
@@ -118,6 +130,7 @@ def known_table(stars: "list[KnownStar]", checked: Checked, run: Run, noise: Noi
             "in_run": [s.star.casefold() in used for s in known],
             "snr": np.full(len(paths), noise.snr),
             "resolution": np.full(len(paths), resolution),
+            "continuum": np.ma.masked_invalid(np.full(len(paths), np.nan if continuum is None else continuum)),
             "n_pixel": checked.n_pixel,
             "chi2_per_pixel_original": checked.chi2_original / np.maximum(checked.n_pixel, 1),
             "chi2_per_pixel_corrected": checked.chi2_corrected / np.maximum(checked.n_pixel, 1),

@@ -112,6 +112,10 @@ def check(
     snr: Annotated[float, typer.Option(help="Signal-to-noise ratio a pixel that known stars are given.")] = 100.0,
     draws: Annotated[int, typer.Option(help="Draws of that noise for each known star.")] = 1,
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    continuum: Annotated[
+        float | None,
+        typer.Option(help="Angstrom a degree of the continua of known stars, where the survey's own cannot follow."),
+    ] = None,
     figure: Annotated[Path | None, typer.Option(help="File for the picture (png, pdf).")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Check on the run's own stars too.")] = False,
     json: Json = None,
@@ -129,7 +133,10 @@ def check(
         from astrogf.checking.known import Noise
 
         noise = Noise(snr, draws, seed)
-        held_out_check(run, spectra, table=known, noise=noise, json=json, figure=figure, everything=everything)
+        held_out_check(
+            run, spectra, table=known, noise=noise, continuum=continuum, json=json, figure=figure,
+            everything=everything,
+        )  # fmt: skip
 
 
 @app.command()

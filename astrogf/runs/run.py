@@ -207,10 +207,13 @@ class Run:
         spectra: Path | str | None = None,
         *,
         known: Path | str | None = None,
+        continuum: float | None = None,
         figure: Path | str | None = None,
         everything: bool = False,
     ) -> dict[str, Any]:
         """Hold the corrections against stars not seen, or `known` ones, as `astrogf check` does; the figures it found.
+
+        `continuum`: Angstrom a degree of the known stars' continua, where the survey's own cannot follow them.
 
         It fits the labels of those stars, which takes time. Raises AstrogfError.
         """
@@ -219,8 +222,9 @@ class Run:
         spectra, known, figure = (None if path is None else Path(path) for path in (spectra, known, figure))
         with in_python():
             return held_out_check(
-                self.folder, spectra, table=known, figure=figure, everything=everything, console=_silent()
-            )
+                self.folder, spectra, table=known, continuum=continuum, figure=figure, everything=everything,
+                console=_silent(),
+            )  # fmt: skip
 
     def label(self, spectra: Path | str, out: Path | str | None = None, *, share: float = 0.01) -> Table:
         """Labels of very many spectra at the corrected list, as `astrogf label` gives them; its `meta` has the figures.

@@ -92,9 +92,34 @@ def test_held_out_stars_are_checked_without_the_files_of_the_anchors(checked, mo
     assert "pectra.anchor.file: there is no not_here.txt" in result.output
 
 
+def test_a_continuum_of_another_spectrograph_is_followed(checked, tmp_path: Path) -> None:
+    """Waves of 3% and 12 A, which the run's two degrees in 30 A cannot follow, move the labels; a degree for every 3 A
+    takes them up."""
+    folder = checked[0].parent
+    wave, flux = np.loadtxt(folder / "star.txt").T
+    wavy = flux * (1.0 + 0.03 * np.sin(2.0 * np.pi * wave / 12.0))
+    (tmp_path / "star.txt").write_text("\n".join(f"{w:.5f} {f:.7f}" for w, f in zip(wave, wavy, strict=True)))
+    table = Table.read(folder / "known.ecsv")[:1]
+    table.write(tmp_path / "known.ecsv")
+    found = {}
+    for name, more in (("as the survey", []), ("its own", ["--continuum", "3"])):
+        given = ["check", str(folder / "run"), "--known", str(tmp_path / "known.ecsv"), "--draws", "0", *more]
+        result = CliRunner().invoke(app, given)
+        assert result.exit_code == 0, result.output
+        found[name] = Table.read(folder / "run" / "known.ecsv")[0]
+
+    assert abs(found["as the survey"]["logg_difference"]) > 0.1
+    assert abs(found["its own"]["teff_difference"]) < 25.0
+    assert abs(found["its own"]["logg_difference"]) < 0.05
+    assert found["its own"]["continuum"] == 3.0
+    assert found["its own"]["chi2_per_pixel_corrected"] < 0.05 < found["as the survey"]["chi2_per_pixel_corrected"]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        (["--known", "t.ecsv", "--continuum", "0"], "--continuum is 0; expected Angstrom a degree"),
+        (["--spectra", ".", "--continuum", "20"], "--continuum is of known stars"),
         ([], "Name spectra with --spectra, or known stars with --known"),
         (["--known", "t.ecsv", "--figure", "x.png"], "--figure and --all are of --spectra"),
         (["--known", "t.ecsv", "--snr", "0"], "--snr is 0; expected a signal-to-noise ratio above 0"),

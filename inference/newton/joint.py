@@ -93,24 +93,19 @@ class SharedPrior(NamedTuple):
         return learned, posterior
 
 
-def determined(posterior: hyper.Posterior, prior: SharedPrior) -> float:
-    """How many of the shared parameters the data at hand determine rather than the prior and what others have told:
-    n - trace(precision of these x cov)."""
-    covariance = np.asarray(posterior.covariance)
-    left = hyper.LinesPrior(posterior.weight, prior.means).left_of(covariance[:-1, :-1])
-    left += covariance[-1, -1] / float(prior.ln_sigma_sd) ** 2
-    if prior.told is not None:
-        left += float(np.vdot(prior.told.precision, covariance))
-    return len(posterior.mean) - left
-
-
-def of_slopes(passed: Pass, posterior: hyper.Posterior, drift: Drift | None) -> float:
-    """How many of the slopes the data determine."""
-    if drift is None or drift.prior is None:
-        return 0.0
-    n = len(posterior.mean)
-    covariance = passed.whole_covariance(posterior.covariance)[n:, n:]
-    return len(covariance) - drift.prior.left_of(covariance)
+def determined(passed: Pass, posterior: hyper.Posterior, prior: SharedPrior, drift: Drift | None) -> float:
+    """How many of the shared parameters and the slopes the data at hand determine rather than the prior and what others
+    have told: n - trace(precision of these x cov)."""
+    covariance, n = passed.whole_covariance(posterior.covariance), len(posterior.mean)
+    left = hyper.LinesPrior(posterior.weight, prior.means).left_of(covariance[: n - 1, : n - 1])
+    left += covariance[n - 1, n - 1] / float(prior.ln_sigma_sd) ** 2
+    if len(covariance) > n and drift is not None and drift.prior is not None:
+        left += drift.prior.left_of(covariance[n:, n:])
+    # of slopes, too, where others have told of them
+    told = drift.told if prior.within and drift is not None else prior.told
+    if told is not None:
+        left += float(np.vdot(told.precision, covariance[: len(told.point), : len(told.point)]))
+    return len(covariance) - left
 
 
 class Joint(NamedTuple):
@@ -234,7 +229,7 @@ def fit_joint(
         if options.noise.inflation is None and it < (MISFIT.stop if options.noise.misfit else NOISE_ROUNDS):
             n_row = sum(len(p.star) for p in sample.windows)
             local = tuple(n.local for n in noise_model)
-            more = determined(posterior, prior) + of_slopes(passed, posterior, drift)
+            more = determined(passed, posterior, prior, drift)
             noise_model, kept = learn(sample, passed, options, more / n_row, local), None
         if options.noise.misfit and it in MISFIT:
             noise_model, kept = with_misfit(sample, passed, theta, noise_model), None

@@ -40,7 +40,6 @@ from astrogf.inference.newton.joint import (
     SharedPrior,
     begun_drift,
     determined,
-    of_slopes,
     rounded,
 )
 from astrogf.inference.newton.learned_noise import learn, noise_summary
@@ -198,7 +197,7 @@ def with_noise(state: State, setting: Setting, q: Variational, reduced: Reduced,
         n, rows = len(state.shared), sum(len(w.star) for w in sample.windows)
         covariance = jnp.asarray(q.covariance[:n, :n])
         posterior = hyper.Posterior(state.shared, covariance, q.learned.weight, Widths.at(q.learned.place))  # type: ignore[arg-type]
-        more = determined(posterior, prior) + of_slopes(latest, posterior, state.drift)
+        more = determined(latest, posterior, prior, state.drift)
         noise, changed = learn(sample, latest, options, more / rows, tuple(n.local for n in noise)), True
     if options.noise.misfit and epoch in MISFIT:
         noise, changed = with_misfit(sample, latest, jnp.asarray(state.theta), noise), True

@@ -9,11 +9,12 @@ import pytest
 
 from astrogf.base.errors import AstrogfError
 from astrogf.inference.newton.drift import Drift, SlopePrior, folded, loading, unfolded
-from astrogf.inference.newton.joint import Joint, SharedPrior, fit_joint
+from astrogf.inference.newton.joint import Joint, SharedPrior, determined, fit_joint
 from astrogf.inference.newton.passed import Pass
 from astrogf.inference.newton.stars import FitState
 from astrogf.inference.newton.sweep import Rows, sweep, sweep_window
 from astrogf.inference.newton.told import Told
+from astrogf.inference.prior import groups as hyper
 from astrogf.inference.problem.arrow import Reduced
 from astrogf.inference.problem.parameters import lsf_sigma
 from astrogf.inference.problem.prior_lines import LinePrior
@@ -185,6 +186,41 @@ def test_what_other_stars_say_of_slopes_is_taken_along(small: Small, drawn: Draw
     of_joint = SharedPrior.of(small.groups, small.options.changed(noise={"line_drift": SD}), prior)
     assert of_joint.with_told(whole.reduced, shared) is whole.reduced
     assert SharedPrior.of(small.groups, small.options, prior).with_told(whole.reduced, shared) is not whole.reduced
+
+
+def test_what_others_have_told_of_slopes_is_not_determined_here(small: Small, drawn: Draw) -> None:
+    """A star to which two others have told of lines and slopes: what its own spectrum determines is trace(its own
+    precision x cov), not what the others know. The noise would answer for the difference."""
+    n, z = small.n_line, np.array([-1.2, 0.1, 0.7])
+    shared = jnp.append(jnp.zeros(n), lsf_sigma(small.options.stars.resolution))
+    slope, sample, theta = np.zeros(n), small.sample(drawn.data), jnp.asarray(drawn.theta)
+    options = small.options.changed(noise={"line_drift": SD})
+
+    def passed(which: np.ndarray, told: Told | None) -> tuple[Pass, Drift]:
+        some, drift = sample.select(which), Drift(z[which], slope, prior_of(n), told)
+        return sweep(some, theta[which], shared, quiet(some), chunk=2, drift=drift), drift
+
+    def alone(which: np.ndarray) -> Told:
+        one, _ = passed(which, None)
+        assert one.drift is not None
+        mine = Told(np.asarray(one.reduced.precision), np.asarray(one.reduced.gradient), np.asarray(shared))
+        return unfolded(mine, one.drift, slope, prior_of(n))
+
+    two = np.array([True, True, False])
+    slopes = alone(two)
+    marginal, _ = passed(two, None)
+    told = Told(
+        np.asarray(marginal.reduced.precision), np.asarray(marginal.reduced.gradient), np.asarray(shared), None, slopes
+    )
+    prior = SharedPrior.of(small.groups, options, told)
+    here, drift = passed(~two, slopes)
+    _, posterior = prior.learned(here.reduced, shared, hyper.Learned.start(prior.belief, prior.group))
+    own = alone(~two).precision
+    covariance = here.whole_covariance(posterior.covariance)
+    expected = float(np.vdot(own, covariance))
+    assert determined(here, posterior, prior, drift) == pytest.approx(expected, rel=1e-5)
+    # the others know enough of slopes for the difference to matter
+    assert np.vdot(slopes.precision[n + 1 :], covariance[n + 1 :]) > 0.1 * expected
 
 
 def test_held_slopes_move_the_lines_of_a_star(small: Small, drawn: Draw) -> None:

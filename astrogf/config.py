@@ -195,6 +195,11 @@ def parse(raw: dict[str, Any], source: str) -> Config:
         raise AstrogfError(f"{source}: {text}") from error
 
 
+def as_recorded(raw: dict[str, Any]) -> dict[str, Any]:
+    """The configuration in a run's record, with options that the run's version did not have at what it then did."""
+    return raw | {"lines": {"borrow_structure": False} | (raw.get("lines") or {})}
+
+
 def _sections() -> dict[str, type[Section]]:
     return {name: type(Config.model_fields[name].default) for name in SECTIONS} | {"spectra": Stated}
 

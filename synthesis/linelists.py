@@ -13,7 +13,7 @@ from astrogf.synthesis.gas.abundances import SYMBOLS
 from astrogf.synthesis.lineio.read import read_indexed
 from astrogf.synthesis.lineio.records import Medium, OnBad
 from astrogf.synthesis.lineio.words import Words
-from astrogf.synthesis.lines.borrow import borrow_damping
+from astrogf.synthesis.lines.borrow import borrow_damping, borrow_structure
 from astrogf.synthesis.lines.linelist import LineList
 from astrogf.synthesis.lines.shipped import (
     H_BAND,
@@ -101,6 +101,7 @@ def user_lines(
     path: Path | str,
     *,
     damping: bool,
+    structure: bool,
     molecules: bool,
     format: str | None = None,
     medium: Medium | None = None,
@@ -109,7 +110,8 @@ def user_lines(
     on_bad: OnBad = "raise",
     section: str = "",
 ) -> LineList:
-    """A list in any format of `lineio`, with the shipped lines' damping where it has none, and shipped molecules.
+    """A list in any format of `lineio`, with the shipped lines' damping and structure where it has none, and shipped
+    molecules.
 
     Arguments are those of `read_lines`, but for the isotopes, which have names: {'12C': 0.9, '13C': 0.1}. `section`
     is where messages say that they are set, 'lines' for lines.medium. Raises AstrogfError as `read_lines` does.
@@ -120,6 +122,8 @@ def user_lines(
         lines = read_indexed(path, format, medium, ratios or None, scaled=scaled, on_bad=on_bad, words=words)[0]
     except OSError as error:
         raise AstrogfError(f"{path} cannot be read ({error.strerror or error}): check its permissions") from error
+    if structure:
+        lines = borrow_structure(lines, load_atomic_lines, ratios=ratios or None)
     if damping:
         lines = borrow_damping(lines, load_all_lines)
     return with_molecules(lines) if molecules else lines

@@ -11,7 +11,7 @@ from rich.table import Table as Grid
 
 from astrogf.base.errors import AstrogfError
 from astrogf.checking import known
-from astrogf.config import Config, parse
+from astrogf.config import Config, as_recorded, parse
 from astrogf.console import Bars
 from astrogf.fitting import engine
 from astrogf.fitting.pipeline import check_spectra
@@ -52,7 +52,7 @@ def held_out_check(
     if spectra is not None:
         check_spectra(spectra)
     record = runs.read(run)
-    config = parse(record.record["config"], f"the configuration of {run}")
+    config = parse(as_recorded(record.record["config"]), f"the configuration of {run}")
     corrections_of_run = corrections(run, record)
     if continuum is not None and table is None:
         raise AstrogfError("--continuum is of known stars; name them with --known TABLE.")

@@ -70,7 +70,7 @@ def export(
         _tell(told, json_out)
         show_pairs(console, [("written", told["file"]), *((k, _shown(v)) for k, v in told.items() if k != "file")])
         return told
-    listed = run_list.read(run, lines_at)
+    listed = run_list.read(run, lines_at, as_in_file=format == "overlay")
     chosen = np.ones(len(listed.table), bool) if everything else floats(listed.table["ratio"]) < ratio
     if not np.any(chosen):
         raise AstrogfError(f"No line of {run} has a ratio below {ratio:g}: raise --ratio, or take --all")

@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 from astrogf.base.errors import AstrogfError
 from astrogf.comparing.corrections import run_lines
 from astrogf.comparing.reference_table import species_codes
-from astrogf.config import Config, parse
+from astrogf.config import Config, as_recorded, parse
 from astrogf.fitting import engine
 from astrogf.runs.spectra import windows
 from astrogf.runs.tables import floats
@@ -54,9 +54,10 @@ class RunList(NamedTuple):
         return np.append(value, 0.0)[self.row]
 
 
-def read(run: Path, lines_at: Path | None = None) -> RunList:
+def read(run: Path, lines_at: Path | None = None, *, as_in_file: bool = False) -> RunList:
     """The list of a finished run; `lines_at` is where a list of the user's lies now, if not where the run found it.
 
+    With `as_in_file` a list of the user's has the lines of its file, those that the run split in one.
     Raises AstrogfError for what is no finished run, and where the list is another one than the run had.
     """
     table = run_lines(run)
@@ -80,7 +81,13 @@ def read(run: Path, lines_at: Path | None = None) -> RunList:
         assert read_now is not None
         said = {key: getattr(config.lines, key) for key in ("format", "medium", "scaled", "on_bad")}
         lines, source = read_now, Source(path.name, checksum, said)
-    return RunList(lines, rows_of(lines, table, run), table, source)
+    row = rows_of(lines, table, run)
+    if as_in_file and config.lines.list is not None and config.lines.borrow_structure:
+        filed = engine.lines_of(config.changed(lines={"borrow_structure": False}))
+        assert filed is not None
+        moved = dict(zip(lines.transition.tolist(), row.tolist(), strict=True))
+        lines, row = filed, np.array([moved[number] for number in filed.transition.tolist()])
+    return RunList(lines, row, table, source)
 
 
 def rows_of(lines: LineList, table: Table, run: Path) -> Int[np.ndarray, " line"]:
@@ -126,6 +133,7 @@ def _record(run: Path) -> dict[str, Any]:
 def _config(raw: dict[str, Any], run: Path) -> Config:
     """What a run was told of its list and of the model; options of other versions of astrogf are no matter here."""
     sections = {name: type(Config.model_fields[name].default) for name in ("lines", "model")}
+    raw = as_recorded(raw)
     known = {
         name: {key: value for key, value in (raw.get(name) or {}).items() if key in section.model_fields}
         for name, section in sections.items()

@@ -77,9 +77,9 @@ def lines_of(config: Config) -> "LineList | None":
     ready_to_compute()
     from astrogf.synthesis.linelists import user_lines
 
-    damping, molecules = config.lines.borrow_damping, config.model.molecules
+    said |= {"damping": config.lines.borrow_damping, "structure": config.lines.borrow_structure}
     try:
-        return user_lines(config.lines.list, damping=damping, molecules=molecules, section="lines", **said)
+        return user_lines(config.lines.list, molecules=config.model.molecules, section="lines", **said)
     except AstrogfError as error:
         raise AstrogfError(f"lines.list: {error}", error.reason) from error
 

@@ -9,7 +9,7 @@ from rich.table import Table as Grid
 
 from astrogf.base.errors import AstrogfError
 from astrogf.checking.held_out import corrections
-from astrogf.config import Config, parse
+from astrogf.config import Config, as_recorded, parse
 from astrogf.console import Bars
 from astrogf.fitting import engine
 from astrogf.fitting.pipeline import check_spectra
@@ -78,7 +78,7 @@ def label_spectra(
         raise AstrogfError("--seed is a whole number of 0 or more.")
     check_spectra(spectra)
     record = runs.read(run)
-    config = parse(record.record["config"], f"the configuration of {run}")
+    config = parse(as_recorded(record.record["config"]), f"the configuration of {run}")
     check_served(config, run)
     from astrogf.labelling import tables
 

@@ -81,6 +81,9 @@ class LineOptions(Section):
     )
     on_bad: Literal["raise", "skip"] = Field("raise", description="stop at lines that cannot be read, or skip them")
     borrow_damping: bool = Field(True, description="where your list has no damping, take that of the shipped line")
+    borrow_structure: bool = Field(
+        True, description="where your list has a line as one, split it as the shipped line is (hyperfine, isotopes)"
+    )
     prior: str | None = Field(
         None, description="folder of another run, whose posterior of the corrections is the prior here (see anchors)"
     )

@@ -15,8 +15,11 @@ from astrogf.cli import app
 from astrogf.exporting.apply import apply
 from astrogf.exporting.export import export
 from astrogf.synthesis.lineio import read_lines
+from astrogf.synthesis.linelists import user_lines
 from astrogf.synthesis.lines.isotopes import natural_share
 from astrogf.synthesis.lines.linelist import LineList
+from astrogf.synthesis.lines.shipped import load_atomic_lines
+from tests.builders.one_line import as_one
 from tests.builders.run_with_list import known_as, read, run_with, written
 
 FORMATS = ("vald", "turbospectrum", "moog", "kurucz", "ecsv")
@@ -265,3 +268,29 @@ def test_the_command(tmp_path, made):
     assert "--overwrite" in again.stderr
     quiet = CliRunner().invoke(app, [*call, "--overwrite", "-q"])
     assert (quiet.exit_code, quiet.output) == (0, "")
+
+
+def test_a_line_that_the_run_split_is_one_in_its_file(tmp_path):
+    """A list with V I lines as one each, which the run splits: the whole list has their components, with what they are
+    moved by; corrections name the lines of the file, and go back into it."""
+    lines = load_atomic_lines(4860.0, 4910.0)
+    lines = lines.take((lines.species() == "V I") & (np.bincount(lines.transition)[lines.transition] > 3))
+    lines = as_one(lines)
+    path = tmp_path / "vanadium.ecsv"
+    columns = {"wavelength_vac": lines.wavelength, "E_low": lines.elow, "loggf": lines.loggf}
+    Table(columns | {"species": lines.species()}).write(path)
+    filed = read(path, "ecsv")
+    split = user_lines(path, damping=False, structure=True, molecules=False)
+    assert len(split) > len(filed) + 10
+    table = run_with(tmp_path / "run", path, split, borrow_structure=True)
+    assert np.max(table["components"]) > 1
+    export(tmp_path / "run", tmp_path / "whole.ecsv", "ecsv", everything=True)
+    assert len(read(tmp_path / "whole.ecsv", "ecsv")) == len(split)
+    overlay = tmp_path / "corrections.ecsv"
+    export(tmp_path / "run", overlay, "overlay", everything=True)
+    assert len(Table.read(overlay)) == len(table)
+    told = apply(overlay, path, tmp_path / "target.ecsv")
+    assert told["same_file"]
+    assert told["lines_changed"] == len(table)
+    moved = read(tmp_path / "target.ecsv", "ecsv").loggf - filed.loggf
+    np.testing.assert_allclose(np.sort(moved[moved != 0.0]), np.sort(table["correction"]), atol=1e-6, rtol=0)

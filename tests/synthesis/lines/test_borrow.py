@@ -1,14 +1,15 @@
-"""Plain tables of lines, and damping borrowed for a list that has none."""
+"""Plain tables of lines, and damping and structure borrowed for a list that has none."""
 
 import numpy as np
 import pytest
 from astropy.table import Table
 
 import astrogf
-from astrogf.synthesis.lines.borrow import borrow_damping
+from astrogf.synthesis.lines.borrow import borrow_damping, borrow_structure
 from astrogf.synthesis.lines.identity import OTHER_LIST, same_lines
-from astrogf.synthesis.lines.linelist import QUALITY
+from astrogf.synthesis.lines.linelist import QUALITY, LineList
 from astrogf.synthesis.lines.shipped import load_atomic_lines
+from tests.builders.one_line import as_one
 
 
 @pytest.fixture
@@ -62,3 +63,58 @@ def test_an_unreadable_row_is_named(tmp_path):
     table.write(path)
     with pytest.raises(ValueError, match=r"2.*Qq I"):
         astrogf.read_lines(path)
+
+
+ONE_ISOTOPE = ("V I", "Mn I", "Co I")
+
+
+@pytest.fixture(scope="module")
+def split() -> LineList:
+    """Shipped transitions with hyperfine components (V, Mn, Co) and isotopes (Nd, Pr)."""
+    lines = load_atomic_lines(4850.0, 5350.0)
+    lines = lines.take(np.isin(lines.species(), [*ONE_ISOTOPE, "Nd II", "Pr II"]))
+    return lines.take(np.bincount(lines.transition)[lines.transition] > 1)
+
+
+def test_structure_is_that_of_the_shipped_line_and_gf_is_not(split):
+    """A list without structure, its gf 0.3 dex off and its wavelengths by 0.01 A, comes back as the shipped one, so
+    much off. Its name stays that of its line: all components have the number of its transition."""
+    mine = as_one(split)
+    mine = mine.replace(loggf=mine.loggf + 0.3, wavelength=mine.wavelength + 0.01)
+    got = borrow_structure(mine, load_atomic_lines)
+    kept = np.isin(split.transition, got.transition[np.bincount(got.transition)[got.transition] > 1])
+    width = {t: np.ptp(split.wavelength[split.transition == t]) for t in split.transition.tolist()}
+    np.testing.assert_array_equal(kept, np.array([width[t] for t in split.transition.tolist()]) > 0.005)  # 0.3 km/s
+    got, there = (x.take(np.lexsort((x.isotope, x.wavelength, x.transition))) for x in (got, split.take(kept)))
+    got = got.take(np.isin(got.transition, there.transition))
+    np.testing.assert_array_equal(got.transition, there.transition)
+    np.testing.assert_array_equal(got.isotope, there.isotope)
+    np.testing.assert_allclose(got.wavelength, there.wavelength + 0.01, atol=1e-6)
+    np.testing.assert_allclose(got.loggf, there.loggf + 0.3, atol=1e-9)
+    np.testing.assert_allclose(got.log_fraction, there.log_fraction, atol=1e-9)
+    assert {"V I", "Mn I", "Co I", "Nd II", "Pr II"} <= set(got.species())
+
+
+def test_isotopes_have_the_shares_that_were_said(split):
+    neodymium = as_one(split.take(split.species() == "Nd II"))
+    only = {(60, mass): float(mass == 144) for mass in (142, 143, 144, 145, 146, 148, 150)}
+    got = borrow_structure(neodymium, load_atomic_lines, ratios=only)
+    several = np.bincount(got.transition)[got.transition] > 1
+    assert np.all((got.log_fraction[several] == 0.0) == (got.isotope[several] == 144))
+
+
+def test_lines_that_are_split_already_stay(split):
+    """As components of one transition, and as lines of their own that lie where the pattern does."""
+    for mine in (split, split.replace(transition=np.arange(len(split)), isotope=np.zeros(len(split), int))):
+        assert len(borrow_structure(mine, load_atomic_lines)) == len(mine)
+
+
+def test_neighbouring_levels_are_no_structure():
+    """Lines of even elements that the shipped list ties are of levels close together: nothing is lent."""
+    lines = load_atomic_lines(4850.0, 5350.0)
+    lines = lines.take((lines.z % 2 == 0) & (lines.isotope == 0))
+    tied = lines.take(np.bincount(lines.transition)[lines.transition] > 1)
+    assert len(tied) > 10
+    alone = tied.take(np.unique(tied.transition, return_index=True)[1])
+    alone = alone.take(np.argsort(alone.wavelength, kind="stable"))
+    assert len(borrow_structure(alone, load_atomic_lines)) == len(alone)

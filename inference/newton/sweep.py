@@ -21,7 +21,7 @@ from astrogf.inference.blocks.work import shares, tasks_of
 from astrogf.inference.newton.drift import Drift, folded, widened
 from astrogf.inference.newton.passed import Pass, Terms
 from astrogf.inference.newton.sums import Sums, accumulated, shared_columns, zero_terms
-from astrogf.inference.problem.arrow import Eliminated, Held, Reduced, eliminate, half_eliminated
+from astrogf.inference.problem.arrow import Eliminated, Held, Reduced, eliminate_and_halve
 from astrogf.inference.problem.contribution import OPTIONAL, Contribution, RowTerms, SharedTerms, StarTerms, counted
 from astrogf.inference.problem.devices import in_chunks, spread, star_mesh, summed
 from astrogf.inference.problem.linearise import linearise, moved
@@ -183,8 +183,7 @@ def _eliminate(own: StarTerms, damping: Float[Array, " star"]) -> tuple[Eliminat
     # a star none of whose spectra counts has an empty block
     empty = jnp.diagonal(own.precision, 0, 1, 2).sum(1) <= 0.0
     precision = own.precision + empty[:, None, None] * jnp.eye(own.precision.shape[1])
-    star = jax.vmap(eliminate)(precision, own.gradient, own.cross, damping)
-    thin = jax.vmap(half_eliminated)(precision, own.cross, damping)
+    star, thin = jax.vmap(eliminate_and_halve)(precision, own.gradient, own.cross, damping)
     return star, thin.reshape(-1, thin.shape[2]), jnp.einsum("sok,so->k", star.slope, own.gradient)
 
 

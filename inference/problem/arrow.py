@@ -34,17 +34,28 @@ class Reduced(NamedTuple):
     gradient: Float[Array, " shared"]
 
 
+def inverse_root(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """Lower triangular R with R' R the inverse of a positive definite matrix.
+
+    Whatever the inverse multiplies is then products, which are several times as fast as triangular solves of many small
+    matrices. One such batch waits for threads of the pool that it may itself run in: programs that have two at a time
+    can wait for ever (docs/how-to/problems.md, 'When the runtime is wrong').
+    """
+    return solve_triangular(jnp.linalg.cholesky(matrix), jnp.eye(matrix.shape[0]), lower=True)
+
+
 def eliminate(own, own_gradient, cross, damping: Float[Array, ""] | float = 0.0) -> Eliminated:
     """Solve one star's block; `damping` adds that share of the diagonal (Levenberg-Marquardt)."""
-    damped = own + damping * jnp.diag(jnp.diag(own))
-    covariance = cho_solve(cho_factor(damped), jnp.eye(own.shape[0]))
-    return Eliminated(covariance @ own_gradient, covariance @ cross, covariance)
+    return eliminate_and_halve(own, own_gradient, cross, damping)[0]
 
 
-def half_eliminated(own, cross, damping: Float[Array, ""] | float = 0.0) -> Float[Array, "own shared"]:
-    """What one star's elimination takes from the shared block is half' half (see `eliminate`)."""
-    factor = jnp.linalg.cholesky(own + damping * jnp.diag(jnp.diag(own)))
-    return solve_triangular(factor, cross, lower=True)
+def eliminate_and_halve(
+    own, own_gradient, cross, damping: Float[Array, ""] | float = 0.0
+) -> tuple[Eliminated, Float[Array, "own shared"]]:
+    """The same, with what the elimination takes from the shared block, half' half."""
+    root = inverse_root(own + damping * jnp.diag(jnp.diag(own)))
+    half = root @ cross
+    return Eliminated(root.T @ (root @ own_gradient), root.T @ half, root.T @ root), half
 
 
 def reduce(star: Eliminated, cross, own_gradient) -> Reduced:

@@ -5,11 +5,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from astrogf.inference.problem import noise
-from astrogf.inference.problem.arrow import absorb
+from astrogf.inference.problem.arrow import absorb, inverse_root
 from astrogf.inference.problem.contribution import Continuum, Contribution, RowTerms, SharedTerms, Sight, StarTerms
 from astrogf.inference.problem.lines import information, line_columns
 from astrogf.inference.problem.miscomputed import mismatch
@@ -60,9 +59,10 @@ class Blocks(NamedTuple):
 
 class Smooth(NamedTuple):
     """The continuum's own block and gradient, and what couples it to own parameters and corrections (`rest`):
-    `to_smooth` is the change of its optimum with them, `coupling` the block."""
+    `to_smooth` is the change of its optimum with them, `coupling` the block and `inverse` that of its own."""
 
     block: Float[Array, "basis basis"]
+    inverse: Float[Array, "basis basis"]
     gradient: Float[Array, " basis"]
     to_smooth: Float[Array, "basis rest"]
     coupling: Float[Array, "basis rest"]
@@ -115,7 +115,8 @@ def fit_continuum(problem: StarProblem, flux, weights, normalised) -> Float[Arra
     """
     design = problem.basis * normalised[:, None]
     normal = design.T @ (weights[:, None] * design) + jnp.diag(problem.coefficient_sd**-2)
-    return jnp.linalg.solve(normal, design.T @ (weights * flux))
+    root = inverse_root(normal)
+    return root.T @ (root @ (design.T @ (weights * flux)))
 
 
 def robust_level(
@@ -143,9 +144,9 @@ def eliminate_continuum(problem: StarProblem, columns: Columns, level: Level) ->
     thin = weights[:, None] * jnp.column_stack([own, smooth, residual])
     with_lines = lines.against(thin)
     coupling = jnp.column_stack([smooth.T @ thin[:, :n_own], with_lines[:, n_own:-1].T])
-    root = jnp.linalg.cholesky(block)
-    taken = solve_triangular(root, coupling, lower=True)
-    to_smooth = solve_triangular(root, taken, lower=True, trans=1)
+    root = inverse_root(block)
+    taken = root @ coupling
+    to_smooth = root.T @ taken
     gradient = jnp.append(own.T @ thin[:, -1], with_lines[:, -1]) - to_smooth.T @ smooth_gradient
     blocks = Blocks(
         own=own.T @ thin[:, :n_own] - taken[:, :n_own].T @ taken[:, :n_own],
@@ -155,7 +156,7 @@ def eliminate_continuum(problem: StarProblem, columns: Columns, level: Level) ->
         taken=taken[:, n_own:],
         line_gradient=gradient[n_own:],
     )
-    return blocks, Smooth(block, smooth_gradient, to_smooth, coupling)
+    return blocks, Smooth(block, root.T @ root, smooth_gradient, to_smooth, coupling)
 
 
 def no_deviations(n_pixel: int, scatter: Float[Array, ""]) -> Deviations:
@@ -276,9 +277,7 @@ def linearise(
         model=model,
         adjusted=model + own_lines.adjusted,
         coefficients=level.coefficients,
-        continuum=Continuum(
-            jnp.linalg.solve(smooth.block, smooth.gradient), smooth.to_smooth, jnp.linalg.inv(smooth.block)
-        ),
+        continuum=Continuum(smooth.inverse @ smooth.gradient, smooth.to_smooth, smooth.inverse),
         deviation=own_lines.deviation,
         scatter=own_lines.scatter,
         determined=own_lines.determined,

@@ -1,12 +1,22 @@
 """Arrow elimination against the dense normal equations; the EM of the prior scatters against direct maximisation."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from astrogf.inference.prior import groups as hyper
 from astrogf.inference.prior.means import Means
-from astrogf.inference.problem.arrow import Reduced, absorb, eliminate, own_covariance, reduce, solve_shared, substitute
+from astrogf.inference.problem.arrow import (
+    Reduced,
+    absorb,
+    eliminate,
+    eliminate_and_halve,
+    own_covariance,
+    reduce,
+    solve_shared,
+    substitute,
+)
 
 N_STAR, N_OWN, N_SHARED, N_PIXEL = 5, 6, 9, 60
 
@@ -75,3 +85,20 @@ def test_deviations_absorbed_are_those_marginalised_by_brute_force(scatter):
     marginal = -0.5 * residual @ weight @ residual - 0.5 * np.linalg.slogdet(covariance)[1]
     np.testing.assert_allclose(found.gain, marginal + 0.5 * residual @ residual, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(found.deviation, scatter**2 * lines.T @ weight @ residual, rtol=1e-9, atol=1e-9)
+
+
+def test_elimination_is_one_factorization_and_one_solve():
+    """Two batches of LAPACK's at a time may wait for each other for ever (docs/how-to/problems.md); and products are
+    quicker than triangular solves. What comes out is what the block's inverse gives."""
+    rng = np.random.default_rng(11)
+    root, cross, gradient = rng.normal(size=(5, 5)), rng.normal(size=(5, 9)), rng.normal(size=5)
+    block = root @ root.T + np.eye(5)
+    star, half = eliminate_and_halve(block, gradient, cross, 0.1)
+    inverse = np.linalg.inv(block + 0.1 * np.diag(np.diag(block)))
+    np.testing.assert_allclose(star.covariance, inverse, rtol=1e-11)
+    np.testing.assert_allclose(star.constant, inverse @ gradient, rtol=1e-11)
+    np.testing.assert_allclose(star.slope, inverse @ cross, rtol=1e-11)
+    np.testing.assert_allclose(half.T @ half, cross.T @ inverse @ cross, rtol=1e-11)
+    many = (np.stack([x, x]) for x in (block, gradient, cross))
+    said = str(jax.make_jaxpr(jax.vmap(eliminate_and_halve))(*many))
+    assert said.count("= cholesky") == said.count("= triangular_solve") == 1

@@ -107,11 +107,10 @@ def use_all_cores(cores: int | None = None) -> None:
     """Let JAX see every CPU core (or so many) as a device, so that stars are spread over them, and `set_up_xla`.
 
     XLA is given more threads than devices (NPROC): with as many, jaxlib 0.10.2 was seen to lose part of the product of
-    large matrices. A device computes with one thread: those that devices share may wait for each other for ever, and
-    there is no core for them anyway (docs/how-to/problems.md, 'When the runtime is wrong').
+    large matrices (docs/how-to/problems.md, 'When the runtime is wrong').
     """
     cores = len(own_cores()) if cores is None else cores
-    set_up_xla(xla_force_host_platform_device_count=str(cores), xla_cpu_multi_thread_eigen="false")
+    set_up_xla(xla_force_host_platform_device_count=str(cores))
     os.environ.setdefault("NPROC", str(THREADS_A_CORE * cores))
 
 

@@ -9,11 +9,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.linalg import cho_factor, cho_solve
 from jax.sharding import Mesh
 from jaxtyping import Array, Float
 
 from astrogf.inference.blocks.places import Advance
+from astrogf.inference.problem.arrow import inverse_root
 from astrogf.inference.problem.collect import Collected
 from astrogf.inference.problem.devices import in_chunks, one_by_one, spread, star_mesh
 from astrogf.inference.problem.options import FitOptions
@@ -110,7 +110,7 @@ def _chi2(spectra: Float[Array, "node pixel"], flux, ivar, basis):
     projected = (spectra * (ivar * flux)) @ basis
 
     def gain(matrix, vector):
-        return vector @ cho_solve(cho_factor(matrix), vector)
+        return jnp.sum((inverse_root(matrix) @ vector) ** 2)
 
     return jnp.sum(ivar * flux**2) - jax.vmap(gain)(normal, projected)
 

@@ -7,9 +7,10 @@ A is the marginal posterior precision of the shared parameters (Laplace), and (A
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.linalg import cho_factor, cho_solve, solve_triangular
+from jax.scipy.linalg import cho_factor, cho_solve
 from jaxtyping import Array, Float
 
 Held = Array | np.ndarray
@@ -35,13 +36,30 @@ class Reduced(NamedTuple):
 
 
 def inverse_root(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
-    """Lower triangular R with R' R the inverse of a positive definite matrix.
+    """Lower triangular R with R' R the inverse of a positive definite matrix; nan where it is none.
 
-    Whatever the inverse multiplies is then products, which are several times as fast as triangular solves of many small
-    matrices. One such batch waits for threads of the pool that it may itself run in: programs that have two at a time
-    can wait for ever (docs/how-to/problems.md, 'When the runtime is wrong').
+    Gauss's elimination of (matrix, 1), for matrices of a star's or a continuum's size. LAPACK's batches of small
+    matrices wait for threads of the pool that they may themselves run in: two at a time, in one program or on two
+    devices, can wait for ever (docs/how-to/problems.md, 'When the runtime is wrong'). What R multiplies is products,
+    several times as fast as triangular solves.
     """
-    return solve_triangular(jnp.linalg.cholesky(matrix), jnp.eye(matrix.shape[0]), lower=True)
+    n = matrix.shape[0]
+
+    def eliminated(k, both):
+        root = jnp.sqrt(both[k, k])
+        row = both[k] / root
+        below = jnp.where(jnp.arange(n) > k, both[:, k] / root, 0.0)
+        return (both - below[:, None] * row).at[k].set(row)
+
+    return jax.lax.fori_loop(0, n, eliminated, jnp.concatenate([matrix, jnp.eye(n)], axis=1))[:, n:]
+
+
+@jax.custom_batching.sequential_vmap
+def _inverse(matrix: Float[Array, "n n"]) -> tuple[Float[Array, "n n"], Float[Array, ""]]:
+    """Inverse and log determinant of a positive definite matrix as large as there are lines, one after the other: see
+    `inverse_root`."""
+    factor = cho_factor(matrix)
+    return cho_solve(factor, jnp.eye(matrix.shape[0])), 2.0 * jnp.sum(jnp.log(jnp.diagonal(factor[0])))
 
 
 def eliminate(own, own_gradient, cross, damping: Float[Array, ""] | float = 0.0) -> Eliminated:
@@ -104,11 +122,9 @@ def absorb(own, own_gradient, cross, lines, line_gradient, scatter: Float[Array,
     nothing.
     """
     variance = scatter**2
-    factor = cho_factor(jnp.eye(lines.shape[0]) + variance * lines)
-    inverse = cho_solve(factor, jnp.eye(lines.shape[0]))
+    inverse, determinant = _inverse(jnp.eye(lines.shape[0]) + variance * lines)
     deviation = variance * inverse @ line_gradient
     reduced = cross @ inverse  # = cross - cross (lines + scatter^-2)^-1 lines; so for the lines themselves
-    determinant = 2.0 * jnp.sum(jnp.log(jnp.diagonal(factor[0])))
     return Absorbed(
         own - variance * reduced @ cross.T,
         own_gradient - cross @ deviation,

@@ -321,7 +321,8 @@ def line_information(
     both = both.at[n_own:, n_own:].set(smooth.block).at[n_own:, :n_own].set(smooth.coupling)
     both = both.at[:n_own, n_own:].set(smooth.coupling.T)
     weighted = jnp.column_stack([columns.own, columns.smooth]) * (level.weights * level.continuum)[:, None]
-    covariance, weights = jnp.linalg.inv(both), level.weights * level.continuum**2
+    root, weights = inverse_root(both), level.weights * level.continuum**2
+    covariance = root.T @ root
     every = Tiles.undivided(level.residual.shape[0], n_candidate)
 
     def block(pieces):

@@ -53,7 +53,9 @@ def test_medium_resolution_survey_holds_what_it_says(tmp_path) -> None:
     assert len(aside) == 0
     assert [len(b.flux) for b in batches] == [2, 2]
     found = chi2(batches, demo, survey, FIT, truth)
-    assert found == pytest.approx(np.ones(4), abs=0.25)  # 250 pixels an arm: 0.09 is one sd
+    # 250 pixels an arm: over eight surveys (64 spectra, two lists) the sd of one is 0.13
+    assert found.mean() == pytest.approx(1.0, abs=0.2)
+    assert found == pytest.approx(np.ones(4), abs=0.4)
 
 
 def test_every_line_of_the_list_is_wrong_and_components_agree() -> None:

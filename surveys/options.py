@@ -28,7 +28,7 @@ class SurveyOptions(Section):
         (), description="wavelengths that are not fitted, vacuum Angstrom as the files have them"
     )
     night_sky: bool = Field(
-        False, description="fit pixels on lines of the night sky too, where LAMOST's first releases left much of them"
+        False, description="fit pixels on lines of the night sky and the atmosphere too, of which LAMOST left much"
     )
     anchors: str | None = Field(
         None, description="table of stars with known labels and their spectra, each a section [spectra.NAME]"

@@ -80,8 +80,9 @@ def refit(
     pixels = pixels_of(config.survey, any(said.degrade for said in config.spectra.values()))
     batches = as_survey(stars, pixels, resolution, **noise._asdict())
     of_survey = {}
-    releases = set() if config.survey.night_sky else {str(release) for release in run.used["release"]}
-    sky = (r for release in sorted(releases) for r in sky_ranges(config.survey.kind, release))
+    sky = set() if config.survey.night_sky else {
+        r for night in nights(run.used) for r in sky_ranges(config.survey.kind, *night)
+    }  # fmt: skip
     left_out = (*config.survey.leave_out, *sky)
     for k, batch in enumerate(batches):
         kept = ~pixels_in(batch.wavelength, left_out)
@@ -93,6 +94,12 @@ def refit(
         nobody = nobody.changed(continuum={"scale": continuum})
     checked = engine.check(batches, nobody, replace(corrections, noise=of_survey), progress, lines=lines)
     return known_table(stars, checked, run, noise, resolution, nobody.continuum.scale)
+
+
+def nights(used: Table) -> set[tuple[str, int]]:
+    """Releases and nights (modified Julian date, 0 where a spectrum says none) of the spectra of a run."""
+    mjd = np.ma.filled(used["mjd"], 0) if "mjd" in used.colnames else np.zeros(len(used))
+    return {(str(release), int(night)) for release, night in zip(used["release"], mjd, strict=True)}
 
 
 def survey_noise(

@@ -113,7 +113,8 @@ class Selection:
         if spectrum.lsf is not None:
             lsf = np.interp(np.arange(n_pixel), np.arange(here.start, here.stop), single(spectrum.lsf[there]))
         good_fraction = self._check_pixels(flux, ivar, first, step, path)
-        sky = () if self.night_sky else sky_ranges(spectrum.kind, str(spectrum.meta.get("release", "")))
+        of_night = str(spectrum.meta.get("release", "")), int(spectrum.meta.get("mjd", 0))
+        sky = () if self.night_sky else sky_ranges(spectrum.kind, *of_night)
         out = pixels_in(grid(first, n_pixel, step), self.leave_out + sky)
         flux[out], ivar[out] = 0.0, 0.0
         if not np.any(ivar > 0):

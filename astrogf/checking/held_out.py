@@ -62,6 +62,7 @@ def held_out_check(
         check_output(run, "folder", "RUN")
     stars = known.read(table, spectra) if table is not None else []
     lines = engine.lines_of(config)
+    engine.check_list(record.record, config, lines, run)
     bars = Bars(console)
     summary: dict[str, Any] = {}
     checked = found = None

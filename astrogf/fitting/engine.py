@@ -1,14 +1,16 @@
 """Where the face meets the rooms that compute: spectra read, fitted, checked, simulated; every import is late."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 from astropy.table import Table
 
 from astrogf.base.errors import AstrogfError
+from astrogf.base.kept import digest
 from astrogf.config import Config
 from astrogf.runtime import ready_to_compute, return_memory
 
@@ -82,6 +84,38 @@ def lines_of(config: Config) -> "LineList | None":
         return user_lines(config.lines.list, molecules=config.model.molecules, section="lines", **said)
     except AstrogfError as error:
         raise AstrogfError(f"lines.list: {error}", error.reason) from error
+
+
+def list_name(config: Config, lines: "LineList | None") -> str:
+    """Name of the content of the lines in the windows of a run, of `lines` or of the shipped list: wavelengths, gf and
+    widths, and which lines are tied."""
+    from astrogf.synthesis.lines.shipped import load_all_lines
+
+    parts = []
+    for low, high in config.survey.all_windows:
+        if lines is None:
+            here = load_all_lines(low, high)
+        else:
+            here = lines.take((lines.wavelength >= low) & (lines.wavelength <= high))
+        _, tied = np.unique(here.transition, return_inverse=True)
+        parts.append(here.replace(transition=tied.ravel(), quality=np.zeros(len(here), int)))
+    return digest(*parts)
+
+
+def check_list(record: Mapping[str, Any], config: Config, lines: "LineList | None", run: Path) -> None:
+    """Raises AstrogfError where the lines are not those that the run had; runs of versions that did not say which they
+    had are believed."""
+    had = (record.get("inputs") or {}).get("line_list")
+    if had is None or had == list_name(config, lines):
+        return
+    version = record.get("versions", {}).get("astrogf", "of another version")
+    which = (
+        f"{config.lines.list} has changed since" if config.lines.list else f"astrogf {version} had another than this"
+    )
+    raise AstrogfError(
+        f"The corrections of {run} belong to the line list that it was fitted with, and {which}: with the lines of "
+        "today they would be wrong. Fit it again."
+    )
 
 
 def fit(

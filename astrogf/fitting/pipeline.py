@@ -272,7 +272,7 @@ class _Job:
         own = self.config.lines.list
         self.record["inputs"] = _inputs(
             spectra, loaded.inputs, unread, labels.path if labels else None, Path(own) if own else None
-        )
+        ) | {"line_list": engine.list_name(self.config, self.lines)}
         if self.kept is not None and loaded.inputs:
             self._begin(self.kept, loaded.inputs)
         if split is not None:

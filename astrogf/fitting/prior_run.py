@@ -11,7 +11,8 @@ from jaxtyping import Float, Int
 from scipy.special import logit
 
 from astrogf.base.errors import AstrogfError
-from astrogf.config import Config
+from astrogf.config import Config, as_recorded, parse
+from astrogf.fitting import engine
 from astrogf.runs import folder as runs
 from astrogf.runs.tables import floats
 from astrogf.runtime import ready_to_compute
@@ -61,6 +62,9 @@ def read(config: Config, lines: "LineList | None") -> PriorRun | None:
 
     stored = statistics.load(path)
     run = runs.read(folder)
+    theirs = parse(as_recorded(run.record["config"]), f"the configuration of {folder}")
+    if lines is None and theirs.lines.list is None:
+        engine.check_list(run.record, theirs, None, folder)
     solar, mine = run.record["config"]["model"].get("solar", "asplund2009"), config.model.solar
     if solar != mine:
         raise AstrogfError(

@@ -86,6 +86,7 @@ def label_spectra(
     check_output(out, "list")
     corrections_of_run = corrections(run, record)
     lines = engine.lines_of(config)
+    engine.check_list(record.record, config, lines, run)
     bars = Bars(console)
     with bars:
         timed = Timed(bars)

@@ -68,6 +68,13 @@ def test_a_run_relative_to_other_solar_abundances_is_refused(anchors) -> None:
         prior_run.read(other, None)
 
 
+def test_a_run_of_another_shipped_list_is_refused(tmp_path) -> None:
+    run = write_run(tmp_path / "old")
+    runs.write_record(run.folder, run.record | {"inputs": run.record["inputs"] | {"line_list": "another"}})
+    with pytest.raises(AstrogfError, match="belong to the line list that it was fitted with"):
+        prior_run.read(asked(run.folder), None)
+
+
 def test_parts_of_windows_that_the_prior_has_not_seen() -> None:
     seen = [(4851.0, 5351.0), (6301.0, 6721.0)]
     assert prior_run.outside([(4900.0, 5300.0), (6320.0, 6720.0)], seen) == ()

@@ -20,8 +20,8 @@ REGULAR = 56198
 """Modified Julian Date of 28 September 2012, when LAMOST's regular survey began (Luo et al. 2015, RAA 15, 1095)."""
 ATMOSPHERE = ((6276.0, 6310.0), (6470.0, 6501.0), (6514.0, 6526.0), (6545.5, 6559.5))
 """Vacuum Angstrom: the gamma band of O2 and the groups of H2O about H alpha, which LAMOST does not correct. A stars,
-whose own spectra are smooth there, lack 9% at 6283 A and up to 4% at 6519 A, night by night another amount; the bands
-beyond 6860 A, many times as deep, are corrected."""
+whose own spectra are smooth there, lack 7-9% at 6283 A; at 6519 A all stars of one night lack 4%, those of another
+nothing. The bands beyond 6860 A, many times as deep, are corrected."""
 
 
 def sky_ranges(kind: str, release: str, mjd: int = 0) -> tuple[tuple[float, float], ...]:
@@ -29,8 +29,8 @@ def sky_ranges(kind: str, release: str, mjd: int = 0) -> tuple[tuple[float, floa
     atmosphere, vacuum Angstrom.
 
     LAMOST's pilot survey took the sky away at wavelengths that are some 60 km/s off in the red: spectra of 2011 have in
-    common a dip and a bump of 4% (in the files of DR8) to 19% (in those of DR1, which name a pipeline, v2.6.4, and no
-    release) of the continuum beside [O I] 6364 and of 3% beside lines of OH; those of 2015 and later have none. No
+    common a dip and a bump, together 5% of the continuum (files of DR8) to 27% (files of DR1, which name a pipeline,
+    v2.6.4, and no release) beside [O I] 6364 and 4% beside lines of OH; those of 2015 and later have none. No
     other survey's are left out: they have flags of their own, or errors that grow with the sky.
     """
     if kind != "lamost_lrs":

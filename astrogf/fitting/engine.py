@@ -108,9 +108,10 @@ def check_list(record: Mapping[str, Any], config: Config, lines: "LineList | Non
     had = (record.get("inputs") or {}).get("line_list")
     if had is None or had == list_name(config, lines):
         return
-    version = record.get("versions", {}).get("astrogf", "of another version")
+    version = record.get("versions", {}).get("astrogf", "of no known version")
+    own = config.lines.list
     which = (
-        f"{config.lines.list} has changed since" if config.lines.list else f"astrogf {version} had another than this"
+        f"{own} has changed since" if own else f"the astrogf that fitted it ({version}) shipped another than this one"
     )
     raise AstrogfError(
         f"The corrections of {run} belong to the line list that it was fitted with, and {which}: with the lines of "

@@ -49,7 +49,7 @@ def test_the_shipped_list_has_a_name_too() -> None:
     assert engine.list_name(CONFIG, None) != engine.list_name(CONFIG, LINES)  # which has no molecules
 
 
-@pytest.mark.parametrize(("lines", "said"), [({}, "astrogf 0.0.7 had another"), ({"list": "my.ecsv"}, "my.ecsv has")])
+@pytest.mark.parametrize(("lines", "said"), [({}, "(0.0.7) shipped another"), ({"list": "my.ecsv"}, "my.ecsv has")])
 def test_a_run_of_another_list_is_refused_in_a_sentence(lines: dict, said: str) -> None:
     config = CONFIG.changed(lines=lines)
     record = {"inputs": {"line_list": "another"}, "versions": {"astrogf": "0.0.7"}}

@@ -121,7 +121,5 @@ def test_other_surveys_are_left_alone_and_later_nights_have_the_atmosphere_alone
     assert sky_ranges("lamost_lrs", "LAMOST DR7", 58000) == sky_ranges("lamost_lrs", "LAMOST DR7") == ATMOSPHERE
     oxygen = float(air_to_vacuum(np.array(6363.776)))
     for release, mjd in (("v2.6.4", 0), ("v2.6.4", 55862), ("LAMOST DR8", 55859)):
-        assert pixels_in(np.array([oxygen, oxygen + 7.0]), sky_ranges("lamost_lrs", release, mjd)).tolist() == [
-            True,
-            False,
-        ]
+        ranges = sky_ranges("lamost_lrs", release, mjd)
+        assert pixels_in(np.array([oxygen, oxygen + 7.0]), ranges).tolist() == [True, False]

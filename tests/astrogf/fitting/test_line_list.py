@@ -12,7 +12,7 @@ from astrogf.config import Config
 from astrogf.fitting import engine
 from astrogf.labelling import labelling
 from astrogf.runs import folder as runs
-from astrogf.synthesis.lines.shipped import load_atomic_lines
+from astrogf.synthesis.lines.shipped import load_all_lines, load_atomic_lines
 from tests.builders.believable_run import make
 
 CONFIG = Config.model_validate({"survey": {"windows": [[5000.0, 5010.0], [5100.0, 5105.0]]}})
@@ -45,7 +45,7 @@ def test_the_name_is_that_of_the_lines_in_the_windows() -> None:
 
 
 def test_the_shipped_list_has_a_name_too() -> None:
-    assert engine.list_name(CONFIG, None) == engine.list_name(CONFIG, None)
+    assert engine.list_name(CONFIG, None) == engine.list_name(CONFIG, load_all_lines(4990.0, 5120.0))
     assert engine.list_name(CONFIG, None) != engine.list_name(CONFIG, LINES)  # which has no molecules
 
 
